@@ -1,0 +1,22 @@
+"""Data: what can be loaded, splits, samplers and pipelines."""
+
+from ccp_dml.data.augmentation import random_affine
+from ccp_dml.data.catalog import DATASETS, Benchmark, load
+from ccp_dml.data.images import LabeledImages, class_pools, training_batches
+from ccp_dml.data.samplers import balanced_batches, class_draws
+from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
+
+__all__ = [
+    "DATASETS",
+    "Benchmark",
+    "LabeledImages",
+    "balanced_batches",
+    "class_draws",
+    "class_fold",
+    "class_pools",
+    "contiguous",
+    "hold_out_samples",
+    "load",
+    "random_affine",
+    "training_batches",
+]

@@ -1,0 +1,85 @@
+"""Splits of samples into training and validation."""
+
+import numpy as np
+
+
+def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
+    """A class-disjoint split, as in the MLRC protocol (Musgrave et al., ECCV 2020).
+
+    The classes, in label order, are cut into `num_folds` contiguous parts, the first ones larger by
+    one class if the number does not divide. Fold k validates on part `num_folds + 1 − k` and trains
+    on the others.
+
+    Args:
+        labels: Integer labels of the samples `(n,)`; any integers, with gaps.
+        num_folds: Number of parts, at least 2 and at most the number of classes.
+        fold: k, from 1 to `num_folds`.
+
+    Returns:
+        Indices of the training and of the validation samples, ascending.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> class_fold(np.array([2, 2, 5, 5, 8, 9]), num_folds=4, fold=1)
+    (array([0, 1, 2, 3, 4]), array([5]))
+    """
+    classes = np.unique(labels)
+    if not 2 <= num_folds <= len(classes):
+        raise ValueError(
+            f"num_folds must be between 2 and the number of classes, {len(classes)}; "
+            f"got {num_folds}"
+        )
+    if not 1 <= fold <= num_folds:
+        raise ValueError(f"fold must be between 1 and num_folds, {num_folds}; got {fold}")
+    validation_classes = np.array_split(classes, num_folds)[num_folds - fold]
+    in_validation = np.isin(labels, validation_classes)
+    return np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
+
+
+def hold_out_samples(
+    labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A split that holds out samples of every class, for when classes are too few to be split.
+
+    Args:
+        labels: Integer labels of the samples `(n,)`.
+        fraction: Part of each class's samples to hold out, between 0 and 1, rounded; at least two
+            samples stay for training and, if the class has four or more, two are held out.
+        seed: Fixes the choice.
+
+    Returns:
+        Indices of the training and of the held-out samples, ascending.
+
+    Raises:
+        ValueError: If `fraction` is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be between 0 and 1; got {fraction}")
+    labels = np.asarray(labels)
+    generator = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(fraction * len(members)), 2), len(members) - 2)
+        held_out[generator.permutation(members)[: max(count, 0)]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def contiguous(labels: np.ndarray) -> np.ndarray:
+    """Renumbers labels to 0…C − 1 in their order, as proxies need them.
+
+    Args:
+        labels: Integer labels `(n,)`; any integers.
+
+    Returns:
+        int32 `(n,)`.
+
+    Example:
+
+    >>> contiguous(np.array([30, 10, 30]))
+    array([1, 0, 1], dtype=int32)
+    """
+    return np.unique(labels, return_inverse=True)[1].astype("int32")

@@ -1,0 +1,120 @@
+"""Validation by retrieval while a model trains."""
+
+import keras
+import numpy as np
+
+from ccp_dml.evaluation.retrieval import retrieval_metrics
+from ccp_dml.layers import lipschitz_normalize
+
+
+def embed(model: keras.Model, inputs, batch_size: int = 256) -> np.ndarray:
+    """Embeds inputs as retrieval compares them.
+
+    Args:
+        model: A Keras model from inputs to embeddings.
+        inputs: Array of inputs, or a `tf.data.Dataset` of batches of them.
+        batch_size: Number of inputs at a time, if they are an array. Defaults to 256.
+
+    Returns:
+        Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
+    """
+    batch_size = batch_size if isinstance(inputs, np.ndarray) else None
+    embeddings = model.predict(inputs, batch_size=batch_size, verbose=0)
+    return np.asarray(lipschitz_normalize(embeddings), "float32")
+
+
+def embedding_spread(embeddings: np.ndarray) -> float:
+    """Root mean square distance of embeddings `(n, d)` to their mean; 0 if all are one point."""
+    centered = embeddings - embeddings.mean(axis=0)
+    return float(np.sqrt(np.square(centered).sum(axis=1).mean()))
+
+
+class RetrievalValidation(keras.callbacks.Callback):
+    """Embeds the validation samples after every epoch, measures retrieval, keeps the best weights.
+
+    Adds `val_precision_at_1`, `val_r_precision`, `val_map_at_r` and `val_embedding_spread` to the
+    epoch's logs, where the callbacks after it find them. Put it before `AlternatingProjections`,
+    loggers, and whatever else reads them. The metrics are NaN if an embedding is not finite.
+
+    Args:
+        inputs: Validation inputs: an array, or a `tf.data.Dataset` of batches of inputs.
+        labels: Their classes `(n,)`.
+        monitor: The metric by which weights are best. Defaults to `"map_at_r"`.
+        patience: Training stops when the metric has not improved for this many epochs. Defaults to
+            `None`: it does not stop.
+        restore_best_weights: Whether the model gets its best weights when training ends. Defaults
+        to
+            `True`.
+        batch_size: Number of inputs embedded at a time, if they are an array. Defaults to 256.
+
+    Attributes:
+        best: The best value of the metric.
+        best_epoch: The epoch it was measured after, from 0.
+        embeddings: The embeddings of the last validation `(n, d)`.
+
+    Raises:
+        ValueError: If `monitor` is unknown or `patience` is not positive.
+
+    Example:
+
+    ```python
+    validation = RetrievalValidation(validation_images, validation_labels, patience=60)
+    model.fit(batches, steps_per_epoch=25, epochs=1000, callbacks=[validation])
+    ```
+    """
+
+    _MONITORS = ("map_at_r", "r_precision", "precision_at_1")
+
+    def __init__(
+        self,
+        inputs,
+        labels: np.ndarray,
+        monitor: str = "map_at_r",
+        patience: int | None = None,
+        restore_best_weights: bool = True,
+        batch_size: int = 256,
+    ):
+        super().__init__()
+        if monitor not in self._MONITORS:
+            raise ValueError(f"monitor must be one of {', '.join(self._MONITORS)}; got {monitor!r}")
+        if patience is not None and patience < 1:
+            raise ValueError(f"patience must be at least 1 or None; got {patience}")
+        self.inputs = inputs
+        self.labels = np.asarray(labels)
+        self.monitor = monitor
+        self.patience = patience
+        self.restore_best_weights = restore_best_weights
+        self.batch_size = batch_size
+        self.embeddings = None
+        self._forget()
+
+    def _forget(self):
+        self.best = -np.inf
+        self.best_epoch = -1
+        self._best_weights = None
+
+    def on_train_begin(self, logs=None):
+        self._forget()
+
+    def on_epoch_end(self, epoch, logs=None):
+        metrics = self.measure()
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in metrics.items()})
+        if metrics[self.monitor] > self.best:
+            self.best = metrics[self.monitor]
+            self.best_epoch = epoch
+            self._best_weights = self.model.get_weights()
+        elif self.patience is not None and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self.restore_best_weights and self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+
+    def measure(self) -> dict[str, float]:
+        """The metrics of the model as it is."""
+        self.embeddings = embed(self.model, self.inputs, self.batch_size)
+        if not np.isfinite(self.embeddings).all():
+            return dict.fromkeys((*self._MONITORS, "embedding_spread"), float("nan"))
+        metrics = retrieval_metrics(self.embeddings, self.labels, recall_at=())
+        return {**metrics, "embedding_spread": embedding_spread(self.embeddings)}

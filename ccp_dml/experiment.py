@@ -1,0 +1,315 @@
+"""One experiment from its settings: data, models, training, results."""
+
+import json
+import math
+import platform
+import time
+
+import keras
+import numpy as np
+import sklearn
+import tensorflow as tf
+from absl import logging
+from etils import epath
+
+import ccp_dml
+from ccp_dml import losses
+from ccp_dml.data import (
+    LabeledImages,
+    class_fold,
+    class_pools,
+    contiguous,
+    hold_out_samples,
+    load,
+    training_batches,
+)
+from ccp_dml.evaluation import (
+    RetrievalValidation,
+    TerminateOnFailure,
+    covering_radius,
+    embed,
+    retrieval_metrics,
+)
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    small_convnet,
+)
+from ccp_dml.projections import AlternatingProjections
+from ccp_dml.settings import Settings
+from ccp_dml.visualization import DistanceHistograms, ProgressLine, RoundSnapshot, draw_rounds
+
+_COLUMNS = {
+    "precision_at_1": "P@1",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "covering_radius": "covering radius",
+    "steps": "steps",
+    "rounds": "rounds",
+    "seconds": "seconds",
+}
+
+
+class TrainingFailedError(Exception):
+    """Training could not go on; the message says why and what to do."""
+
+
+class Experiment:
+    """Trains the methods of `settings` and leaves everything worth keeping in `workdir`.
+
+    In `workdir`: `flags.txt`; `results.json`; `model.keras`, the network that validated best, from
+    images to normalised embeddings; `rounds.png`, if `figure_rounds` is set; and for each method a
+    folder with its `model.keras`, `history.csv` and TensorBoard logs.
+
+    Args:
+        settings: What to do.
+        workdir: Folder for the results; any path that `etils.epath` knows.
+
+    Example:
+
+    ```python
+    experiment = Experiment(Settings(learning_rate=1e-3, validation="samples"), "/tmp/digits")
+    experiment.prepare()
+    results = experiment.run()
+    ```
+    """
+
+    def __init__(self, settings: Settings, workdir: str):
+        self.settings = settings
+        self.workdir = epath.Path(workdir)
+
+    def prepare(self, flagfile: str | None = None):
+        """Loads and checks everything that can be wrong, before anything takes time.
+
+        Args:
+            flagfile: The text of `flags.txt`. Defaults to none: the file is not written.
+
+        Raises:
+            ValueError: If the settings do not fit the data.
+            OSError: If `workdir` cannot be written to.
+        """
+        settings = self.settings
+        self.loss = losses.get(settings.loss, **settings.loss_params)
+        benchmark = load(settings.dataset)
+        self.test, self.augmentation = benchmark.test, benchmark.augmentation
+        self.train, self.validation = _split(benchmark.train, settings)
+        self.batches = training_batches(
+            self.train,
+            settings.classes_per_batch,
+            settings.samples_per_class,
+            settings.seed,
+            self.augmentation,
+        )
+        self._make_workdir(flagfile)
+
+    def _make_workdir(self, flagfile):
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        left = [path for path in self.workdir.iterdir() if path.name != "earlier"]
+        if left:
+            earlier = self.workdir / "earlier" / time.strftime("%Y-%m-%d-%H-%M-%S")
+            earlier.mkdir(parents=True)
+            for path in left:
+                path.rename(earlier / path.name)
+            logging.info("Moved the results of an earlier run to %s.", earlier)
+        if flagfile is not None:
+            (self.workdir / "flags.txt").write_text(flagfile)
+
+    def run(self) -> dict:
+        """Trains and measures every method, and prints a table.
+
+        Returns:
+            What `results.json` holds.
+
+        Raises:
+            TrainingFailedError: If a loss is not finite or the embeddings collapse.
+            OSError: If `workdir` cannot be written to.
+        """
+        settings = self.settings
+        initial_model = MetricLearningModel(self._embedding_model(settings.embedding_size))
+        initial_weights = initial_model.embedding_model.get_weights()
+        results = {
+            "seed": settings.seed,
+            "versions": {
+                "ccp_dml": ccp_dml.__version__,
+                "python": platform.python_version(),
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+                "scikit_learn": sklearn.__version__,
+            },
+            "before": {**self._measured(initial_model), "steps": 0, "rounds": 0, "seconds": 0.0},
+        }
+        best = -math.inf
+        for method in settings.method:
+            embedding_model = self._embedding_model(settings.embedding_size)
+            embedding_model.set_weights(initial_weights)
+            model = self._model(method, embedding_model)
+            trained = self._fit(method, model, self.workdir / method)
+            results[method] = {**self._measured(model), **trained}
+            network = _network(model)
+            network.save(self.workdir / method / "model.keras")
+            if trained["validation_map_at_r"] > best:
+                best = trained["validation_map_at_r"]
+                network.save(self.workdir / "model.keras")
+            # Written after every method, so that a later failure loses nothing.
+            (self.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        if settings.figure_rounds:
+            self._draw_rounds()
+        print(table(results, settings.method))
+        return results
+
+    def _embedding_model(self, embedding_size):
+        keras.utils.set_random_seed(self.settings.seed)
+        return EmbeddingModel(
+            small_convnet(self.train.images.shape[1:]), embedding_size, self.settings.pooling
+        )
+
+    def _model(self, method, embedding_model):
+        settings = self.settings
+        regularization = {
+            "weight_decay": settings.weight_decay,
+            "clip_norm": settings.clip_norm,
+            "clip_value": settings.clip_value,
+        }
+        if method == "plain":
+            model = MetricLearningModel(embedding_model, **regularization)
+        else:
+            model = ChanceConstrainedModel(
+                embedding_model,
+                self.train.num_classes,
+                settings.proxies_per_class,
+                settings.proxy_loss_weight,
+                settings.batch_loss_weight,
+                **regularization,
+            )
+        optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
+        model.compile(optimizer, loss=self.loss, jit_compile=settings.jit_compile)
+        return model
+
+    def _projections(self, on_round_end=None):
+        settings = self.settings
+        draws = settings.pool_size
+        if draws < settings.proxies_per_class:
+            draws *= settings.proxies_per_class
+        return AlternatingProjections(
+            class_pools(self.train, draws, settings.seed, self.augmentation),
+            patience=settings.round_patience,
+            min_delta=settings.round_min_delta,
+            proximal_weight=settings.proximal_weight,
+            proximal_growth=settings.proximal_growth,
+            perturbation=settings.perturbation,
+            warmup_epochs=math.ceil(settings.warmup_steps / settings.steps_per_validation),
+            seed=settings.seed,
+            on_round_end=on_round_end,
+        )
+
+    def _fit(self, description, model, folder=None, on_round_end=None):
+        """Trains a model; with a `folder`, its history and logs go there."""
+        settings = self.settings
+        epochs = math.ceil(settings.max_steps / settings.steps_per_validation)
+        validation = RetrievalValidation(
+            self.validation.images, self.validation.labels, patience=settings.patience
+        )
+        failure = TerminateOnFailure()
+        callbacks = [validation, failure]
+        projections = None
+        if isinstance(model, ChanceConstrainedModel):
+            projections = self._projections(on_round_end)
+            callbacks.append(projections)
+        if folder is not None:
+            folder.mkdir()
+            callbacks += [
+                keras.callbacks.CSVLogger(str(folder / "history.csv")),
+                keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+                DistanceHistograms(validation, str(folder / "tensorboard" / "distances")),
+            ]
+        callbacks.append(
+            ProgressLine(description, total_steps=epochs * settings.steps_per_validation)
+        )
+        start = time.monotonic()
+        history = model.fit(
+            self.batches,
+            steps_per_epoch=settings.steps_per_validation,
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+        )
+        if failure.failure is not None:
+            raise TrainingFailedError(f"training of {description} stopped: {failure.failure}")
+        return {
+            "steps": len(history.epoch) * settings.steps_per_validation,
+            "rounds": projections.round if projections is not None else 0,
+            "seconds": time.monotonic() - start,
+            "validation_map_at_r": validation.best,
+            "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
+        }
+
+    def _measured(self, model):
+        embeddings = embed(model, self.test.images)
+        radii = covering_radius(
+            embeddings, self.test.labels, num_centers=self.settings.proxies_per_class
+        )
+        return {
+            **retrieval_metrics(embeddings, self.test.labels),
+            "covering_radius": float(radii[:, -1].mean()),
+        }
+
+    def _draw_rounds(self):
+        """Trains a 2-d embedding for the first rounds and draws how each ends."""
+        model = self._model("ccp", self._embedding_model(embedding_size=2))
+        snapshots = []
+
+        def on_round_end(end):
+            embeddings = embed(model, self.train.images)
+            snapshots.append(RoundSnapshot(end, embeddings, self.train.labels))
+            if len(snapshots) > self.settings.figure_rounds:
+                model.stop_training = True
+
+        self._fit("figure", model, on_round_end=on_round_end)
+        if not snapshots:
+            logging.warning("No figure: no round of the 2-d embedding ended within max_steps.")
+            return
+        path = self.workdir / "rounds.png"
+        with path.open("wb") as file:
+            draw_rounds(snapshots).savefig(file, format="png", dpi=110)
+
+
+def _split(train: LabeledImages, settings: Settings) -> tuple[LabeledImages, LabeledImages]:
+    """Training samples, relabelled 0…C − 1, and validation samples."""
+    if settings.validation == "classes":
+        indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
+    else:
+        indices, held_out = hold_out_samples(
+            train.labels, settings.validation_fraction, settings.seed
+        )
+    training, validation = train.subset(indices), train.subset(held_out)
+    return training.relabeled(contiguous(training.labels)), validation
+
+
+def _network(model):
+    """The part of a model that is used after training: from images to normalised embeddings."""
+    inputs = keras.Input(model.embedding_model.backbone.input_shape[1:])
+    outputs = model.normalization(model.embedding_model(inputs, training=False))
+    return keras.Model(inputs, outputs, name="embedding")
+
+
+def table(results: dict, methods: tuple[str, ...]) -> str:
+    """The results as a Markdown table, a row for the state before training and for each method.
+
+    Args:
+        results: As `Experiment.run` returns them.
+        methods: The methods in `results`.
+    """
+    lines = [
+        f"| on unseen classes | {' | '.join(_COLUMNS.values())} |",
+        "| --- |" + " ---: |" * len(_COLUMNS),
+    ]
+    for name in ("before", *methods):
+        cells = (
+            f"{value:.4f}" if isinstance(value, float) and key != "seconds" else f"{value:.0f}"
+            for key, value in ((key, results[name][key]) for key in _COLUMNS)
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,7 @@
+"""Layers: normalisation, pooling heads, proxies."""
+
+from ccp_dml.layers.normalization import LipschitzNormalization, lipschitz_normalize
+from ccp_dml.layers.pooling import POOLINGS, GlobalPooling
+from ccp_dml.layers.proxies import Proxies
+
+__all__ = ["POOLINGS", "GlobalPooling", "LipschitzNormalization", "Proxies", "lipschitz_normalize"]

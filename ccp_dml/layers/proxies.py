@@ -1,0 +1,95 @@
+"""Proxies: trainable points that stand for the classes in the embedding space."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class Proxies(keras.layers.Layer):
+    """Several trainable proxies for each class, with their labels.
+
+    Proxies live in the embedding space *before* normalisation. Row `r` of `vectors` belongs to
+    class
+    `r mod num_classes`: the rows are `proxies_per_class` blocks of one proxy a class.
+
+    Args:
+        num_classes: Number of training classes C.
+        proxies_per_class: Number of proxies of a class K. Defaults to 8.
+        initializer: Initialiser of the proxies; they are usually replaced by embedded samples
+            before training starts. Defaults to `"glorot_uniform"`.
+
+    Attributes:
+        vectors: The proxies, a trainable weight `(K·C, d)`.
+        labels: The classes of the rows of `vectors`, an int32 array `(K·C,)`.
+
+    Call arguments:
+        embeddings: `(batch, d)`. The first call, or `build((None, d))`, fixes d.
+
+    Returns:
+        The inner products of the embeddings with the proxies, `(batch, K·C)`.
+
+    Raises:
+        ValueError: If a count is not positive.
+
+    Example:
+
+    >>> proxies = Proxies(num_classes=3, proxies_per_class=2)
+    >>> proxies.build((None, 4))
+    >>> proxies.vectors.shape, proxies.labels.tolist()
+    ((6, 4), [0, 1, 2, 0, 1, 2])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        proxies_per_class: int = 8,
+        initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in [
+            ("num_classes", num_classes),
+            ("proxies_per_class", proxies_per_class),
+        ]:
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        self.num_classes = num_classes
+        self.proxies_per_class = proxies_per_class
+        self.initializer = keras.initializers.get(initializer)
+        self.labels = np.tile(np.arange(num_classes, dtype="int32"), proxies_per_class)
+
+    def build(self, input_shape):
+        self.vectors = self.add_weight(
+            shape=(self.proxies_per_class * self.num_classes, input_shape[-1]),
+            initializer=self.initializer,
+            name="vectors",
+        )
+
+    def call(self, embeddings):
+        return ops.matmul(embeddings, ops.transpose(self.vectors))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.proxies_per_class * self.num_classes)
+
+    def by_class(self) -> np.ndarray:
+        """The proxies grouped by class, a copy `(num_classes, proxies_per_class, d)`."""
+        vectors = ops.convert_to_numpy(self.vectors)
+        blocks = vectors.reshape(self.proxies_per_class, self.num_classes, -1)
+        return blocks.transpose(1, 0, 2)
+
+    def assign_by_class(self, vectors: np.ndarray):
+        """Replaces the proxies.
+
+        Args:
+            vectors: `(num_classes, proxies_per_class, d)`.
+        """
+        self.vectors.assign(np.swapaxes(vectors, 0, 1).reshape(self.vectors.shape))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "proxies_per_class": self.proxies_per_class,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }

@@ -1,0 +1,135 @@
+"""Runs an experiment: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+
+from absl import app, flags, logging
+
+from ccp_dml.experiment import Experiment, TrainingFailedError
+from ccp_dml.settings import Settings
+
+_USAGE = """Trains and compares metric-learning methods.
+
+Example:
+  python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
+"""
+
+
+class _NumbersParser(flags.ArgumentParser):
+    """Parses `name=number,name=number`."""
+
+    syntactic_help = "a comma-separated list of name=number"
+
+    def parse(self, argument):
+        if isinstance(argument, Mapping):
+            return argument
+        numbers = {}
+        for item in filter(None, argument.split(",")):
+            name, _, number = item.partition("=")
+            try:
+                numbers[name.strip()] = float(number)
+            except ValueError as error:
+                raise ValueError(f"{item!r} is not of the form name=number") from error
+        return numbers
+
+    def flag_type(self):
+        return "name=number list"
+
+
+class _NumbersSerializer(flags.ArgumentSerializer):
+    def serialize(self, value):
+        return ",".join(f"{name}={number!r}" for name, number in value.items())
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
+    """Defines a flag for every setting, and `--workdir`."""
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder for the results; made if it does not exist. Results of an earlier run in it are "
+        "moved to the folder 'earlier' inside it.",
+        flag_values=flag_values,
+    )
+    for field in dataclasses.fields(Settings):
+        _define_flag(field, flag_values)
+
+
+def _define_flag(field, flag_values):
+    name, help_text, choices = field.name, field.metadata["help"], field.metadata.get("choices")
+    if choices:
+        help_text += f" One of {', '.join(choices)}."
+    if field.default_factory is dict:
+        flags.DEFINE(_NumbersParser(), name, {}, help_text, flag_values, _NumbersSerializer())
+        return
+    define = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        tuple: flags.DEFINE_list,
+    }[type(field.default)]
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    define(name, default, help_text, flag_values=flag_values)
+
+
+def settings_from(flag_values: flags.FlagValues) -> Settings:
+    """The settings that parsed flags stand for.
+
+    Raises:
+        ValueError: See `Settings`.
+    """
+    values = {field.name: flag_values[field.name].value for field in dataclasses.fields(Settings)}
+    return Settings(**{**values, "method": tuple(values["method"])})
+
+
+def flagfile(flag_values: flags.FlagValues) -> str:
+    """All settings as the text of a flagfile."""
+    names = ["workdir", *(field.name for field in dataclasses.fields(Settings))]
+    return "".join(f"{flag_values[name].serialize()}\n" for name in names)
+
+
+def _stop(message):
+    print(f"ccp_dml: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(argv: Sequence[str]):
+    """Runs the experiment that the parsed flags stand for.
+
+    Args:
+        argv: What is left of the command line after the flags: the program's name.
+    """
+    if len(argv) > 1:
+        _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
+    if not flags.FLAGS.workdir:
+        _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
+    try:
+        experiment = Experiment(settings_from(flags.FLAGS), flags.FLAGS.workdir)
+        experiment.prepare(flagfile(flags.FLAGS))
+    except (ValueError, OSError) as error:
+        _stop(error)
+    try:
+        experiment.run()
+    except (TrainingFailedError, OSError) as error:
+        _stop(error)
+    except KeyboardInterrupt:
+        _stop(f"interrupted; what was finished is in {flags.FLAGS.workdir}")
+
+
+def _parse_flags(argv):
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _stop(f"{error}; see --help")
+
+
+def run():
+    """Entry point."""
+    logging.set_verbosity(logging.INFO)
+    define_flags()
+    app.run(main, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    run()

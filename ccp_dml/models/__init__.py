@@ -1,0 +1,13 @@
+"""Models: backbones, the embedding network, and how it is trained."""
+
+from ccp_dml.models.chance_constrained import ChanceConstrainedModel
+from ccp_dml.models.embedding import EmbeddingModel
+from ccp_dml.models.metric_learning import MetricLearningModel
+from ccp_dml.models.small_convnet import small_convnet
+
+__all__ = [
+    "ChanceConstrainedModel",
+    "EmbeddingModel",
+    "MetricLearningModel",
+    "small_convnet",
+]

@@ -1,0 +1,154 @@
+"""Training with proxies and a proximal term: one projection of CCP."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from ccp_dml.layers import Proxies
+from ccp_dml.models import gradients as gradient_steps
+from ccp_dml.models.metric_learning import LossPart, MetricLearningModel
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class ChanceConstrainedModel(MetricLearningModel):
+    """An embedding network trained by chance-constrained metric learning (CCP).
+
+    Minimises `L(θ, ρ) + λ/2 ‖θ − θ_ref‖²` over the weights θ of the embedding network and the
+    proxies ρ, `L = proxy_loss_weight · ℓ(samples against proxies) + batch_loss_weight · ℓ(samples
+    against samples)`: one round of "Deep Metric Learning with Chance Constraints" (Gürbüz et al.,
+    WACV 2024). The callback `ccp_dml.projections.AlternatingProjections` runs the rounds: it sets
+    the proxies, λ and the reference point θ_ref.
+
+    A training step takes the gradients of L, adds `λ(θ − θ_ref)` to those of θ, and goes on as
+    `MetricLearningModel` does; weight decay and clipping include the proxies.
+
+    `evaluate` gives the loss among the samples of a batch: proxies stand for training classes, and
+    evaluation is on others.
+
+    Args:
+        embedding_model: See `MetricLearningModel`.
+        num_classes: Number of training classes C; training labels are 0…C − 1.
+        proxies_per_class: Number of proxies of a class K. Defaults to 8.
+        proxy_loss_weight: Weight of the loss against the proxies. Defaults to 1.
+        batch_loss_weight: Weight of the loss within the batch. Defaults to 0.1.
+        **kwargs: See `MetricLearningModel`.
+
+    Attributes:
+        proxies: The `Proxies` layer.
+        proximal_weight: λ, a scalar variable; 0 at first.
+        reference_point: θ_ref, non-trainable variables in the order of
+            `embedding_model.trainable_variables`.
+        warming_up: A boolean variable. While it is set, the loss is ℓ(samples against samples)
+            alone, with weight 1, as `MetricLearningModel` has it.
+
+    Raises:
+        ValueError: If a count or a weight is out of range.
+
+    Example:
+
+    >>> embedding_model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=16)
+    >>> model = ChanceConstrainedModel(embedding_model, num_classes=5, proxies_per_class=4)
+    >>> model.compile(keras.optimizers.Adam(1e-3), loss="contrastive")
+    >>> images, labels = np.random.rand(20, 8, 8, 1), np.arange(20) % 5
+    >>> history = model.fit(images, labels, batch_size=10, verbose=0)
+    >>> sorted(history.history)
+    ['batch_loss', 'loss', 'proximal_term', 'proxy_loss']
+    """
+
+    def __init__(
+        self,
+        embedding_model: keras.Model,
+        num_classes: int,
+        proxies_per_class: int = 8,
+        proxy_loss_weight: float = 1.0,
+        batch_loss_weight: float = 0.1,
+        **kwargs,
+    ):
+        super().__init__(embedding_model, **kwargs)
+        for name, value in [
+            ("proxy_loss_weight", proxy_loss_weight),
+            ("batch_loss_weight", batch_loss_weight),
+        ]:
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0; got {value}")
+        self.proxy_loss_weight = proxy_loss_weight
+        self.batch_loss_weight = batch_loss_weight
+        self.proxies = Proxies(num_classes, proxies_per_class, name="proxies")
+        self.proxy_loss_mean = LossPart(name="proxy_loss")
+        self.batch_loss_mean = LossPart(name="batch_loss")
+        self.proximal_term_mean = LossPart(name="proximal_term")
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.proxies.build(self.embedding_model.compute_output_shape(input_shape))
+        self.proximal_weight = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="proximal_weight"
+        )
+        self.warming_up = self.add_weight(
+            shape=(), initializer="zeros", dtype="bool", trainable=False, name="warming_up"
+        )
+        self.reference_point = [
+            self.add_weight(
+                shape=variable.shape, initializer="zeros", trainable=False, name="reference"
+            )
+            for variable in self.embedding_model.trainable_variables
+        ]
+        self.set_reference_point(self.embedding_model.trainable_variables)
+
+    def set_reference_point(self, weights):
+        """Sets θ_ref.
+
+        Args:
+            weights: Arrays or variables in the order of `embedding_model.trainable_variables`.
+        """
+        for reference, weight in zip(self.reference_point, weights, strict=True):
+            reference.assign(weight)
+
+    def batch_losses(self, labels, embeddings):
+        batch_loss = self.loss.call(labels, embeddings)
+        proxy_loss = self.loss.call(
+            labels,
+            embeddings,
+            references=self.proxies.vectors.value,
+            reference_labels=self.proxies.labels,
+        )
+        loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * batch_loss
+        return {
+            "loss": ops.where(self.warming_up, batch_loss, loss),
+            "proxy_loss": proxy_loss,
+            "batch_loss": batch_loss,
+            "proximal_term": tf.stop_gradient(self._proximal_term()),
+        }
+
+    def regularized(self, gradients, variables):
+        reference_of = dict(
+            zip(
+                map(id, self.embedding_model.trainable_variables), self.reference_point, strict=True
+            )
+        )
+        gradients = gradient_steps.add_proximal_term(
+            gradients,
+            variables,
+            [reference_of.get(id(variable)) for variable in variables],
+            self.proximal_weight.value,
+        )
+        return super().regularized(gradients, variables)
+
+    def _proximal_term(self):
+        """`λ/2 ‖θ − θ_ref‖²`."""
+        squares = [
+            ops.sum(ops.square(variable.value - reference.value))
+            for variable, reference in zip(
+                self.embedding_model.trainable_variables, self.reference_point, strict=True
+            )
+        ]
+        return 0.5 * self.proximal_weight.value * sum(squares)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.proxies.num_classes,
+            "proxies_per_class": self.proxies.proxies_per_class,
+            "proxy_loss_weight": self.proxy_loss_weight,
+            "batch_loss_weight": self.batch_loss_weight,
+        }

@@ -1,0 +1,87 @@
+"""The embedding network: backbone, pooling head, projection to the embedding space."""
+
+import keras
+
+from ccp_dml.layers import GlobalPooling
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class EmbeddingModel(keras.Model):
+    """Backbone, pooling head and a dense layer without bias.
+
+    Its outputs are embeddings before normalisation, the space in which proxies live.
+
+    Args:
+        backbone: A `keras.Model` from images to a feature map `(batch, height, width, channels)`.
+        embedding_size: Size d of the embeddings. Defaults to 128.
+        pooling: `"average"` (default), `"max"` or `"sum"`; see `GlobalPooling`.
+
+    Call arguments:
+        inputs: Images, as the backbone takes them.
+
+    Returns:
+        Embeddings `(batch, d)`.
+
+    Raises:
+        ValueError: If `embedding_size` is not positive or `pooling` is unknown.
+
+    Example:
+
+    >>> model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=16)
+    >>> model(np.zeros((2, 8, 8, 1), "float32")).shape
+    TensorShape([2, 16])
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        embedding_size: int = 128,
+        pooling: str = "average",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if embedding_size < 1:
+            raise ValueError(f"embedding_size must be at least 1; got {embedding_size}")
+        self.backbone = backbone
+        self.embedding_size = embedding_size
+        self.pooling = GlobalPooling(pooling, name="pooling")
+        self.projection = keras.layers.Dense(embedding_size, use_bias=False, name="projection")
+        if self.input_shape is not None:
+            self.build(self.input_shape)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """Shape of the inputs with the batch axis, or `None` if the backbone does not know it."""
+        return getattr(self.backbone, "input_shape", None)
+
+    def build(self, input_shape):
+        if not self.backbone.built:
+            self.backbone.build(input_shape)
+        feature_shape = self.backbone.compute_output_shape(input_shape)
+        if len(feature_shape) != 4:
+            raise ValueError(
+                "the backbone must give a feature map (batch, height, width, channels); "
+                f"got {feature_shape}"
+            )
+        self.pooling.build(feature_shape)
+        self.projection.build(self.pooling.compute_output_shape(feature_shape))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.projection(self.pooling(self.backbone(inputs, training=training)))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.embedding_size)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "embedding_size": self.embedding_size,
+            "pooling": self.pooling.pooling,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})

@@ -1,0 +1,140 @@
+"""The settings of an experiment, with their defaults, units and bounds."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ccp_dml.data import DATASETS
+from ccp_dml.layers import POOLINGS
+from ccp_dml.losses import LOSSES
+
+METHODS = ("plain", "ccp")
+VALIDATIONS = ("classes", "samples")
+
+
+def _setting(default: Any, help: str, **bounds: Any) -> Any:
+    """A field whose metadata are its help text and, optionally, `choices`, `least` and `above`."""
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What defines an experiment; the defaults are the CCP paper's for CUB.
+
+    Raises:
+        ValueError: If a value is out of its bounds; the message names the setting, the value and
+            what is allowed.
+    """
+
+    dataset: str = _setting("digits", "Data set.", choices=tuple(DATASETS))
+    method: tuple[str, ...] = _setting(
+        ("plain", "ccp"),
+        "How the loss is used, a comma-separated list: plain, among the samples of a batch; ccp, "
+        "in rounds against proxies. Every method starts from the same weights.",
+        choices=METHODS,
+    )
+    loss: str = _setting("contrastive", "Loss.", choices=tuple(LOSSES))
+    loss_params: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "Parameters of the loss that differ from its defaults, such as "
+            "positive_margin=0.2652,negative_margin=0.5409."
+        },
+    )
+    seed: int = _setting(0, "Fixes initialisation, sampling, augmentation and pools.", least=0)
+
+    embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
+    pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
+
+    classes_per_batch: int = _setting(8, "Classes in a batch.", least=1)
+    samples_per_class: int = _setting(4, "Samples of each class of a batch.", least=1)
+    max_steps: int = _setting(25_000, "Longest training of a method, in steps.", least=1)
+    steps_per_validation: int = _setting(25, "Steps between two validations.", least=1)
+    patience: int = _setting(
+        60, "Validations without improvement after which training ends.", least=1
+    )
+    validation: str = _setting(
+        "classes",
+        "What validates: some of the training classes, in folds, or held-out samples of all of "
+        "them.",
+        choices=VALIDATIONS,
+    )
+    num_folds: int = _setting(4, "Folds, if classes validate.", least=2)
+    fold: int = _setting(
+        1,
+        "The fold to train, from 1; fold k validates on part num_folds + 1 - k of the classes.",
+        least=1,
+    )
+    validation_fraction: float = _setting(
+        0.2, "Part of each class held out, between 0 and 1, if samples validate.", above=0
+    )
+
+    learning_rate: float = _setting(1e-5, "Adam's learning rate, per step.", above=0)
+    beta_2: float = _setting(0.999, "Adam's decay of the second moment, per step.", least=0)
+    weight_decay: float = _setting(
+        1e-4, "L2 regularisation, added to the gradients as weight_decay * weight.", least=0
+    )
+    clip_norm: float = _setting(10.0, "Largest global norm of the gradients.", above=0)
+    clip_value: float = _setting(10.0, "Largest absolute value of a gradient.", above=0)
+    warmup_steps: int = _setting(
+        0,
+        "Steps that ccp trains on the batch loss alone before its first round, rounded up to whole "
+        "validations; networks trained from scratch need some.",
+        least=0,
+    )
+
+    proxies_per_class: int = _setting(8, "Proxies of a class.", least=1)
+    pool_size: int = _setting(
+        12,
+        "Samples of a class to choose its proxies from; pool_size * proxies_per_class if it is "
+        "less than proxies_per_class.",
+        least=1,
+    )
+    proxy_loss_weight: float = _setting(1.0, "Weight of the loss against the proxies.", least=0)
+    batch_loss_weight: float = _setting(0.1, "Weight of the loss within the batch.", least=0)
+    proximal_weight: float = _setting(2e-4, "Proximal weight in round 1.", least=0)
+    proximal_growth: float = _setting(
+        1.0, "Factor of the proximal weight from one round to the next.", least=0
+    )
+    round_patience: int = _setting(
+        3, "Validations without improvement after which a round ends.", least=1
+    )
+    round_min_delta: float = _setting(
+        1e-5, "Improvement of the validation MAP@R that counts in a round.", least=0
+    )
+    perturbation: float = _setting(
+        0.0, "Noise of the reference point, relative to the root mean square of a weight.", least=0
+    )
+
+    jit_compile: bool = _setting(False, "Whether training steps are compiled with XLA.")
+    figure_rounds: int = _setting(
+        0,
+        "Rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which takes "
+        "another training; 0 for no figure.",
+        least=0,
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(field.name, getattr(self, field.name), field.metadata)
+        if not self.method:
+            raise ValueError(f"method must name at least one of {', '.join(METHODS)}")
+        if len(set(self.method)) < len(self.method):
+            raise ValueError(f"method must name each method once; got {','.join(self.method)}")
+        if self.validation_fraction >= 1:
+            raise ValueError(f"validation_fraction must be below 1; got {self.validation_fraction}")
+
+
+def _check(name, value, metadata):
+    if "choices" in metadata:
+        for chosen in [value] if isinstance(value, str) else value:
+            if chosen not in metadata["choices"]:
+                allowed = ", ".join(metadata["choices"])
+                raise ValueError(f"{name} must be one of {allowed}; got {chosen!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}")
+    if "least" in metadata and value < metadata["least"]:
+        raise ValueError(f"{name} must be at least {metadata['least']}; got {value}")
+    if "above" in metadata and value <= metadata["above"]:
+        raise ValueError(f"{name} must be above {metadata['above']}; got {value}")

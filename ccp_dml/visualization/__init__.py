@@ -1,0 +1,13 @@
+"""Figures, logs and progress for people to look at."""
+
+from ccp_dml.visualization.progress import ProgressLine
+from ccp_dml.visualization.rounds import RoundSnapshot, draw_rounds
+from ccp_dml.visualization.tensorboard import DistanceHistograms, pair_distances
+
+__all__ = [
+    "DistanceHistograms",
+    "ProgressLine",
+    "RoundSnapshot",
+    "draw_rounds",
+    "pair_distances",
+]

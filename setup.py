@@ -1,0 +1,28 @@
+"""Package definition of ccp_dml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+setup(
+    name="ccp_dml",
+    version="0.1.0",
+    description="Deep metric learning with chance constraints (CCP) for Keras",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["ccp_dml", "ccp_dml.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py",
+        "etils[epath]",
+        "keras>=3.8",
+        "matplotlib",
+        "numpy",
+        "scikit-learn",
+        "tensorboard",
+        "tensorflow>=2.18",
+        "tqdm",
+    ],
+    extras_require={"test": ["psutil", "pytest", "ruff"]},
+)

@@ -1,0 +1,34 @@
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+
+def pytest_configure():
+    # Two logical devices for the tests of distribution; it must be said before any is used.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    # One for all tests: TensorFlow's collectives on CPUs mix up those of two strategies.
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loads an array file of reference values."""
+    return lambda name: np.load(pathlib.Path(__file__).parent / "golden" / name)

@@ -1,0 +1,285 @@
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml import losses
+from ccp_dml.losses.distances import euclidean_distances, squared_distances
+from tests import naive
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+# The reference implementation's names of the parameters.
+OUR_NAMES = {
+    "pos_margin": "positive_margin",
+    "neg_margin": "negative_margin",
+    "alpha_margin": "alpha",
+    "beta_margin": "beta",
+    "lambda_margin": "base",
+}
+CASES = [
+    case
+    for case in json.loads((GOLDEN / "losses.json").read_text())
+    if case["loss"] in losses.LOSSES
+]
+NAMES = sorted(losses.LOSSES)
+
+
+def values_and_gradients(loss, labels, embeddings, **references):
+    """The loss, and its gradients by the embeddings and, if given, the references."""
+    inputs = [tf.constant(embeddings)]
+    if references:
+        inputs.append(tf.constant(references["references"]))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        if references:
+            value = loss(labels, inputs[0], **{**references, "references": inputs[1]})
+        else:
+            value = loss(labels, inputs[0])
+    return float(value), [gradient.numpy() for gradient in tape.gradient(value, inputs)]
+
+
+def test_the_golden_cases_are_there():
+    assert len(CASES) == 40
+    assert {case["loss"] for case in CASES} == set(NAMES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_golden(case, golden):
+    arrays, name = golden("losses.npz"), case["name"]
+    params = {OUR_NAMES.get(key, key): value for key, value in case["params"].items()}
+    references = {}
+    if case["mode"] == "proxy":
+        references = {
+            "references": arrays[f"{name}/proxies"],
+            "reference_labels": arrays[f"{name}/proxy_labels"],
+        }
+    value, gradients = values_and_gradients(
+        losses.get(case["loss"], **params),
+        arrays[f"{name}/labels"],
+        arrays[f"{name}/embeddings"],
+        **references,
+    )
+    assert value == pytest.approx(case["value"], rel=1e-5)
+    for gradient, of in zip(gradients, ["embeddings", "proxies"], strict=False):
+        expected = arrays[f"{name}/{of}_gradient"]
+        assert np.linalg.norm(gradient - expected) < 1e-5 * np.linalg.norm(expected)
+
+
+def random_case(generator, n=12, r=15, d=5, classes=4):
+    """Float64 vectors around the unit sphere, some inside and some outside."""
+    labels, reference_labels = generator.integers(0, classes, n), generator.integers(0, classes, r)
+    scales = generator.uniform(0.3, 2, (n, 1))
+    embeddings = scales * generator.standard_normal((n, d)) / np.sqrt(d)
+    return labels, embeddings, generator.standard_normal((r, d)) / np.sqrt(d), reference_labels
+
+
+@pytest.mark.parametrize("against_references", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_the_naive_loss(name, against_references, generator):
+    labels, embeddings, references, reference_labels = random_case(generator)
+    against = {}
+    if against_references:
+        against = {"references": references, "reference_labels": reference_labels}
+    value = losses.get(name)(labels, embeddings, **against)
+    assert value.dtype == "float64"
+    assert float(value) == pytest.approx(naive.loss(name, labels, embeddings, **against), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
+    labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
+    against = {"references": references, "reference_labels": reference_labels}
+    _, gradients = values_and_gradients(losses.get(name), labels, embeddings, **against)
+
+    def naive_loss(anchors, others):
+        return naive.loss(name, labels, anchors, others, reference_labels)
+
+    step = 1e-6
+    for which, gradient in enumerate(gradients):
+        numeric = np.zeros_like(gradient)
+        for index in np.ndindex(gradient.shape):
+            shifted = []
+            for sign in (1, -1):
+                both = [embeddings.copy(), references.copy()]
+                both[which][index] += sign * step
+                shifted.append(naive_loss(*both))
+            numeric[index] = (shifted[0] - shifted[1]) / (2 * step)
+        np.testing.assert_allclose(gradient, numeric, atol=1e-6)
+
+
+EDGE_CASES = {
+    "no positive pair": ([0, 1, 2], np.eye(3)),
+    "no negative pair": ([4, 4, 4], np.eye(3)),
+    "equal vectors": ([0, 0, 1, 1], np.full((4, 3), 0.3)),
+    "equal vectors beyond the unit ball": ([0, 0, 1, 1], np.full((4, 3), 7.1)),
+    "two pairs of equal vectors": ([0, 0, 1, 1], np.repeat([[0.1, 0.7, 0.2], [0.3, 0, 0.4]], 2, 0)),
+    "zero vectors": ([0, 0, 1], np.zeros((3, 3))),
+    "one class, one sample": ([5], np.ones((1, 3))),
+    "huge vectors": ([0, 0, 1], 1e6 * np.eye(3)),
+    "tiny vectors": ([0, 0, 1], 1e-12 * np.eye(3)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("case", EDGE_CASES)
+@pytest.mark.parametrize("name", NAMES)
+def test_edge_cases_are_finite_and_right(name, case, dtype):
+    labels, embeddings = EDGE_CASES[case]
+    labels = np.array(labels)
+    embeddings = tf.cast(np.clip(embeddings, -6e4, 6e4), dtype)
+    loss = losses.get(name)
+    exact = tf.cast(embeddings, "float64").numpy()
+    for against in ({}, {"references": embeddings, "reference_labels": labels}):
+        value, gradients = values_and_gradients(loss, labels, embeddings, **against)
+        assert all(np.isfinite(gradient.astype("float64")).all() for gradient in gradients)
+        exact_against = {**against, "references": exact} if against else {}
+        expected = naive.loss(name, labels, exact, **exact_against)
+        assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_batch_is_zero(name):
+    value = losses.get(name)(np.zeros(0, "int32"), np.zeros((0, 4), "float32"))
+    assert float(value) == 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_computed_in_float32(name, dtype, generator):
+    labels, embeddings, _, _ = random_case(generator)
+    rounded = tf.cast(embeddings, dtype)
+    value = losses.get(name)(labels, rounded)
+    assert value.dtype == "float32"
+    expected = naive.loss(name, labels, tf.cast(rounded, "float64").numpy())
+    assert float(value) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_samples_and_references_does_not_matter(name, generator):
+    labels, embeddings, references, reference_labels = random_case(generator)
+    loss = losses.get(name)
+    value = loss(labels, embeddings, references=references, reference_labels=reference_labels)
+    samples, others = generator.permutation(len(labels)), generator.permutation(len(references))
+    shuffled = loss(
+        labels[samples],
+        embeddings[samples],
+        references=references[others],
+        reference_labels=reference_labels[others],
+    )
+    assert float(shuffled) == pytest.approx(float(value), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_normalization_is_that_of_the_method(name, generator):
+    labels, embeddings, _, _ = random_case(generator)
+    value = float(losses.get(name)(labels, embeddings))
+    unnormalized = losses.get(name, normalize=False)
+    assert float(unnormalized(labels, naive.normalize(embeddings))) == pytest.approx(value)
+    assert float(unnormalized(labels, embeddings)) != pytest.approx(value, rel=1e-3)
+
+
+def test_triplet_counts_no_negative_at_exactly_the_margin():
+    # D = 0.25 to the positive, 0.5 and 0.625 to the negatives, all exact in binary.
+    embeddings = np.array([[0.0], [0.25], [0.5], [-0.625]], "float32")
+    labels = np.array([0, 0, 1, 2])
+    value = losses.get("triplet", margin=0.25)(labels, embeddings)
+    assert float(value) == naive.loss("triplet", labels, embeddings, margin=0.25)
+
+
+def test_multi_similarity_does_not_overflow():
+    embeddings = np.array([[1.0, 0], [-1, 0], [1, 0]], "float32")
+    loss = losses.get("multi_similarity", alpha=100.0, beta=100.0)
+    value, gradients = values_and_gradients(loss, np.array([0, 0, 1]), embeddings)
+    assert value == pytest.approx(
+        naive.loss("multi_similarity", [0, 0, 1], embeddings, alpha=100.0, beta=100.0), rel=1e-5
+    )
+    assert np.isfinite(gradients[0]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_any_keras_model_with_integer_labels(name, generator):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+    model.compile(keras.optimizers.Adam(0.01), loss=losses.get(name))
+    inputs, labels = generator.standard_normal((24, 6)).astype("float32"), np.arange(24) % 3
+    expected = float(losses.get(name)(labels, model.predict(inputs, verbose=0)))
+    assert model.evaluate(inputs, labels, batch_size=24, verbose=0) == pytest.approx(
+        expected, rel=1e-5
+    )
+    history = model.fit(inputs, labels, batch_size=24, epochs=20, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_of_labels_are_taken(name, generator):
+    labels, embeddings, _, _ = random_case(generator)
+    loss = losses.get(name)
+    assert float(loss(labels[:, None], embeddings)) == float(loss(labels, embeddings))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_round_trip(name):
+    loss = losses.get(name, normalize=False)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(copy) is type(loss)
+    assert copy.get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_xla_agrees(name, generator):
+    labels, embeddings, references, reference_labels = random_case(generator)
+    arguments = [tf.constant(labels), tf.constant(embeddings, "float32")]
+    against = {
+        "references": tf.constant(references, "float32"),
+        "reference_labels": tf.constant(reference_labels),
+    }
+    loss = losses.get(name)
+    compiled = tf.function(loss, jit_compile=True)
+    assert float(compiled(*arguments, **against)) == pytest.approx(
+        float(loss(*arguments, **against)), rel=1e-5
+    )
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown loss 'tripel'.*contrastive.*triplet"):
+        losses.get("tripel")
+    with pytest.raises(ValueError, match="no parameter 'alpha'; it takes margin"):
+        losses.get("triplet", alpha=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"embeddings": np.zeros((3, 2, 1))}, r"must be \(n, d\)"),
+        ({"labels": np.zeros(2)}, "got 3 and 2"),
+        ({"references": np.zeros((4, 2))}, "given together"),
+        (
+            {"references": np.zeros((4, 5)), "reference_labels": np.zeros(4)},
+            "size 5 cannot be compared with embeddings of size 2",
+        ),
+        ({"sample_weight": np.ones(3)}, "sample_weight must be None"),
+    ],
+)
+def test_wrong_shapes_are_named(arguments, message):
+    arguments = {"labels": np.zeros(3), "embeddings": np.zeros((3, 2)), **arguments}
+    with pytest.raises(ValueError, match=message):
+        losses.get("contrastive")(**arguments)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_distances_of_equal_vectors_are_exactly_zero(offset, generator):
+    for d in (2, 128, 2048):
+        vectors = (generator.standard_normal((50, d)) + offset).astype("float32")
+        distances = squared_distances(tf.constant(vectors), tf.constant(vectors)).numpy()
+        assert (np.diag(distances) == 0).all()
+        assert (distances[~np.eye(50, dtype=bool)] > 0).all()
+
+
+def test_distances_keep_their_precision_far_from_the_origin(generator):
+    vectors = (generator.standard_normal((20, 8)) * 1e-3 + 1).astype("float32")
+    exact = np.linalg.norm(vectors[:, None].astype("float64") - vectors[None], axis=2)
+    np.testing.assert_allclose(
+        euclidean_distances(tf.constant(vectors), tf.constant(vectors)), exact, rtol=1e-3
+    )

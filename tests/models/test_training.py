@@ -1,0 +1,344 @@
+"""What a training step does, through the public models."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml import losses
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    small_convnet,
+)
+from ccp_dml.models import gradients as gradient_steps
+from ccp_dml.projections import greedy_k_center
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+
+
+def linear_model(kernel):
+    inputs = keras.Input(kernel.shape[:1])
+    dense = keras.layers.Dense(kernel.shape[1], use_bias=False)
+    model = keras.Model(inputs, dense(inputs))
+    dense.kernel.assign(kernel)
+    return model
+
+
+def convolutional_model(method="ccp", batch_norm=False, jit_compile=False, loss="contrastive"):
+    backbone = small_convnet((8, 8, 1), filters=(4, 8))
+    if batch_norm:
+        features = keras.layers.BatchNormalization()(backbone.output)
+        backbone = keras.Model(backbone.input, features)
+    embedding_model = EmbeddingModel(backbone, embedding_size=6)
+    regularization = {"weight_decay": 0.01, "clip_norm": 1.0, "clip_value": 0.5}
+    if method == "plain":
+        model = MetricLearningModel(embedding_model, **regularization)
+    else:
+        model = ChanceConstrainedModel(embedding_model, 5, 3, **regularization)
+    model.compile(keras.optimizers.Adam(0.01), loss=loss, jit_compile=jit_compile)
+    return model
+
+
+def images_and_labels(n=40):
+    generator = np.random.default_rng(1)
+    labels = np.arange(n) % 5
+    images = generator.uniform(size=(n, 8, 8, 1)) + 0.2 * labels[:, None, None, None]
+    return images.astype("float32"), labels
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_golden_trajectory(golden, jit_compile):
+    """Two rounds of a linear embedding: the kernel and the proxies after each of 24 steps."""
+    settings = json.loads((GOLDEN / "projection_trajectory.json").read_text())
+    arrays = golden("projection_trajectory.npz")
+    embedding_model = linear_model(arrays["initial_kernel"])
+    num_classes, k = settings["num_classes"], settings["proxies_per_class"]
+    model = ChanceConstrainedModel(
+        embedding_model,
+        num_classes,
+        k,
+        proxy_loss_weight=settings["proxy_loss_weight"],
+        batch_loss_weight=settings["batch_loss_weight"],
+        weight_decay=settings["weight_decay"],
+        clip_norm=settings["clip_norm"],
+        clip_value=settings["clip_value"],
+    )
+    adam = {key: settings[key] for key in ("learning_rate", "beta_1", "beta_2", "epsilon")}
+    loss = losses.get(
+        settings["loss"],
+        positive_margin=settings["params"]["pos_margin"],
+        negative_margin=settings["params"]["neg_margin"],
+    )
+    model.compile(keras.optimizers.Adam(**adam), loss=loss, jit_compile=jit_compile)
+    model.proxies.vectors.assign(arrays["initial_proxies"])
+    total = settings["first_problem_steps"] + settings["second_problem_steps"]
+    for step in range(total):
+        if step == settings["first_problem_steps"]:
+            model.set_reference_point(embedding_model.trainable_variables)
+            model.proximal_weight.assign(settings["regularization"])
+            inputs = arrays["pool_inputs"]
+            pool = embedding_model.predict(inputs.reshape(-1, inputs.shape[-1]), verbose=0)
+            pool = pool.reshape(settings["pool_size"], num_classes, -1).swapaxes(0, 1)
+            taken = greedy_k_center(pool, model.proxies.by_class(), k)
+            model.proxies.assign_by_class(np.take_along_axis(pool, taken[:, :, None], axis=1))
+        history = model.fit(
+            arrays["inputs"][step], arrays["labels"][step], batch_size=12, verbose=0
+        ).history
+        assert history["loss"][0] == pytest.approx(arrays["losses"][step], rel=1e-4)
+        kernel = embedding_model.get_weights()[0]
+        np.testing.assert_allclose(kernel, arrays["kernels"][step], atol=5e-5)
+        np.testing.assert_allclose(model.proxies.vectors, arrays["proxies"][step], atol=5e-5)
+
+
+def test_a_step_without_proxies_equals_the_formula(generator):
+    """One step of gradient descent on a linear embedding, by finite differences in NumPy."""
+    from tests import naive
+
+    kernel = generator.standard_normal((4, 3)).astype("float32")
+    inputs, labels = generator.standard_normal((8, 4)).astype("float32"), np.arange(8) % 3
+    model = MetricLearningModel(
+        linear_model(kernel), weight_decay=0.1, clip_norm=0.5, clip_value=0.2
+    )
+    model.compile(keras.optimizers.SGD(0.5), loss="contrastive")
+
+    numeric = np.zeros(kernel.shape)
+    for index in np.ndindex(kernel.shape):
+        values = []
+        for sign in (1, -1):
+            shifted = kernel.astype("float64")
+            shifted[index] += sign * 1e-6
+            values.append(naive.loss("contrastive", labels, inputs @ shifted))
+        numeric[index] = (values[0] - values[1]) / 2e-6
+    numeric += 0.1 * kernel
+    assert np.linalg.norm(numeric) > 0.5
+    numeric *= 0.5 / np.linalg.norm(numeric)
+    assert np.abs(numeric).max() > 0.2
+    numeric = np.clip(numeric, -0.2, 0.2)
+
+    model.fit(inputs, labels, batch_size=8, verbose=0)
+    np.testing.assert_allclose(
+        model.embedding_model.get_weights()[0], kernel - 0.5 * numeric, atol=1e-5
+    )
+
+
+def test_order_of_the_gradient_steps():
+    weights = [tf.constant([3.0, 4.0]), tf.constant([30.0])]
+    gradients = [tf.constant([1.0, 0.0]), tf.constant([0.0])]
+    held = gradient_steps.add_proximal_term(gradients, weights, [tf.zeros(2), None], 0.5)
+    np.testing.assert_allclose(held[0], [2.5, 2.0])
+    np.testing.assert_allclose(held[1], [0.0])
+    decayed = gradient_steps.add_weight_decay(held, weights, 0.1, [False, True])
+    np.testing.assert_allclose(decayed[0], [2.5, 2.0])
+    np.testing.assert_allclose(decayed[1], [3.0])
+    norm = np.sqrt(2.5**2 + 2.0**2 + 3.0**2)
+    clipped = gradient_steps.clip(decayed, clip_norm=norm / 2, clip_value=1.2)
+    np.testing.assert_allclose(clipped[0], [1.2, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(clipped[1], [1.2], rtol=1e-6)
+
+
+def test_weight_decay_spares_batch_normalization_and_includes_proxies():
+    model = convolutional_model(batch_norm=True)
+    variables = model.trainable_variables
+    zeros = [tf.zeros(variable.shape) for variable in variables]
+    model.clip_norm = model.clip_value = None
+    for variable, gradient in zip(variables, model.regularized(zeros, variables), strict=True):
+        decay = 0.0 if "batch_normalization" in variable.path else 0.01
+        np.testing.assert_allclose(gradient, decay * variable.numpy(), rtol=1e-6)
+    assert sum("batch_normalization" in variable.path for variable in variables) == 2
+    assert any(variable is model.proxies.vectors for variable in variables)
+
+
+def test_the_proximal_term_holds_the_network_and_not_the_proxies():
+    model = convolutional_model()
+    model.weight_decay = 0.0
+    model.clip_norm = model.clip_value = None
+    moved = [variable.numpy() + 1 for variable in model.embedding_model.trainable_variables]
+    model.set_reference_point(moved)
+    model.proximal_weight.assign(0.5)
+    variables = model.trainable_variables
+    zeros = [tf.zeros(variable.shape) for variable in variables]
+    for variable, gradient in zip(variables, model.regularized(zeros, variables), strict=True):
+        expected = 0.0 if variable is model.proxies.vectors else -0.5
+        np.testing.assert_allclose(gradient, np.full(variable.shape, expected), atol=1e-6)
+    images, labels = images_and_labels(10)
+    count = sum(weight.size for weight in moved)
+    history = model.fit(images, labels, batch_size=10, verbose=0).history
+    assert history["proximal_term"][0] == pytest.approx(0.25 * count, rel=1e-4)
+
+
+def test_warming_up_trains_as_the_plain_loss_does():
+    images, labels = images_and_labels()
+    plain, warming = convolutional_model("plain"), convolutional_model()
+    for model in (plain, warming):
+        model.weight_decay, model.clip_norm = 0.0, None
+    warming.embedding_model.set_weights(plain.embedding_model.get_weights())
+    warming.warming_up.assign(True)
+    proxies = warming.proxies.vectors.numpy()
+    for model in (plain, warming):
+        model.fit(images, labels, batch_size=20, shuffle=False, epochs=3, verbose=0)
+    for ours, theirs in zip(
+        warming.embedding_model.get_weights(), plain.embedding_model.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    np.testing.assert_array_equal(warming.proxies.vectors, proxies)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts():
+    images, labels = images_and_labels()
+    model = convolutional_model()
+    history = model.fit(images, labels, batch_size=40, verbose=0).history
+    assert history["loss"][0] == pytest.approx(
+        1.0 * history["proxy_loss"][0] + 0.1 * history["batch_loss"][0], rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("method", ["plain", "ccp"])
+def test_fit_evaluate_predict_save(method, tmp_path):
+    images, labels = images_and_labels()
+    model = convolutional_model(method)
+    history = model.fit(images, labels, batch_size=20, epochs=15, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    embeddings = model.predict(images, verbose=0)
+    assert (np.linalg.norm(embeddings, axis=1) <= 1 + 1e-6).all()
+    expected = float(losses.get("contrastive")(labels, embeddings))
+    assert model.evaluate(images, labels, batch_size=40, verbose=0) == pytest.approx(
+        expected, rel=1e-5
+    )
+    assert set(model.evaluate(images, labels, verbose=0, return_dict=True)) == {"loss"}
+
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert type(copy) is type(model)
+    np.testing.assert_array_equal(copy.predict(images, verbose=0), embeddings)
+    assert json.dumps(copy.get_config()) == json.dumps(model.get_config())
+    for ours, theirs in zip(copy.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    # Training goes on as if it had not been interrupted.
+    for trained in (model, copy):
+        trained.fit(images, labels, batch_size=20, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(copy.predict(images, verbose=0), model.predict(images, verbose=0))
+
+
+def test_compiled_metrics_are_measured():
+    images, labels = images_and_labels()
+    model = convolutional_model()
+    model.compile(
+        "adam",
+        loss="triplet",
+        metrics=[lambda labels, embeddings: tf.reduce_max(tf.norm(embeddings, axis=1))],
+    )
+    results = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert len(results) == 2
+    assert all(np.isfinite(value) for value in results.values())
+
+
+def test_models_whose_shape_is_unknown_are_built_by_the_first_batch():
+    images, labels = images_and_labels(10)
+    embedding_model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)])
+    model = ChanceConstrainedModel(embedding_model, 5, 2)
+    model.compile("adam", loss="contrastive")
+    assert not model.built
+    model.fit(images, labels, batch_size=10, verbose=0)
+    assert model.proxies.vectors.shape == (10, 4)
+
+
+def ten_steps(model):
+    samples = tf.data.Dataset.from_tensor_slices(images_and_labels(200))
+    # Odd batches follow the first, so that replicas get shares of unequal size.
+    batches = samples.take(16).batch(16).concatenate(samples.skip(16).batch(15))
+    model.fit(batches.take(10), verbose=0, shuffle=False)
+    return model.get_weights()
+
+
+@pytest.mark.parametrize("method", ["plain", "ccp"])
+def test_xla_takes_the_same_steps(method):
+    model, compiled = convolutional_model(method), convolutional_model(method, jit_compile=True)
+    compiled.set_weights(model.get_weights())
+    for ours, theirs in zip(ten_steps(compiled), ten_steps(model), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES)
+@pytest.mark.parametrize("method", ["plain", "ccp"])
+def test_two_replicas_take_the_same_steps(method, loss, two_replicas):
+    model = convolutional_model(method, loss=loss)
+    with two_replicas.scope():
+        distributed = convolutional_model(method, loss=loss)
+    distributed.set_weights(model.get_weights())
+    for each in (model, distributed):
+        if method == "ccp":
+            each.proximal_weight.assign(0.01)
+    for ours, theirs in zip(ten_steps(distributed), ten_steps(model), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_two_replicas_predict_and_evaluate(two_replicas):
+    images, labels = images_and_labels()
+    model = convolutional_model()
+    with two_replicas.scope():
+        distributed = convolutional_model()
+    distributed.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        distributed.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6
+    )
+    assert distributed.evaluate(images, labels, batch_size=40, verbose=0) == pytest.approx(
+        model.evaluate(images, labels, batch_size=40, verbose=0), rel=1e-5
+    )
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    weights = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        weights.append(ten_steps(convolutional_model()))
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        images, labels = images_and_labels()
+        model = convolutional_model()
+        history = model.fit(images, labels, batch_size=20, epochs=10, verbose=0).history
+        assert history["loss"][-1] < history["loss"][0]
+        assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+        keras.config.set_dtype_policy("mixed_float16")
+        with pytest.raises(ValueError, match="use the policy mixed_bfloat16"):
+            convolutional_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"weight_decay": -1}, "weight_decay must be at least 0; got -1"),
+        ({"clip_norm": 0}, "clip_norm must be above 0 or None; got 0"),
+        ({"batch_loss_weight": -0.1}, "batch_loss_weight must be at least 0; got -0.1"),
+        ({"num_classes": 0}, "num_classes must be at least 1; got 0"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, message):
+    embedding_model = linear_model(np.ones((3, 2), "float32"))
+    with pytest.raises(ValueError, match=message):
+        ChanceConstrainedModel(embedding_model, **{"num_classes": 2, **arguments})
+
+
+def test_what_training_needs_is_named(generator):
+    model = MetricLearningModel(linear_model(np.ones((3, 2), "float32")))
+    with pytest.raises(ValueError, match="unknown loss 'tripel'"):
+        model.compile("adam", loss="tripel")
+    with pytest.raises(ValueError, match="PairwiseLoss or one of the names contrastive"):
+        model.compile("adam", loss=keras.losses.MeanSquaredError())
+    model.compile("adam", loss="triplet")
+    inputs = generator.standard_normal((4, 3)).astype("float32")
+    with pytest.raises(ValueError, match="needs labels"):
+        model.fit(inputs, verbose=0)
+    with pytest.raises(ValueError, match="sample_weight must be None"):
+        model.fit(inputs, np.arange(4), sample_weight=np.ones(4), verbose=0)
