@@ -86,8 +86,7 @@ class Experiment:
             flagfile: The text of `flags.txt`. Defaults to none: the file is not written.
 
         Raises:
-            ValueError: If the settings do not fit the data.
-            OSError: If `workdir` cannot be written to.
+            ValueError: If the settings do not fit the data, or `workdir` cannot be written to.
         """
         settings = self.settings
         self.loss = losses.get(settings.loss, **settings.loss_params)
@@ -101,7 +100,10 @@ class Experiment:
             settings.seed,
             self.augmentation,
         )
-        self._make_workdir(flagfile)
+        try:
+            self._make_workdir(flagfile)
+        except OSError as error:
+            raise ValueError(f"workdir {self.workdir} cannot be written to: {error}") from error
 
     def _make_workdir(self, flagfile):
         self.workdir.mkdir(parents=True, exist_ok=True)
@@ -285,6 +287,12 @@ def _split(train: LabeledImages, settings: Settings) -> tuple[LabeledImages, Lab
             train.labels, settings.validation_fraction, settings.seed
         )
     training, validation = train.subset(indices), train.subset(held_out)
+    if validation.num_classes < 2:
+        raise ValueError(
+            f"{validation.num_classes} classes are too few to validate retrieval on: choose fewer "
+            f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
+            "validation=samples"
+        )
     return training.relabeled(contiguous(training.labels)), validation
 
 

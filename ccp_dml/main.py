@@ -107,7 +107,7 @@ def main(argv: Sequence[str]):
     try:
         experiment = Experiment(settings_from(flags.FLAGS), flags.FLAGS.workdir)
         experiment.prepare(flagfile(flags.FLAGS))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         _stop(error)
     try:
         experiment.run()
@@ -121,7 +121,7 @@ def _parse_flags(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _stop(f"{error}; see --help")
+        _stop(f"{str(error).removeprefix('ERROR:: ')}; see --help")
 
 
 def run():

@@ -32,7 +32,7 @@ def random_affine(
     """
     shape = tf.shape(images)
     height, width = (tf.cast(size, tf.float32) for size in (shape[1], shape[2]))
-    bounds = tf.constant([rotation, scale, scale, shear, shift, shift])[:, None]
+    bounds = tf.constant([rotation, scale, scale, shear, shift, shift], tf.float32)[:, None]
     uniform = tf.random.stateless_uniform([6, shape[0]], seed, -1.0, 1.0)
     angle, wider, higher, slant, right, down = tf.unstack(bounds * uniform)
     # The output's pixel (x, y) comes from the input's (x, y) · matrix + offset.

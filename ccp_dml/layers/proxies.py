@@ -36,7 +36,7 @@ class Proxies(keras.layers.Layer):
 
     >>> proxies = Proxies(num_classes=3, proxies_per_class=2)
     >>> proxies.build((None, 4))
-    >>> proxies.vectors.shape, proxies.labels.tolist()
+    >>> tuple(proxies.vectors.shape), proxies.labels.tolist()
     ((6, 4), [0, 1, 2, 0, 1, 2])
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from ccp_dml.evaluation.covering_radius import distance_to_nearest
+from ccp_dml.evaluation.covering import distance_to_nearest
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import ChanceConstrainedModel
 from ccp_dml.projections.k_center import greedy_k_center

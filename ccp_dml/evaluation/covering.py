@@ -42,6 +42,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
         raise ValueError(f"num_centers must be at least 1; got {num_centers}")
     samples = np.argsort(labels, kind="stable")
     _, starts, sizes = np.unique(labels[samples], return_index=True, return_counts=True)
+    means = np.add.reduceat(embeddings[samples], starts) / sizes[:, None].astype("float32")
     radii = np.zeros((len(sizes), num_centers), "float32")
     # Classes of like size are padded together, so that one large class does not pad them all.
     by_size = np.argsort(-sizes, kind="stable")
@@ -52,14 +53,14 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
         start += len(group)
         # The padding repeats a class's first samples, which changes no radius.
         members = starts[group, None] + np.arange(size) % sizes[group, None]
-        radii[group] = _radii(embeddings[samples[members]], num_centers)
+        radii[group] = _radii(embeddings[samples[members]], means[group], num_centers)
     return radii
 
 
-def _radii(points, num_centers):
-    """Covering radii `(C, num_centers)` of points `(C, n, d)`."""
+def _radii(points, means, num_centers):
+    """Covering radii `(C, num_centers)` of points `(C, n, d)` of classes with `means` `(C, d)`."""
     rows = np.arange(len(points))
-    to_mean = np.square(points - points.mean(axis=1, keepdims=True)).sum(axis=2)
+    to_mean = np.square(points - means[:, None]).sum(axis=2)
     center = points[rows, to_mean.argmin(axis=1)]
     nearest = np.full(points.shape[:2], np.inf, "float32")
     radii = np.empty((len(points), num_centers), "float32")

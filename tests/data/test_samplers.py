@@ -1,0 +1,110 @@
+import collections
+
+import numpy as np
+import pytest
+
+from ccp_dml.data import balanced_batches, class_draws
+
+# Labels with gaps, in no order, of classes of unequal size.
+SIZES = {3: 1, 4: 9, 10: 2, 11: 5, 25: 4, 70: 7, 71: 3}
+
+
+def shuffled_labels():
+    labels = np.repeat(list(SIZES), list(SIZES.values()))
+    return np.random.default_rng(0).permutation(labels)
+
+
+def drawn(labels, classes_per_batch, samples_per_class, batches, seed=0):
+    """Batches as indices (batches, classes_per_batch, samples_per_class), and their classes."""
+    dataset = balanced_batches(labels, classes_per_batch, samples_per_class, seed).take(batches)
+    indices = np.stack(list(dataset.as_numpy_iterator()))
+    indices = indices.reshape(batches, classes_per_batch, samples_per_class)
+    classes = labels[indices]
+    assert (classes == classes[:, :, :1]).all()
+    return indices, classes[:, :, 0]
+
+
+CONFIGURATIONS = [(2, 3), (3, 1), (5, 2), (6, 4), (7, 8)]
+
+
+@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
+def test_every_class_is_visited_once_before_any_is_again(classes_per_batch, samples_per_class):
+    labels = shuffled_labels()
+    _, classes = drawn(labels, classes_per_batch, samples_per_class, batches=100)
+    visits = classes.ravel()
+    for start in range(0, len(visits) - len(SIZES), len(SIZES)):
+        assert sorted(visits[start : start + len(SIZES)]) == sorted(SIZES)
+
+
+@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
+def test_a_batch_holds_no_class_twice(classes_per_batch, samples_per_class):
+    _, classes = drawn(shuffled_labels(), classes_per_batch, samples_per_class, batches=200)
+    assert all(len(set(batch)) == classes_per_batch for batch in classes)
+
+
+@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
+def test_samples_are_not_repeated_before_they_run_out(classes_per_batch, samples_per_class):
+    labels = shuffled_labels()
+    indices, classes = drawn(labels, classes_per_batch, samples_per_class, batches=200)
+    for label, size in SIZES.items():
+        visits = indices[classes == label]
+        if size >= samples_per_class:
+            assert all(len(set(visit)) == samples_per_class for visit in visits)
+        draws = visits.ravel()
+        members = set(np.flatnonzero(labels == label))
+        for start in range(0, len(draws) - size, size):
+            assert set(draws[start : start + size]) == members
+
+
+def test_the_order_is_random_and_fixed_by_the_seed():
+    labels = np.repeat(np.arange(4), 6)
+    first, _ = drawn(labels, 2, 2, batches=30, seed=1)
+    again, _ = drawn(labels, 2, 2, batches=30, seed=1)
+    other, _ = drawn(labels, 2, 2, batches=30, seed=2)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_all_samples_and_orders_are_equally_likely():
+    labels = np.repeat(np.arange(3), 4)
+    indices, classes = drawn(labels, 3, 1, batches=6000)
+    orders = collections.Counter(map(tuple, classes))
+    assert len(orders) == 6
+    # 1,000 expected of each; the bounds are more than 5 standard deviations away.
+    assert all(850 < count < 1150 for count in orders.values())
+    pairs = collections.Counter(zip(*indices[::4, :, 0].T[:2] % 4, strict=True))
+    firsts = indices[classes == 0].reshape(-1, 4)
+    assert len({tuple(order) for order in firsts.tolist()}) == 24
+    assert pairs
+
+
+def test_draws_take_one_sample_of_every_class_in_order():
+    labels = shuffled_labels()
+    draws = np.stack(list(class_draws(labels, seed=0).take(60).as_numpy_iterator()))
+    assert (labels[draws] == sorted(SIZES)).all()
+    for column, (label, size) in enumerate(sorted(SIZES.items())):
+        members = set(np.flatnonzero(labels == label))
+        for start in range(0, 60 - size, size):
+            assert set(draws[start : start + size, column]) == members
+
+
+def test_twelve_thousand_classes():
+    generator = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(12_000), generator.integers(0, 12_000, 48_000)])
+    _, classes = drawn(labels, 8, 4, batches=1500)
+    assert len(set(classes.ravel())) == 12_000
+    (draw,) = class_draws(labels, seed=0).take(1).as_numpy_iterator()
+    np.testing.assert_array_equal(labels[draw], np.arange(12_000))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.arange(3), 4, 1), "a batch of 4 classes cannot be drawn from 3 classes"),
+        ((np.arange(3), 0, 1), "must be at least 1; got 0 and 1"),
+        ((np.zeros(0, int), 1, 1), r"at least one sample; got \(0,\)"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        balanced_batches(*arguments, seed=0)

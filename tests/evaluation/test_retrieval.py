@@ -1,0 +1,118 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import sklearn.neighbors
+
+from ccp_dml.evaluation import retrieval, retrieval_metrics
+from tests import naive
+
+CASES = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "retrieval.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["case"]))
+def test_golden(case, golden):
+    arrays = golden("retrieval.npz")
+    embeddings, labels = arrays[f"{case['case']}/embeddings"], arrays[f"{case['case']}/labels"]
+    n = case["num_queries"]
+    gallery = (embeddings[n:], labels[n:]) if n else ()
+    queries = (embeddings[:n], labels[:n]) if n else (embeddings, labels)
+    metrics = retrieval_metrics(*queries, *gallery)
+    for name in ("precision_at_1", "r_precision", "map_at_r"):
+        assert metrics[name] == pytest.approx(case[name], abs=1e-5)
+
+
+def random_case(generator, n, classes, d=6):
+    labels = generator.integers(0, classes, n)
+    return generator.standard_normal((n, d)) + generator.standard_normal((classes, d))[
+        labels
+    ], labels
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_equals_the_naive_metrics(classes, dtype, generator):
+    embeddings, labels = random_case(generator, n=120, classes=classes)
+    embeddings = embeddings.astype(dtype)
+    metrics = retrieval_metrics(embeddings, labels, recall_at=(1, 3, 10))
+    expected = naive.retrieval(embeddings, labels, recall_at=(1, 3, 10))
+    assert metrics == pytest.approx(expected, abs=1e-12)
+    gallery, gallery_labels = random_case(generator, n=90, classes=classes + 2)
+    assert retrieval_metrics(
+        embeddings, labels, gallery.astype(dtype), gallery_labels
+    ) == pytest.approx(
+        naive.retrieval(embeddings, labels, gallery.astype(dtype), gallery_labels), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**16, 2**28])
+@pytest.mark.parametrize("group", [4, 64])
+def test_blocks_and_groups_change_nothing(block_bytes, group, generator, monkeypatch):
+    embeddings, labels = random_case(generator, n=300, classes=60)
+    expected = naive.retrieval(embeddings, labels)
+    monkeypatch.setattr(retrieval, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(retrieval, "_GROUP", group)
+    # A traced function remembers the size of a group.
+    monkeypatch.setattr(retrieval, "_largest_products", retrieval._largest_products.python_function)
+    assert retrieval_metrics(embeddings, labels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_neighbours_are_those_of_scikit_learn(generator):
+    gallery = generator.standard_normal((5000, 16)).astype("float32")
+    queries = generator.standard_normal((50, 16)).astype("float32")
+    found = retrieval._SearchIndex(gallery).nearest(queries, depth=10)
+    search = sklearn.neighbors.NearestNeighbors(n_neighbors=10, algorithm="brute").fit(gallery)
+    np.testing.assert_array_equal(found, search.kneighbors(queries, return_distance=False))
+
+
+def test_a_sample_does_not_find_itself_even_among_equals():
+    embeddings = np.zeros((6, 3))
+    metrics = retrieval_metrics(embeddings, np.array([0, 0, 0, 0, 0, 0]))
+    assert metrics["map_at_r"] == 1.0
+    # Six equal points of two classes, two of one: the neighbours of a point are the five others.
+    found = retrieval._SearchIndex(embeddings).nearest(embeddings, 5, own=np.arange(6))
+    for own, neighbours in enumerate(found):
+        assert set(neighbours) == set(range(6)) - {own}
+
+
+def test_queries_without_a_match_are_left_out(generator):
+    embeddings, labels = random_case(generator, n=50, classes=5)
+    with_loners = np.concatenate([labels, [100, 101]])
+    more = np.concatenate([embeddings, np.full((2, 6), 1e3)])
+    assert retrieval_metrics(more, with_loners) == pytest.approx(
+        retrieval_metrics(embeddings, labels)
+    )
+
+
+def test_distances_far_from_the_origin_are_precise(generator):
+    embeddings, labels = random_case(generator, n=200, classes=8)
+    shifted = (embeddings + 1000).astype("float32")
+    assert retrieval_metrics(shifted, labels) == pytest.approx(
+        naive.retrieval(shifted, labels), abs=1e-9
+    )
+
+
+def test_order_of_samples_does_not_matter(generator):
+    embeddings, labels = random_case(generator, n=200, classes=8)
+    order = generator.permutation(200)
+    assert retrieval_metrics(embeddings[order], labels[order]) == pytest.approx(
+        retrieval_metrics(embeddings, labels), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros((3, 2)), np.zeros(2)), r"got \(3, 2\) and \(2,\)"),
+        ((np.zeros((3, 2)), np.arange(3)), "no query has a sample of its class"),
+        ((np.zeros((1, 2)), np.zeros(1)), "no query has a sample of its class"),
+        ((np.full((3, 2), np.nan), np.zeros(3)), "not finite"),
+        ((np.zeros((3, 2)), np.zeros(3), np.zeros((3, 2))), "given together"),
+        ((np.zeros((3, 2)), np.zeros(3), np.zeros((3, 4)), np.zeros(3)), "of size 2 .*of size 4"),
+        ((np.zeros((3, 2)), np.zeros(3), None, None, (0,)), r"at least 1; got \(0,\)"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        retrieval_metrics(*arguments)

@@ -1,0 +1,226 @@
+"""The command line, end to end on the digits."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ccp_dml import main
+from ccp_dml.data import load
+from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.settings import Settings
+
+ROOT = pathlib.Path(__file__).parents[1]
+DIGITS = f"--flagfile={ROOT / 'experiments' / 'digits.flags'}"
+# Enough for two rounds, with little time spent.
+SHORT = [
+    "--max_steps=120",
+    "--steps_per_validation=5",
+    "--warmup_steps=10",
+    "--round_patience=1",
+    "--learning_rate=1e-3",
+]
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ccp_dml.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    process = run(DIGITS, f"--workdir={workdir}", *SHORT, "--figure_rounds=1")
+    assert process.returncode == 0, process.stderr
+    return workdir, process, json.loads((workdir / "results.json").read_text())
+
+
+def test_prints_the_table_of_the_results(finished):
+    _, process, results = finished
+    lines = process.stdout.strip().splitlines()
+    header = [cell.strip() for cell in lines[-5].split("|")[1:-1]]
+    assert header[:5] == ["on unseen classes", "P@1", "R-precision", "MAP@R", "covering radius"]
+    for line, name in zip(lines[-3:], ["before", "plain", "ccp"], strict=True):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        assert cells[0] == name
+        keys = ("precision_at_1", "r_precision", "map_at_r", "covering_radius")
+        assert [float(cell) for cell in cells[1:5]] == [
+            round(results[name][key], 4) for key in keys
+        ]
+
+
+def test_results_hold_what_was_promised(finished):
+    _, _, results = finished
+    assert results["seed"] == 0
+    assert {"tensorflow", "keras", "numpy", "ccp_dml"} <= set(results["versions"])
+    for name in ("before", "plain", "ccp"):
+        for key in ("precision_at_1", "r_precision", "map_at_r", "covering_radius"):
+            assert 0 < results[name][key] < 1
+        assert results[name]["seconds"] >= 0
+    assert results["before"]["steps"] == 0
+    assert results["plain"]["steps"] == results["ccp"]["steps"] == 120
+    assert results["plain"]["rounds"] == 0
+    assert results["ccp"]["rounds"] >= 1
+    assert results["plain"]["map_at_r"] != results["ccp"]["map_at_r"]
+
+
+def test_the_saved_networks_give_the_results(finished):
+    workdir, _, results = finished
+    test = load("digits").test
+    measured = {}
+    for folder in ("plain", "ccp", "."):
+        network = keras.models.load_model(workdir / folder / "model.keras")
+        embeddings = network.predict(test.images, verbose=0)
+        measured[folder] = retrieval_metrics(embeddings, test.labels)["map_at_r"]
+    for method in ("plain", "ccp"):
+        assert measured[method] == pytest.approx(results[method]["map_at_r"], abs=1e-6)
+    best = max(("plain", "ccp"), key=lambda method: results[method]["validation_map_at_r"])
+    assert measured["."] == measured[best]
+
+
+def test_history_and_logs(finished):
+    workdir, _, results = finished
+    for method in ("plain", "ccp"):
+        with (workdir / method / "history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 24
+        assert {"loss", "val_map_at_r", "val_precision_at_1"} <= set(rows[0])
+        best = max(float(row["val_map_at_r"]) for row in rows)
+        assert best == pytest.approx(results[method]["validation_map_at_r"])
+    rounds = [int(row["round"]) for row in rows]
+    assert rounds[:3] == [-1, -1, 0]
+    assert rounds == sorted(rounds)
+    weights = {row["round"]: float(row["proximal_weight"]) for row in rows}
+    assert weights["0"] == 0
+    assert weights["1"] == pytest.approx(2e-4)
+
+    scalars, histograms = set(), set()
+    for events in (workdir / "ccp" / "tensorboard").rglob("events.out*"):
+        log = EventAccumulator(str(events), size_guidance={"tensors": 0}).Reload()
+        tags = log.Tags()["tensors"]
+        (histograms if "distances" in str(events) else scalars).update(tags)
+    assert {
+        "epoch_loss",
+        "epoch_proxy_loss",
+        "epoch_batch_loss",
+        "epoch_map_at_r",
+        "epoch_round",
+        "epoch_proximal_weight",
+        "epoch_covering_radius",
+    } <= scalars
+    assert histograms == {"distances/positive_pairs", "distances/negative_pairs"}
+
+
+def test_the_figure_is_a_picture(finished):
+    workdir, _, _ = finished
+    from matplotlib import image
+
+    pixels = image.imread(workdir / "rounds.png")
+    assert pixels.shape[1] > 1.5 * pixels.shape[0] * 0.9
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
+
+
+def test_flags_can_be_passed_back_and_give_the_same_numbers(finished, tmp_path):
+    workdir, _, results = finished
+    process = run(
+        f"--flagfile={workdir / 'flags.txt'}", f"--workdir={tmp_path}", "--figure_rounds=0"
+    )
+    assert process.returncode == 0, process.stderr
+    again = json.loads((tmp_path / "results.json").read_text())
+    for name in ("before", "plain", "ccp"):
+        for values in (again, results):
+            values[name].pop("seconds", None)
+        assert again[name] == results[name]
+    written = (workdir / "flags.txt").read_text().splitlines()
+    assert f"--workdir={workdir}" in written
+    assert len(written) == 1 + len(Settings.__dataclass_fields__)
+
+
+def test_an_earlier_run_is_kept(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    process = run(DIGITS, f"--workdir={tmp_path}", *SHORT, "--method=plain", "--figure_rounds=0")
+    assert process.returncode == 0, process.stderr
+    (earlier,) = (tmp_path / "earlier").iterdir()
+    assert (earlier / "results.json").read_text() == "{}"
+    assert "plain" in json.loads((tmp_path / "results.json").read_text())
+
+
+def test_one_clear_line_and_exit_code_two():
+    process = run("--flagfile=missing.flags", "--workdir=/tmp/unused")
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    assert "'missing.flags'" in process.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Runs the command in this process and returns its last line of errors, for exit code 2."""
+
+    def run_here(*arguments):
+        flag_values = flags.FlagValues()
+        main.define_flags(flag_values)
+        monkeypatch.setattr(flags, "FLAGS", flag_values)
+        with pytest.raises(SystemExit) as stopped:
+            main.main(main._parse_flags(["ccp_dml", DIGITS, *arguments]))
+        assert stopped.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run_here
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--dataset=mnist", "dataset must be one of digits; got 'mnist'"),
+        ("--method=plain,xbn", "method must be one of plain, ccp; got 'xbn'"),
+        ("--method=", "method must name at least one of plain, ccp"),
+        ("--method=ccp,ccp", "once; got ccp,ccp"),
+        ("--loss=tripel", "contrastive, cosine_contrastive, triplet, multi_similarity"),
+        ("--loss_params=margin=1", "it takes positive_margin, negative_margin"),
+        ("--loss_params=positive_margin", "not of the form name=number"),
+        ("--learning_rate=-1", "learning_rate must be above 0; got -1.0"),
+        ("--learning_rate=fast", "could not convert string to float: 'fast'"),
+        ("--learning_rate=nan", "learning_rate must be finite; got nan"),
+        ("--seed=-1", "seed must be at least 0; got -1"),
+        ("--classes_per_batch=6", "a batch of 6 classes cannot be drawn from 5 classes"),
+        ("--validation_fraction=1", "validation_fraction must be below 1; got 1.0"),
+        ("--validation=classes", "1 classes are too few to validate retrieval on"),
+        ("--lerning_rate=1", "Did you mean: learning_rate"),
+        ("word", "unexpected argument 'word'"),
+        ("--workdir=", "--workdir is missing"),
+    ],
+)
+def test_problems_a_user_can_cause(flag, message, command, tmp_path):
+    assert message in command(f"--workdir={tmp_path / 'unused'}", flag)
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_workdir_that_cannot_be_written_to(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written to" in command(f"--workdir={tmp_path / 'file' / 'results'}")
+
+
+def test_training_that_fails_says_so(command, tmp_path):
+    message = command(f"--workdir={tmp_path}", *SHORT, "--learning_rate=1e30")
+    assert "training of plain stopped" in message
+    assert "try a smaller learning rate" in message
+
+
+def test_every_setting_has_a_flag_with_help():
+    flag_values = flags.FlagValues()
+    main.define_flags(flag_values)
+    for name in ("workdir", *Settings.__dataclass_fields__):
+        assert len(flag_values[name].help) > 4
+    assert "One of plain, ccp." in flag_values["method"].help
