@@ -205,9 +205,8 @@ def test_trains_any_keras_model_with_integer_labels(name, generator):
     model.compile(keras.optimizers.Adam(0.01), loss=losses.get(name))
     inputs, labels = generator.standard_normal((24, 6)).astype("float32"), np.arange(24) % 3
     expected = float(losses.get(name)(labels, model.predict(inputs, verbose=0)))
-    assert model.evaluate(inputs, labels, batch_size=24, verbose=0) == pytest.approx(
-        expected, rel=1e-5
-    )
+    evaluated = float(model.evaluate(inputs, labels, batch_size=24, verbose=0))
+    assert evaluated == pytest.approx(expected, rel=1e-5)
     history = model.fit(inputs, labels, batch_size=24, epochs=20, verbose=0).history["loss"]
     assert history[-1] < history[0]
 

@@ -206,9 +206,8 @@ def test_fit_evaluate_predict_save(method, tmp_path):
     embeddings = model.predict(images, verbose=0)
     assert (np.linalg.norm(embeddings, axis=1) <= 1 + 1e-6).all()
     expected = float(losses.get("contrastive")(labels, embeddings))
-    assert model.evaluate(images, labels, batch_size=40, verbose=0) == pytest.approx(
-        expected, rel=1e-5
-    )
+    evaluated = float(model.evaluate(images, labels, batch_size=40, verbose=0))
+    assert evaluated == pytest.approx(expected, rel=1e-5)
     assert set(model.evaluate(images, labels, verbose=0, return_dict=True)) == {"loss"}
 
     model.save(tmp_path / "model.keras")
@@ -286,9 +285,11 @@ def test_two_replicas_predict_and_evaluate(two_replicas):
     np.testing.assert_allclose(
         distributed.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6
     )
-    assert distributed.evaluate(images, labels, batch_size=40, verbose=0) == pytest.approx(
-        model.evaluate(images, labels, batch_size=40, verbose=0), rel=1e-5
-    )
+    losses_of_both = [
+        float(each.evaluate(images, labels, batch_size=40, verbose=0))
+        for each in (distributed, model)
+    ]
+    assert losses_of_both[0] == pytest.approx(losses_of_both[1], rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_numbers():
