@@ -16,9 +16,11 @@ setup(
     install_requires=[
         "absl-py",
         "etils[epath]",
+        "fonttools",
         "keras>=3.8",
         "matplotlib",
         "numpy",
+        "pillow",
         "scikit-learn",
         "tensorboard",
         "tensorflow>=2.18",

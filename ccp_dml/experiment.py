@@ -1,5 +1,6 @@
 """One experiment from its settings: data, models, training, results."""
 
+import datetime
 import json
 import math
 import platform
@@ -37,7 +38,7 @@ from ccp_dml.models import (
     small_convnet,
 )
 from ccp_dml.projections import AlternatingProjections
-from ccp_dml.settings import Settings
+from ccp_dml.settings import METHODS, Settings
 from ccp_dml.visualization import DistanceHistograms, ProgressLine, RoundSnapshot, draw_rounds
 
 _COLUMNS = {
@@ -49,6 +50,9 @@ _COLUMNS = {
     "rounds": "rounds",
     "seconds": "seconds",
 }
+
+
+_RESULTS = ("flags.txt", "results.json", "model.keras", "rounds.png", *METHODS)
 
 
 class TrainingFailedError(Exception):
@@ -102,14 +106,15 @@ class Experiment:
         )
         try:
             self._make_workdir(flagfile)
-        except OSError as error:
+        except (OSError, tf.errors.OpError) as error:
             raise ValueError(f"workdir {self.workdir} cannot be written to: {error}") from error
 
     def _make_workdir(self, flagfile):
         self.workdir.mkdir(parents=True, exist_ok=True)
-        left = [path for path in self.workdir.iterdir() if path.name != "earlier"]
+        left = [path for path in (self.workdir / name for name in _RESULTS) if path.exists()]
         if left:
-            earlier = self.workdir / "earlier" / time.strftime("%Y-%m-%d-%H-%M-%S")
+            moment = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S-%f")
+            earlier = self.workdir / "earlier" / moment
             earlier.mkdir(parents=True)
             for path in left:
                 path.rename(earlier / path.name)
@@ -156,9 +161,9 @@ class Experiment:
                 network.save(self.workdir / "model.keras")
             # Written after every method, so that a later failure loses nothing.
             (self.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        print(table(results, settings.method))
         if settings.figure_rounds:
             self._draw_rounds()
-        print(table(results, settings.method))
         return results
 
     def _embedding_model(self, embedding_size):
@@ -269,7 +274,10 @@ class Experiment:
             if len(snapshots) > self.settings.figure_rounds:
                 model.stop_training = True
 
-        self._fit("figure", model, on_round_end=on_round_end)
+        try:
+            self._fit("figure", model, on_round_end=on_round_end)
+        except TrainingFailedError as error:
+            logging.warning("The figure is incomplete: %s.", error)
         if not snapshots:
             logging.warning("No figure: no round of the 2-d embedding ended within max_steps.")
             return

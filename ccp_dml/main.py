@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 
+import tensorflow as tf
 from absl import app, flags, logging
 
 from ccp_dml.experiment import Experiment, TrainingFailedError
@@ -89,6 +90,10 @@ def flagfile(flag_values: flags.FlagValues) -> str:
     return "".join(f"{flag_values[name].serialize()}\n" for name in names)
 
 
+def _first_line(error):
+    return str(error).splitlines()[0]
+
+
 def _stop(message):
     print(f"ccp_dml: {message}", file=sys.stderr)
     sys.exit(2)
@@ -113,6 +118,8 @@ def main(argv: Sequence[str]):
         experiment.run()
     except (TrainingFailedError, OSError) as error:
         _stop(error)
+    except tf.errors.ResourceExhaustedError as error:
+        _stop(f"out of memory, take smaller batches or embeddings: {_first_line(error)}")
     except KeyboardInterrupt:
         _stop(f"interrupted; what was finished is in {flags.FLAGS.workdir}")
 
@@ -120,6 +127,8 @@ def main(argv: Sequence[str]):
 def _parse_flags(argv):
     try:
         return flags.FLAGS(argv)
+    except UnicodeDecodeError as error:
+        _stop(f"a flagfile is not a text file: {error}")
     except flags.Error as error:
         _stop(f"{str(error).removeprefix('ERROR:: ')}; see --help")
 

@@ -2,19 +2,20 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from ccp_dml.data import DATASETS
 from ccp_dml.layers import POOLINGS
-from ccp_dml.losses import LOSSES
+from ccp_dml.losses import LOSSES, parameters
 
 METHODS = ("plain", "ccp")
 VALIDATIONS = ("classes", "samples")
 
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
-    """A field whose metadata are its help text and, optionally, `choices`, `least` and `above`."""
+    """A field with a help text and, optionally, `choices`, `least`, `above`, `most`, `below`."""
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
@@ -42,14 +43,18 @@ class Settings:
             "positive_margin=0.2652,negative_margin=0.5409."
         },
     )
-    seed: int = _setting(0, "Fixes initialisation, sampling, augmentation and pools.", least=0)
+    seed: int = _setting(
+        0, "Fixes initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
+    )
 
     embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
     pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
 
     classes_per_batch: int = _setting(8, "Classes in a batch.", least=1)
     samples_per_class: int = _setting(4, "Samples of each class of a batch.", least=1)
-    max_steps: int = _setting(25_000, "Longest training of a method, in steps.", least=1)
+    max_steps: int = _setting(
+        25_000, "Longest training of a method, in steps, rounded up to whole validations.", least=1
+    )
     steps_per_validation: int = _setting(25, "Steps between two validations.", least=1)
     patience: int = _setting(
         60, "Validations without improvement after which training ends.", least=1
@@ -67,11 +72,13 @@ class Settings:
         least=1,
     )
     validation_fraction: float = _setting(
-        0.2, "Part of each class held out, between 0 and 1, if samples validate.", above=0
+        0.2, "Part of each class held out, between 0 and 1, if samples validate.", above=0, below=1
     )
 
     learning_rate: float = _setting(1e-5, "Adam's learning rate, per step.", above=0)
-    beta_2: float = _setting(0.999, "Adam's decay of the second moment, per step.", least=0)
+    beta_2: float = _setting(
+        0.999, "Adam's decay of the second moment, per step.", least=0, below=1
+    )
     weight_decay: float = _setting(
         1e-4, "L2 regularisation, added to the gradients as weight_decay * weight.", least=0
     )
@@ -117,13 +124,20 @@ class Settings:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name), field.metadata)
+            value = getattr(self, field.name)
+            kind = numbers.Real if isinstance(field.default, float) else type(field.default)
+            if field.default is not dataclasses.MISSING and not isinstance(value, kind):
+                raise ValueError(f"{field.name} must be of type {kind.__name__}; got {value!r}")
+            _check(field.name, value, field.metadata)
         if not self.method:
             raise ValueError(f"method must name at least one of {', '.join(METHODS)}")
         if len(set(self.method)) < len(self.method):
             raise ValueError(f"method must name each method once; got {','.join(self.method)}")
-        if self.validation_fraction >= 1:
-            raise ValueError(f"validation_fraction must be below 1; got {self.validation_fraction}")
+        for param, value in self.loss_params.items():
+            if param not in parameters(self.loss):
+                known = ", ".join(parameters(self.loss))
+                raise ValueError(f"{self.loss} has no parameter {param!r}; it takes {known}")
+            _check(param, value, {})
 
 
 def _check(name, value, metadata):
@@ -136,5 +150,9 @@ def _check(name, value, metadata):
         raise ValueError(f"{name} must be finite; got {value}")
     if "least" in metadata and value < metadata["least"]:
         raise ValueError(f"{name} must be at least {metadata['least']}; got {value}")
+    if "most" in metadata and value > metadata["most"]:
+        raise ValueError(f"{name} must be at most {metadata['most']}; got {value}")
+    if "below" in metadata and value >= metadata["below"]:
+        raise ValueError(f"{name} must be below {metadata['below']}; got {value}")
     if "above" in metadata and value <= metadata["above"]:
         raise ValueError(f"{name} must be above {metadata['above']}; got {value}")

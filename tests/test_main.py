@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ccp_dml import main
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.experiment import Experiment
 from ccp_dml.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -183,16 +184,21 @@ def command(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--dataset=mnist", "dataset must be one of digits; got 'mnist'"),
+        ("--dataset=mnist", "dataset must be one of digits, glyphs; got 'mnist'"),
         ("--method=plain,xbn", "method must be one of plain, ccp; got 'xbn'"),
         ("--method=", "method must name at least one of plain, ccp"),
         ("--method=ccp,ccp", "once; got ccp,ccp"),
         ("--loss=tripel", "contrastive, cosine_contrastive, triplet, multi_similarity"),
         ("--loss_params=margin=1", "it takes positive_margin, negative_margin"),
+        ("--loss_params=name=1", "contrastive has no parameter 'name'"),
+        ("--loss_params=positive_margin=nan", "positive_margin must be finite; got nan"),
         ("--loss_params=positive_margin", "not of the form name=number"),
         ("--learning_rate=-1", "learning_rate must be above 0; got -1.0"),
         ("--learning_rate=fast", "could not convert string to float: 'fast'"),
         ("--learning_rate=nan", "learning_rate must be finite; got nan"),
+        ("--seed=5000000000", "seed must be at most 4294967295"),
+        ("--beta_2=1", "beta_2 must be below 1; got 1.0"),
+        ("--workdir=s3://nowhere/x", "workdir s3://nowhere/x cannot be written to"),
         ("--seed=-1", "seed must be at least 0; got -1"),
         ("--classes_per_batch=6", "a batch of 6 classes cannot be drawn from 5 classes"),
         ("--validation_fraction=1", "validation_fraction must be below 1; got 1.0"),
@@ -224,3 +230,33 @@ def test_every_setting_has_a_flag_with_help():
     for name in ("workdir", *Settings.__dataclass_fields__):
         assert len(flag_values[name].help) > 4
     assert "One of plain, ccp." in flag_values["method"].help
+
+
+def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
+    (tmp_path / "important.txt").write_text("mine")
+    (tmp_path / "results.json").write_text("{}")
+    experiment = Experiment(Settings(validation="samples", classes_per_batch=5), tmp_path)
+    experiment.prepare("--dataset=digits\n")
+    assert (tmp_path / "important.txt").read_text() == "mine"
+    assert (tmp_path / "flags.txt").read_text() == "--dataset=digits\n"
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_flagfile_that_is_not_text(command, tmp_path):
+    (tmp_path / "binary").write_bytes(bytes(range(128, 256)))
+    assert "not a text file" in command(f"--flagfile={tmp_path / 'binary'}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "plain"}, "method must be of type tuple; got 'plain'"),
+        ({"learning_rate": "1"}, "learning_rate must be of type Real; got '1'"),
+        ({"seed": 2**32}, "seed must be at most 4294967295"),
+        ({"beta_2": 1.0}, "beta_2 must be below 1"),
+        ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**settings)

@@ -2,6 +2,7 @@
 
 from ccp_dml.data.augmentation import random_affine
 from ccp_dml.data.catalog import DATASETS, Benchmark, load
+from ccp_dml.data.glyphs import letter_groups, render_letters
 from ccp_dml.data.images import LabeledImages, class_pools, training_batches
 from ccp_dml.data.samplers import balanced_batches, class_draws
 from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
@@ -16,7 +17,9 @@ __all__ = [
     "class_pools",
     "contiguous",
     "hold_out_samples",
+    "letter_groups",
     "load",
     "random_affine",
+    "render_letters",
     "training_batches",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from ccp_dml.data.augmentation import Augmentation, random_affine
+from ccp_dml.data.glyphs import letter_groups, render_letters
 from ccp_dml.data.images import LabeledImages
 
 
@@ -37,7 +38,19 @@ def digits() -> Benchmark:
     )
 
 
-DATASETS: dict[str, Callable[[], Benchmark]] = {"digits": digits}
+def glyphs() -> Benchmark:
+    """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1, 20 images of each.
+
+    400 letters train and 349 others test; see `ccp_dml.data.render_letters`.
+    """
+    groups = letter_groups()
+    return Benchmark(
+        train=render_letters(groups["train"], samples_per_letter=20, seed=0),
+        test=render_letters(groups["test"], samples_per_letter=20, seed=0),
+    )
+
+
+DATASETS: dict[str, Callable[[], Benchmark]] = {"digits": digits, "glyphs": glyphs}
 
 
 def load(name: str) -> Benchmark:

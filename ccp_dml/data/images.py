@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data.augmentation import Augmentation
-from ccp_dml.data.samplers import balanced_batches, class_draws
+from ccp_dml.data.samplers import balanced_batches, class_draws, stateless_seed
 
 _POOL_BATCH_SIZE = 256
 
@@ -73,7 +73,8 @@ def training_batches(
         ValueError: See `balanced_batches`.
     """
     batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed)
-    return _load(batches, data, augmentation, seed).prefetch(tf.data.AUTOTUNE)
+    augmentation_seed = stateless_seed(seed, "training augmentation")
+    return _load(batches, data, augmentation, augmentation_seed).prefetch(tf.data.AUTOTUNE)
 
 
 def class_pools(
@@ -106,7 +107,7 @@ def class_pools(
 
     def pool(round_number: int) -> tf.data.Dataset:
         of_round = indices.skip(round_number * draws).take(draws)
-        pool_seed = seed + round_number
+        pool_seed = stateless_seed(seed, "pool augmentation", round_number)
         pool = _load(of_round.rebatch(_POOL_BATCH_SIZE), data, augmentation, pool_seed)
         # Keras warns of data sets whose end it does not know.
         num_batches = -(-draws * data.num_classes // _POOL_BATCH_SIZE)
@@ -121,7 +122,7 @@ def _load(batches, data, augmentation, seed):
     def load(step, indices):
         batch = tf.gather(images, indices)
         if augmentation is not None:
-            batch = augmentation(batch, tf.stack([tf.cast(seed, tf.int64), step]))
+            batch = augmentation(batch, tf.random.experimental.stateless_fold_in(seed, step))
         return batch, tf.gather(labels, indices)
 
     return batches.enumerate().map(load, num_parallel_calls=tf.data.AUTOTUNE)

@@ -4,6 +4,8 @@ Samplers know labels only and yield indices, so that nothing is read that is not
 done by `tf.data` on whole vectors: once for each pass over the classes, however many there are.
 """
 
+import zlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -53,8 +55,12 @@ def balanced_batches(
 
     def one_pass(state, step):
         uses, previous_order = state
-        uses, draws = _draw_least_used(by_class, uses, samples_per_class, seed, step)
-        order = _class_order(previous_order, classes_per_batch, seed, step)
+        uses, draws = _draw_least_used(
+            by_class, uses, samples_per_class, stateless_seed(seed, "samples", step)
+        )
+        order = _class_order(
+            previous_order, classes_per_batch, step, stateless_seed(seed, "classes", step)
+        )
         return (uses, order), tf.gather(draws, order)
 
     initial_state = (
@@ -84,11 +90,28 @@ def class_draws(labels: np.ndarray, seed: int) -> tf.data.Dataset:
     by_class = _SamplesByClass(labels)
 
     def one_draw(uses, step):
-        uses, draws = _draw_least_used(by_class, uses, 1, seed, step)
+        uses, draws = _draw_least_used(by_class, uses, 1, stateless_seed(seed, "draws", step))
         return uses, draws[:, 0]
 
     initial_uses = tf.zeros(by_class.num_samples, tf.int64)
     return tf.data.Dataset.counter().scan(initial_uses, one_draw)
+
+
+def stateless_seed(seed: int, purpose: str, *steps: tf.Tensor) -> tf.Tensor:
+    """A seed for stateless random numbers that no other purpose or step shares.
+
+    Args:
+        seed: The seed of the experiment.
+        purpose: What the numbers are for.
+        *steps: Integer scalars.
+
+    Returns:
+        int64 `(2,)`.
+    """
+    folded = tf.constant([seed, zlib.crc32(purpose.encode())], tf.int64)
+    for step in steps:
+        folded = tf.random.experimental.stateless_fold_in(folded, step)
+    return folded
 
 
 class _SamplesByClass:
@@ -113,15 +136,14 @@ class _SamplesByClass:
         self.class_of = np.repeat(np.arange(self.num_classes), self.sizes)
 
 
-def _draw_least_used(by_class, uses, samples_per_class, seed, step):
+def _draw_least_used(by_class, uses, samples_per_class, seed):
     """Draws the least used samples of every class.
 
     Args:
         by_class: A `_SamplesByClass`.
         uses: How often each sample (in the order of `by_class`) was drawn so far, int64 `(n,)`.
         samples_per_class: Number of samples to draw of each class.
-        seed: Fixes the draws, together with `step`.
-        step: Number of draws made before.
+        seed: Stateless seed `(2,)`.
 
     Returns:
         The new `uses`, and indices of samples `(C, samples_per_class)`.
@@ -130,9 +152,7 @@ def _draw_least_used(by_class, uses, samples_per_class, seed, step):
     # count, then at random.
     least = tf.math.segment_min(uses, by_class.class_of)
     newer = uses - tf.gather(least, by_class.class_of)
-    tie_break = tf.random.stateless_uniform(
-        [by_class.num_samples], seed=[seed, 2 * step], dtype=tf.float64
-    )
+    tie_break = tf.random.stateless_uniform([by_class.num_samples], seed=seed, dtype=tf.float64)
     keys = tf.cast(2 * by_class.class_of + newer, tf.float64) + tie_break
     order = tf.argsort(keys)
     # A class with fewer samples goes round.
@@ -143,22 +163,20 @@ def _draw_least_used(by_class, uses, samples_per_class, seed, step):
     return uses, tf.gather(by_class.samples, drawn)
 
 
-def _class_order(previous_order, classes_per_batch, seed, step):
+def _class_order(previous_order, classes_per_batch, step, seed):
     """A random order of the classes that completes the last batch with classes it does not hold.
 
     Args:
         previous_order: The order of the pass before, int64 `(C,)`.
         classes_per_batch: Number of classes in a batch, at most C.
-        seed: Fixes the order, together with `step`.
         step: Number of passes before this one.
+        seed: Stateless seed `(2,)`.
 
     Returns:
         int64 `(C,)`.
     """
     num_classes = tf.size(previous_order, out_type=tf.int64)
-    tie_break = tf.random.stateless_uniform(
-        tf.shape(previous_order), seed=[seed, 2 * step + 1], dtype=tf.float64
-    )
+    tie_break = tf.random.stateless_uniform(tf.shape(previous_order), seed=seed, dtype=tf.float64)
     order = tf.cast(tf.argsort(tie_break), tf.int64)
     in_last_batch = (step * num_classes) % classes_per_batch
     missing = (classes_per_batch - in_last_batch) % classes_per_batch

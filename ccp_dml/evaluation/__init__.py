@@ -1,6 +1,6 @@
 """Evaluation: retrieval metrics, covering radius, and the callbacks that validate."""
 
-from ccp_dml.evaluation.covering import covering_radius, distance_to_nearest
+from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.failure import TerminateOnFailure
 from ccp_dml.evaluation.retrieval import retrieval_metrics
 from ccp_dml.evaluation.validation import RetrievalValidation, embed, embedding_spread
@@ -9,8 +9,8 @@ __all__ = [
     "RetrievalValidation",
     "TerminateOnFailure",
     "covering_radius",
-    "distance_to_nearest",
     "embed",
     "embedding_spread",
+    "radius_by_centers",
     "retrieval_metrics",
 ]

@@ -72,8 +72,8 @@ def _radii(points, means, num_centers):
     return radii
 
 
-def distance_to_nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """The largest distance from a class's points to the nearest of its centres.
+def radius_by_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """The covering radius of each class by given centres.
 
     Args:
         points: `(C, n, d)`.

@@ -1,12 +1,17 @@
 """Retrieval metrics: P@1, R-precision, MAP@R, recall@k."""
 
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
 # A block of scores is the largest thing held; two of this size, and little else, live at a time.
 _BLOCK_BYTES = 256 * 2**20
+_BYTES_A_NEIGHBOUR = 32
 # The columns of a block are first narrowed down by their maxima over groups of this many.
 _GROUP = 64
+# Squares of larger values would not fit into float32.
+_LARGEST = 1e15
 
 
 def retrieval_metrics(
@@ -38,8 +43,8 @@ def retrieval_metrics(
         `precision_at_1`, `r_precision`, `map_at_r`, and `recall_at_1` and so on, between 0 and 1.
 
     Raises:
-        ValueError: If shapes do not fit, a value is not finite, a k is not positive, or no query
-            has a sample of its class to be found.
+        ValueError: If shapes do not fit, there are no embeddings, a value is not finite or 1e15 or
+            more, a k is not a positive integer, or no query has a sample of its class to be found.
 
     Example:
 
@@ -55,13 +60,15 @@ def retrieval_metrics(
         gallery, gallery_labels = queries, labels
     else:
         gallery, gallery_labels = _checked(gallery_embeddings, gallery_labels, "gallery_")
+        common = np.result_type(queries, gallery)
+        queries, gallery = queries.astype(common, copy=False), gallery.astype(common, copy=False)
     if gallery.shape[1] != queries.shape[1]:
         raise ValueError(
             f"queries of size {queries.shape[1]} cannot be compared with a gallery of size "
             f"{gallery.shape[1]}"
         )
-    if any(k < 1 for k in recall_at):
-        raise ValueError(f"recall_at must hold numbers of at least 1; got {recall_at}")
+    if not all(isinstance(k, numbers.Integral) and k >= 1 for k in tuple(recall_at)):
+        raise ValueError(f"recall_at must hold integers of at least 1; got {recall_at}")
 
     labels, gallery_labels, num_relevant = _match(labels, gallery_labels)
     if search_among_others:
@@ -79,10 +86,12 @@ def retrieval_metrics(
     while start < order.size:
         block = order[start : start + index.block_size]
         depth = max(num_relevant[block[-1]], *recall_at, 1)
+        # Where queries look deep, what is found is as large as the scores.
+        block = block[: max(1, _BLOCK_BYTES // (_BYTES_A_NEIGHBOUR * depth))]
         neighbours = index.nearest(queries[block], depth, block if search_among_others else None)
         correct = gallery_labels[neighbours] == labels[block, None]
         totals += _summed(correct, num_relevant[block], recall_at)
-        start += index.block_size
+        start += len(block)
     names = ["precision_at_1", "r_precision", "map_at_r", *(f"recall_at_{k}" for k in recall_at)]
     return dict(zip(names, (totals / order.size).tolist(), strict=True))
 
@@ -94,10 +103,15 @@ def _checked(embeddings, labels, prefix):
             f"{prefix}embeddings must be (n, d) and {prefix}labels (n,); got {embeddings.shape} "
             f"and {labels.shape}"
         )
+    if not embeddings.size:
+        raise ValueError(f"{prefix}embeddings are empty: {embeddings.shape}")
     if embeddings.dtype != "float64":
         embeddings = embeddings.astype("float32", copy=False)
-    if not np.isfinite(embeddings).all():
-        raise ValueError(f"{prefix}embeddings hold values that are not finite")
+    largest = np.abs(embeddings).max()
+    if not largest < _LARGEST:
+        raise ValueError(
+            f"{prefix}embeddings must be finite and below {_LARGEST:g}; the largest is {largest}"
+        )
     return embeddings, labels
 
 
@@ -144,13 +158,17 @@ class _SearchIndex:
     """Exact nearest-neighbour search by blocked matrix products.
 
     For a query q the samples g are ranked by `qᵀg − ‖g‖²/2`, which one product with an added
-    coordinate gives. Both are shifted by the gallery's mean first, which distances do not see and
-    rounding does.
+    coordinate gives. A gallery far from the origin is shifted to its mean first, which distances
+    do not see and rounding does.
     """
 
     def __init__(self, gallery):
         self.size = len(gallery)
-        self.mean = gallery.mean(axis=0, dtype="float64").astype(gallery.dtype)
+        mean = gallery.mean(axis=0, dtype="float64").astype(gallery.dtype)
+        # Only embeddings far from the origin gain; those around it keep exact values exact, so
+        # that equal distances stay equal.
+        is_far = np.square(mean).sum() > np.square(gallery - mean).sum(axis=1).mean()
+        self.mean = mean if is_far else np.zeros_like(mean)
         centered = gallery - self.mean
         half_squares = 0.5 * np.square(centered).sum(axis=1, keepdims=True)
         self.num_groups = -(-self.size // _GROUP)

@@ -42,9 +42,8 @@ class RetrievalValidation(keras.callbacks.Callback):
         monitor: The metric by which weights are best. Defaults to `"map_at_r"`.
         patience: Training stops when the metric has not improved for this many epochs. Defaults to
             `None`: it does not stop.
-        restore_best_weights: Whether the model gets its best weights when training ends. Defaults
-        to
-            `True`.
+        restore_best_weights: Whether the network gets its best weights when training ends. Defaults
+            to `True`.
         batch_size: Number of inputs embedded at a time, if they are an array. Defaults to 256.
 
     Attributes:
@@ -103,13 +102,17 @@ class RetrievalValidation(keras.callbacks.Callback):
         if metrics[self.monitor] > self.best:
             self.best = metrics[self.monitor]
             self.best_epoch = epoch
-            self._best_weights = self.model.get_weights()
+            self._best_weights = self._network().get_weights()
         elif self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = True
 
     def on_train_end(self, logs=None):
         if self.restore_best_weights and self._best_weights is not None:
-            self.model.set_weights(self._best_weights)
+            self._network().set_weights(self._best_weights)
+
+    def _network(self):
+        """What is restored: not the state of the training, such as proxies and reference points."""
+        return getattr(self.model, "embedding_model", self.model)
 
     def measure(self) -> dict[str, float]:
         """The metrics of the model as it is."""

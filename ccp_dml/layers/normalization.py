@@ -12,13 +12,13 @@ def lipschitz_normalize(vectors):
     inside the unit ball, `(I − v̂ v̂ᵀ) / ‖v‖` outside.
 
     Args:
-        vectors: Floating-point tensor `(..., d)`. Norms are computed in at least float32.
+        vectors: Tensor `(..., d)`. Norms are computed in at least float32.
 
     Returns:
-        Tensor of the shape and dtype of `vectors`.
+        Tensor of the shape and dtype of `vectors`; float32 for integers.
     """
     vectors = ops.convert_to_tensor(vectors)
-    dtype = keras.backend.standardize_dtype(vectors.dtype)
+    dtype = keras.backend.result_type(vectors.dtype, float)
     precise = ops.cast(vectors, keras.backend.result_type(dtype, "float32"))
     squared_norms = ops.sum(ops.square(precise), axis=-1, keepdims=True)
     return ops.cast(precise * ops.rsqrt(ops.maximum(squared_norms, 1.0)), dtype)

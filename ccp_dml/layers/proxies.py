@@ -10,8 +10,7 @@ class Proxies(keras.layers.Layer):
     """Several trainable proxies for each class, with their labels.
 
     Proxies live in the embedding space *before* normalisation. Row `r` of `vectors` belongs to
-    class
-    `r mod num_classes`: the rows are `proxies_per_class` blocks of one proxy a class.
+    class `r mod num_classes`: the rows are `proxies_per_class` blocks of one proxy a class.
 
     Args:
         num_classes: Number of training classes C.

@@ -16,7 +16,7 @@ LOSSES: dict[str, type[PairwiseLoss]] = {
 }
 
 
-def get(name: str, **params) -> PairwiseLoss:
+def get(name: str, /, **params) -> PairwiseLoss:
     """Makes a loss from its name.
 
     Args:
@@ -33,16 +33,26 @@ def get(name: str, **params) -> PairwiseLoss:
     """
     if name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}; the losses are {', '.join(LOSSES)}")
-    known = [*_own_parameters(LOSSES[name]), "normalize", "name"]
+    known = [*parameters(name), "normalize", "name"]
     for param in params:
         if param not in known:
             raise ValueError(f"{name} has no parameter {param!r}; it takes {', '.join(known)}")
     return LOSSES[name](**params)
 
 
-def _own_parameters(loss: type[PairwiseLoss]) -> list[str]:
-    parameters = inspect.signature(loss.__init__).parameters
-    return [name for name in parameters if name not in ("self", "kwargs")]
+def parameters(name: str) -> list[str]:
+    """The numbers that a loss takes, beside what all losses take.
+
+    Args:
+        name: A key of `LOSSES`.
+
+    Example:
+
+    >>> parameters("multi_similarity")
+    ['alpha', 'beta', 'base']
+    """
+    signature = inspect.signature(LOSSES[name].__init__)
+    return [parameter for parameter in signature.parameters if parameter not in ("self", "kwargs")]
 
 
 __all__ = [
@@ -53,4 +63,5 @@ __all__ = [
     "PairwiseLoss",
     "Triplet",
     "get",
+    "parameters",
 ]

@@ -15,26 +15,26 @@ def as_float(vectors):
 def squared_distances(vectors, references):
     """Squared Euclidean distances, by one matrix product.
 
-    The expansion `‖a‖² + ‖b‖² − 2aᵀb` rounds in proportion to the norms, so both sets are first
-    shifted to the references' mean, and what is left below the rounding error is taken as zero:
-    equal vectors are at distance exactly 0.
+    The expansion `‖a‖² + ‖b‖² − 2aᵀb` rounds in proportion to the norms, which in float32 hides
+    distances below a few thousandths of them. It is therefore computed in float64, and what its
+    rounding leaves is taken as zero: equal vectors are at distance exactly 0.
 
     Args:
         vectors: `(..., n, d)`, float32 or float64.
         references: `(..., r, d)`, of the same dtype.
 
     Returns:
-        `(..., n, r)`; where it is 0, so is its gradient.
+        `(..., n, r)`, of that dtype; where it is 0, so is its gradient.
     """
-    center = ops.stop_gradient(ops.mean(references, axis=-2, keepdims=True))
-    vectors, references = vectors - center, references - center
+    dtype = vectors.dtype
+    vectors, references = ops.cast(vectors, "float64"), ops.cast(references, "float64")
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True) + ops.swapaxes(
         ops.sum(ops.square(references), axis=-1, keepdims=True), -1, -2
     )
     squared = squares - 2.0 * ops.matmul(vectors, ops.swapaxes(references, -1, -2))
-    dtype = keras.backend.standardize_dtype(squared.dtype)
-    rounding = 16.0 * float(np.finfo(dtype).eps)
-    return ops.where(squared > rounding * squares, squared, ops.zeros_like(squared))
+    rounding = 16.0 * float(np.finfo("float64").eps)
+    squared = ops.where(squared > rounding * squares, squared, ops.zeros_like(squared))
+    return ops.cast(squared, dtype)
 
 
 def euclidean_distances(vectors, references):

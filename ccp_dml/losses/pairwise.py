@@ -1,9 +1,9 @@
 """What all pairwise losses share: the pairs, their masks, and ways to average over them."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
+from ccp_dml import replicas
 from ccp_dml.layers.normalization import lipschitz_normalize
 from ccp_dml.losses.distances import as_float
 
@@ -57,12 +57,12 @@ class PairwiseLoss(keras.losses.Loss):
     Returns:
         A scalar, float32 (float64 for float64 embeddings), finite and with finite gradients also
         when there is no positive pair, no negative pair, or when vectors are equal. In the replica
-        context of a `tf.distribute` strategy it is divided by the number of replicas, as Keras
-        expects of a loss whose gradients it adds up.
+        context of a `tf.distribute` strategy it is the loss of all replicas' samples, divided by
+        the number of replicas, as Keras expects of a loss whose gradients it adds up.
 
     Raises:
         ValueError: If the shapes do not fit, or for `sample_weight`, which has no meaning for
-        pairs.
+            pairs.
     """
 
     def __init__(self, normalize: bool = True, name: str | None = None):
@@ -74,11 +74,14 @@ class PairwiseLoss(keras.losses.Loss):
     ):
         if sample_weight is not None:
             raise ValueError(f"{type(self).__name__} is over pairs: sample_weight must be None")
+        if replicas.num_replicas() > 1:
+            labels = replicas.gather(ops.convert_to_tensor(labels))
+            embeddings = replicas.gather(ops.convert_to_tensor(embeddings))
         loss = self.call(labels, embeddings, references, reference_labels)
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+        return loss / replicas.num_replicas()
 
     def call(self, labels, embeddings, references=None, reference_labels=None):
-        """The loss itself, not divided by the number of replicas."""
+        """The loss of what is given, whatever the other replicas hold."""
         labels, embeddings = _checked(labels, embeddings, "labels", "embeddings")
         if (references is None) != (reference_labels is None):
             raise ValueError("references and reference_labels must be given together")

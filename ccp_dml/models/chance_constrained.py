@@ -36,10 +36,10 @@ class ChanceConstrainedModel(MetricLearningModel):
     Attributes:
         proxies: The `Proxies` layer.
         proximal_weight: λ, a scalar variable; 0 at first.
-        reference_point: θ_ref, non-trainable variables in the order of
-            `embedding_model.trainable_variables`.
+        reference_point: θ_ref, non-trainable variables in the order of `held_variables`.
         warming_up: A boolean variable. While it is set, the loss is ℓ(samples against samples)
-            alone, with weight 1, as `MetricLearningModel` has it.
+            alone, with weight 1, as `MetricLearningModel` has it; of the proxies there is only
+            the weight decay.
 
     Raises:
         ValueError: If a count or a weight is out of range.
@@ -87,24 +87,41 @@ class ChanceConstrainedModel(MetricLearningModel):
         self.warming_up = self.add_weight(
             shape=(), initializer="zeros", dtype="bool", trainable=False, name="warming_up"
         )
+        trainable = set(map(id, self.embedding_model.trainable_variables))
+        self._held = [id(each) in trainable for each in self.embedding_model.variables]
         self.reference_point = [
             self.add_weight(
                 shape=variable.shape, initializer="zeros", trainable=False, name="reference"
             )
-            for variable in self.embedding_model.trainable_variables
+            for variable in self.held_variables
         ]
-        self.set_reference_point(self.embedding_model.trainable_variables)
+        self.set_reference_point(self.held_variables)
+
+    @property
+    def held_variables(self) -> list[keras.Variable]:
+        """θ: the variables of the network that were trainable when the model was built."""
+        return [
+            variable
+            for variable, held in zip(self.embedding_model.variables, self._held, strict=True)
+            if held
+        ]
 
     def set_reference_point(self, weights):
         """Sets θ_ref.
 
         Args:
-            weights: Arrays or variables in the order of `embedding_model.trainable_variables`.
+            weights: Arrays or variables in the order of `held_variables`.
         """
         for reference, weight in zip(self.reference_point, weights, strict=True):
             reference.assign(weight)
 
     def batch_losses(self, labels, embeddings):
+        num_classes = self.proxies.num_classes
+        tf.debugging.assert_less(
+            tf.cast(labels, tf.int64),
+            tf.cast(num_classes, tf.int64),
+            message=f"training labels must be 0…{num_classes - 1}; see ccp_dml.data.contiguous",
+        )
         batch_loss = self.loss.call(labels, embeddings)
         proxy_loss = self.loss.call(
             labels,
@@ -121,11 +138,7 @@ class ChanceConstrainedModel(MetricLearningModel):
         }
 
     def regularized(self, gradients, variables):
-        reference_of = dict(
-            zip(
-                map(id, self.embedding_model.trainable_variables), self.reference_point, strict=True
-            )
-        )
+        reference_of = dict(zip(map(id, self.held_variables), self.reference_point, strict=True))
         gradients = gradient_steps.add_proximal_term(
             gradients,
             variables,
@@ -138,9 +151,7 @@ class ChanceConstrainedModel(MetricLearningModel):
         """`λ/2 ‖θ − θ_ref‖²`."""
         squares = [
             ops.sum(ops.square(variable.value - reference.value))
-            for variable, reference in zip(
-                self.embedding_model.trainable_variables, self.reference_point, strict=True
-            )
+            for variable, reference in zip(self.held_variables, self.reference_point, strict=True)
         ]
         return 0.5 * self.proximal_weight.value * sum(squares)
 

@@ -3,17 +3,17 @@
 import keras
 import tensorflow as tf
 
-from ccp_dml import losses
+from ccp_dml import losses, replicas
 from ccp_dml.layers import LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models import replicas
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class MetricLearningModel(keras.Model):
     """An embedding network trained with a pairwise loss among the samples of a batch.
 
-    A training step computes the gradients of the loss, adds `weight_decay · w`, clips by the global
+    A training step computes the gradients of the loss (and of the embedding network's own
+    regularisation losses, if it has some), adds `weight_decay · w`, clips by the global
     norm, clips each value, and applies the optimizer, in this order. Under a `tf.distribute`
     strategy the batch is the global batch: embeddings are gathered from all replicas before the
     loss, and gradients are added up before they are clipped, so that any number of replicas takes
@@ -87,8 +87,8 @@ class MetricLearningModel(keras.Model):
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
-            ValueError: If `loss` is not a pairwise loss, or if the optimizer scales the loss, as
-                Keras makes it do under the policy `mixed_float16`.
+            ValueError: If `loss` is not a pairwise loss, for `loss_weights`, or if the optimizer
+                scales the loss, as Keras makes it do under the policy `mixed_float16`.
         """
         if isinstance(loss, str):
             loss = losses.get(loss)
@@ -97,7 +97,10 @@ class MetricLearningModel(keras.Model):
                 f"loss must be a ccp_dml.losses.PairwiseLoss or one of the names "
                 f"{', '.join(losses.LOSSES)}; got {loss!r}"
             )
+        if kwargs.get("loss_weights") is not None:
+            raise ValueError("there is one loss: loss_weights must be None")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        self._has_compiled_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
         # Callbacks and strategies want the variables before the first step.
         input_shape = getattr(self.embedding_model, "input_shape", None)
         if not self.built and input_shape is not None:
@@ -107,12 +110,18 @@ class MetricLearningModel(keras.Model):
                 "loss scaling does not go with weight decay and clipping, which are of unscaled "
                 "gradients: use the policy mixed_bfloat16 instead of mixed_float16"
             )
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config):
         """Compiles as the saved model was; Keras does so by itself only with its own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # To learn shapes, Keras averages the replicas' shares of the first batch, which fails when
+        # they differ in size. A model that has all its variables has nothing to learn.
+        if not self.built or self._has_compiled_metrics:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def batch_losses(self, labels, embeddings) -> dict[str, tf.Tensor]:
         """The losses of a (global) batch.
@@ -148,6 +157,7 @@ class MetricLearningModel(keras.Model):
         with tf.GradientTape() as tape:
             embeddings = self.embedding_model(inputs, training=True)
             batch_losses = self.batch_losses(replicas.gather(labels), replicas.gather(embeddings))
+            batch_losses["loss"] += sum(self.embedding_model.losses)
             # Every replica computes the whole loss, and gathering adds up what flows back.
             loss = batch_losses["loss"] / replicas.num_replicas()
         variables = self.trainable_variables
@@ -177,7 +187,7 @@ class MetricLearningModel(keras.Model):
             raise ValueError("metric losses are over pairs: sample_weight must be None")
         if not self.built:
             self.build(inputs.shape)
-        return inputs, labels
+        return inputs, tf.reshape(labels, [-1])
 
     def _updated_metrics(self, batch_losses, labels, embeddings):
         results = self.compute_metrics(

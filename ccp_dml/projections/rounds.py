@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from ccp_dml.evaluation.covering import distance_to_nearest
+from ccp_dml.evaluation.covering import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import ChanceConstrainedModel
 from ccp_dml.projections.k_center import greedy_k_center
@@ -131,6 +131,7 @@ class AlternatingProjections(keras.callbacks.Callback):
         self.seed = seed
         self.on_round_end = on_round_end
         self._restored = False
+        self._embed = None
         self._start()
 
     def _start(self):
@@ -153,6 +154,10 @@ class AlternatingProjections(keras.callbacks.Callback):
             )
         if not self.model.built:
             raise ValueError("the model has no weights yet: call model.build(input_shape) first")
+        network = self.model.embedding_model
+        self._embed = tf.function(
+            lambda inputs: network(inputs, training=False), reduce_retracing=True
+        )
         if self._restored:
             self._restored = False
             return
@@ -177,7 +182,7 @@ class AlternatingProjections(keras.callbacks.Callback):
 
     def _begin_first_round(self):
         self.model.warming_up.assign(False)
-        self.model.set_reference_point(self.model.embedding_model.trainable_variables)
+        self.model.set_reference_point(self.model.held_variables)
         self.round = 0
         pool = self._embedded_pool()
         from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
@@ -193,8 +198,7 @@ class AlternatingProjections(keras.callbacks.Callback):
         if logs[self.monitor] > self._best + self.min_delta:
             self._best = logs[self.monitor]
             self._epochs_without_improvement = 0
-            variables = self.model.embedding_model.trainable_variables
-            self._best_weights = [variable.numpy() for variable in variables]
+            self._best_weights = [variable.numpy() for variable in self.model.held_variables]
             self._best_proxies = self.model.proxies.by_class()
         else:
             self._epochs_without_improvement += 1
@@ -229,7 +233,11 @@ class AlternatingProjections(keras.callbacks.Callback):
         """The pool of the present round, embedded with the current weights: `(C, b, d)`."""
         num_classes = self.model.proxies.num_classes
         pool = self.pool(self.round)
-        labels = np.concatenate([batch for _, batch in pool])
+        embeddings, labels = [], []
+        for inputs, of_batch in pool:
+            embeddings.append(self._embed(inputs).numpy())
+            labels.append(of_batch.numpy())
+        labels = np.concatenate(labels)
         draws = len(labels) // num_classes
         in_order = np.tile(np.arange(num_classes), draws)
         if not draws or not np.array_equal(labels.ravel(), in_order):
@@ -237,8 +245,8 @@ class AlternatingProjections(keras.callbacks.Callback):
                 f"the pool must be draws of one sample of each of the classes 0…{num_classes - 1} "
                 f"in this order; got {len(labels)} samples of the classes {labels[:10]}…"
             )
-        embeddings = self.model.embedding_model.predict(pool, verbose=0)
-        return np.swapaxes(embeddings.reshape(draws, num_classes, -1), 0, 1).astype("float32")
+        embeddings = np.concatenate(embeddings).reshape(draws, num_classes, -1)
+        return np.swapaxes(embeddings, 0, 1).astype("float32")
 
     def _chosen(self, pool, initial):
         indices = greedy_k_center(pool, initial, self.model.proxies.proxies_per_class)
@@ -291,7 +299,7 @@ class AlternatingProjections(keras.callbacks.Callback):
 
 
 def _mean_radius(pool, proxies):
-    radii = distance_to_nearest(
+    radii = radius_by_centers(
         np.asarray(lipschitz_normalize(pool)), np.asarray(lipschitz_normalize(proxies))
     )
     return float(radii.mean())

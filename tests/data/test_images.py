@@ -154,7 +154,9 @@ def test_digits():
 
 
 def test_unknown_data_sets_list_the_known_ones():
-    with pytest.raises(ValueError, match="unknown data set 'mnist'; the data sets are digits"):
+    with pytest.raises(
+        ValueError, match="unknown data set 'mnist'; the data sets are digits, glyphs"
+    ):
         load("mnist")
 
 

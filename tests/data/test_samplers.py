@@ -108,3 +108,11 @@ def test_twelve_thousand_classes():
 def test_what_cannot_be_drawn_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         balanced_batches(*arguments, seed=0)
+
+
+def test_draws_and_batches_of_one_seed_are_not_the_same():
+    labels = np.repeat(np.arange(50), 20)
+    (draw,) = class_draws(labels, seed=0).take(1).as_numpy_iterator()
+    (batch,) = balanced_batches(labels, 50, 1, seed=0).take(1).as_numpy_iterator()
+    # Two independent choices of 1 in 20 agree on 2.5 of 50 classes.
+    assert (np.sort(draw) == np.sort(batch)).sum() < 15

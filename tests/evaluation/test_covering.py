@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ccp_dml.evaluation import covering, covering_radius, distance_to_nearest
+from ccp_dml.evaluation import covering, covering_radius, radius_by_centers
 
 
 def naive_radii(points, num_centers):
@@ -39,13 +39,13 @@ def test_scales_with_the_embeddings_and_does_not_grow_with_centers(generator):
     assert (np.diff(radii, axis=1) <= 0).all()
 
 
-def test_distance_to_nearest_center(generator):
+def test_radius_by_centers_center(generator):
     points, centers = generator.standard_normal((3, 20, 4)), generator.standard_normal((3, 5, 4))
     expected = [
         max(min(np.linalg.norm(p - c) for c in of_class) for p in of_points)
         for of_points, of_class in zip(points, centers, strict=True)
     ]
-    np.testing.assert_allclose(distance_to_nearest(points, centers), expected, rtol=1e-5)
+    np.testing.assert_allclose(radius_by_centers(points, centers), expected, rtol=1e-5)
 
 
 def test_wrong_arguments_are_named():

@@ -107,7 +107,10 @@ def test_order_of_samples_does_not_matter(generator):
         ((np.zeros((3, 2)), np.zeros(2)), r"got \(3, 2\) and \(2,\)"),
         ((np.zeros((3, 2)), np.arange(3)), "no query has a sample of its class"),
         ((np.zeros((1, 2)), np.zeros(1)), "no query has a sample of its class"),
-        ((np.full((3, 2), np.nan), np.zeros(3)), "not finite"),
+        ((np.full((3, 2), np.nan), np.zeros(3)), "must be finite"),
+        ((np.full((3, 2), 1e25), np.zeros(3)), r"below 1e\+15; the largest is 1e\+25"),
+        ((np.zeros((3, 2)), np.zeros(3), np.zeros((0, 2)), np.zeros(0)), "are empty"),
+        ((np.zeros((3, 2)), np.zeros(3), None, None, (1.5,)), r"at least 1; got \(1.5,\)"),
         ((np.zeros((3, 2)), np.zeros(3), np.zeros((3, 2))), "given together"),
         ((np.zeros((3, 2)), np.zeros(3), np.zeros((3, 4)), np.zeros(3)), "of size 2 .*of size 4"),
         ((np.zeros((3, 2)), np.zeros(3), None, None, (0,)), r"at least 1; got \(0,\)"),
@@ -116,3 +119,33 @@ def test_order_of_samples_does_not_matter(generator):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         retrieval_metrics(*arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_of_equal_distances_the_first_in_the_gallery_comes_first(dtype, generator):
+    # On a grid of small integers all distances are exact, and many are equal.
+    for _ in range(20):
+        n = generator.integers(20, 400)
+        embeddings = generator.integers(-2, 3, (n, 3)).astype(dtype)
+        labels = generator.integers(0, 5, n)
+        assert retrieval_metrics(embeddings, labels) == pytest.approx(
+            naive.retrieval(embeddings, labels), abs=1e-12
+        )
+
+
+def test_queries_and_gallery_of_different_precision(generator):
+    queries, gallery = generator.standard_normal((2, 30, 4))
+    labels = np.arange(30) % 3
+    expected = naive.retrieval(queries, labels, gallery.astype("float32"), labels)
+    for pair in [(queries, gallery.astype("float32")), (queries.astype("float32"), gallery)]:
+        assert retrieval_metrics(pair[0], labels, pair[1], labels) == pytest.approx(
+            expected, abs=0.05
+        )
+
+
+def test_a_class_of_thousands_is_taken_in_small_blocks(generator, monkeypatch):
+    monkeypatch.setattr(retrieval, "_BLOCK_BYTES", 2**20)
+    embeddings, labels = random_case(generator, n=700, classes=2)
+    assert retrieval_metrics(embeddings, labels) == pytest.approx(
+        naive.retrieval(embeddings, labels), abs=1e-12
+    )

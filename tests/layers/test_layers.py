@@ -45,6 +45,10 @@ def test_normalization_of_half_precision_does_not_overflow(dtype):
     np.testing.assert_allclose(tf.cast(outputs, "float64"), [[0.6, 0.8], [0.3, 0.4]], rtol=5e-3)
 
 
+def test_normalization_of_integers():
+    np.testing.assert_allclose(LipschitzNormalization()(np.array([[3, 4]])), [[0.6, 0.8]])
+
+
 def test_pooling(generator):
     features = generator.standard_normal((2, 3, 4, 5)).astype("float32")
     average, largest = features.mean((1, 2)), features.max((1, 2))

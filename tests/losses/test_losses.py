@@ -244,6 +244,7 @@ def test_xla_agrees(name, generator):
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown loss 'tripel'.*contrastive.*triplet"):
         losses.get("tripel")
+    assert losses.get("triplet", name="mine").name == "mine"
     with pytest.raises(ValueError, match="no parameter 'alpha'; it takes margin"):
         losses.get("triplet", alpha=1)
 
@@ -282,3 +283,50 @@ def test_distances_keep_their_precision_far_from_the_origin(generator):
     np.testing.assert_allclose(
         euclidean_distances(tf.constant(vectors), tf.constant(vectors)), exact, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_close_vectors_are_not_taken_for_equal(name, generator):
+    centers = naive.normalize(generator.standard_normal((8, 128)))
+    twins = centers + 1e-3 * naive.normalize(generator.standard_normal((8, 128)))
+    embeddings = np.concatenate([centers, twins]).astype("float32") * np.float32(0.9)
+    labels = np.tile(np.arange(8), 2)
+    value, gradients = values_and_gradients(losses.get(name), labels, embeddings)
+    assert value == pytest.approx(naive.loss(name, labels, embeddings), rel=1e-4, abs=1e-6)
+    expected, exact = values_and_gradients(losses.get(name), labels, embeddings.astype("float64"))
+    assert value == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    np.testing.assert_allclose(gradients[0], exact[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_references_is_zero(name):
+    none = {"references": np.zeros((0, 3)), "reference_labels": np.zeros(0, "int32")}
+    assert float(losses.get(name)(np.zeros(2, "int32"), np.zeros((2, 3)), **none)) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_replicas_train_any_keras_model_as_one(name, two_replicas, generator):
+    inputs = generator.standard_normal((60, 6)).astype("float32")
+    labels = np.arange(60) % 3
+
+    def make():
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+        model.compile(keras.optimizers.SGD(0.1), loss=losses.get(name))
+        return model
+
+    single = make()
+    with two_replicas.scope():
+        distributed = make()
+    distributed.set_weights(single.get_weights())
+    for model in (single, distributed):
+        model.fit(inputs, labels, batch_size=20, epochs=4, shuffle=False, verbose=0)
+    for ours, theirs in zip(distributed.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_in_the_scope_of_a_strategy_the_loss_is_whole(two_replicas, generator):
+    labels, embeddings, _, _ = random_case(generator)
+    loss = losses.get("contrastive")
+    with two_replicas.scope():
+        inside = float(loss(labels, embeddings))
+    assert inside == float(loss(labels, embeddings))

@@ -247,9 +247,8 @@ def test_models_whose_shape_is_unknown_are_built_by_the_first_batch():
 
 
 def ten_steps(model):
-    samples = tf.data.Dataset.from_tensor_slices(images_and_labels(200))
-    # Odd batches follow the first, so that replicas get shares of unequal size.
-    batches = samples.take(16).batch(16).concatenate(samples.skip(16).batch(15))
+    # Odd batches, so that replicas get shares of unequal size.
+    batches = tf.data.Dataset.from_tensor_slices(images_and_labels(200)).batch(15)
     model.fit(batches.take(10), verbose=0, shuffle=False)
     return model.get_weights()
 
@@ -337,9 +336,58 @@ def test_what_training_needs_is_named(generator):
         model.compile("adam", loss="tripel")
     with pytest.raises(ValueError, match="PairwiseLoss or one of the names contrastive"):
         model.compile("adam", loss=keras.losses.MeanSquaredError())
+    with pytest.raises(ValueError, match="loss_weights must be None"):
+        model.compile("adam", loss="triplet", loss_weights=[5.0])
     model.compile("adam", loss="triplet")
     inputs = generator.standard_normal((4, 3)).astype("float32")
     with pytest.raises(ValueError, match="needs labels"):
         model.fit(inputs, verbose=0)
     with pytest.raises(ValueError, match="sample_weight must be None"):
         model.fit(inputs, np.arange(4), sample_weight=np.ones(4), verbose=0)
+
+
+def test_regularization_losses_of_the_network_count(generator):
+    inputs = keras.Input((3,))
+    dense = keras.layers.Dense(2, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.5))
+    model = MetricLearningModel(keras.Model(inputs, dense(inputs)), clip_norm=None, clip_value=None)
+    model.compile(keras.optimizers.SGD(0.1), loss="contrastive")
+    before = dense.get_weights()[0]
+    # One sample has no pairs: all that is left is the regularisation.
+    history = model.fit(np.ones((1, 3), "float32"), np.zeros(1), verbose=0).history
+    assert history["loss"][0] == pytest.approx(0.5 * np.sum(before**2), rel=1e-5)
+    np.testing.assert_allclose(dense.get_weights()[0], before * (1 - 0.1), rtol=1e-5)
+
+
+def test_layers_can_be_frozen_after_the_model_is_built(generator):
+    embedding_model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(6), keras.layers.Dense(3)]
+    )
+    model = ChanceConstrainedModel(embedding_model, 2, 2)
+    model.build((None, 4))
+    embedding_model.layers[0].trainable = False
+    model.compile(keras.optimizers.Adam(0.1), loss="contrastive")
+    frozen, trained = (layer.get_weights()[0] for layer in embedding_model.layers)
+    inputs = generator.standard_normal((8, 4)).astype("float32")
+    model.fit(inputs, np.arange(8) % 2, verbose=0)
+    np.testing.assert_array_equal(embedding_model.layers[0].get_weights()[0], frozen)
+    assert (embedding_model.layers[1].get_weights()[0] != trained).any()
+
+
+def test_labels_out_of_range_are_named():
+    images, labels = images_and_labels(10)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="training labels must be 0…4"):
+        convolutional_model().fit(images, labels + 50, verbose=0)
+
+
+def test_columns_of_labels_are_taken():
+    images, labels = images_and_labels(20)
+    model = convolutional_model()
+    model.fit(images, labels[:, None], verbose=0)
+    model.fit(images, labels, verbose=0)
+
+
+def test_an_untrained_model_saves_and_loads_without_warnings(tmp_path, recwarn):
+    model = convolutional_model()
+    model.save(tmp_path / "model.keras")
+    keras.models.load_model(tmp_path / "model.keras")
+    assert not [warning for warning in recwarn if "optimizer" in str(warning.message)]

@@ -83,3 +83,12 @@ def test_many_classes(generator):
 def test_wrong_arguments_are_named(pool, initial, k, message):
     with pytest.raises(ValueError, match=message):
         greedy_k_center(np.zeros(pool), np.zeros(initial), k)
+
+
+def test_of_equal_distances_the_first_in_the_pool_is_taken(generator):
+    for _ in range(50):
+        pool = generator.integers(-2, 3, (4, 6, 3)).astype("float32")
+        initial = generator.integers(-2, 3, (4, 3, 3)).astype("float32")
+        np.testing.assert_array_equal(
+            greedy_k_center(pool, initial, 4), naive.greedy_k_center(pool, initial, 4)
+        )

@@ -8,20 +8,21 @@ import tensorflow as tf
 
 
 def num_replicas() -> int:
-    """Number of replicas that train in sync; 1 without a strategy."""
-    return tf.distribute.get_strategy().num_replicas_in_sync
+    """Number of replicas that run the present code in sync; 1 outside of a replica context."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
 
 
 def gather(rows):
     """Concatenates the replicas' rows, in the replicas' order, on every replica.
 
-    Gradients flow back to the rows of all replicas. Call it in a replica context.
+    Gradients flow back to the rows of all replicas.
 
     Args:
         rows: This replica's rows `(n, ...)`; n may differ between replicas.
 
     Returns:
-        The rows of all replicas `(N, ...)`; `rows` itself without a strategy.
+        The rows of all replicas `(N, ...)`; `rows` itself outside of a replica context.
     """
     if num_replicas() == 1:
         return rows
@@ -38,7 +39,7 @@ def gather(rows):
 
 
 def sum_over_replicas(tensors):
-    """Sums a list of tensors over the replicas; returns it as it is without a strategy."""
+    """Sums tensors over the replicas; returns them as they are outside of a replica context."""
     return tensors if num_replicas() == 1 else _sum(tensors)
 
 
