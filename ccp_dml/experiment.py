@@ -39,7 +39,7 @@ from ccp_dml.models import (
 )
 from ccp_dml.projections import AlternatingProjections
 from ccp_dml.settings import METHODS, Settings
-from ccp_dml.visualization import DistanceHistograms, ProgressLine, RoundSnapshot, draw_rounds
+from ccp_dml.visualization import ProgressLine, RoundSnapshot, TensorBoardLogs, draw_rounds
 
 _COLUMNS = {
     "precision_at_1": "P@1",
@@ -228,8 +228,7 @@ class Experiment:
             folder.mkdir()
             callbacks += [
                 keras.callbacks.CSVLogger(str(folder / "history.csv")),
-                keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
-                DistanceHistograms(validation, str(folder / "tensorboard" / "distances")),
+                TensorBoardLogs(validation, str(folder / "tensorboard")),
             ]
         callbacks.append(
             ProgressLine(description, total_steps=epochs * settings.steps_per_validation)

@@ -267,7 +267,8 @@ class AlternatingProjections(keras.callbacks.Callback):
     def state(self) -> dict[str, np.ndarray]:
         """The state of the callback between two epochs, for `numpy.savez` and `restore`.
 
-        The model's part (weights, proxies, reference point, λ, optimizer) is in the model.
+        The model's part (weights, proxies, reference point, λ, optimizer) is in the model. Save
+        both while training runs: when it ends, `RetrievalValidation` puts the best weights back.
         """
         state = {
             "round": np.asarray(self.round),
@@ -283,7 +284,17 @@ class AlternatingProjections(keras.callbacks.Callback):
         return state
 
     def restore(self, state: dict[str, np.ndarray]):
-        """Takes up where `state()` was called; the next `fit` does not start over."""
+        """Takes up where `state()` was called; the next `fit` does not start over.
+
+        Args:
+            state: What `state()` returned, or the file that `numpy.savez` made of it.
+
+        Raises:
+            ValueError: If something is missing in `state`.
+        """
+        counters = {"round", "epochs_warmed_up", "best", "epochs_without_improvement"}
+        if not counters | {"covering_radius"} <= set(state):
+            raise ValueError(f"not the state of AlternatingProjections: it holds {sorted(state)}")
         self.round = int(state["round"])
         self._epochs_warmed_up = int(state["epochs_warmed_up"])
         self._covering_radius = float(state["covering_radius"])

@@ -2,12 +2,12 @@
 
 from ccp_dml.visualization.progress import ProgressLine
 from ccp_dml.visualization.rounds import RoundSnapshot, draw_rounds
-from ccp_dml.visualization.tensorboard import DistanceHistograms, pair_distances
+from ccp_dml.visualization.tensorboard import TensorBoardLogs, pair_distances
 
 __all__ = [
-    "DistanceHistograms",
     "ProgressLine",
     "RoundSnapshot",
+    "TensorBoardLogs",
     "draw_rounds",
     "pair_distances",
 ]

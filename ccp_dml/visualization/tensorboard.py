@@ -1,4 +1,4 @@
-"""What TensorBoard shows beyond the scalars of the logs."""
+"""Logs for TensorBoard."""
 
 import keras
 import numpy as np
@@ -37,11 +37,14 @@ def pair_distances(
     return distances[positives], distances[negatives]
 
 
-class DistanceHistograms(keras.callbacks.Callback):
-    """Writes histograms of the distances between validation samples after every epoch.
+class TensorBoardLogs(keras.callbacks.Callback):
+    """Writes the logs of every epoch and histograms of the distances between validation samples.
+
+    Unlike `keras.callbacks.TensorBoard`, it writes nothing and waits for nothing between the steps
+    of an epoch. Put it after the callbacks that add metrics to the logs.
 
     Args:
-        validation: The validation whose embeddings are used; it must come before this callback.
+        validation: The validation whose embeddings are used.
         log_dir: Folder of the TensorBoard logs.
     """
 
@@ -52,16 +55,17 @@ class DistanceHistograms(keras.callbacks.Callback):
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
         embeddings = self.validation.embeddings
-        if not np.isfinite(embeddings).all():
-            return
-        positive, negative = pair_distances(embeddings, self.validation.labels)
         with self._writer.as_default(step=epoch):
-            tf.summary.histogram("distances/positive_pairs", positive)
-            tf.summary.histogram("distances/negative_pairs", negative)
+            for name, value in (logs or {}).items():
+                tf.summary.scalar(name, value)
+            if np.isfinite(embeddings).all():
+                positive, negative = pair_distances(embeddings, self.validation.labels)
+                tf.summary.histogram("distances/positive_pairs", positive)
+                tf.summary.histogram("distances/negative_pairs", negative)
 
     def on_train_end(self, logs=None):
         self._writer.close()

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from ccp_dml import losses
-from ccp_dml.data import LabeledImages, class_pools
+from ccp_dml.data import LabeledImages, class_pools, training_batches
 from ccp_dml.evaluation import RetrievalValidation
 from ccp_dml.models import ChanceConstrainedModel, MetricLearningModel
 from ccp_dml.projections import AlternatingProjections
@@ -265,3 +265,57 @@ def test_wrong_models_and_pools_are_named():
     callback.set_model(make_model())
     with pytest.raises(ValueError, match="one sample of each of the classes 0…2"):
         callback.on_train_begin()
+
+
+def test_restoring_something_else_changes_nothing():
+    callback = AlternatingProjections(pool)
+    with pytest.raises(ValueError, match=r"not the state .* holds \['round'\]"):
+        callback.restore({"round": 1})
+    assert callback.round == -1
+
+
+def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
+    labels = np.arange(60) % CLASSES
+    inputs = (generator.standard_normal((60, SIZE)) + 0.5 * labels[:, None]).astype("float32")
+    data = LabeledImages(inputs.reshape(-1, 1, 1, SIZE), labels)
+
+    def make():
+        keras.utils.set_random_seed(0)
+        flat = keras.Input((1, 1, SIZE))
+        embedding = keras.layers.Dense(4)(keras.layers.Flatten()(flat))
+        model = ChanceConstrainedModel(keras.Model(flat, embedding), CLASSES, 2)
+        model.compile(keras.optimizers.Adam(0.01), loss=losses.get("contrastive"))
+        return model
+
+    def train(model):
+        ends = []
+        rounds = AlternatingProjections(
+            class_pools(data, 6, seed=0),
+            monitor="scripted",
+            patience=2,
+            warmup_epochs=1,
+            on_round_end=ends.append,
+        )
+        metrics = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: logs.update(scripted=-epoch)
+        )
+        validation = RetrievalValidation(data.images, data.labels)
+        batches = training_batches(data, CLASSES, 5, seed=0)
+        model.fit(
+            batches,
+            steps_per_epoch=3,
+            epochs=6,
+            verbose=0,
+            shuffle=False,
+            callbacks=[validation, metrics, rounds],
+        )
+        return ends, model.get_weights()
+
+    ends, weights = train(make())
+    with two_replicas.scope():
+        distributed = make()
+    distributed_ends, distributed_weights = train(distributed)
+    assert len(ends) == len(distributed_ends) == 1
+    np.testing.assert_allclose(distributed_ends[0].pool, ends[0].pool, atol=1e-5)
+    for ours, theirs in zip(distributed_weights, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
