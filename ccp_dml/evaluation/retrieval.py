@@ -29,7 +29,7 @@ def retrieval_metrics(
     nearest is. All are means over the queries with R > 0; the others are left out.
 
     Neighbours are ranked by the Euclidean distance of the vectors as given. Distances are computed
-    in blocks, so that the memory needed beside the embeddings does not grow with their number.
+    in blocks: beside the embeddings and one copy of the gallery, memory is bounded.
 
     Args:
         embeddings: The queries `(n, d)`; computed in float32, or in float64 if given so.
