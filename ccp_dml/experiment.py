@@ -16,7 +16,9 @@ from etils import epath
 import ccp_dml
 from ccp_dml import losses
 from ccp_dml.data import (
-    LabeledImages,
+    Benchmark,
+    LabeledSamples,
+    Preprocessing,
     class_fold,
     class_pools,
     contiguous,
@@ -39,7 +41,13 @@ from ccp_dml.models import (
 )
 from ccp_dml.projections import AlternatingProjections
 from ccp_dml.settings import METHODS, Settings
-from ccp_dml.visualization import ProgressLine, RoundSnapshot, TensorBoardLogs, draw_rounds
+from ccp_dml.visualization import (
+    EmbeddingLine,
+    ProgressLine,
+    RoundSnapshot,
+    TensorBoardLogs,
+    draw_rounds,
+)
 
 _COLUMNS = {
     "precision_at_1": "P@1",
@@ -94,15 +102,10 @@ class Experiment:
         """
         settings = self.settings
         self.loss = losses.get(settings.loss, **settings.loss_params)
-        benchmark = load(settings.dataset)
-        self.test, self.augmentation = benchmark.test, benchmark.augmentation
-        self.train, self.validation = _split(benchmark.train, settings)
+        self.benchmark = load_benchmark(settings)
+        self.train, self.validation = _split(self.benchmark.train, settings)
         self.batches = training_batches(
-            self.train,
-            settings.classes_per_batch,
-            settings.samples_per_class,
-            settings.seed,
-            self.augmentation,
+            self.train, settings.classes_per_batch, settings.samples_per_class, settings.seed
         )
         try:
             self._make_workdir(flagfile)
@@ -169,7 +172,7 @@ class Experiment:
     def _embedding_model(self, embedding_size):
         keras.utils.set_random_seed(self.settings.seed)
         return EmbeddingModel(
-            small_convnet(self.train.images.shape[1:]), embedding_size, self.settings.pooling
+            small_convnet(self.train.image_shape), embedding_size, self.settings.pooling
         )
 
     def _model(self, method, embedding_model):
@@ -200,7 +203,7 @@ class Experiment:
         if draws < settings.proxies_per_class:
             draws *= settings.proxies_per_class
         return AlternatingProjections(
-            class_pools(self.train, draws, settings.seed, self.augmentation),
+            class_pools(self.train, draws, settings.seed),
             patience=settings.round_patience,
             min_delta=settings.round_min_delta,
             proximal_weight=settings.proximal_weight,
@@ -216,7 +219,7 @@ class Experiment:
         settings = self.settings
         epochs = math.ceil(settings.max_steps / settings.steps_per_validation)
         validation = RetrievalValidation(
-            self.validation.images, self.validation.labels, patience=settings.patience
+            self.validation.evaluation_images(), self.validation.labels, patience=settings.patience
         )
         failure = TerminateOnFailure()
         callbacks = [validation, failure]
@@ -253,14 +256,20 @@ class Experiment:
         }
 
     def _measured(self, model):
-        embeddings = embed(model, self.test.images)
-        radii = covering_radius(
-            embeddings, self.test.labels, num_centers=self.settings.proxies_per_class
-        )
-        return {
-            **retrieval_metrics(embeddings, self.test.labels),
-            "covering_radius": float(radii[:, -1].mean()),
-        }
+        test, gallery = self.benchmark.test, self.benchmark.gallery
+        embeddings, labels = self._embedded(model, test), test.labels
+        if gallery is None:
+            metrics = retrieval_metrics(embeddings, labels)
+        else:
+            of_gallery = self._embedded(model, gallery)
+            metrics = retrieval_metrics(embeddings, labels, of_gallery, gallery.labels)
+            embeddings = np.concatenate([embeddings, of_gallery])
+            labels = np.concatenate([labels, gallery.labels])
+        radii = covering_radius(embeddings, labels, num_centers=self.settings.proxies_per_class)
+        return {**metrics, "covering_radius": float(radii[:, -1].mean())}
+
+    def _embedded(self, model, data):
+        return embed(model, data.evaluation_images(), callbacks=[EmbeddingLine()])
 
     def _draw_rounds(self):
         """Trains a 2-d embedding for the first rounds and draws how each ends."""
@@ -268,7 +277,7 @@ class Experiment:
         snapshots = []
 
         def on_round_end(end):
-            embeddings = embed(model, self.train.images)
+            embeddings = embed(model, self.train.evaluation_images())
             snapshots.append(RoundSnapshot(end, embeddings, self.train.labels))
             if len(snapshots) > self.settings.figure_rounds:
                 model.stop_training = True
@@ -285,7 +294,24 @@ class Experiment:
             draw_rounds(snapshots).savefig(file, format="png", dpi=110)
 
 
-def _split(train: LabeledImages, settings: Settings) -> tuple[LabeledImages, LabeledImages]:
+def load_benchmark(settings: Settings) -> Benchmark:
+    """Loads the data set of an experiment.
+
+    Raises:
+        ValueError: See `ccp_dml.data.load`.
+    """
+    return load(
+        settings.dataset,
+        settings.data_dir or None,
+        Preprocessing(
+            settings.image_size, settings.resize_size or None, settings.crop, settings.scaling
+        ),
+        settings.cache,
+        settings.max_bad_images,
+    )
+
+
+def _split(train: LabeledSamples, settings: Settings) -> tuple[LabeledSamples, LabeledSamples]:
     """Training samples, relabelled 0…C − 1, and validation samples."""
     if settings.validation == "classes":
         indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)

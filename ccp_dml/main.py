@@ -1,4 +1,7 @@
-"""Runs an experiment: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`."""
+"""Runs an experiment: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`.
+
+With `--mode=describe` it shows the settings and the data instead.
+"""
 
 import dataclasses
 import sys
@@ -6,14 +9,20 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 from absl import app, flags, logging
+from etils import epath
 
-from ccp_dml.experiment import Experiment, TrainingFailedError
+from ccp_dml.description import describe
+from ccp_dml.experiment import Experiment, TrainingFailedError, load_benchmark
 from ccp_dml.settings import Settings
+from ccp_dml.visualization import draw_samples
+
+MODES = ("train", "describe")
 
 _USAGE = """Trains and compares metric-learning methods.
 
-Example:
+Examples:
   python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
+  python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
 """
 
 
@@ -44,12 +53,21 @@ class _NumbersSerializer(flags.ArgumentSerializer):
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
-    """Defines a flag for every setting, and `--workdir`."""
+    """Defines a flag for every setting, `--mode` and `--workdir`."""
+    flags.DEFINE_enum(
+        "mode",
+        "train",
+        MODES,
+        "train: train and compare the methods. describe: print the settings, what the data set "
+        "holds and how it is split, and draw some of its images as a network sees them.",
+        flag_values=flag_values,
+    )
     flags.DEFINE_string(
         "workdir",
         None,
         "Folder for the results; made if it does not exist. Results of an earlier run in it are "
-        "moved to the folder 'earlier' inside it.",
+        "moved to the folder 'earlier' inside it. For describe, where the picture goes; the "
+        "present folder if it is not given.",
         flag_values=flag_values,
     )
     for field in dataclasses.fields(Settings):
@@ -107,10 +125,18 @@ def main(argv: Sequence[str]):
     """
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
-    if not flags.FLAGS.workdir:
+    if flags.FLAGS.mode == "describe":
+        _describe()
+    else:
+        _train()
+
+
+def _train():
+    workdir = flags.FLAGS.workdir
+    if not workdir:
         _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
     try:
-        experiment = Experiment(settings_from(flags.FLAGS), flags.FLAGS.workdir)
+        experiment = Experiment(settings_from(flags.FLAGS), workdir)
         experiment.prepare(flagfile(flags.FLAGS))
     except ValueError as error:
         _stop(error)
@@ -118,10 +144,32 @@ def main(argv: Sequence[str]):
         experiment.run()
     except (TrainingFailedError, OSError) as error:
         _stop(error)
+    except tf.errors.NotFoundError as error:
+        _stop(f"a file is gone: {_first_line(error)}")
     except tf.errors.ResourceExhaustedError as error:
         _stop(f"out of memory, take smaller batches or embeddings: {_first_line(error)}")
     except KeyboardInterrupt:
-        _stop(f"interrupted; what was finished is in {flags.FLAGS.workdir}")
+        _stop(f"interrupted; what was finished is in {workdir}")
+
+
+def _describe():
+    folder = epath.Path(flags.FLAGS.workdir or ".")
+    try:
+        settings = settings_from(flags.FLAGS)
+        print(flagfile(flags.FLAGS))
+        benchmark = load_benchmark(settings)
+        print(describe(benchmark, settings))
+    except ValueError as error:
+        _stop(error)
+    figure = draw_samples(benchmark.train, benchmark.class_names, seed=settings.seed)
+    path = folder / f"{settings.dataset}_samples.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            figure.savefig(file, format="png", dpi=110)
+    except (OSError, tf.errors.OpError) as error:
+        _stop(f"workdir {folder} cannot be written to: {error}")
+    print(f"\nimages of some training classes are drawn in {path}")
 
 
 def _parse_flags(argv):

@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from ccp_dml.data import DATASETS
+from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, parameters
 
@@ -28,7 +28,43 @@ class Settings:
             what is allowed.
     """
 
-    dataset: str = _setting("digits", "Data set.", choices=tuple(DATASETS))
+    dataset: str = _setting("digits", "Data set.", choices=DATASETS)
+    data_dir: str = _setting(
+        "",
+        "Folder of the data set, or its URL, such as gs://bucket/data; for the data set folder "
+        "also a CSV file with the columns path, label and, optionally, split.",
+    )
+    max_bad_images: int = _setting(
+        0,
+        "Damaged or non-image files that the data set folder may hold; they are skipped.",
+        least=0,
+    )
+    cache: str = _setting(
+        "none",
+        "What is kept of images in files: nothing; in memory, the encoded files that are trained "
+        "on and the cropped images that are evaluated; on disk, the cropped images and copies of "
+        "remote files.",
+        choices=CACHES,
+    )
+    image_size: int = _setting(227, "Height and width of inputs made of files, in pixels.", least=1)
+    resize_size: int = _setting(
+        0,
+        "What the shorter side is resized to for evaluation, before image_size is cut out of the "
+        "centre; 0 for 256 / 227 of image_size.",
+        least=0,
+    )
+    crop: str = _setting(
+        "area",
+        "Random crop of images in files: a box of 16-100% of the area and an aspect ratio of "
+        "0.75-1.33, or a square of side 40-256 when the shorter side is 256.",
+        choices=CROPS,
+    )
+    scaling: str = _setting(
+        "unit",
+        "Values of images in files: 0...1, -1...1, or blue, green and red with ImageNet's mean "
+        "subtracted.",
+        choices=SCALINGS,
+    )
     method: tuple[str, ...] = _setting(
         ("plain", "ccp"),
         "How the loss is used, a comma-separated list: plain, among the samples of a batch; ccp, "
@@ -65,7 +101,12 @@ class Settings:
         "them.",
         choices=VALIDATIONS,
     )
-    num_folds: int = _setting(4, "Folds, if classes validate.", least=2)
+    num_folds: int = _setting(
+        4,
+        "Contiguous parts of the training classes, if classes validate; 4 for the four models of "
+        "the MLRC protocol, 3 for the paper's ablations, which train on 2/3 and validate on 1/3.",
+        least=2,
+    )
     fold: int = _setting(
         1,
         "The fold to train, from 1; fold k validates on part num_folds + 1 - k of the classes.",

@@ -2,15 +2,25 @@
 
 from ccp_dml.data.augmentation import random_affine
 from ccp_dml.data.catalog import DATASETS, Benchmark, load
+from ccp_dml.data.files import CACHES, ImageFiles
 from ccp_dml.data.glyphs import letter_groups, render_letters
-from ccp_dml.data.images import LabeledImages, class_pools, training_batches
+from ccp_dml.data.images import LabeledImages
+from ccp_dml.data.pipelines import class_pools, training_batches
+from ccp_dml.data.preprocessing import CROPS, SCALINGS, Preprocessing
 from ccp_dml.data.samplers import balanced_batches, class_draws
+from ccp_dml.data.samples import LabeledSamples
 from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
 
 __all__ = [
+    "CACHES",
+    "CROPS",
     "DATASETS",
+    "SCALINGS",
     "Benchmark",
+    "ImageFiles",
     "LabeledImages",
+    "LabeledSamples",
+    "Preprocessing",
     "balanced_batches",
     "class_draws",
     "class_fold",

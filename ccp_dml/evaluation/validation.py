@@ -1,5 +1,7 @@
 """Validation by retrieval while a model trains."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -7,19 +9,25 @@ from ccp_dml.evaluation.retrieval import retrieval_metrics
 from ccp_dml.layers import lipschitz_normalize
 
 
-def embed(model: keras.Model, inputs, batch_size: int = 256) -> np.ndarray:
+def embed(
+    model: keras.Model,
+    inputs,
+    batch_size: int = 256,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> np.ndarray:
     """Embeds inputs as retrieval compares them.
 
     Args:
         model: A Keras model from inputs to embeddings.
         inputs: Array of inputs, or a `tf.data.Dataset` of batches of them.
         batch_size: Number of inputs at a time, if they are an array. Defaults to 256.
+        callbacks: Passed to `model.predict`, to show progress. Defaults to none.
 
     Returns:
         Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
     """
     batch_size = batch_size if isinstance(inputs, np.ndarray) else None
-    embeddings = model.predict(inputs, batch_size=batch_size, verbose=0)
+    embeddings = model.predict(inputs, batch_size=batch_size, verbose=0, callbacks=list(callbacks))
     return np.asarray(lipschitz_normalize(embeddings), "float32")
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -34,7 +36,8 @@ def test_batches_hold_the_samples_with_their_labels(data):
 
 def test_augmentation_differs_between_batches_and_is_fixed_by_the_seed(data):
     def batches(seed):
-        dataset = training_batches(data, 3, 5, seed, augmentation=noise).take(2)
+        augmented = dataclasses.replace(data, augmentation=noise)
+        dataset = training_batches(augmented, 3, 5, seed).take(2)
         return [images for images, _ in dataset.as_numpy_iterator()]
 
     first, second = batches(0)
@@ -60,7 +63,8 @@ def test_pools_are_draws_in_class_order_and_continue(data):
 
 
 def test_pools_pass_through_the_augmentation(data):
-    (images, _) = next(iter(class_pools(data, draws=1, seed=0, augmentation=noise)(0)))
+    augmented = dataclasses.replace(data, augmentation=noise)
+    (images, _) = next(iter(class_pools(augmented, draws=1, seed=0)(0)))
     assert (images.numpy() % 1 != 0).any()
 
 
@@ -155,7 +159,7 @@ def test_digits():
 
 def test_unknown_data_sets_list_the_known_ones():
     with pytest.raises(
-        ValueError, match="unknown data set 'mnist'; the data sets are digits, glyphs"
+        ValueError, match="unknown data set 'mnist'; the data sets are digits, glyphs, folder"
     ):
         load("mnist")
 

@@ -1,0 +1,208 @@
+"""Images in files, decoded when a batch asks for them."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.preprocessing import (
+    Preprocessing,
+    evaluation_image,
+    scaled,
+    training_image,
+    unscaled,
+)
+from ccp_dml.data.samples import LabeledSamples
+
+CACHES = ("none", "memory", "disk")
+
+_TRANSFERS = 32
+_SECONDS_WITHOUT_PROGRESS = 1.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageFiles(LabeledSamples):
+    """JPEG and PNG files with their classes.
+
+    A sampler draws indices and only what it drew is read and decoded, image by image in parallel;
+    what comes out depends on the seed, not on the parallelism.
+
+    Attributes:
+        paths: Strings `(n,)`: local paths, or URLs that TensorFlow can read, such as `gs://…`.
+        labels: Integers `(n,)`.
+        preprocessing: How files become inputs of the network. Defaults to `Preprocessing()`.
+        cache: What is kept of what was read. `"none"` (default): nothing. `"memory"`: the files of
+            samples that are trained on, encoded, and the inputs of samples that are evaluated, one
+            byte a value. `"disk"`: these inputs, and copies of training files that are remote, in
+            files below `cache_folder()`, for this run and later ones. The numbers are the same.
+
+    Raises:
+        ValueError: If the shapes do not fit or `cache` is unknown.
+    """
+
+    paths: np.ndarray
+    labels: np.ndarray
+    preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
+    cache: str = "none"
+
+    def __post_init__(self):
+        if self.paths.ndim != 1 or self.labels.shape != self.paths.shape:
+            raise ValueError(
+                f"paths and labels must be (n,); got {self.paths.shape} and {self.labels.shape}"
+            )
+        if self.cache not in CACHES:
+            raise ValueError(f"cache must be one of {', '.join(CACHES)}; got {self.cache!r}")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return (self.preprocessing.image_size, self.preprocessing.image_size, 3)
+
+    def subset(self, indices: np.ndarray) -> "ImageFiles":
+        return dataclasses.replace(self, paths=self.paths[indices], labels=self.labels[indices])
+
+    def relabeled(self, labels: np.ndarray) -> "ImageFiles":
+        return dataclasses.replace(self, labels=labels)
+
+    def training_examples(
+        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor
+    ) -> tf.data.Dataset:
+        read, labels = self._reader, tf.constant(self.labels)
+
+        def with_seeds(step, indices):
+            of_step = tf.random.experimental.stateless_fold_in(seed, step)
+            seeds = tf.random.stateless_uniform(
+                [tf.size(indices), 2], of_step, minval=None, maxval=None, dtype=tf.int64
+            )
+            return indices, seeds
+
+        def load(index, seed_of_image):
+            image = training_image(read(index), seed_of_image, self.preprocessing)
+            return scaled(image, self.preprocessing.scaling), labels[index]
+
+        examples = batches.enumerate().map(with_seeds).unbatch()
+        return examples.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+
+    def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
+        if self.cache == "none":
+            batches = _evaluation_crops(self.paths, self.preprocessing).batch(batch_size)
+        else:
+            batches = _slices(lambda: self._cached_crops, len(self), batch_size, self.image_shape)
+        scaling = self.preprocessing.scaling
+        return batches.map(lambda images: scaled(images, scaling)).prefetch(tf.data.AUTOTUNE)
+
+    def displayable(self, images: np.ndarray) -> np.ndarray:
+        return unscaled(images, self.preprocessing.scaling)
+
+    @functools.cached_property
+    def _reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Maps the index of a sample to its encoded image."""
+        if self.cache == "memory":
+            contents = tf.data.Dataset.from_tensor_slices(self.paths).map(
+                tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE
+            )
+            contents = tf.constant(
+                [
+                    encoded.numpy()
+                    for encoded in tqdm(contents, "reading images", **_progress(len(self)))
+                ]
+            )
+            return lambda index: contents[index]
+        paths = self.paths
+        if self.cache == "disk":
+            paths = _local_copies(paths, cache_folder() / "files")
+        paths = tf.constant(paths)
+        return lambda index: tf.io.read_file(paths[index])
+
+    @functools.cached_property
+    def _cached_crops(self) -> np.ndarray:
+        """The inputs of all samples before their values are scaled: uint8 `(n, *image_shape)`."""
+        shape = (len(self), *self.image_shape)
+        if self.cache == "memory":
+            crops = np.empty(shape, "uint8")
+            self._fill(crops)
+            return crops
+        path = cache_folder() / "evaluation" / f"{_fingerprint(self.paths, self.preprocessing)}.npy"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Under another name first, so that nobody takes half a file for a whole one.
+            partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
+            try:
+                crops = np.lib.format.open_memmap(partial, "w+", "uint8", shape)
+                self._fill(crops)
+                crops.flush()
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        return np.load(path, mmap_mode="r")
+
+    def _fill(self, crops):
+        images = _evaluation_crops(self.paths, self.preprocessing).as_numpy_iterator()
+        for row, image in enumerate(tqdm(images, "decoding images", **_progress(len(self)))):
+            crops[row] = image
+
+
+def _evaluation_crops(paths, preprocessing):
+    return tf.data.Dataset.from_tensor_slices(paths).map(
+        lambda path: evaluation_image(tf.io.read_file(path), preprocessing),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def _slices(array_of, length, batch_size, shape):
+    """Batches of an array that is made when the first is asked for."""
+
+    def rows(start):
+        return array_of()[start : start + batch_size]
+
+    def load(start):
+        return tf.ensure_shape(tf.numpy_function(rows, [start], tf.uint8), (None, *shape))
+
+    return tf.data.Dataset.range(0, length, batch_size).map(load)
+
+
+def _progress(total):
+    return {"total": total, "unit": "image", "delay": _SECONDS_WITHOUT_PROGRESS, "leave": False}
+
+
+def _is_remote(path):
+    return "://" in path
+
+
+def _fingerprint(paths, preprocessing):
+    """Changes with the files and the sizes; a local file counts as changed if its time is."""
+    digest = hashlib.sha256()
+    sizes = (preprocessing.image_size, preprocessing.shorter_side)
+    digest.update(repr((tf.__version__, sizes)).encode())
+    for path in paths:
+        digest.update(path.encode())
+        if not _is_remote(path):
+            status = os.stat(path)
+            digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
+    """Copies files that are remote and not in `folder` yet, and returns the local paths."""
+
+    def local(path):
+        if not _is_remote(path):
+            return path
+        copy = folder / hashlib.sha256(path.encode()).hexdigest()[:32]
+        if not copy.exists():
+            partial = copy.with_name(f"{copy.name}-{os.getpid()}.partial")
+            tf.io.gfile.copy(path, str(partial), overwrite=True)
+            partial.replace(copy)
+        return str(copy)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with concurrent.futures.ThreadPoolExecutor(_TRANSFERS) as transfers:
+        copies = tqdm(transfers.map(local, paths), "copying images", **_progress(len(paths)))
+        return np.array(list(copies))

@@ -1,0 +1,70 @@
+"""What training draws: balanced batches, and pools to choose proxies from."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from ccp_dml.data.samplers import balanced_batches, class_draws, stateless_seed
+from ccp_dml.data.samples import LabeledSamples
+
+_POOL_BATCH_SIZE = 256
+
+
+def training_batches(
+    data: LabeledSamples, classes_per_batch: int, samples_per_class: int, seed: int
+) -> tf.data.Dataset:
+    """Endless training batches, balanced over the classes.
+
+    Args:
+        data: The training samples.
+        classes_per_batch: Number of classes in a batch.
+        samples_per_class: Number of samples of each of them.
+        seed: Fixes the order of the samples and the augmentation.
+
+    Returns:
+        A dataset of `(images, labels)`.
+
+    Raises:
+        ValueError: See `balanced_batches`.
+    """
+    batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed)
+    examples = data.training_examples(
+        batches,
+        classes_per_batch * samples_per_class,
+        stateless_seed(seed, "training augmentation"),
+    )
+    return examples.prefetch(tf.data.AUTOTUNE)
+
+
+def class_pools(data: LabeledSamples, draws: int, seed: int) -> Callable[[int], tf.data.Dataset]:
+    """Pools of samples to choose proxies from, a fresh one for each round.
+
+    A pool is `draws` draws of one sample of every class, in class order, through the training
+    augmentation. Round t continues where round t − 1 stopped, so that a class's samples come again
+    only when they have run out.
+
+    Args:
+        data: The training samples.
+        draws: Number of draws b of a pool.
+        seed: Fixes the draws and the augmentation.
+
+    Returns:
+        A function of the round t = 0, 1, … that returns a dataset of batches of `(images, labels)`:
+        the b · C samples of the pool.
+
+    Raises:
+        ValueError: If there are no samples or `draws` is not positive.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1; got {draws}")
+    indices = class_draws(data.labels, seed)
+
+    def pool(round_number: int) -> tf.data.Dataset:
+        of_round = indices.skip(round_number * draws).take(draws).rebatch(_POOL_BATCH_SIZE)
+        pool_seed = stateless_seed(seed, "pool augmentation", round_number)
+        examples = data.training_examples(of_round, _POOL_BATCH_SIZE, pool_seed)
+        # Keras warns of data sets whose end it does not know.
+        num_batches = -(-draws * data.num_classes // _POOL_BATCH_SIZE)
+        return examples.apply(tf.data.experimental.assert_cardinality(num_batches))
+
+    return pool

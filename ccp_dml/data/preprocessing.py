@@ -1,0 +1,267 @@
+"""From an encoded image to what a network sees: crops, resizing, value scaling."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+SCALINGS = ("unit", "symmetric", "bgr")
+CROPS = ("area", "side")
+_ATTEMPTS = 10
+_AREAS = (0.16, 1.0)
+_ASPECT_RATIOS = (0.75, 1.33)
+_SIDES = (40 / 256, 1.0)
+_JPEG_RATIOS = (1, 2, 4, 8)
+# ImageNet's mean of red, green and blue, on a scale of 0…255.
+_MEAN = np.array([123.675, 116.28, 103.53], "float32")
+_REVERSED = np.eye(3, dtype="float32")[::-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How image files become inputs of a network.
+
+    Attributes:
+        image_size: Height and width of the inputs, in pixels. Defaults to 227.
+        resize_size: What the shorter side is resized to for evaluation, before the centre is cut
+            out. Defaults to `None`: 256 / 227 of `image_size`.
+        crop: The random crop of training; both are the CCP paper's. `"area"` (default), as its code
+            does: a box of 16–100 % of the image's area with an aspect ratio of 0.75–1.33. `"side"`,
+            as its text says: a square whose side is 40–256 when the shorter side of the image is
+            256.
+        scaling: The values of the inputs; see `scaled`. Defaults to `"unit"`.
+
+    Raises:
+        ValueError: If a size is not positive, `resize_size` is less than `image_size`, or a name is
+            unknown.
+    """
+
+    image_size: int = 227
+    resize_size: int | None = None
+    crop: str = "area"
+    scaling: str = "unit"
+
+    def __post_init__(self):
+        if self.image_size < 1:
+            raise ValueError(f"image_size must be at least 1; got {self.image_size}")
+        if self.resize_size is not None and self.resize_size < self.image_size:
+            raise ValueError(
+                f"resize_size must be at least image_size, {self.image_size}; "
+                f"got {self.resize_size}"
+            )
+        if self.crop not in CROPS:
+            raise ValueError(f"crop must be one of {', '.join(CROPS)}; got {self.crop!r}")
+        if self.scaling not in SCALINGS:
+            raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {self.scaling!r}")
+
+    @property
+    def shorter_side(self) -> int:
+        """What the shorter side is resized to for evaluation."""
+        return self.resize_size or round(self.image_size * 256 / 227)
+
+
+def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Cuts a random box out of an image, resizes it bilinearly and flips it with probability ½.
+
+    Of a JPEG only the box is decoded, at a half, a quarter or an eighth of its resolution if that
+    is enough.
+
+    Args:
+        contents: An encoded JPEG or PNG, a string scalar. Transparency is dropped.
+        seed: Stateless seed `(2,)` that fixes the box and the flip.
+        preprocessing: Size and kind of the crop.
+
+    Returns:
+        float32 `(image_size, image_size, 3)`, red, green and blue in 0…255.
+    """
+    box_of = {"area": area_box, "side": side_box}[preprocessing.crop]
+    size = preprocessing.image_size
+    region = _decoded_region(contents, lambda shape: box_of(shape, seed), size)
+    image = tf.image.resize(region, (size, size))
+    # Another seed than that of the box, whose random numbers would be the same.
+    flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
+    # Unlike `tf.cond` or `tf.image.flip_left_right` this adds no branch to every image.
+    flipped = tf.raw_ops.Reverse(tensor=image, dims=tf.stack([False, flip, False]))
+    return tf.ensure_shape(flipped, (size, size, 3))
+
+
+def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Resizes an image so that its shorter side is `shorter_side`, and cuts out the centre.
+
+    The resizing is bilinear, with a filter as wide as shrinking asks for. Of a JPEG only the centre
+    is decoded.
+
+    Args:
+        contents: An encoded JPEG or PNG, a string scalar. Transparency is dropped.
+        preprocessing: The sizes.
+
+    Returns:
+        uint8 `(image_size, image_size, 3)`.
+    """
+    size, shorter_side = preprocessing.image_size, preprocessing.shorter_side
+    shape = _shape(contents)
+    # In the coordinates of the image: the side and the corner of what will be seen, and around it
+    # a margin that the filter reaches into.
+    side = size / shorter_side * tf.cast(tf.reduce_min(shape), tf.float32)
+    corner = (tf.cast(shape, tf.float32) - side) / 2
+    margin = side / size + 1
+    first = tf.maximum(tf.cast(tf.floor(corner - margin), tf.int32), 0)
+    last = tf.minimum(tf.cast(tf.math.ceil(corner + side + margin), tf.int32), shape)
+    region = _decoded_region(contents, lambda _: tf.concat([first, last - first], 0), size)
+    ratio = tf.cast(last - first, tf.float32) / tf.cast(tf.shape(region)[:2], tf.float32)
+    scale = size / side * ratio
+    image = tf.raw_ops.ScaleAndTranslate(
+        images=region[tf.newaxis],
+        size=(size, size),
+        scale=scale,
+        translation=(tf.cast(first, tf.float32) - corner) / ratio * scale,
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    image = tf.saturate_cast(tf.round(image), tf.uint8)
+    return tf.ensure_shape(image, (size, size, 3))
+
+
+def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """A box of 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
+
+    The whole image if none of ten random boxes of such aspect ratios fits into it.
+
+    Args:
+        shape: Height and width of the image, int32 `(2,)`.
+        seed: Stateless seed `(2,)`.
+
+    Returns:
+        int32 `(4,)`: top, left, height and width, at least 1 × 1 and inside the image.
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.concat([shape, [3]], axis=0),
+        tf.zeros((1, 0, 4)),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=_ASPECT_RATIOS,
+        area_range=_AREAS,
+        max_attempts=_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return tf.concat([begin[:2], size[:2]], axis=0)
+
+
+def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """A square whose side is uniform in 40…256 when the shorter side of the image is 256.
+
+    Args:
+        shape: Height and width of the image, int32 `(2,)`.
+        seed: Stateless seed `(2,)`.
+
+    Returns:
+        int32 `(4,)`: top, left, height and width, at least 1 × 1 and inside the image.
+    """
+    uniform = tf.random.stateless_uniform([3], seed)
+    least, largest = _SIDES
+    side = (least + (largest - least) * uniform[0]) * tf.cast(tf.reduce_min(shape), tf.float32)
+    side = tf.maximum(tf.cast(tf.round(side), tf.int32), 1)
+    free = tf.cast(shape - side + 1, tf.float32)
+    # The product can be rounded up to `free`.
+    corner = tf.minimum(tf.cast(uniform[1:] * free, tf.int32), shape - side)
+    return tf.stack([corner[0], corner[1], side, side])
+
+
+def _shape(contents):
+    """Height and width of an encoded image, from the header of a JPEG."""
+    return tf.cond(
+        tf.io.is_jpeg(contents),
+        lambda: tf.image.extract_jpeg_shape(contents)[:2],
+        lambda: tf.shape(_decoded(contents))[:2],
+    )
+
+
+def _decoded(contents):
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
+
+def _decoded_region(contents, box_of, size):
+    """Decodes a box of an image, uint8 `(h, w, 3)`.
+
+    JPEGs can be decoded at fractions of their resolution, which is faster and averages what a
+    bilinear resizing to `size` would skip.
+    """
+
+    def of_jpeg():
+        box = box_of(tf.image.extract_jpeg_shape(contents)[:2])
+        smallest = tf.reduce_min(box[2:])
+        enough = [smallest >= ratio * size for ratio in _JPEG_RATIOS[1:]]
+        return tf.switch_case(
+            tf.reduce_sum(tf.cast(enough, tf.int32)),
+            [lambda ratio=ratio: cropped_jpeg(box // ratio, ratio) for ratio in _JPEG_RATIOS],
+        )
+
+    def cropped_jpeg(box, ratio):
+        return tf.raw_ops.DecodeAndCropJpeg(
+            contents=contents, crop_window=box, channels=3, ratio=ratio
+        )
+
+    def of_other():
+        image = _decoded(contents)
+        top, left, height, width = tf.unstack(box_of(tf.shape(image)[:2]))
+        return image[top : top + height, left : left + width]
+
+    return tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_other)
+
+
+def scaled(images: tf.Tensor, scaling: str) -> tf.Tensor:
+    """Scales the values of images as a backbone expects them.
+
+    Args:
+        images: Red, green and blue in 0…255, `(..., width, 3)`.
+        scaling: `"unit"`, 0…1; `"symmetric"`, −1…1; or `"bgr"`, ImageNet's mean subtracted, blue,
+            green and red on a scale of 255, as BN-Inception and Keras's ResNet-50 take them.
+
+    Returns:
+        float32 of the shape of `images`.
+
+    Raises:
+        ValueError: If `scaling` is unknown.
+
+    Example:
+
+    >>> scaled(np.array([[[255.0, 0.0, 127.5]]], "float32"), "symmetric").numpy()
+    array([[[ 1., -1.,  0.]]], dtype=float32)
+    """
+    images = tf.cast(images, tf.float32)
+    if scaling == "unit":
+        return images / 255
+    if scaling == "symmetric":
+        return images / 127.5 - 1
+    if scaling == "bgr":
+        # A product, and a mean for whole rows, because TensorFlow's operations along a last axis of
+        # three are several times slower.
+        width = images.shape[-2]
+        rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
+        reversed_channels = tf.reshape(rows, [-1, 3]) @ _REVERSED
+        return tf.reshape(reversed_channels, tf.shape(images))
+    raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}")
+
+
+def unscaled(images: np.ndarray, scaling: str) -> np.ndarray:
+    """Undoes `scaled`, for people to look at.
+
+    Args:
+        images: As `scaled` returned them.
+        scaling: As for `scaled`.
+
+    Returns:
+        uint8 red, green and blue, of the shape of `images`.
+
+    Raises:
+        ValueError: If `scaling` is unknown.
+    """
+    if scaling not in SCALINGS:
+        raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}")
+    images = np.asarray(images, "float32")
+    pixels = {
+        "unit": lambda: images * 255,
+        "symmetric": lambda: (images + 1) * 127.5,
+        "bgr": lambda: images[..., ::-1] + _MEAN,
+    }[scaling]()
+    return np.clip(np.round(pixels), 0, 255).astype("uint8")

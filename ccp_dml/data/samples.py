@@ -1,0 +1,59 @@
+"""Labelled samples, wherever their images are: what pipelines and experiments need of them."""
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+
+
+class LabeledSamples(abc.ABC):
+    """Images with their classes, which are read only when a batch asks for them.
+
+    Attributes:
+        labels: Integers `(n,)`.
+    """
+
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(np.unique(self.labels))
+
+    @property
+    @abc.abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images as a network takes them."""
+
+    @abc.abstractmethod
+    def subset(self, indices: np.ndarray) -> "LabeledSamples":
+        """The samples at `indices`, in that order."""
+
+    @abc.abstractmethod
+    def relabeled(self, labels: np.ndarray) -> "LabeledSamples":
+        """The same images with other labels."""
+
+    @abc.abstractmethod
+    def training_examples(
+        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor
+    ) -> tf.data.Dataset:
+        """The images of batches of indices as training sees them, with random augmentation.
+
+        Args:
+            batches: Vectors of indices, all of `batch_size` but the last.
+            batch_size: Number of indices in a batch.
+            seed: Stateless seed `(2,)` that fixes the augmentation, whatever the parallelism.
+
+        Returns:
+            A dataset of batches of `(images, labels)`.
+        """
+
+    @abc.abstractmethod
+    def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
+        """The images of all samples in order, as evaluation sees them, in batches."""
+
+    @abc.abstractmethod
+    def displayable(self, images: np.ndarray) -> np.ndarray:
+        """Images as a network takes them as uint8 red, green and blue, or grey, for people."""
