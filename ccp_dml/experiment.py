@@ -35,6 +35,7 @@ from ccp_dml.models import (
     ChanceConstrainedModel,
     EmbeddingModel,
     MetricLearningModel,
+    load_backbone_weights,
     small_convnet,
 )
 from ccp_dml.projections import AlternatingProjections
@@ -94,7 +95,7 @@ class Experiment:
         """
         settings = self.settings
         self.loss = losses.get(settings.loss, **settings.loss_params)
-        benchmark = load(settings.dataset)
+        benchmark = load(settings.dataset, **settings.dataset_params)
         self.test, self.augmentation = benchmark.test, benchmark.augmentation
         self.train, self.validation = _split(benchmark.train, settings)
         self.batches = training_batches(
@@ -104,6 +105,7 @@ class Experiment:
             settings.seed,
             self.augmentation,
         )
+        self._backbone()  # Its weights may not fit.
         try:
             self._make_workdir(flagfile)
         except (OSError, tf.errors.OpError) as error:
@@ -168,9 +170,12 @@ class Experiment:
 
     def _embedding_model(self, embedding_size):
         keras.utils.set_random_seed(self.settings.seed)
-        return EmbeddingModel(
-            small_convnet(self.train.images.shape[1:]), embedding_size, self.settings.pooling
-        )
+        return EmbeddingModel(self._backbone(), embedding_size, self.settings.pooling)
+
+    def _backbone(self):
+        backbone = small_convnet(self.train.images.shape[1:])
+        load_backbone_weights(backbone, self.settings.weights)
+        return backbone
 
     def _model(self, method, embedding_model):
         settings = self.settings

@@ -1,13 +1,14 @@
 """The data sets that can be loaded by name."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 
 import numpy as np
 from sklearn.datasets import load_digits
 
 from ccp_dml.data.augmentation import Augmentation, random_affine
-from ccp_dml.data.glyphs import letter_groups, render_letters
+from ccp_dml.data.glyphs import letter_groups, load_letters
 from ccp_dml.data.images import LabeledImages
 
 
@@ -38,29 +39,63 @@ def digits() -> Benchmark:
     )
 
 
-def glyphs() -> Benchmark:
-    """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1, 20 images of each.
+def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
+    """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1.
 
-    400 letters train and 349 others test; see `ccp_dml.data.render_letters`.
+    400 letters train and 349 others test; see `ccp_dml.data.render_letters`. The training set of
+    fewer letters or samples is a part of that of more; the test set, 20 images of each letter, is
+    always the same.
+
+    Args:
+        train_letters: How many of the training letters to take, 2 to 400, the first ones. Defaults
+            to 400.
+        samples_per_letter: Images of each training letter, at least 2. Defaults to 20.
+
+    Raises:
+        ValueError: If an argument is out of its bounds or not a whole number.
     """
     groups = letter_groups()
+    train_letters = _whole("train_letters", train_letters, least=2, most=len(groups["train"]))
+    samples_per_letter = _whole("samples_per_letter", samples_per_letter, least=2, most=1000)
     return Benchmark(
-        train=render_letters(groups["train"], samples_per_letter=20, seed=0),
-        test=render_letters(groups["test"], samples_per_letter=20, seed=0),
+        train=load_letters(groups["train"][:train_letters], samples_per_letter, seed=0),
+        test=load_letters(groups["test"], samples_per_letter=20, seed=0),
     )
 
 
-DATASETS: dict[str, Callable[[], Benchmark]] = {"digits": digits, "glyphs": glyphs}
+def _whole(name, value, least, most):
+    if value % 1 != 0 or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}; got {value}")
+    return int(value)
 
 
-def load(name: str) -> Benchmark:
-    """Loads a data set.
+DATASETS: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
+
+
+def dataset_parameters(name: str) -> list[str]:
+    """The numbers that a data set takes.
 
     Args:
         name: A key of `DATASETS`.
 
+    Example:
+
+    >>> dataset_parameters("glyphs")
+    ['train_letters', 'samples_per_letter']
+    """
+    return list(inspect.signature(DATASETS[name]).parameters)
+
+
+def load(name: str, /, **params: float) -> Benchmark:
+    """Loads a data set.
+
+    Args:
+        name: A key of `DATASETS`.
+        **params: Numbers that the data set takes; see its function in `DATASETS`.
+
     Raises:
-        ValueError: If the name is unknown; the message lists the known ones.
+        ValueError: If the name or a parameter is unknown, the message lists the known ones; or if
+            a value is out of its bounds.
 
     Example:
 
@@ -69,4 +104,9 @@ def load(name: str) -> Benchmark:
     """
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
-    return DATASETS[name]()
+    known = dataset_parameters(name)
+    for param in params:
+        if param not in known:
+            takes = ", ".join(known) or "none"
+            raise ValueError(f"{name} has no parameter {param!r}; it takes {takes}")
+    return DATASETS[name](**params)
