@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["ccp_dml", "ccp_dml.*"]),
+    package_data={"ccp_dml.models": ["weights/*.weights.h5"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py",

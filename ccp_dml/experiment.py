@@ -37,6 +37,7 @@ from ccp_dml.models import (
     ChanceConstrainedModel,
     EmbeddingModel,
     MetricLearningModel,
+    load_backbone_weights,
     small_convnet,
 )
 from ccp_dml.projections import AlternatingProjections
@@ -107,6 +108,7 @@ class Experiment:
         self.batches = training_batches(
             self.train, settings.classes_per_batch, settings.samples_per_class, settings.seed
         )
+        self._backbone()  # Its weights may not fit.
         try:
             self._make_workdir(flagfile)
         except (OSError, tf.errors.OpError) as error:
@@ -171,9 +173,12 @@ class Experiment:
 
     def _embedding_model(self, embedding_size):
         keras.utils.set_random_seed(self.settings.seed)
-        return EmbeddingModel(
-            small_convnet(self.train.image_shape), embedding_size, self.settings.pooling
-        )
+        return EmbeddingModel(self._backbone(), embedding_size, self.settings.pooling)
+
+    def _backbone(self):
+        backbone = small_convnet(self.train.image_shape)
+        load_backbone_weights(backbone, self.settings.weights)
+        return backbone
 
     def _model(self, method, embedding_model):
         settings = self.settings
@@ -308,6 +313,7 @@ def load_benchmark(settings: Settings) -> Benchmark:
         ),
         settings.cache,
         settings.max_bad_images,
+        **settings.dataset_params,
     )
 
 

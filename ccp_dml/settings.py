@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS
+from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS, dataset_parameters
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, parameters
 
@@ -29,6 +29,13 @@ class Settings:
     """
 
     dataset: str = _setting("digits", "Data set.", choices=DATASETS)
+    dataset_params: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "Parameters of the data set that differ from its defaults, such as "
+            "train_letters=100,samples_per_letter=10."
+        },
+    )
     data_dir: str = _setting(
         "",
         "Folder of the data set, or its URL, such as gs://bucket/data; for the data set folder "
@@ -83,6 +90,11 @@ class Settings:
         0, "Fixes initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
     )
 
+    weights: str = _setting(
+        "none",
+        "What the backbone starts from: none, random weights; glyphs, those that come with the "
+        "package; or the path of a .weights.h5 file.",
+    )
     embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
     pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
 
@@ -174,11 +186,16 @@ class Settings:
             raise ValueError(f"method must name at least one of {', '.join(METHODS)}")
         if len(set(self.method)) < len(self.method):
             raise ValueError(f"method must name each method once; got {','.join(self.method)}")
-        for param, value in self.loss_params.items():
-            if param not in parameters(self.loss):
-                known = ", ".join(parameters(self.loss))
-                raise ValueError(f"{self.loss} has no parameter {param!r}; it takes {known}")
-            _check(param, value, {})
+        _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
+        _check_params(self.loss, self.loss_params, parameters(self.loss))
+
+
+def _check_params(owner, params, known):
+    for param, value in params.items():
+        if param not in known:
+            takes = ", ".join(known) or "none"
+            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}")
+        _check(param, value, {})
 
 
 def _check(name, value, metadata):

@@ -1,4 +1,6 @@
+import os
 import pathlib
+import tempfile
 
 import keras
 import numpy as np
@@ -6,10 +8,17 @@ import pytest
 import tensorflow as tf
 
 
-def pytest_configure():
+def pytest_configure(config):
+    # The tests leave the user's cache alone; the processes they start share theirs.
+    config.cache_of_tests = tempfile.TemporaryDirectory()
+    os.environ["CCP_DML_CACHE"] = config.cache_of_tests.name
     # Two logical devices for the tests of distribution; it must be said before any is used.
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def pytest_unconfigure(config):
+    config.cache_of_tests.cleanup()
 
 
 @pytest.fixture(autouse=True)

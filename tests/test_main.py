@@ -17,6 +17,7 @@ from ccp_dml import main
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.experiment import Experiment
+from ccp_dml.models import load_backbone_weights, small_convnet
 from ccp_dml.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -194,6 +195,9 @@ def command(capsys, monkeypatch):
         ("--loss_params=name=1", "contrastive has no parameter 'name'"),
         ("--loss_params=positive_margin=nan", "positive_margin must be finite; got nan"),
         ("--loss_params=positive_margin", "not of the form name=number"),
+        ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
+        ("--dataset_params=letters", "not of the form name=number"),
+        ("--weights=imagenet", "weights must be none, glyphs or the path of a .weights.h5 file"),
         ("--learning_rate=-1", "learning_rate must be above 0; got -1.0"),
         ("--learning_rate=fast", "could not convert string to float: 'fast'"),
         ("--learning_rate=nan", "learning_rate must be finite; got nan"),
@@ -217,6 +221,37 @@ def test_problems_a_user_can_cause(flag, message, command, tmp_path):
 def test_a_workdir_that_cannot_be_written_to(command, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot be written to" in command(f"--workdir={tmp_path / 'file' / 'results'}")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--dataset_params=letters=3", "it takes train_letters, samples_per_letter"),
+        ("--dataset_params=train_letters=nan", "train_letters must be finite; got nan"),
+        ("--dataset_params=train_letters=1", "a whole number from 2 to 400; got 1.0"),
+    ],
+)
+def test_parameters_of_the_data_set(flag, message, command, tmp_path):
+    assert message in command("--dataset=glyphs", f"--workdir={tmp_path / 'unused'}", flag)
+    assert not (tmp_path / "unused").exists()
+
+
+def test_training_starts_from_the_weights(tmp_path):
+    experiment = Experiment(
+        Settings(
+            dataset="glyphs",
+            dataset_params={"train_letters": 20, "samples_per_letter": 4},
+            weights="glyphs",
+        ),
+        tmp_path,
+    )
+    experiment.prepare()
+    assert (experiment.train.num_classes, experiment.validation.num_classes) == (15, 5)
+    backbone = small_convnet((28, 28, 1))
+    load_backbone_weights(backbone, "glyphs")
+    started = experiment._embedding_model(8).backbone
+    for one, other in zip(backbone.get_weights(), started.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_training_that_fails_says_so(command, tmp_path):

@@ -1,9 +1,10 @@
 """Data: what can be loaded, splits, samplers and pipelines."""
 
 from ccp_dml.data.augmentation import random_affine
-from ccp_dml.data.catalog import DATASETS, Benchmark, load
+from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.catalog import DATASETS, Benchmark, dataset_parameters, load
 from ccp_dml.data.files import CACHES, ImageFiles
-from ccp_dml.data.glyphs import letter_groups, render_letters
+from ccp_dml.data.glyphs import letter_groups, load_letters, render_letters
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, SCALINGS, Preprocessing
@@ -22,13 +23,16 @@ __all__ = [
     "LabeledSamples",
     "Preprocessing",
     "balanced_batches",
+    "cache_folder",
     "class_draws",
     "class_fold",
     "class_pools",
     "contiguous",
+    "dataset_parameters",
     "hold_out_samples",
     "letter_groups",
     "load",
+    "load_letters",
     "random_affine",
     "render_letters",
     "training_batches",

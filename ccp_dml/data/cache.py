@@ -1,10 +1,64 @@
-"""Where what takes long to make is kept from one run to the next."""
+"""A folder of arrays that take a while to compute."""
 
+import hashlib
+import json
 import os
 import pathlib
+import tempfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from absl import logging
 
 
 def cache_folder() -> pathlib.Path:
-    """The folder for caches: `$CCP_DML_CACHE`, or `~/.cache/ccp_dml` if it is not set."""
-    folder = os.environ.get("CCP_DML_CACHE")
-    return pathlib.Path(folder).expanduser() if folder else pathlib.Path.home() / ".cache/ccp_dml"
+    """Where computed arrays are kept from one process to the next.
+
+    Returns:
+        The folder that the environment variable `CCP_DML_CACHE` names, or `~/.cache/ccp_dml` if it
+        is not set; it need not exist.
+    """
+    named = os.environ.get("CCP_DML_CACHE")
+    return pathlib.Path(named) if named else pathlib.Path("~/.cache/ccp_dml").expanduser()
+
+
+def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array from the cache, computed and kept there if it is not there yet.
+
+    A cache that cannot be read or written to is not an error: the array is computed. Processes that
+    run at the same time never see half a file, because a file gets its name when it is complete.
+
+    Args:
+        name: What the array is, the first part of the name of its file.
+        key: Everything that determines the array, in what JSON can hold.
+        compute: Makes the array.
+
+    Returns:
+        The array.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    path = cache_folder() / f"{name}-{digest}.npy"
+    try:
+        return np.load(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, EOFError) as error:
+        logging.warning("%s cannot be read and is computed again: %s", path, error)
+    array = compute()
+    try:
+        _write(path, array)
+    except OSError as error:
+        logging.info("%s is not kept: %s", path, error)
+    return array
+
+
+def _write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, array)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

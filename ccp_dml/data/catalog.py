@@ -1,6 +1,8 @@
 """The data sets that can be loaded by name."""
 
 import dataclasses
+import inspect
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -8,14 +10,11 @@ from sklearn.datasets import load_digits
 from ccp_dml.data.augmentation import random_affine
 from ccp_dml.data.files import ImageFiles
 from ccp_dml.data.folder import index_folder
-from ccp_dml.data.glyphs import letter_groups, render_letters
+from ccp_dml.data.glyphs import letter_groups, load_letters
 from ccp_dml.data.image_index import ImageIndex
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.preprocessing import Preprocessing
 from ccp_dml.data.samples import LabeledSamples
-
-IN_MEMORY = ("digits", "glyphs")
-DATASETS = (*IN_MEMORY, "folder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,51 +35,8 @@ class Benchmark:
     class_names: tuple[str, ...] | None = None
 
 
-def load(
-    name: str,
-    data_dir: str | None = None,
-    preprocessing: Preprocessing | None = None,
-    cache: str = "none",
-    max_bad_images: int = 0,
-    **parameters: float,
-) -> Benchmark:
-    """Loads a data set.
-
-    - `"digits"`: scikit-learn's handwritten digits, 8 × 8 grey pixels in 0…1: 0–4 train, 5–9 test.
-    - `"glyphs"`: letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1; see
-      `render_letters`. Parameters: `train_letters`, how many letters train, of 400;
-      `samples_per_letter`, 20.
-    - `"folder"`: images of your own; see `index_folder`. Parameters: `test_fraction`, `split_seed`.
-
-    Args:
-        name: One of `DATASETS`.
-        data_dir: The folder of the data set, for those that are in files.
-        preprocessing: How files become inputs of a network. Defaults to `Preprocessing()`.
-        cache: What is kept of what was read from files: `"none"` (default), `"memory"` or `"disk"`;
-            see `ImageFiles`.
-        max_bad_images: For `"folder"`: how many files may be skipped. Defaults to 0.
-        **parameters: Parameters of the data set.
-
-    Raises:
-        ValueError: If the name or a parameter is unknown, or the data cannot be loaded; the message
-            says what to do.
-
-    Example:
-
-    >>> len(load("digits").train)
-    901
-    """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
-    if name in IN_MEMORY:
-        return {"digits": _digits, "glyphs": _glyphs}[name](**parameters)
-    if not data_dir:
-        raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
-    index = index_folder(data_dir, max_bad_images, **parameters)
-    return _in_files(index, preprocessing or Preprocessing(), cache)
-
-
-def _digits() -> Benchmark:
+def digits() -> Benchmark:
+    """scikit-learn's handwritten digits, 8 × 8 grey pixels in 0…1: 0–4 train, 5–9 test."""
     bunch = load_digits()
     images = (bunch.images[..., np.newaxis] / 16.0).astype("float32")
     data = LabeledImages(images, bunch.target, random_affine)
@@ -90,13 +46,109 @@ def _digits() -> Benchmark:
     )
 
 
-def _glyphs() -> Benchmark:
+def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
+    """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1.
+
+    400 letters train and 349 others test; see `ccp_dml.data.render_letters`. The training set of
+    fewer letters or samples is a part of that of more; the test set, 20 images of each letter, is
+    always the same.
+
+    Args:
+        train_letters: How many of the training letters to take, 2 to 400, the first ones. Defaults
+            to 400.
+        samples_per_letter: Images of each training letter, at least 2. Defaults to 20.
+
+    Raises:
+        ValueError: If an argument is out of its bounds or not a whole number.
+    """
     groups = letter_groups()
+    train_letters = _whole("train_letters", train_letters, least=2, most=len(groups["train"]))
+    samples_per_letter = _whole("samples_per_letter", samples_per_letter, least=2, most=1000)
+    training_letters = groups["train"][:train_letters]
+    test = load_letters(groups["test"], samples_per_letter=20, seed=0)
     return Benchmark(
-        train=render_letters(groups["train"], samples_per_letter=20, seed=0),
-        test=render_letters(groups["test"], samples_per_letter=20, seed=0),
-        class_names=groups["train"] + groups["test"],
+        train=load_letters(training_letters, samples_per_letter, seed=0),
+        test=test.relabeled(test.labels + train_letters),
+        class_names=training_letters + groups["test"],
     )
+
+
+def _whole(name, value, least, most):
+    if value % 1 != 0 or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}; got {value}")
+    return int(value)
+
+
+_IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
+_IN_FILES: dict[str, Callable[..., ImageIndex]] = {"folder": index_folder}
+DATASETS = (*_IN_MEMORY, *_IN_FILES)
+"""The names of the data sets."""
+
+
+def dataset_parameters(name: str) -> list[str]:
+    """The numbers that a data set takes.
+
+    Args:
+        name: One of `DATASETS`.
+
+    Example:
+
+    >>> dataset_parameters("glyphs")
+    ['train_letters', 'samples_per_letter']
+    """
+    signature = inspect.signature({**_IN_MEMORY, **_IN_FILES}[name])
+    return [known for known in signature.parameters if known not in ("source", "max_bad_images")]
+
+
+def load(
+    name: str,
+    /,
+    data_dir: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    cache: str = "none",
+    max_bad_images: int = 0,
+    **params: float,
+) -> Benchmark:
+    """Loads a data set.
+
+    - `"digits"`: handwritten digits; see `ccp_dml.data.catalog.digits`.
+    - `"glyphs"`: letters; see `ccp_dml.data.catalog.glyphs`.
+    - `"folder"`: images of your own; see `ccp_dml.data.folder.index_folder`.
+
+    Args:
+        name: One of `DATASETS`.
+        data_dir: The folder of a data set in files; any path that `etils.epath` knows.
+        preprocessing: How files become inputs of a network. Defaults to `Preprocessing()`.
+        cache: What is kept of what was read from files: `"none"` (default), `"memory"` or `"disk"`;
+            see `ImageFiles`.
+        max_bad_images: How many files of `"folder"` may be skipped because they are damaged or no
+            images. Defaults to 0.
+        **params: Numbers that the data set takes; see its function.
+
+    Raises:
+        ValueError: If the name or a parameter is unknown, the message lists the known ones; if a
+            value is out of its bounds; or if the data cannot be loaded.
+
+    Example:
+
+    >>> len(load("digits").train)
+    901
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
+    known = dataset_parameters(name)
+    for param in params:
+        if param not in known:
+            takes = ", ".join(known) or "none"
+            raise ValueError(f"{name} has no parameter {param!r}; it takes {takes}")
+    if name in _IN_MEMORY:
+        return _IN_MEMORY[name](**params)
+    if not data_dir:
+        raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
+    if name == "folder":
+        params["max_bad_images"] = max_bad_images
+    index = _IN_FILES[name](data_dir, **params)
+    return _in_files(index, preprocessing or Preprocessing(), cache)
 
 
 def _in_files(index: ImageIndex, preprocessing: Preprocessing, cache: str) -> Benchmark:

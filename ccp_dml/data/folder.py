@@ -58,8 +58,9 @@ def index_folder(
     source = epath.Path(source).expanduser()
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction must be between 0 and 1; got {test_fraction}")
-    if max_bad_images < 0:
-        raise ValueError(f"max_bad_images must be at least 0; got {max_bad_images}")
+    for name, value in [("max_bad_images", max_bad_images), ("split_seed", split_seed)]:
+        if value < 0 or value % 1:
+            raise ValueError(f"{name} must be a whole number of at least 0; got {value}")
     if source.is_dir():
         rows = _rows_of_folder(source)
     elif source.exists():
@@ -221,7 +222,7 @@ def _remember(memory, checked):
 
 def _seeded_split(labels, num_classes, test_fraction, split_seed):
     count = round(test_fraction * num_classes)
-    test = np.random.default_rng(split_seed).permutation(num_classes)[:count]
+    test = np.random.default_rng(int(split_seed)).permutation(num_classes)[:count]
     return np.where(np.isin(labels, test), "test", "train")
 
 

@@ -6,10 +6,12 @@ import unicodedata
 
 import matplotlib
 import numpy as np
+import PIL
 from fontTools.pens.recordingPen import DecomposingRecordingPen
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
+from ccp_dml.data.cache import cached_array
 from ccp_dml.data.images import LabeledImages
 
 IMAGE_SIZE = 28
@@ -26,6 +28,8 @@ FACES = tuple(
 _CANVAS = 2 * IMAGE_SIZE
 _FONT_SIZE = 38
 _CATEGORIES = ("Lu", "Ll", "Lo")
+# To be raised with every change of what is drawn: part of the key of the cached images.
+_RENDERER_VERSION = 1
 
 
 @functools.cache
@@ -100,6 +104,35 @@ def render_letters(
             images[row, sample] = _rendered(character, generator)
     labels = np.repeat(np.arange(len(characters)), samples_per_letter)
     return LabeledImages(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1), labels)
+
+
+def load_letters(characters: tuple[str, ...], samples_per_letter: int, seed: int) -> LabeledImages:
+    """What `render_letters` renders, kept in `cache_folder()` from one process to the next.
+
+    Args:
+        characters: See `render_letters`.
+        samples_per_letter: See `render_letters`.
+        seed: See `render_letters`.
+
+    Returns:
+        See `render_letters`.
+
+    Raises:
+        ValueError: See `render_letters`.
+    """
+    key = {
+        "renderer": _RENDERER_VERSION,
+        # The fonts come from matplotlib and the rasteriser from Pillow.
+        "matplotlib": matplotlib.__version__,
+        "pillow": PIL.__version__,
+        "characters": list(characters),
+        "samples_per_letter": samples_per_letter,
+        "seed": seed,
+    }
+    images = cached_array(
+        "glyphs", key, lambda: render_letters(characters, samples_per_letter, seed).images
+    )
+    return LabeledImages(images, np.repeat(np.arange(len(characters)), samples_per_letter))
 
 
 def _rendered(character, generator):

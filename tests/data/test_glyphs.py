@@ -1,10 +1,12 @@
 import hashlib
 import unicodedata
 
+import matplotlib
 import numpy as np
+import PIL
 import pytest
 
-from ccp_dml.data import glyphs, letter_groups, load, render_letters
+from ccp_dml.data import glyphs, letter_groups, load, load_letters, render_letters
 
 
 def test_letters_are_many_and_distinct():
@@ -59,6 +61,62 @@ def test_the_benchmark():
     assert benchmark.test.num_classes == 349
     assert len(benchmark.train) == 8000
     assert benchmark.test.images.shape == (6980, 28, 28, 1)
+
+
+def test_parameters_take_a_part_of_the_training_set():
+    whole = load("glyphs")
+    part = load("glyphs", train_letters=50, samples_per_letter=10.0)
+    of_each = np.arange(50)[:, None] * 20 + np.arange(10)
+    np.testing.assert_array_equal(part.train.images, whole.train.images[of_each.ravel()])
+    np.testing.assert_array_equal(part.train.labels, np.repeat(np.arange(50), 10))
+    np.testing.assert_array_equal(part.test.images, whole.test.images)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("glyphs", {"train_letters": 401}, "from 2 to 400; got 401"),
+        ("glyphs", {"train_letters": 1}, "from 2 to 400; got 1"),
+        ("glyphs", {"train_letters": 2.5}, "a whole number from 2 to 400; got 2.5"),
+        ("glyphs", {"samples_per_letter": float("nan")}, "samples_per_letter must be .* got nan"),
+        ("glyphs", {"letters": 3}, "'letters'; it takes train_letters, samples_per_letter"),
+        ("digits", {"train_letters": 3}, "digits has no parameter 'train_letters'; it takes none"),
+    ],
+)
+def test_wrong_parameters_are_named(name, params, message):
+    with pytest.raises(ValueError, match=message):
+        load(name, **params)
+
+
+def test_rendered_letters_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCP_DML_CACHE", str(tmp_path))
+    rendered = render_letters(("a", "b"), 3, seed=0)
+    for _ in range(2):
+        loaded = load_letters(("a", "b"), 3, seed=0)
+        np.testing.assert_array_equal(loaded.images, rendered.images)
+        np.testing.assert_array_equal(loaded.labels, rendered.labels)
+        monkeypatch.setattr(glyphs, "_rendered", None)  # The second time nothing is rendered.
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_determines_the_pixels_is_in_the_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCP_DML_CACHE", str(tmp_path))
+
+    def files():
+        return len(list(tmp_path.iterdir()))
+
+    for count, arguments in enumerate(
+        [(("a", "b"), 2, 0), (("b", "a"), 2, 0), (("a", "b"), 3, 0), (("a", "b"), 2, 1)], start=1
+    ):
+        load_letters(*arguments)
+        assert files() == count
+    for count, (where, name) in enumerate(
+        [(glyphs, "_RENDERER_VERSION"), (matplotlib, "__version__"), (PIL, "__version__")], start=5
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(where, name, "another")
+            load_letters(("a", "b"), 2, 0)
+        assert files() == count
 
 
 def test_wrong_arguments_are_named():

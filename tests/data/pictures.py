@@ -1,0 +1,35 @@
+"""Pictures that tests write to files."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def gradient(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth picture, uint8 `(height, width, 3)`, which JPEG keeps almost as it is."""
+    phases = np.random.default_rng(seed).uniform(0, 3, 3)
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(3 * x / width + phase) + np.cos(2 * y / height + phase) for phase in phases]
+    return (127 + 60 * np.stack(waves, axis=-1)).astype("uint8")
+
+
+def encoded(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
+    """Pixels as the bytes of an image file."""
+    if kind == "JPEG":
+        options = {"quality": 95, "subsampling": 0, **options}
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+def write_classes(folder, sizes: dict[str, int], height: int = 24, width: int = 32):
+    """Writes JPEGs of a colour a class into a subfolder for each class."""
+    for place, (name, count) in enumerate(sizes.items()):
+        (folder / name).mkdir(parents=True)
+        generator = np.random.default_rng(place)
+        color = generator.uniform(40, 215, 3)
+        for number in range(count):
+            pixels = color + generator.uniform(-20, 20, (height, width, 3))
+            pixels = pixels.clip(0, 255).astype("uint8")
+            (folder / name / f"{number}.jpg").write_bytes(encoded(pixels))

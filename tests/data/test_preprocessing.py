@@ -1,0 +1,218 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from ccp_dml.data import Preprocessing
+from ccp_dml.data.preprocessing import (
+    area_box,
+    evaluation_image,
+    scaled,
+    side_box,
+    training_image,
+    unscaled,
+)
+from tests.data.pictures import encoded, gradient
+
+
+def seeds(count):
+    return [tf.constant([number, 7], tf.int64) for number in range(count)]
+
+
+def naive_resize(pixels, size):
+    """Bilinear interpolation between the centres of pixels, one output pixel at a time."""
+    pixels = pixels.astype("float64")
+    height, width = pixels.shape[:2]
+    resized = np.empty((size, size, 3))
+    for row in range(size):
+        for column in range(size):
+            y = (row + 0.5) * height / size - 0.5
+            x = (column + 0.5) * width / size - 0.5
+            top, left = int(np.floor(y)), int(np.floor(x))
+            total = 0
+            for py, wy in [(top, top + 1 - y), (top + 1, y - top)]:
+                for px, wx in [(left, left + 1 - x), (left + 1, x - left)]:
+                    inside = np.clip(py, 0, height - 1), np.clip(px, 0, width - 1)
+                    total = total + wy * wx * pixels[inside]
+            resized[row, column] = total
+    return resized
+
+
+@pytest.mark.parametrize("shape", [(375, 500), (500, 300), (40, 1000), (7, 5), (1, 1)])
+def test_area_boxes_are_as_large_and_as_wide_as_allowed(shape):
+    boxes = np.array([area_box(tf.constant(shape), seed) for seed in seeds(300)])
+    top, left, height, width = boxes.T
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] >= 1).all()
+    assert (top + height <= shape[0]).all()
+    assert (left + width <= shape[1]).all()
+    if min(shape) >= 300:
+        area = height * width / np.prod(shape)
+        assert 0.155 <= area.min() < 0.25
+        assert 0.85 < area.max() <= 1
+        aspect = width / height
+        assert 0.74 <= aspect.min() < 0.8
+        assert 1.25 < aspect.max() <= 1.35
+        assert top.min() == 0
+        assert (top + height).max() >= shape[0] - 2
+
+
+def test_side_boxes_are_squares_of_40_to_256_of_256():
+    shape = (512, 700)
+    boxes = np.array([side_box(tf.constant(shape), seed) for seed in seeds(400)])
+    top, left, height, width = boxes.T
+    np.testing.assert_array_equal(height, width)
+    assert 80 <= height.min() < 100
+    assert 495 < height.max() <= 512
+    # Uniform: as many below the middle of 80…512 as above it.
+    assert abs(np.mean(height < 296) - 0.5) < 0.1
+    assert (top + height <= 512).all()
+    assert (left + width).max() <= 700
+    assert (left + width).max() > 650
+    np.testing.assert_array_equal(side_box(tf.constant([1, 3]), seeds(1)[0])[2:], [1, 1])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("crop", ["area", "side"])
+def test_training_images_are_the_resized_box_flipped_or_not(kind, crop):
+    contents = encoded(gradient(60, 80), kind)
+    whole = np.asarray(Image.open(io.BytesIO(contents)))
+    box_of = {"area": area_box, "side": side_box}[crop]
+    flips = []
+    for seed in seeds(12):
+        image = training_image(contents, seed, Preprocessing(24, crop=crop)).numpy()
+        top, left, height, width = box_of(tf.constant([60, 80]), seed).numpy()
+        # A box of 48 pixels or more is decoded at half the resolution, which is compared below.
+        if min(height, width) >= 48:
+            continue
+        expected = naive_resize(whole[top : top + height, left : left + width], 24)
+        errors = [np.abs(image - expected[:, ::step]).max() for step in (1, -1)]
+        assert min(errors) < (1e-3 if kind == "PNG" else 2)
+        flips.append(errors[1] < errors[0])
+    assert len(flips) >= 3
+    assert 0 < np.mean(flips) < 1
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_large_boxes_of_jpegs_are_averages(factor):
+    # A chequerboard of single pixels is grey when it is averaged, and not when pixels are skipped.
+    board = np.indices((factor * 64, factor * 64)).sum(axis=0) % 2
+    pixels = np.repeat(255 * board[..., None], 3, axis=2).astype("uint8")
+    contents = encoded(pixels, quality=100)
+    checked = 0
+    for seed in seeds(20):
+        box = area_box(tf.constant(board.shape), seed).numpy()
+        if min(box[2:]) >= factor * 32:
+            image = training_image(contents, seed, Preprocessing(32)).numpy()
+            np.testing.assert_allclose(image, 127.5, atol=4)
+            checked += 1
+    assert checked > 3
+
+
+def test_flips_are_even():
+    left_white = np.zeros((16, 16, 3), "uint8")
+    left_white[:, :8] = 255
+    contents = encoded(left_white, "PNG")
+    flipped = [
+        training_image(contents, seed, Preprocessing(16)).numpy()[:, 0].mean()
+        < training_image(contents, seed, Preprocessing(16)).numpy()[:, -1].mean()
+        for seed in seeds(200)
+    ]
+    assert abs(np.mean(flipped) - 0.5) < 0.12
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 420), (420, 300), (300, 300)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_evaluation_images_are_resized_centre_crops(height, width, kind):
+    contents = encoded(gradient(height, width), kind)
+    whole = Image.open(io.BytesIO(contents))
+    # Pillow's bilinear filter is as wide as shrinking asks for.
+    resized = np.asarray(whole.resize((width // 3, height // 3), Image.Resampling.BILINEAR))
+    top, left = (height // 3 - 90) // 2, (width // 3 - 90) // 2
+    expected = resized[top : top + 90, left : left + 90].astype(int)
+    image = evaluation_image(contents, Preprocessing(90, resize_size=100)).numpy()
+    assert image.dtype == "uint8"
+    assert np.abs(image - expected).max() <= 2
+
+
+def test_evaluation_enlarges_small_images():
+    pixels = gradient(20, 20)
+    image = evaluation_image(encoded(pixels, "PNG"), Preprocessing(40, resize_size=40)).numpy()
+    np.testing.assert_allclose(image, naive_resize(pixels, 40), atol=0.51)
+
+
+@pytest.mark.parametrize("width", [160, 161, 163])
+def test_evaluation_of_reduced_jpegs_is_in_place(width):
+    # Decoded at a quarter, whose size is rounded; a step in the middle must stay in the middle.
+    pixels = np.zeros((160, width, 3), "uint8")
+    pixels[:, width // 2 :] = 200
+    image = evaluation_image(encoded(pixels), Preprocessing(20, resize_size=20)).numpy()[..., 0]
+    dark = (image < 100).sum(axis=1)
+    assert (np.abs(dark - 10) <= 1).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
+def test_other_modes_become_red_green_and_blue(mode):
+    picture = Image.fromarray(gradient(30, 30)).convert(mode)
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    expected = np.asarray(picture.convert("RGB"), int)
+    image = evaluation_image(file.getvalue(), Preprocessing(30, resize_size=30)).numpy()
+    assert np.abs(image - expected).max() <= 1
+
+
+def test_grey_and_progressive_jpegs():
+    grey = np.asarray(Image.fromarray(gradient(40, 40)).convert("L"))
+    for contents in (encoded(grey), encoded(gradient(40, 40), progressive=True)):
+        expected = np.asarray(Image.open(io.BytesIO(contents)).convert("RGB"), int)
+        image = evaluation_image(contents, Preprocessing(40, resize_size=40)).numpy()
+        assert np.abs(image - expected).max() <= 2
+        assert training_image(contents, seeds(1)[0], Preprocessing(8)).shape == (8, 8, 3)
+
+
+def test_preprocessing_in_a_graph_has_static_shapes():
+    preprocessing = Preprocessing(16)
+    contents = tf.constant(encoded(gradient(30, 40)))
+    trained = tf.function(lambda seed: training_image(contents, seed, preprocessing))
+    assert trained.get_concrete_function(seeds(1)[0]).output_shapes == (16, 16, 3)
+
+
+def test_scalings():
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3)).astype("float32")
+    np.testing.assert_allclose(scaled(images, "unit"), images / 255, atol=1e-6)
+    np.testing.assert_allclose(scaled(images, "symmetric"), images / 127.5 - 1, atol=1e-6)
+    mean = 255 * np.array([0.485, 0.456, 0.406])
+    np.testing.assert_allclose(scaled(images, "bgr"), (images - mean)[..., ::-1], atol=1e-4)
+    for scaling in ("unit", "symmetric", "bgr"):
+        np.testing.assert_array_equal(unscaled(scaled(images, scaling), scaling), images)
+
+
+def test_bgr_is_what_keras_feeds_its_caffe_networks():
+    from keras.applications import resnet
+
+    images = gradient(5, 6)[None].astype("float32")
+    expected = resnet.preprocess_input(images.copy())
+    # Keras rounds ImageNet's mean to three decimals of another scale.
+    np.testing.assert_allclose(scaled(images, "bgr"), expected, atol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_size": 0}, "image_size must be at least 1; got 0"),
+        ({"image_size": 64, "resize_size": 60}, "at least image_size, 64; got 60"),
+        ({"crop": "center"}, "crop must be one of area, side; got 'center'"),
+        ({"scaling": "rgb"}, "scaling must be one of unit, symmetric, bgr; got 'rgb'"),
+    ],
+)
+def test_wrong_preprocessing_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**arguments)
+
+
+def test_unknown_scalings_are_named():
+    for function in (scaled, unscaled):
+        with pytest.raises(ValueError, match="one of unit, symmetric, bgr; got 'rgb'"):
+            function(np.zeros((1, 1, 3), "float32"), "rgb")
