@@ -186,7 +186,10 @@ def command(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--dataset=mnist", "dataset must be one of digits, glyphs, folder; got 'mnist'"),
+        (
+            "--dataset=mnist",
+            "dataset must be one of digits, glyphs, cub200_2011, cars196, sop, inshop, folder; got 'mnist'",
+        ),
         ("--method=plain,xbn", "method must be one of plain, ccp; got 'xbn'"),
         ("--method=", "method must name at least one of plain, ccp"),
         ("--method=ccp,ccp", "once; got ccp,ccp"),

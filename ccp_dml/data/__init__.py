@@ -5,7 +5,9 @@ from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.catalog import DATASETS, Benchmark, dataset_parameters, load
 from ccp_dml.data.files import CACHES, ImageFiles
 from ccp_dml.data.glyphs import letter_groups, load_letters, render_letters
+from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.images import LabeledImages
+from ccp_dml.data.official import OFFICIAL_SETS, OfficialSet, load_official
 from ccp_dml.data.pipelines import class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, SCALINGS, Preprocessing
 from ccp_dml.data.samplers import balanced_batches, class_draws
@@ -16,12 +18,16 @@ __all__ = [
     "CACHES",
     "CROPS",
     "DATASETS",
+    "OFFICIAL_SETS",
     "SCALINGS",
     "Benchmark",
     "ImageFiles",
+    "ImageIndex",
     "LabeledImages",
     "LabeledSamples",
+    "OfficialSet",
     "Preprocessing",
+    "SplitSize",
     "balanced_batches",
     "cache_folder",
     "class_draws",
@@ -33,6 +39,7 @@ __all__ = [
     "letter_groups",
     "load",
     "load_letters",
+    "load_official",
     "random_affine",
     "render_letters",
     "training_batches",

@@ -13,6 +13,7 @@ from ccp_dml.data.folder import index_folder
 from ccp_dml.data.glyphs import letter_groups, load_letters
 from ccp_dml.data.image_index import ImageIndex
 from ccp_dml.data.images import LabeledImages
+from ccp_dml.data.official import OFFICIAL_SETS, load_official
 from ccp_dml.data.preprocessing import Preprocessing
 from ccp_dml.data.samples import LabeledSamples
 
@@ -80,8 +81,7 @@ def _whole(name, value, least, most):
 
 
 _IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
-_IN_FILES: dict[str, Callable[..., ImageIndex]] = {"folder": index_folder}
-DATASETS = (*_IN_MEMORY, *_IN_FILES)
+DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 """The names of the data sets."""
 
 
@@ -96,7 +96,9 @@ def dataset_parameters(name: str) -> list[str]:
     >>> dataset_parameters("glyphs")
     ['train_letters', 'samples_per_letter']
     """
-    signature = inspect.signature({**_IN_MEMORY, **_IN_FILES}[name])
+    if name in OFFICIAL_SETS:
+        return []
+    signature = inspect.signature({**_IN_MEMORY, "folder": index_folder}[name])
     return [known for known in signature.parameters if known not in ("source", "max_bad_images")]
 
 
@@ -113,6 +115,7 @@ def load(
 
     - `"digits"`: handwritten digits; see `ccp_dml.data.catalog.digits`.
     - `"glyphs"`: letters; see `ccp_dml.data.catalog.glyphs`.
+    - `"cub200_2011"`, `"cars196"`, `"sop"`, `"inshop"`: see `ccp_dml.data.load_official`.
     - `"folder"`: images of your own; see `ccp_dml.data.folder.index_folder`.
 
     Args:
@@ -145,9 +148,10 @@ def load(
         return _IN_MEMORY[name](**params)
     if not data_dir:
         raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
-    if name == "folder":
-        params["max_bad_images"] = max_bad_images
-    index = _IN_FILES[name](data_dir, **params)
+    if name in OFFICIAL_SETS:
+        index = load_official(name, data_dir)
+    else:
+        index = index_folder(data_dir, max_bad_images, **params)
     return _in_files(index, preprocessing or Preprocessing(), cache)
 
 

@@ -1,15 +1,126 @@
 """Image files on disk or in a bucket, with their classes and splits."""
 
+import csv
 import dataclasses
+import io
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
+from etils import epath
+
+_FILE_NAME = "index.csv"
+_COLUMNS = ("path", "label", "split")
+
+
+class SplitSize(NamedTuple):
+    """The size of a split.
+
+    Attributes:
+        images: Number of images.
+        classes: Number of classes.
+    """
+
+    images: int
+    classes: int
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageIndex:
-    """Where images are, and what they show; a row is an image."""
+    """Where images are, and what they show; a row is an image.
+
+    Attributes:
+        paths: Absolute paths or URLs of the encoded images, str `(n,)`.
+        labels: Classes, 0… over all splits, int64 `(n,)`.
+        splits: Names of the splits, `"train"` and `"test"`, or `"train"`, `"query"` and
+            `"gallery"`, str `(n,)`.
+        class_names: A name for each class. Defaults to `None`.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Example:
+
+    >>> index = ImageIndex(
+    ...     np.array(["/a.jpg", "/b.jpg"]), np.array([0, 1]), np.array(["train", "test"])
+    ... )
+    >>> index.sizes()["test"]
+    SplitSize(images=1, classes=1)
+    """
 
     paths: np.ndarray
     labels: np.ndarray
     splits: np.ndarray
     class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        shapes = self.paths.shape, self.labels.shape, self.splits.shape
+        if self.labels.ndim != 1 or len(set(shapes)) > 1:
+            raise ValueError(f"paths, labels and splits must be (n,); got {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def sizes(self) -> dict[str, SplitSize]:
+        """The size of each split."""
+        return {
+            str(split): SplitSize(
+                images=int(np.sum(self.splits == split)),
+                classes=len(np.unique(self.labels[self.splits == split])),
+            )
+            for split in np.unique(self.splits)
+        }
+
+
+def read_index(folder: epath.PathLike) -> ImageIndex | None:
+    """Reads the index of the images in a folder.
+
+    Args:
+        folder: The folder; any path that `etils.epath` knows.
+
+    Returns:
+        The index, or `None` if there is none or its writing was interrupted.
+    """
+    folder = absolute_path(folder)
+    if not (folder / _FILE_NAME).exists():
+        return None
+    rows = list(csv.reader((folder / _FILE_NAME).read_text().splitlines()))[1:]
+    paths, labels, splits = zip(*rows, strict=True)
+    return ImageIndex(
+        paths=np.array([f"{folder}/{path}" for path in paths]),
+        labels=np.array(labels, "int64"),
+        splits=np.array(splits),
+    )
+
+
+def write_index(folder: epath.PathLike, rows: Iterable[tuple[str, int, str]]):
+    """Writes the index of the images in a folder: all of it, or nothing.
+
+    Args:
+        folder: The folder; any path that `etils.epath` knows.
+        rows: Path relative to the folder, class and split of each image.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(rows)
+    # A reader must never see half an index.
+    unfinished = epath.Path(folder) / f"{_FILE_NAME}.unfinished"
+    unfinished.write_text(text.getvalue())
+    unfinished.replace(epath.Path(folder) / _FILE_NAME)
+
+
+def absolute_path(path: epath.PathLike) -> epath.Path:
+    """The path from the root or with its scheme, and with the home folder for `~`.
+
+    Args:
+        path: A local path or a URL such as `gs://bucket/folder`.
+
+    Example:
+
+    >>> str(absolute_path("gs://bucket/images"))
+    'gs://bucket/images'
+    """
+    path = epath.Path(path).expanduser()
+    # `absolute` and `resolve` take a URL for a relative path.
+    return path if path.is_absolute() else path.absolute()

@@ -159,7 +159,8 @@ def test_digits():
 
 def test_unknown_data_sets_list_the_known_ones():
     with pytest.raises(
-        ValueError, match="unknown data set 'mnist'; the data sets are digits, glyphs, folder"
+        ValueError,
+        match="unknown data set 'mnist'; the data sets are digits, glyphs, cub200_2011, cars196, sop, inshop, folder",
     ):
         load("mnist")
 

@@ -1,0 +1,74 @@
+"""From data sets that TFDS has prepared to image files with an index."""
+
+import collections
+import concurrent.futures
+from collections.abc import Callable
+
+import tensorflow_datasets as tfds
+from etils import epath
+from tqdm import tqdm
+
+from ccp_dml.data.image_index import write_index
+
+# A bucket takes tens of milliseconds for a file, so that many are written at a time.
+_WRITERS = 32
+_IMAGES_AT_A_TIME = 256
+
+
+def export_images(
+    builder: tfds.core.DatasetBuilder,
+    label: str,
+    split_of: Callable[[str, int], str],
+    folder: epath.Path,
+):
+    """Writes the images of a prepared data set to `<folder>/images/<class>/<number>.jpg`.
+
+    The bytes are those of the official archive; names and order are the same each time. The index
+    is written last: if this is interrupted it can be called again.
+
+    Args:
+        builder: A TFDS builder that is prepared.
+        label: Name of the feature that is the class.
+        split_of: The split to put an image in, from its split in TFDS and its class.
+        folder: Where to write to.
+    """
+    decoders = tfds.decode.PartialDecoding(
+        {"image": True, label: True}, decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    # One shard after the other, for the same order each time.
+    reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    rows = []
+    total = sum(split.num_examples for split in builder.info.splits.values())
+    with (
+        concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor,
+        tqdm(total=total, desc=f"Writing images to {folder}", unit="image") as progress,
+    ):
+        images_of_class = collections.Counter()
+        for split in sorted(builder.info.splits):
+            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=reading)
+            for examples in dataset.batch(_IMAGES_AT_A_TIME).as_numpy_iterator():
+                paths = []
+                for of_class in examples[label].tolist():
+                    path = f"images/{of_class:05d}/{images_of_class[of_class]:04d}.jpg"
+                    images_of_class[of_class] += 1
+                    paths.append(path)
+                    rows.append((path, of_class, split_of(split, of_class)))
+                targets = [folder / path for path in paths]
+                _run(executor, _make_folder, {target.parent for target in targets})
+                _run(executor, _write_image, targets, examples["image"])
+                progress.update(len(targets))
+    write_index(folder, sorted(rows))
+
+
+def _make_folder(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write_image(path, data):
+    path.write_bytes(data)
+
+
+def _run(executor, function, *arguments):
+    """Calls a function on each of the arguments, and raises what it raises."""
+    for _ in executor.map(function, *arguments):
+        pass

@@ -1,0 +1,181 @@
+"""DeepFashion's In-Shop Clothes Retrieval as a TFDS builder, `tfds.load("inshop")`."""
+
+import contextlib
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from etils import epath
+
+_SPLITS = ("train", "query", "gallery")
+
+HOMEPAGE = "http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html"
+
+_DESCRIPTION = """
+In-Shop Clothes Retrieval, a benchmark of DeepFashion: 52,712 images of 7,982 items of clothing from
+a shop, each item in several poses and colours. 3,997 items train. The others are tested on: each of
+14,218 query images asks for the images of its item among 12,612 gallery images.
+"""
+
+_CITATION = """
+@inproceedings{liu2016deepfashion,
+  title     = {{DeepFashion}: Powering Robust Clothes Recognition and Retrieval
+               with Rich Annotations},
+  author    = {Liu, Ziwei and Luo, Ping and Qiu, Shi and Wang, Xiaogang and Tang, Xiaoou},
+  booktitle = {Proceedings of the IEEE Conference on Computer Vision
+               and Pattern Recognition (CVPR)},
+  pages     = {1096--1104},
+  year      = {2016}
+}
+"""
+
+
+class InShop(tfds.core.GeneratorBasedBuilder):
+    """In-Shop Clothes Retrieval, from the files that the authors give out after a request.
+
+    An example is an `image`, its `item_id` as in the official lists, the item as an integer
+    `label` (its place among the sorted ids of all splits), and the official `path` of the image.
+    The splits are `train`, `query` and `gallery`.
+
+    Raises:
+        ValueError: When it is prepared, if a file is missing, or is not in the official format; the
+            message names the file and the line.
+    """
+
+    name = "inshop"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012, TFDS declares no class variable
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    The files of the In-Shop Clothes Retrieval Benchmark are given out after a request, see
+    {HOMEPAGE}. manual_dir needs inshop/Eval/list_eval_partition.txt and either inshop/Img/img.zip
+    or the folder inshop/Img/img/ extracted from it.
+    """
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(encoding_format="jpeg"),
+                    "label": tfds.features.ClassLabel(num_classes=7982),
+                    "item_id": tfds.features.Text(),
+                    "path": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage=HOMEPAGE,
+            citation=_CITATION,
+        )
+
+    def _split_generators(self, dl_manager):
+        folder = dl_manager.manual_dir / "inshop"
+        partition = folder / "Eval" / "list_eval_partition.txt"
+        rows = read_partition(partition)
+        items = sorted({row.item for row in rows})
+        labels = {item: label for label, item in enumerate(items)}
+        return {
+            split: self._generate_examples(
+                folder / "Img", [row for row in rows if row.split == split], labels
+            )
+            for split in _SPLITS
+        }
+
+    def _generate_examples(self, folder, rows, labels):
+        with _image_reader(folder) as read:
+            for row in rows:
+                yield (
+                    row.path,
+                    {
+                        "image": read(row.path),
+                        "label": labels[row.item],
+                        "item_id": row.item,
+                        "path": row.path,
+                    },
+                )
+
+
+class PartitionRow(NamedTuple):
+    """An image in the partition file.
+
+    Attributes:
+        path: Path below the folder `Img`.
+        item: Id of the item of clothing.
+        split: `"train"`, `"query"` or `"gallery"`.
+    """
+
+    path: str
+    item: str
+    split: str
+
+
+def read_partition(path: epath.Path) -> list[PartitionRow]:
+    """Reads the official `list_eval_partition.txt`.
+
+    Its first line is the number of images, its second the names of the columns, and each other line
+    an image: path, item id and split.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The images in the order of the file.
+
+    Raises:
+        ValueError: If the file is missing, a line is not in this format, or the number of images is
+            another than the first line says; the message names the file and the line.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} is missing")
+    lines = path.read_text().splitlines()
+    rows = []
+    for number, line in enumerate(lines[2:], start=3):
+        fields = line.split()
+        if len(fields) != 3 or fields[2] not in _SPLITS:
+            raise ValueError(
+                f"{path}, line {number}: expected a path, an item id and one of "
+                f"{', '.join(_SPLITS)}; got {line!r}"
+            )
+        rows.append(PartitionRow(*fields))
+    if not rows or lines[0].strip() != str(len(rows)):
+        raise ValueError(
+            f"{path}, line 1: expected the number of the images listed below, {len(rows)}; "
+            f"got {''.join(lines[:1])!r}"
+        )
+    return rows
+
+
+@contextlib.contextmanager
+def _image_reader(folder: epath.Path) -> Iterator[Callable[[str], bytes]]:
+    """Reads images by their official path, from the extracted folder or else from the archive."""
+    archive = folder / "img.zip"
+    if (folder / "img").exists():
+        yield lambda name: _read_file(folder / name)
+    elif archive.exists():
+        with archive.open("rb") as file:
+            try:
+                with zipfile.ZipFile(file) as opened:
+                    yield lambda name: _read_member(archive, opened, name)
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{archive} cannot be read: {error}") from error
+    else:
+        raise ValueError(f"{archive} is missing, and so is the folder {folder / 'img'}")
+
+
+def _read_file(path):
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, tf.errors.NotFoundError) as error:
+        raise ValueError(f"{path} is missing; list_eval_partition.txt names it") from error
+
+
+def _read_member(archive, opened, name):
+    try:
+        return opened.read(name)
+    except KeyError as error:
+        raise ValueError(f"{archive} has no {name}; list_eval_partition.txt names it") from error
+    # What zipfile raises for an encrypted file.
+    except RuntimeError as error:
+        raise ValueError(f"{archive} cannot be read: {error}; extract it") from error
