@@ -19,6 +19,7 @@ from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.experiment import Experiment
 from ccp_dml.models import load_backbone_weights, small_convnet
 from ccp_dml.settings import Settings
+from tests.data.pictures import write_classes
 
 ROOT = pathlib.Path(__file__).parents[1]
 DIGITS = f"--flagfile={ROOT / 'experiments' / 'digits.flags'}"
@@ -188,7 +189,8 @@ def command(capsys, monkeypatch):
     [
         (
             "--dataset=mnist",
-            "dataset must be one of digits, glyphs, cub200_2011, cars196, sop, inshop, folder; got 'mnist'",
+            "dataset must be one of digits, glyphs, cub200_2011, cars196, sop, inshop, folder; "
+            "got 'mnist'",
         ),
         ("--method=plain,xbn", "method must be one of plain, ccp; got 'xbn'"),
         ("--method=", "method must name at least one of plain, ccp"),
@@ -198,6 +200,10 @@ def command(capsys, monkeypatch):
         ("--loss_params=name=1", "contrastive has no parameter 'name'"),
         ("--loss_params=positive_margin=nan", "positive_margin must be finite; got nan"),
         ("--loss_params=positive_margin", "not of the form name=number"),
+        ("--dataset=sop", "data_dir is missing: name the folder of the data set sop"),
+        ("--dataset=folder --data_dir=/nowhere", "data_dir /nowhere does not exist"),
+        ("--dataset=folder --data_dir=. --resize_size=9", "at least image_size, 227; got 9"),
+        ("--mode=show", "should be one of <train|describe>"),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),
         ("--weights=imagenet", "weights must be none, glyphs or the path of a .weights.h5 file"),
@@ -217,7 +223,7 @@ def command(capsys, monkeypatch):
     ],
 )
 def test_problems_a_user_can_cause(flag, message, command, tmp_path):
-    assert message in command(f"--workdir={tmp_path / 'unused'}", flag)
+    assert message in command(f"--workdir={tmp_path / 'unused'}", *flag.split(" "))
     assert not (tmp_path / "unused").exists()
 
 
@@ -255,6 +261,92 @@ def test_training_starts_from_the_weights(tmp_path):
     started = experiment._embedding_model(8).backbone
     for one, other in zip(backbone.get_weights(), started.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def csv_of(folder):
+    """A CSV file of the images that `write_classes` wrote, with queries and a gallery."""
+    rows = ["path,label,split"]
+    for place, name in enumerate(sorted(child.name for child in folder.iterdir())):
+        for number, image in enumerate(sorted((folder / name).iterdir())):
+            split = "train" if place % 2 == 0 else ("query", "gallery")[number % 2]
+            rows.append(f"{image},{name},{split}")
+    (folder / "list.csv").write_text("\n".join(rows))
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_training_on_images_in_files(tmp_path, cache):
+    write_classes(tmp_path / "data", {f"class{number}": 6 for number in range(16)})
+    settings = Settings(
+        dataset="folder",
+        data_dir=str(csv_of(tmp_path / "data")),
+        cache=cache,
+        image_size=12,
+        scaling="symmetric",
+        classes_per_batch=3,
+        samples_per_class=2,
+        num_folds=2,
+        embedding_size=8,
+        learning_rate=1e-3,
+        max_steps=20,
+        steps_per_validation=5,
+        round_patience=1,
+    )
+    experiment = Experiment(settings, tmp_path / "results")
+    experiment.prepare()
+    results = experiment.run()
+    assert results["ccp"]["steps"] == 20
+    network = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
+    queries, gallery = (
+        (network.predict(part.evaluation_images(), verbose=0), part.labels)
+        for part in (experiment.benchmark.test, experiment.benchmark.gallery)
+    )
+    measured = retrieval_metrics(*queries, *gallery)["map_at_r"]
+    assert measured == pytest.approx(results["ccp"]["map_at_r"], abs=1e-6)
+    # Colours tell the classes apart, so that chance (1 of 8) is left far behind.
+    assert results["ccp"]["precision_at_1"] > 0.5
+
+
+def test_describe_shows_what_the_data_set_holds(tmp_path):
+    sizes = {"ant": 3, "bee": 5, "cat": 2, "dog": 9, "elk": 4, "fox": 3}
+    write_classes(tmp_path / "animals" / "train", sizes)
+    write_classes(tmp_path / "animals" / "test", {"gnu": 7, "hen": 1})
+    process = run(
+        "--mode=describe",
+        "--dataset=folder",
+        f"--data_dir={tmp_path / 'animals'}",
+        "--image_size=32",
+        "--num_folds=3",
+        f"--workdir={tmp_path / 'out'}",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "--image_size=32" in process.stdout
+    assert "34 images" in process.stdout
+    rows = [line for line in process.stdout.splitlines() if line.startswith("| t")]
+    assert rows == [
+        "| train | 26 | 6 | 2 images: class 2 (cat) | 9 images: class 3 (dog) |",
+        "| test | 8 | 2 | 1 images: class 7 (hen) | 7 images: class 6 (gnu) |",
+    ]
+    folds = [line for line in process.stdout.splitlines() if line.startswith("fold")]
+    assert folds[0] == (
+        "fold 1 of 3 (chosen): trains on 19 images of 4 classes, validates on 7 images of 2 "
+        "classes, from class 4 (elk) to class 5 (fox)"
+    )
+    assert folds[2].endswith("from class 0 (ant) to class 1 (bee)")
+    assert "1 of 8 classes have a single image" in process.stderr
+    from matplotlib import image
+
+    pixels = image.imread(tmp_path / "out" / "folder_samples.png")
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 500
+
+
+def test_describe_stops_with_one_line(tmp_path):
+    process = run("--mode=describe", "--dataset=cars196", f"--data_dir={tmp_path}")
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    message = process.stderr.strip().splitlines()[-1]
+    assert "cars_train.tgz" in message
+    assert f"--mode=describe --dataset=cars196 --data_dir={tmp_path}" in message
 
 
 def test_training_that_fails_says_so(command, tmp_path):

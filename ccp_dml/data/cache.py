@@ -1,32 +1,32 @@
-"""A folder of arrays that take a while to compute."""
+"""A folder for what takes a while to compute."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from absl import logging
 
 
 def cache_folder() -> pathlib.Path:
-    """Where computed arrays are kept from one process to the next.
+    """Where what was computed is kept from one process to the next.
 
     Returns:
         The folder that the environment variable `CCP_DML_CACHE` names, or `~/.cache/ccp_dml` if it
         is not set; it need not exist.
     """
     named = os.environ.get("CCP_DML_CACHE")
-    return pathlib.Path(named) if named else pathlib.Path("~/.cache/ccp_dml").expanduser()
+    return pathlib.Path(named or "~/.cache/ccp_dml").expanduser()
 
 
 def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """An array from the cache, computed and kept there if it is not there yet.
 
-    A cache that cannot be read or written to is not an error: the array is computed. Processes that
-    run at the same time never see half a file, because a file gets its name when it is complete.
+    A cache that cannot be read or written to is not an error: the array is computed.
 
     Args:
         name: What the array is, the first part of the name of its file.
@@ -46,19 +46,31 @@ def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> 
         logging.warning("%s cannot be read and is computed again: %s", path, error)
     array = compute()
     try:
-        _write(path, array)
+        with whole_file(path) as unfinished, unfinished.open("wb") as file:
+            np.save(file, array)
     except OSError as error:
         logging.info("%s is not kept: %s", path, error)
     return array
 
 
-def _write(path, array):
+@contextlib.contextmanager
+def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Lets a file be written under another name, and gives it its own when it is complete.
+
+    Processes that run at the same time never see half a file, and an interruption leaves none.
+
+    Args:
+        path: The file; its folder is made if it does not exist.
+
+    Yields:
+        The name to write to, in the same folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    os.close(handle)
+    unfinished = pathlib.Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

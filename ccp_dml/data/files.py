@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.cache import cache_folder, whole_file
 from ccp_dml.data.preprocessing import (
     Preprocessing,
     evaluation_image,
@@ -94,7 +94,7 @@ class ImageFiles(LabeledSamples):
         if self.cache == "none":
             batches = _evaluation_crops(self.paths, self.preprocessing).batch(batch_size)
         else:
-            batches = _slices(lambda: self._cached_crops, len(self), batch_size, self.image_shape)
+            batches = _slices(self._cached_crops, batch_size)
         scaling = self.preprocessing.scaling
         return batches.map(lambda images: scaled(images, scaling)).prefetch(tf.data.AUTOTUNE)
 
@@ -131,16 +131,10 @@ class ImageFiles(LabeledSamples):
             return crops
         path = cache_folder() / "evaluation" / f"{_fingerprint(self.paths, self.preprocessing)}.npy"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Under another name first, so that nobody takes half a file for a whole one.
-            partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
-            try:
-                crops = np.lib.format.open_memmap(partial, "w+", "uint8", shape)
+            with whole_file(path) as unfinished:
+                crops = np.lib.format.open_memmap(unfinished, "w+", "uint8", shape)
                 self._fill(crops)
                 crops.flush()
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
         return np.load(path, mmap_mode="r")
 
     def _fill(self, crops):
@@ -156,16 +150,16 @@ def _evaluation_crops(paths, preprocessing):
     )
 
 
-def _slices(array_of, length, batch_size, shape):
-    """Batches of an array that is made when the first is asked for."""
+def _slices(array, batch_size):
+    """Batches of an array that TensorFlow could not hold another time."""
 
     def rows(start):
-        return array_of()[start : start + batch_size]
+        return array[start : start + batch_size]
 
     def load(start):
-        return tf.ensure_shape(tf.numpy_function(rows, [start], tf.uint8), (None, *shape))
+        return tf.ensure_shape(tf.numpy_function(rows, [start], tf.uint8), (None, *array.shape[1:]))
 
-    return tf.data.Dataset.range(0, length, batch_size).map(load)
+    return tf.data.Dataset.range(0, len(array), batch_size).map(load)
 
 
 def _progress(total):
@@ -197,12 +191,10 @@ def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
             return path
         copy = folder / hashlib.sha256(path.encode()).hexdigest()[:32]
         if not copy.exists():
-            partial = copy.with_name(f"{copy.name}-{os.getpid()}.partial")
-            tf.io.gfile.copy(path, str(partial), overwrite=True)
-            partial.replace(copy)
-        return str(copy)
+            with whole_file(copy) as unfinished:
+                tf.io.gfile.copy(path, os.fspath(unfinished), overwrite=True)
+        return os.fspath(copy)
 
-    folder.mkdir(parents=True, exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(_TRANSFERS) as transfers:
         copies = tqdm(transfers.map(local, paths), "copying images", **_progress(len(paths)))
         return np.array(list(copies))

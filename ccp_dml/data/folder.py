@@ -3,6 +3,7 @@
 import concurrent.futures
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from absl import logging
 from etils import epath
 from tqdm import tqdm
 
-from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.cache import cache_folder, whole_file
 from ccp_dml.data.image_index import ImageIndex
 
 SPLITS = ("train", "test", "query", "gallery")
@@ -108,12 +109,12 @@ def _files_below(folder):
 
 
 def _rows_of_csv(file):
-    with file.open(newline="", encoding="utf-8-sig") as opened:
-        reader = csv.DictReader(opened, skipinitialspace=True)
-        try:
-            columns, table = reader.fieldnames or [], list(reader)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        columns, table = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
     if not {"path", "label"} <= set(columns):
         raise ValueError(
             f"the first line of {file} must name the columns path, label and, optionally, split; "
@@ -211,11 +212,9 @@ def _problem(path):
 
 
 def _remember(memory, checked):
-    partial = memory.with_name(f"{memory.stem}-{os.getpid()}.partial")
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(checked), encoding="utf-8")
-        partial.replace(memory)
+        with whole_file(memory) as unfinished:
+            unfinished.write_text(json.dumps(checked), encoding="utf-8")
     except OSError as error:
         logging.info("The images will be checked again next time: %s", error)
 

@@ -125,7 +125,8 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
 def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """A box of 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
 
-    The whole image if none of ten random boxes of such aspect ratios fits into it.
+    It is TensorFlow's sampler of such boxes, which prefers small ones a little: of images of 4 : 3
+    their mean area is 43 %. The box is the whole image if ten attempts fail.
 
     Args:
         shape: Height and width of the image, int32 `(2,)`.

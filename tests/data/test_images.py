@@ -118,6 +118,18 @@ def test_class_folds_partition_the_classes_and_the_samples():
     np.testing.assert_array_equal(class_fold(labels, 2, 1)[1], [0, 4, 5, 7, 8])
 
 
+def test_the_ablation_split_validates_on_the_last_third():
+    # Labels with gaps, classes of 1 to 7 samples, in no order.
+    labels = np.random.default_rng(0).permutation(
+        np.repeat([3, 4, 10, 11, 12, 40, 41], [5, 1, 7, 2, 2, 3, 6])
+    )
+    train, validation = class_fold(labels, num_folds=3, fold=1)
+    np.testing.assert_array_equal(np.unique(labels[train]), [3, 4, 10, 11, 12])
+    np.testing.assert_array_equal(np.unique(labels[validation]), [40, 41])
+    assert len(validation) == 9
+    np.testing.assert_array_equal(np.sort([*train, *validation]), np.arange(26))
+
+
 @pytest.mark.parametrize(
     ("num_folds", "fold", "message"),
     [
@@ -160,7 +172,7 @@ def test_digits():
 def test_unknown_data_sets_list_the_known_ones():
     with pytest.raises(
         ValueError,
-        match="unknown data set 'mnist'; the data sets are digits, glyphs, cub200_2011, cars196, sop, inshop, folder",
+        match="unknown data set 'mnist'; the data sets are digits, glyphs, cub200_2011, cars196",
     ):
         load("mnist")
 

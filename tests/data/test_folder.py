@@ -1,0 +1,249 @@
+import logging
+import os
+
+import numpy as np
+import pytest
+from absl import logging as absl_logging
+
+from ccp_dml.data import folder, load
+from ccp_dml.data.folder import index_folder
+from tests.data.pictures import encoded, gradient, write_classes
+
+SIZES = {"boot": 3, "heel": 2, "loafer": 4, "sandal": 2}
+
+
+@pytest.fixture
+def shoes(tmp_path):
+    write_classes(tmp_path / "shoes", SIZES)
+    return tmp_path / "shoes"
+
+
+@pytest.fixture
+def warnings_of(caplog, monkeypatch):
+    monkeypatch.setattr(absl_logging.get_absl_logger(), "propagate", True)
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def write_csv(path, *lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_subfolder_is_a_class(shoes):
+    index = index_folder(str(shoes))
+    assert index.class_names == tuple(SIZES)
+    np.testing.assert_array_equal(np.bincount(index.labels), list(SIZES.values()))
+    for path, label in zip(index.paths, index.labels, strict=True):
+        assert os.path.basename(os.path.dirname(path)) == index.class_names[label]
+        assert os.path.exists(path)
+
+
+def test_classes_are_drawn_to_test_on(shoes):
+    index = index_folder(str(shoes))
+    assert set(index.splits) == {"train", "test"}
+    for label in range(4):
+        assert len(set(index.splits[index.labels == label])) == 1
+    again = index_folder(str(shoes))
+    np.testing.assert_array_equal(index.splits, again.splits)
+    assert index.sizes()["test"].classes == 2
+    drawn = {tuple(index_folder(str(shoes), split_seed=seed).splits) for seed in range(12)}
+    assert len(drawn) > 2
+
+
+def test_the_part_to_test_on_is_settable(tmp_path):
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(10)}, 4, 4)
+    assert index_folder(str(tmp_path), test_fraction=0.3).sizes()["test"].classes == 3
+    assert load("folder", str(tmp_path), test_fraction=0.2).test.num_classes == 2
+
+
+def test_images_may_lie_deeper_and_be_hidden(shoes):
+    (shoes / "boot" / "brown" / "new").mkdir(parents=True)
+    (shoes / "boot" / "brown" / "new" / "x.png").write_bytes(encoded(gradient(5, 5), "PNG"))
+    (shoes / ".git").mkdir()
+    (shoes / ".git" / "x.jpg").write_bytes(b"no image")
+    (shoes / "boot" / ".DS_Store").write_bytes(b"no image")
+    (shoes / "notes.txt").write_text("no class")
+    index = index_folder(str(shoes))
+    np.testing.assert_array_equal(np.bincount(index.labels), [4, 2, 4, 2])
+
+
+def test_folders_named_train_and_test_give_the_split(tmp_path):
+    write_classes(tmp_path / "train", {"a": 2, "b": 3})
+    write_classes(tmp_path / "test", {"c": 2, "d": 1})
+    index = index_folder(str(tmp_path))
+    names = np.array(index.class_names)[index.labels]
+    assert set(names[index.splits == "train"]) == {"a", "b"}
+    assert set(names[index.splits == "test"]) == {"c", "d"}
+
+
+def test_a_csv_file_lists_images(shoes):
+    file = write_csv(
+        shoes / "list.csv",
+        "path,label,split",
+        "boot/0.jpg,red,train",
+        "boot/1.jpg,red,train",
+        f"{shoes}/heel/0.jpg,blue,train",
+        "heel/1.jpg,blue,train",
+        "loafer/0.jpg,7,query",
+        "loafer/1.jpg,7,gallery",
+        '"sandal/0.jpg","eight, or so",query',
+        "sandal/1.jpg,7,gallery",
+    )
+    benchmark = load("folder", file)
+    assert benchmark.class_names == ("7", "blue", "eight, or so", "red")
+    np.testing.assert_array_equal(benchmark.train.labels, [1, 1, 3, 3])
+    np.testing.assert_array_equal(benchmark.test.labels, [0, 2])
+    np.testing.assert_array_equal(benchmark.gallery.labels, [0, 0])
+
+
+def test_a_csv_file_without_splits_is_split_by_class(shoes):
+    rows = [f"{name}/{number}.jpg,{name}" for name in SIZES for number in range(2)]
+    index = index_folder(write_csv(shoes / "list.csv", "path,label", *rows))
+    assert index.sizes()["train"].classes == index.sizes()["test"].classes == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file,class", "a,b"], "must name the columns path, label .* got file, class"),
+        (["path,label", "boot/0.jpg,"], "line 2 of .* has no label"),
+        (["path,label", ",boot"], "line 2 of .* has no path"),
+        (["path,label,split", "boot/0.jpg,a,dev"], "must be one of train, .* got 'dev'"),
+        (["path,label,split", "boot/0.jpg,a,"], "line 2 .* must be one of train, .* got ''"),
+        (["path,label", "a.jpg,a", "b.jpg,a", "a.jpg,b"], "lines 2 and 4 of .* same a.jpg"),
+        (["path,label"], "holds no images"),
+        (["path,label", "gone.jpg,a"], r"1 of 1 files .*gone.jpg \(does not exist\)"),
+        (
+            ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,test"],
+            "no class in common; in both are a",
+        ),
+        (
+            ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,b,query"],
+            "both query and gallery; got query only",
+        ),
+        (
+            ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,b,test"],
+            "at least 2 classes to train on; got 1",
+        ),
+        (
+            [
+                "path,label,split",
+                "boot/0.jpg,a,train",
+                "boot/1.jpg,b,train",
+                "heel/0.jpg,c,test",
+                "heel/1.jpg,d,query",
+            ],
+            "either test, or query and gallery; got both",
+        ),
+    ],
+)
+def test_wrong_csv_files_are_named(shoes, lines, message):
+    with pytest.raises(ValueError, match=message):
+        index_folder(write_csv(shoes / "list.csv", *lines))
+
+
+def test_a_csv_file_must_be_text(tmp_path):
+    (tmp_path / "list.csv").write_bytes(encoded(gradient(8, 8)))
+    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+        index_folder(str(tmp_path / "list.csv"))
+
+
+def damage(shoes):
+    whole = encoded(gradient(40, 40))
+    (shoes / "boot" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (shoes / "boot" / "empty.jpg").write_bytes(b"")
+    (shoes / "heel" / "text.jpg").write_text("this is no image")
+    png = bytearray(encoded(gradient(40, 40), "PNG"))
+    png[len(png) // 2] ^= 255
+    (shoes / "heel" / "flipped.png").write_bytes(png)
+    (shoes / "heel" / "animated.gif").write_bytes(encoded(gradient(4, 4), "GIF"))
+
+
+def test_bad_images_stop_with_a_list(shoes):
+    damage(shoes)
+    with pytest.raises(ValueError, match="max_bad_images is 0") as error:
+        index_folder(str(shoes))
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith("5 of 16 files")
+    for name, problem in [
+        ("boot/cut.jpg", "is damaged"),
+        ("boot/empty.jpg", "is empty"),
+        ("heel/text.jpg", "is neither JPEG nor PNG"),
+        ("heel/flipped.png", "is damaged"),
+        ("heel/animated.gif", "is neither JPEG nor PNG"),
+    ]:
+        assert f"{shoes / name} ({problem})" in message
+
+
+def test_bad_images_are_skipped_up_to_a_number(shoes, warnings_of):
+    damage(shoes)
+    with pytest.raises(ValueError, match="max_bad_images is 4"):
+        index_folder(str(shoes), max_bad_images=4)
+    index = index_folder(str(shoes), max_bad_images=5)
+    assert len(index) == sum(SIZES.values())
+    messages = warnings_of()
+    assert any("cut.jpg: is damaged" in message for message in messages)
+    assert any("Skipped 5 bad images of 16 files" in message for message in messages)
+
+
+def test_long_lists_are_cut_short(tmp_path):
+    (tmp_path / "class").mkdir()
+    for number in range(30):
+        (tmp_path / "class" / f"{number}.jpg").write_text("no image")
+    with pytest.raises(ValueError, match="and 10 more"):
+        index_folder(str(tmp_path))
+    with pytest.raises(ValueError, match="none of the 30 files is an image"):
+        index_folder(str(tmp_path), max_bad_images=30)
+
+
+def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
+    index_folder(str(shoes))
+    looked_at = []
+    original = folder._problem
+
+    def counted(path):
+        looked_at.append(path)
+        return original(path)
+
+    monkeypatch.setattr(folder, "_problem", counted)
+    index_folder(str(shoes))
+    assert looked_at == []
+    (shoes / "boot" / "1.jpg").write_bytes(b"not an image any more")
+    with pytest.raises(ValueError, match="is neither JPEG nor PNG"):
+        index_folder(str(shoes))
+    assert [os.path.basename(path) for path in looked_at] == ["1.jpg"]
+
+
+def test_single_images_are_reported(tmp_path, warnings_of):
+    write_classes(tmp_path, {"a": 2, "b": 1, "c": 3, "d": 1})
+    assert len(index_folder(str(tmp_path))) == 7
+    (message,) = (message for message in warnings_of() if "positive pair" in message)
+    assert message.startswith("2 of 4 classes have a single image")
+    assert message.endswith(": b, d.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"test_fraction": 1.0}, "test_fraction must be between 0 and 1; got 1.0"),
+        ({"split_seed": 0.5}, "split_seed must be a whole number of at least 0; got 0.5"),
+        ({"max_bad_images": -1}, "max_bad_images must be a whole number of at least 0; got -1"),
+        ({"test_fraction": 0.1}, "at least 2 classes to test on; got 0"),
+    ],
+)
+def test_wrong_arguments_are_named(shoes, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        index_folder(str(shoes), **arguments)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"data_dir .*nowhere does not exist: name a folder"):
+        index_folder(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="holds no images"):
+        index_folder(str(tmp_path))
+    with pytest.raises(ValueError, match="data_dir is missing: name the folder of the data set"):
+        load("folder")
+    with pytest.raises(ValueError, match="folder has no parameter 'letters'; it takes test_frac"):
+        load("folder", str(tmp_path), letters=3)
