@@ -37,7 +37,7 @@ def export_images(
     )
     # One shard after the other, for the same order each time.
     reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    rows = []
+    rows, made = [], set()
     total = sum(split.num_examples for split in builder.info.splits.values())
     with (
         concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor,
@@ -54,7 +54,9 @@ def export_images(
                     paths.append(path)
                     rows.append((path, of_class, split_of(split, of_class)))
                 targets = [folder / path for path in paths]
-                _run(executor, _make_folder, {target.parent for target in targets})
+                new_folders = {target.parent for target in targets} - made
+                _run(executor, _make_folder, new_folders)
+                made |= new_folders
                 _run(executor, _write_image, targets, examples["image"])
                 progress.update(len(targets))
     write_index(folder, sorted(rows))

@@ -80,11 +80,17 @@ def read_index(folder: epath.PathLike) -> ImageIndex | None:
 
     Returns:
         The index, or `None` if there is none or its writing was interrupted.
+
+    Raises:
+        ValueError: If the file is not such an index.
     """
     folder = absolute_path(folder)
-    if not (folder / _FILE_NAME).exists():
+    file = folder / _FILE_NAME
+    if not file.exists():
         return None
-    rows = list(csv.reader((folder / _FILE_NAME).read_text().splitlines()))[1:]
+    header, *rows = map(tuple, csv.reader(file.read_text().splitlines() or [""]))
+    if header != _COLUMNS or {len(row) for row in rows} != {len(_COLUMNS)}:
+        raise ValueError(f"{file} is damaged; delete it, and it will be made again")
     paths, labels, splits = zip(*rows, strict=True)
     return ImageIndex(
         paths=np.array([f"{folder}/{path}" for path in paths]),

@@ -5,7 +5,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
@@ -167,7 +166,7 @@ def _image_reader(folder: epath.Path) -> Iterator[Callable[[str], bytes]]:
 def _read_file(path):
     try:
         return path.read_bytes()
-    except (FileNotFoundError, tf.errors.NotFoundError) as error:
+    except FileNotFoundError as error:
         raise ValueError(f"{path} is missing; list_eval_partition.txt names it") from error
 
 

@@ -6,6 +6,7 @@ import urllib.error
 from collections.abc import Mapping
 
 import requests
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
@@ -145,26 +146,37 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
 
     Raises:
         ValueError: If the name is unknown, an archive is missing, damaged or cannot be downloaded,
-            or the size of a split is not the official one; the message says what to do.
+            `data_dir` cannot be written to, or the size of a split is not the official one; the
+            message says what to do.
     """
     if name not in OFFICIAL_SETS:
         raise ValueError(f"unknown data set {name!r}; known are {', '.join(OFFICIAL_SETS)}")
     benchmark = OFFICIAL_SETS[name]
     data_dir = absolute_path(data_dir)
-    index = read_index(data_dir / name)
-    if index is None:
-        builder = _prepared(name, benchmark, data_dir)
-        export_images(builder, benchmark.label, benchmark.split_of, data_dir / name)
-        logging.info(
-            "%s is complete in %s; %s and %s are not needed for it any more.",
-            name,
-            data_dir / name,
-            builder.data_dir,
-            data_dir / "downloads",
-        )
+    try:
         index = read_index(data_dir / name)
+        if index is None:
+            index = _made(name, benchmark, data_dir)
+    except (OSError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"{name} cannot be read from or written to {data_dir}: {_one_line(error)}"
+        ) from error
     _check_sizes(index, name, benchmark, data_dir)
     return index
+
+
+def _made(name, benchmark, data_dir):
+    """Makes the image files and the index, and reads it."""
+    builder = _prepared(name, benchmark, data_dir)
+    export_images(builder, benchmark.label, benchmark.split_of, data_dir / name)
+    logging.info(
+        "%s is complete in %s: it needs neither %s nor %s any more.",
+        name,
+        data_dir / name,
+        builder.data_dir,
+        data_dir / "downloads",
+    )
+    return read_index(data_dir / name)
 
 
 def _prepared(name, benchmark, data_dir):
@@ -173,27 +185,28 @@ def _prepared(name, benchmark, data_dir):
     if builder.is_prepared():
         return builder
     manual_dir = data_dir / "downloads" / "manual"
-    if benchmark.obstacle and _missing(benchmark, manual_dir):
-        raise ValueError(_by_hand(name, benchmark, data_dir, benchmark.obstacle))
+    if missing := _missing(benchmark, manual_dir):
+        if benchmark.obstacle:
+            raise ValueError(_by_hand(name, benchmark, data_dir, benchmark.obstacle))
+        # TFDS tries for minutes before it says that there is no network.
+        files = ", ".join(map(str, missing))
+        logging.info("Downloading what is not in %s yet, or put it there: %s.", manual_dir, files)
     # Only the official archives: a prepared copy from elsewhere would go unchecked.
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_dir=data_dir / "downloads", download_config=config)
     except NonMatchingChecksumError as error:
-        damaged = [
-            manual_dir / archive.path
-            for archive in benchmark.archives
-            if str(manual_dir / archive.path) in str(error)
-        ]
-        if not damaged:
-            reason = "what was downloaded is not the official archive"
-            raise ValueError(_by_hand(name, benchmark, data_dir, reason)) from error
-        raise ValueError(
-            f"{damaged[0]} is incomplete or not the official archive: its checksum is wrong. "
-            f"Replace it and run: {_command(name, data_dir)}"
-        ) from error
+        for archive in benchmark.archives:
+            path = manual_dir / archive.path
+            if str(path) in str(error):
+                raise ValueError(
+                    f"{path} is incomplete or not the official archive: its checksum is wrong. "
+                    f"Replace it and run: {_command(name, data_dir)}"
+                ) from error
+        reason = "what its address gives is not the official archive"
+        raise ValueError(_by_hand(name, benchmark, data_dir, reason)) from error
     except _DOWNLOAD_ERRORS as error:
-        reason = f"the download failed ({str(error).splitlines()[0]})"
+        reason = f"the download failed ({_one_line(error)})"
         raise ValueError(_by_hand(name, benchmark, data_dir, reason)) from error
     return builder
 
@@ -214,6 +227,10 @@ def _by_hand(name, benchmark, data_dir, reason):
         f"{name} cannot be downloaded: {reason}. Missing in {manual_dir}: {files}. Put the files "
         f"there and run: {_command(name, data_dir)}"
     )
+
+
+def _one_line(error):
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _command(name, data_dir):

@@ -31,6 +31,22 @@ def test_there_is_no_index_before_it_is_complete(tmp_path, monkeypatch):
     assert len(read_index(tmp_path)) == 3
 
 
+@pytest.mark.parametrize(
+    "text", ["", "path,label,split\n", "path,label,split\na.jpg,0\n", "a,b,c\n"]
+)
+def test_a_damaged_index_is_named(tmp_path, text):
+    (tmp_path / "index.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"index.csv is damaged; delete it"):
+        read_index(tmp_path)
+
+
+def test_an_index_in_a_bucket(bucket):
+    write_index("gs://bucket", ROWS)
+    assert (bucket / "index.csv").exists()
+    index = read_index("gs://bucket")
+    assert index.paths[0] == "gs://bucket/images/0/0.jpg"
+
+
 def test_sizes():
     labels = np.array([0, 0, 1, 5, 6])
     splits = np.array(["train", "train", "train", "test", "test"])

@@ -43,6 +43,15 @@ def test_examples(tmp_path, manual_dir):
     assert "Liu, Ziwei" in InShop(data_dir=tmp_path).info.citation
 
 
+@pytest.mark.parametrize("extracted", [False, True])
+def test_the_official_files_may_be_in_a_bucket(tmp_path, bucket, extracted):
+    archives.write_inshop(bucket, extracted)
+    builder = tfds.builder("inshop", data_dir=tmp_path)
+    config = tfds.download.DownloadConfig(manual_dir="gs://bucket", try_download_gcs=False)
+    builder.download_and_prepare(download_config=config)
+    assert builder.info.splits["gallery"].num_examples == 4
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -173,6 +173,18 @@ def test_an_interrupted_load_can_be_repeated(interrupted, tmp_path, manual_dir, 
     )
 
 
+def test_images_go_to_a_bucket(tmp_path, manual_dir, bucket):
+    images = archives.write_inshop(manual_dir)
+    builder = tfds.builder("inshop", data_dir=tmp_path)
+    builder.download_and_prepare(download_dir=tmp_path / "downloads")
+    folder = official.absolute_path("gs://bucket/inshop")
+    export.export_images(builder, "label", lambda split, label: split, folder)
+    index = load_official("inshop", "gs://bucket")
+    assert all(path.startswith("gs://bucket/inshop/images/") for path in index.paths)
+    data = {(bucket / path.removeprefix("gs://bucket/")).read_bytes() for path in index.paths}
+    assert data == {image.data for image in images}
+
+
 def test_wrong_sizes_name_the_found_and_the_official_ones(inshop, monkeypatch):
     sizes = {**MINIATURE_SIZES["inshop"], "query": SplitSize(3, 2)}
     monkeypatch.setitem(
@@ -250,6 +262,12 @@ def test_a_damaged_archive_is_named(tmp_path, manual_dir, accept):
     archive.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(ValueError, match=re.escape(f"{archive} is incomplete or not the official")):
         load_official("cub200_2011", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=re.escape(f"written to {tmp_path / 'file'}: ")):
+        load_official("sop", str(tmp_path / "file"))
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
