@@ -13,6 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ccp_dml.data.cache import cache_folder, whole_file
+from ccp_dml.data.image_index import is_remote
 from ccp_dml.data.preprocessing import (
     Preprocessing,
     evaluation_image,
@@ -166,10 +167,6 @@ def _progress(total):
     return {"total": total, "unit": "image", "delay": _SECONDS_WITHOUT_PROGRESS, "leave": False}
 
 
-def _is_remote(path):
-    return "://" in path
-
-
 def _fingerprint(paths, preprocessing):
     """Changes with the files and the sizes; a local file counts as changed if its time is."""
     digest = hashlib.sha256()
@@ -177,7 +174,7 @@ def _fingerprint(paths, preprocessing):
     digest.update(repr((tf.__version__, sizes)).encode())
     for path in paths:
         digest.update(path.encode())
-        if not _is_remote(path):
+        if not is_remote(path):
             status = os.stat(path)
             digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()[:32]
@@ -187,7 +184,7 @@ def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
     """Copies files that are remote and not in `folder` yet, and returns the local paths."""
 
     def local(path):
-        if not _is_remote(path):
+        if not is_remote(path):
             return path
         copy = folder / hashlib.sha256(path.encode()).hexdigest()[:32]
         if not copy.exists():

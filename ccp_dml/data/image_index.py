@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -130,3 +131,8 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     path = epath.Path(path).expanduser()
     # `absolute` and `resolve` take a URL for a relative path.
     return path if path.is_absolute() else path.absolute()
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path is a URL such as `gs://bucket/folder`."""
+    return "://" in os.fspath(path)

@@ -14,15 +14,16 @@ def draw_samples(
     views: int = 8,
     seed: int = 0,
 ) -> Figure:
-    """Draws a row for each of several classes: a sample as evaluated, and as training sees it.
+    """Draws a row for each of several classes: a sample as evaluated, and samples as trained on.
 
     Args:
         data: The samples.
         class_names: A name for each label. Defaults to `None`: the labels themselves.
         num_classes: Number of classes, spread evenly over those in label order; all of them if
             there are fewer. Defaults to 8.
-        views: Number of augmented views of a sample. Defaults to 8.
-        seed: Fixes which sample of a class it is, and its augmentation. Defaults to 0.
+        views: Number of augmented samples of a class, the first of which is the one that is shown
+            as evaluated; they repeat if the class has fewer. Defaults to 8.
+        seed: Fixes which samples of a class they are, and their augmentation. Defaults to 0.
 
     Returns:
         A matplotlib figure, to be saved with `savefig`.
@@ -35,30 +36,36 @@ def draw_samples(
             "samples, classes and views to draw must be at least 1; got "
             f"{len(data)}, {num_classes} and {views}"
         )
-    chosen = _one_of_each(data.labels, num_classes, np.random.default_rng(seed))
-    samples = data.subset(chosen)
-    evaluated = data.displayable(np.concatenate(list(samples.evaluation_images())))
-    indices = np.repeat(np.arange(len(chosen)), views)
+    chosen = _some_of_each(data.labels, num_classes, views, np.random.default_rng(seed))
+    shown_first = data.subset(chosen[:, 0])
+    evaluated = data.displayable(np.concatenate(list(shown_first.evaluation_images())))
+    samples = data.subset(chosen.ravel())
     ((trained, _),) = samples.training_examples(
-        tf.data.Dataset.from_tensors(indices), len(indices), tf.constant([seed, 0], tf.int64)
+        tf.data.Dataset.range(len(samples)).batch(len(samples)),
+        len(samples),
+        tf.constant([seed, 0], tf.int64),
     )
-    trained = data.displayable(trained.numpy()).reshape(len(chosen), views, *data.image_shape)
+    trained = data.displayable(trained.numpy()).reshape(*chosen.shape, *data.image_shape)
 
     figure = Figure(figsize=(1.2 * (views + 1), 1.35 * len(chosen)), layout="constrained")
     panels = figure.subplots(len(chosen), views + 1, squeeze=False)
-    for row, sample in enumerate(chosen):
+    for row, of_class in enumerate(chosen):
         for panel, image in zip(panels[row], [evaluated[row], *trained[row]], strict=True):
             panel.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
             panel.set(xticks=[], yticks=[])
-        label = data.labels[sample]
+        label = data.labels[of_class[0]]
         panels[row, 0].set_title(class_names[label] if class_names else str(label), fontsize=8)
     panels[0, 1].set_title("as training sees it", fontsize=8, loc="left")
     return figure
 
 
-def _one_of_each(labels, num_classes, generator):
+def _some_of_each(labels, num_classes, count, generator):
+    """Indices of samples `(classes, count)`."""
     classes = np.unique(labels)
     places = np.linspace(0, len(classes) - 1, min(num_classes, len(classes))).round().astype(int)
     return np.array(
-        [generator.choice(np.flatnonzero(labels == label)) for label in classes[places]]
+        [
+            np.resize(generator.permutation(np.flatnonzero(labels == label)), count)
+            for label in classes[places]
+        ]
     )

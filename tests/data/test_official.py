@@ -10,7 +10,17 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums, downloader
 
-from ccp_dml.data import OFFICIAL_SETS, ImageIndex, SplitSize, export, load_official, official
+from ccp_dml.data import (
+    OFFICIAL_SETS,
+    ImageIndex,
+    Preprocessing,
+    SplitSize,
+    export,
+    load,
+    load_official,
+    official,
+    training_batches,
+)
 from tests.data import archives
 
 WRITERS = {
@@ -273,3 +283,23 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
 def test_unknown_names_list_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match="unknown data set 'birds'; known are cub200_2011, cars"):
         load_official("birds", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", OFFICIAL_SETS)
+def test_benchmarks_of_the_official_sets(name, tmp_path, manual_dir, accept):
+    WRITERS[name](manual_dir)
+    accept(name)
+    benchmark = load(name, str(tmp_path), Preprocessing(8, scaling="bgr"))
+    parts = {"train": benchmark.train, "test": benchmark.test}
+    if name == "inshop":
+        parts = {"train": benchmark.train, "query": benchmark.test, "gallery": benchmark.gallery}
+    assert {
+        split: SplitSize(len(data), data.num_classes) for split, data in parts.items()
+    } == MINIATURE_SIZES[name]
+    assert not set(benchmark.train.labels) & set(benchmark.test.labels)
+    ((images, labels),) = training_batches(benchmark.train, 2, 2, seed=0).take(1)
+    assert images.shape == (4, 8, 8, 3)
+    assert set(labels.numpy()) <= set(benchmark.train.labels)
+    embedded = np.concatenate(list(benchmark.test.evaluation_images()))
+    assert embedded.shape == (len(benchmark.test), 8, 8, 3)
+    assert embedded.min() < 0
