@@ -32,38 +32,45 @@ def export_images(
         split_of: The split to put an image in, from its split in TFDS and its class.
         folder: Where to write to.
     """
-    decoders = tfds.decode.PartialDecoding(
-        {"image": True, label: True}, decoders={"image": tfds.decode.SkipDecoding()}
-    )
-    # One shard after the other, for the same order each time.
-    reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    rows, made = [], set()
+    rows = []
+    images_of_class = collections.Counter()
     total = sum(split.num_examples for split in builder.info.splits.values())
     with (
         concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor,
         tqdm(total=total, desc=f"Writing images to {folder}", unit="image") as progress,
     ):
-        images_of_class = collections.Counter()
-        for split in sorted(builder.info.splits):
-            dataset = builder.as_dataset(split=split, decoders=decoders, read_config=reading)
-            for examples in dataset.batch(_IMAGES_AT_A_TIME).as_numpy_iterator():
-                paths = []
-                for of_class in examples[label].tolist():
-                    path = f"images/{of_class:05d}/{images_of_class[of_class]:04d}.jpg"
-                    images_of_class[of_class] += 1
-                    paths.append(path)
-                    rows.append((path, of_class, split_of(split, of_class)))
-                targets = [folder / path for path in paths]
-                new_folders = {target.parent for target in targets} - made
-                _run(executor, _make_folder, new_folders)
-                made |= new_folders
-                _run(executor, _write_image, targets, examples["image"])
-                progress.update(len(targets))
+        for split, classes, images in _encoded_images(builder, label):
+            paths, new_folders = [], []
+            for of_class in classes.tolist():
+                class_folder = f"images/{of_class:05d}"
+                if of_class not in images_of_class:
+                    new_folders.append(folder / class_folder)
+                paths.append(f"{class_folder}/{images_of_class[of_class]:04d}.jpg")
+                images_of_class[of_class] += 1
+                rows.append((paths[-1], of_class, split_of(split, of_class)))
+            _run(executor, _make_folder, new_folders)
+            _run(executor, _write_image, (folder / path for path in paths), images)
+            progress.update(len(paths))
     write_index(folder, sorted(rows))
 
 
-def _make_folder(folder):
-    folder.mkdir(parents=True, exist_ok=True)
+def _encoded_images(builder, label):
+    """Yields some images at a time: their split, their classes `(n,)` and their bytes `(n,)`."""
+    decoders = tfds.decode.PartialDecoding(
+        {"image": True, label: True}, decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    # One shard after the other, for the same order each time.
+    reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    for split in sorted(builder.info.splits):
+        dataset = builder.as_dataset(
+            split=split, decoders=decoders, read_config=reading, shuffle_files=False
+        )
+        for examples in dataset.batch(_IMAGES_AT_A_TIME).as_numpy_iterator():
+            yield split, examples[label], examples["image"]
+
+
+def _make_folder(path):
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def _write_image(path, data):

@@ -15,7 +15,7 @@ from etils import epath
 from tqdm import tqdm
 
 from ccp_dml.data.cache import cache_folder, whole_file
-from ccp_dml.data.image_index import ImageIndex, is_remote
+from ccp_dml.data.image_index import ImageIndex, absolute_path, is_remote
 
 SPLITS = ("train", "test", "query", "gallery")
 
@@ -56,7 +56,7 @@ def index_folder(
             classes to train or to test on, or more than `max_bad_images` files are bad; the message
             names them.
     """
-    source = epath.Path(source).expanduser()
+    source = absolute_path(source)
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction must be between 0 and 1; got {test_fraction}")
     for name, value in [("max_bad_images", max_bad_images), ("split_seed", split_seed)]:

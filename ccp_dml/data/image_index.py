@@ -129,8 +129,8 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     'gs://bucket/images'
     """
     path = epath.Path(path).expanduser()
-    # `absolute` and `resolve` take a URL for a relative path.
-    return path if path.is_absolute() else path.absolute()
+    # `resolve` alone would take a URL for a relative path.
+    return path if path.is_absolute() else path.resolve()
 
 
 def is_remote(path: epath.PathLike) -> bool:

@@ -32,7 +32,7 @@ class Archive:
 
     def __str__(self) -> str:
         alternative = f" or the extracted folder {self.extracted}" if self.extracted else ""
-        return f"{self.path}{alternative} (from {self.address})"
+        return f"{self.path}{alternative} (official address: {self.address})"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -234,7 +234,10 @@ def test_missing_archives_are_listed_with_what_to_do(tmp_path, manual_dir):
     archives.write_cars(manual_dir)
     (manual_dir / "cars_test.tgz").unlink()
     message = message_of("cars196", tmp_path)
-    assert f"its public address is gone. Missing in {manual_dir}: cars_test.tgz (from " in message
+    assert (
+        f"its public address is gone. Missing in {manual_dir}: cars_test.tgz (official address: "
+        in message
+    )
     assert "cars_train.tgz" not in message
     assert message.endswith(
         f"run: python -m ccp_dml.main --mode=describe --dataset=cars196 --data_dir={tmp_path}"
@@ -243,8 +246,11 @@ def test_missing_archives_are_listed_with_what_to_do(tmp_path, manual_dir):
 
 def test_missing_inshop_files_are_listed(tmp_path, manual_dir):
     message = message_of("inshop", tmp_path)
-    assert "inshop/Eval/list_eval_partition.txt (from http" in message
-    assert "inshop/Img/img.zip or the extracted folder inshop/Img/img (from http" in message
+    assert "inshop/Eval/list_eval_partition.txt (official address: http" in message
+    assert (
+        "inshop/Img/img.zip or the extracted folder inshop/Img/img (official address: http"
+        in message
+    )
     archives.write_inshop(manual_dir, extracted=True)
     (manual_dir / "inshop" / "Eval" / "list_eval_partition.txt").unlink()
     assert "img.zip" not in message_of("inshop", tmp_path)
@@ -260,7 +266,7 @@ def test_a_failed_download_says_what_to_put_where(name, archive, tmp_path, manua
     (manual_dir / archive).unlink()
     message = message_of(name, tmp_path)
     assert "the download failed" in message
-    assert f"Missing in {manual_dir}: {archive} (from " in message
+    assert f"Missing in {manual_dir}: {archive} (official address: " in message
     assert "CUB_200_2011.tgz" not in message
     assert f"--dataset={name} --data_dir={tmp_path}" in message
 
