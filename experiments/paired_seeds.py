@@ -83,7 +83,8 @@ def planned_run(flagfile: pathlib.Path, seed: int, workdir: pathlib.Path) -> Run
     """
     flag_values = flags.FlagValues()
     command.define_flags(flag_values)
-    arguments = (f"--flagfile={flagfile}", f"--seed={seed}")
+    folder = workdir / flagfile.stem / f"seed-{seed}"
+    arguments = (f"--flagfile={flagfile}", f"--seed={seed}", f"--workdir={folder}")
     try:
         flag_values(["ccp_dml", *arguments])
         settings = command.settings_from(flag_values)
@@ -91,7 +92,6 @@ def planned_run(flagfile: pathlib.Path, seed: int, workdir: pathlib.Path) -> Run
         raise ValueError(f"{flagfile}: {error}") from error
     if set(settings.method) != {"plain", "ccp"}:
         raise ValueError(f"{flagfile}: method must be plain,ccp; got {','.join(settings.method)}")
-    folder = workdir / flagfile.stem / f"seed-{seed}"
     all_settings = _without_workdir(command.flagfile(flag_values))
     return Run(flagfile.stem, seed, folder, arguments, all_settings)
 
@@ -235,7 +235,7 @@ def _started(run, environment):
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with _log(run).open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "ccp_dml.main", *run.flags, f"--workdir={run.folder}"],
+            [sys.executable, "-m", "ccp_dml.main", *run.flags],
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
