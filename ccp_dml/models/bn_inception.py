@@ -48,15 +48,15 @@ def bn_inception(input_shape: tuple[int | None, int | None, int] = (227, 227, 3)
 
     Inception with batch normalisation ("Batch Normalization: Accelerating Deep Network Training by
     Reducing Internal Covariate Shift", Ioffe and Szegedy, 2015), as it was trained with Caffe and
-    ported to PyTorch. The weights are random; `load_backbone_weights` sets them.
+    ported to PyTorch. The weights are random; `load_backbone_weights` sets them. Those of ImageNet
+    were trained on values scaled as `"bgr"`: blue, green and red in 0…255 minus their means. We
+    subtract 255 · (0.406, 0.456, 0.485), as the code of the CCP paper does; the PyTorch port
+    subtracts (104, 117, 128).
 
     Args:
         input_shape: Height, width and channels of the images. Heights and widths are 32k − 1 to
             32k + 6 pixels, k ≥ 1: with others the branches of a block differ in size. `None`
-            leaves them open. Defaults to `(227, 227, 3)`. The weights of ImageNet were trained on
-            values scaled as `"bgr"`: blue, green and red in 0…255 minus their means. We subtract
-            255 · (0.406, 0.456, 0.485), as the code of the CCP paper does; the PyTorch port
-            subtracts (104, 117, 128).
+            leaves them open. Defaults to `(227, 227, 3)`.
 
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)` to a feature map
@@ -164,7 +164,7 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
 
     ```python
     network = bn_inception()
-    network.set_weights(convert_state_dict(numpy.load("bn_inception.npz")))
+    network.set_weights(convert_state_dict(np.load("bn_inception.npz")))
     ```
     """
     sources = [
