@@ -31,5 +31,8 @@ setup(
         "tensorflow-datasets>=4.9.7",
         "tqdm",
     ],
-    extras_require={"test": ["dill", "psutil", "pytest", "ruff"]},
+    extras_require={
+        "test": ["dill", "psutil", "pytest", "ruff"],
+        "torch": ["torch>=2.4"],  # to read weights of PyTorch
+    },
 )

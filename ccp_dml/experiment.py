@@ -23,6 +23,7 @@ from ccp_dml.data import (
     class_pools,
     contiguous,
     hold_out_samples,
+    input_shape,
     load,
     training_batches,
 )
@@ -37,8 +38,8 @@ from ccp_dml.models import (
     ChanceConstrainedModel,
     EmbeddingModel,
     MetricLearningModel,
-    load_backbone_weights,
-    small_convnet,
+    get_backbone,
+    value_scaling,
 )
 from ccp_dml.projections import AlternatingProjections
 from ccp_dml.settings import METHODS, Settings
@@ -103,12 +104,13 @@ class Experiment:
         """
         settings = self.settings
         self.loss = losses.get(settings.loss, **settings.loss_params)
+        # What is wrong with it is said before data are downloaded.
+        self._backbone()
         self.benchmark = load_benchmark(settings)
         self.train, self.validation = _split(self.benchmark.train, settings)
         self.batches = training_batches(
             self.train, settings.classes_per_batch, settings.samples_per_class, settings.seed
         )
-        self._backbone()  # Its weights may not fit.
         try:
             self._make_workdir(flagfile)
         except (OSError, tf.errors.OpError) as error:
@@ -173,12 +175,17 @@ class Experiment:
 
     def _embedding_model(self, embedding_size):
         keras.utils.set_random_seed(self.settings.seed)
-        return EmbeddingModel(self._backbone(), embedding_size, self.settings.pooling)
+        return EmbeddingModel(
+            self._backbone(),
+            embedding_size,
+            self.settings.pooling,
+            self.settings.freeze_batch_norm,
+        )
 
     def _backbone(self):
-        backbone = small_convnet(self.train.image_shape)
-        load_backbone_weights(backbone, self.settings.weights)
-        return backbone
+        settings = self.settings
+        image_shape = input_shape(settings.dataset, settings.image_size)
+        return get_backbone(settings.backbone, image_shape, settings.weights)
 
     def _model(self, method, embedding_model):
         settings = self.settings
@@ -303,14 +310,15 @@ def load_benchmark(settings: Settings) -> Benchmark:
     """Loads the data set of an experiment.
 
     Raises:
-        ValueError: See `ccp_dml.data.load`.
+        ValueError: See `ccp_dml.data.load` and `ccp_dml.models.value_scaling`.
     """
+    scaling = settings.scaling
+    if scaling == "auto":
+        scaling = value_scaling(settings.backbone)
     return load(
         settings.dataset,
         settings.data_dir or None,
-        Preprocessing(
-            settings.image_size, settings.resize_size or None, settings.crop, settings.scaling
-        ),
+        Preprocessing(settings.image_size, settings.resize_size or None, settings.crop, scaling),
         settings.cache,
         settings.max_bad_images,
         **settings.dataset_params,

@@ -67,10 +67,11 @@ class Settings:
         choices=CROPS,
     )
     scaling: str = _setting(
-        "unit",
-        "Values of images in files: 0...1, -1...1, or blue, green and red with ImageNet's mean "
-        "subtracted.",
-        choices=SCALINGS,
+        "auto",
+        "Values of images in files: what the backbone expects, which is 0...1 (unit) for functions "
+        "of your own; 0...1; -1...1; 0...255; with ImageNet's mean subtracted, and divided by its "
+        "standard deviation; or blue, green and red with ImageNet's mean subtracted.",
+        choices=("auto", *SCALINGS),
     )
     method: tuple[str, ...] = _setting(
         ("plain", "ccp"),
@@ -90,10 +91,20 @@ class Settings:
         0, "Fixes initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
     )
 
+    backbone: str = _setting(
+        "small_convnet",
+        "Network below the embedding: small_convnet; bn_inception, the paper's; resnet50 or any "
+        "other of keras.applications, spelt as there; or module:callable, a function of your own "
+        "that takes the shape of the images and returns a keras.Model.",
+    )
     weights: str = _setting(
         "none",
-        "What the backbone starts from: none, random weights; glyphs, those that come with the "
-        "package; or the path of a .weights.h5 file.",
+        "What the backbone starts from: none, random weights; imagenet, for bn_inception and the "
+        "networks of keras.applications; glyphs, for small_convnet and grey images; or the path of "
+        "a .weights.h5 file or, for bn_inception, of a .pth file.",
+    )
+    freeze_batch_norm: bool = _setting(
+        True, "Whether batch normalisation keeps its moving statistics, scale and offset."
     )
     embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
     pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)

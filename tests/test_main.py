@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ccp_dml import main
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
-from ccp_dml.experiment import Experiment
+from ccp_dml.experiment import Experiment, load_benchmark
 from ccp_dml.models import load_backbone_weights, small_convnet
 from ccp_dml.settings import Settings
 from tests.data.pictures import write_classes
@@ -206,7 +206,21 @@ def command(capsys, monkeypatch):
         ("--mode=show", "should be one of <train|describe>"),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),
-        ("--weights=imagenet", "weights must be none, glyphs or the path of a .weights.h5 file"),
+        (
+            "--weights=vgg",
+            "weights must be none, imagenet, glyphs or the path of a .weights.h5 or .pth",
+        ),
+        ("--weights=imagenet", "for bn_inception and the networks of keras.applications; got"),
+        ("--backbone=vgg16", "or of the form module:callable; got 'vgg16'"),
+        ("--backbone=my_networks:tiny", "importable: No module named 'my_networks'"),
+        ("--backbone=resnet50", "ResNet50 cannot be made for images of the shape (8, 8, 1)"),
+        ("--backbone=resnet50 --weights=imagenet", "take images of 3 channels"),
+        # Before data are looked for.
+        (
+            "--dataset=sop --data_dir=/nowhere --backbone=bn_inception --weights=imagenet",
+            "put it at ",
+        ),
+        ("--scaling=rgb", "scaling must be one of auto, unit, symmetric, raw, torch, bgr; got"),
         ("--learning_rate=-1", "learning_rate must be above 0; got -1.0"),
         ("--learning_rate=fast", "could not convert string to float: 'fast'"),
         ("--learning_rate=nan", "learning_rate must be finite; got nan"),
@@ -263,6 +277,17 @@ def test_training_starts_from_the_weights(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def tiny_backbone(input_shape):
+    """Normalises batches, as a backbone of one's own may do."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.BatchNormalization(),
+        ]
+    )
+
+
 def csv_of(folder):
     """A CSV file of the images that `write_classes` wrote, with queries and a gallery."""
     rows = ["path,label,split"]
@@ -282,6 +307,7 @@ def test_training_on_images_in_files(tmp_path, cache):
         data_dir=str(csv_of(tmp_path / "data")),
         cache=cache,
         image_size=12,
+        backbone=f"{__name__}:tiny_backbone",
         scaling="symmetric",
         classes_per_batch=3,
         samples_per_class=2,
@@ -297,6 +323,13 @@ def test_training_on_images_in_files(tmp_path, cache):
     results = experiment.run()
     assert results["ccp"]["steps"] == 20
     network = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
+    (statistics,) = (
+        layer.get_weights()
+        for layer in network.layers[1].backbone.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    for values, initial in zip(statistics, (1, 0, 0, 1), strict=True):
+        np.testing.assert_array_equal(values, initial)
     queries, gallery = (
         (network.predict(part.evaluation_images(), verbose=0), part.labels)
         for part in (experiment.benchmark.test, experiment.benchmark.gallery)
@@ -305,6 +338,23 @@ def test_training_on_images_in_files(tmp_path, cache):
     assert measured == pytest.approx(results["ccp"]["map_at_r"], abs=1e-6)
     # Colours tell the classes apart, so that chance (1 of 8) is left far behind.
     assert results["ccp"]["precision_at_1"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("backbone", "scaling", "expected"),
+    [
+        ("small_convnet", "auto", "unit"),
+        ("EfficientNetV2B0", "auto", "raw"),
+        ("bn_inception", "auto", "bgr"),
+        ("bn_inception", "torch", "torch"),
+    ],
+)
+def test_values_are_scaled_as_the_backbone_wants_them(tmp_path, backbone, scaling, expected):
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
+    settings = Settings(
+        dataset="folder", data_dir=str(tmp_path), image_size=8, backbone=backbone, scaling=scaling
+    )
+    assert load_benchmark(settings).train.preprocessing.scaling == expected
 
 
 def test_describe_shows_what_the_data_set_holds(tmp_path):

@@ -81,6 +81,7 @@ def _whole(name, value, least, most):
 
 
 _IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
+_SHAPES_IN_MEMORY = {"digits": (8, 8, 1), "glyphs": (28, 28, 1)}
 DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 """The names of the data sets."""
 
@@ -100,6 +101,21 @@ def dataset_parameters(name: str) -> list[str]:
         return []
     signature = inspect.signature({**_IN_MEMORY, "folder": index_folder}[name])
     return [known for known in signature.parameters if known not in ("source", "max_bad_images")]
+
+
+def input_shape(name: str, image_size: int) -> tuple[int, int, int]:
+    """Height, width and channels of the images of a data set, before it is loaded.
+
+    Args:
+        name: One of `DATASETS`.
+        image_size: What `Preprocessing` makes of images in files.
+
+    Example:
+
+    >>> input_shape("digits", image_size=227), input_shape("sop", image_size=227)
+    ((8, 8, 1), (227, 227, 3))
+    """
+    return _SHAPES_IN_MEMORY.get(name, (image_size, image_size, 3))
 
 
 def load(

@@ -5,15 +5,16 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-SCALINGS = ("unit", "symmetric", "bgr")
+SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
 CROPS = ("area", "side")
 _ATTEMPTS = 10
 _AREAS = (0.16, 1.0)
 _ASPECT_RATIOS = (0.75, 1.33)
 _SIDES = (40 / 256, 1.0)
 _JPEG_RATIOS = (1, 2, 4, 8)
-# ImageNet's mean of red, green and blue, on a scale of 0…255.
+# ImageNet's mean and standard deviation of red, green and blue, on a scale of 0…255.
 _MEAN = np.array([123.675, 116.28, 103.53], "float32")
+_DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
 _REVERSED = np.eye(3, dtype="float32")[::-1]
 
 
@@ -215,8 +216,10 @@ def scaled(images: tf.Tensor, scaling: str) -> tf.Tensor:
 
     Args:
         images: Red, green and blue in 0…255, `(..., width, 3)`.
-        scaling: `"unit"`, 0…1; `"symmetric"`, −1…1; or `"bgr"`, ImageNet's mean subtracted, blue,
-            green and red on a scale of 255, as BN-Inception and Keras's ResNet-50 take them.
+        scaling: `"unit"`, 0…1; `"symmetric"`, −1…1; `"raw"`, 0…255; `"torch"`, ImageNet's mean
+            subtracted and divided by its standard deviation, as networks trained with PyTorch take
+            them; or `"bgr"`, ImageNet's mean subtracted, blue, green and red on a scale of 255, as
+            networks trained with Caffe do, such as BN-Inception and Keras's ResNet-50.
 
     Returns:
         float32 of the shape of `images`.
@@ -234,13 +237,18 @@ def scaled(images: tf.Tensor, scaling: str) -> tf.Tensor:
         return images / 255
     if scaling == "symmetric":
         return images / 127.5 - 1
-    if scaling == "bgr":
-        # A product, and a mean for whole rows, because TensorFlow's operations along a last axis of
+    if scaling == "raw":
+        return images
+    if scaling in ("torch", "bgr"):
+        # A mean for whole rows, and a product, because TensorFlow's operations along a last axis of
         # three are several times slower.
         width = images.shape[-2]
         rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
-        reversed_channels = tf.reshape(rows, [-1, 3]) @ _REVERSED
-        return tf.reshape(reversed_channels, tf.shape(images))
+        if scaling == "torch":
+            values = rows / np.tile(_DEVIATION, width)
+        else:
+            values = tf.reshape(rows, [-1, 3]) @ _REVERSED
+        return tf.reshape(values, tf.shape(images))
     raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}")
 
 
@@ -263,6 +271,8 @@ def unscaled(images: np.ndarray, scaling: str) -> np.ndarray:
     pixels = {
         "unit": lambda: images * 255,
         "symmetric": lambda: (images + 1) * 127.5,
+        "raw": lambda: images,
+        "torch": lambda: images * _DEVIATION + _MEAN,
         "bgr": lambda: images[..., ::-1] + _MEAN,
     }[scaling]()
     return np.clip(np.round(pixels), 0, 255).astype("uint8")

@@ -3,6 +3,7 @@
 import keras
 
 from ccp_dml.layers import GlobalPooling
+from ccp_dml.models import freezing
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -15,6 +16,9 @@ class EmbeddingModel(keras.Model):
         backbone: A `keras.Model` from images to a feature map `(batch, height, width, channels)`.
         embedding_size: Size d of the embeddings. Defaults to 128.
         pooling: `"average"` (default), `"max"` or `"sum"`; see `GlobalPooling`.
+        freeze_batch_norm: Whether batch normalisation in the backbone is frozen, as in the CCP
+            paper; see `ccp_dml.models.freeze_batch_norm`. A model that was saved is frozen again
+            when it is loaded. Defaults to `False`: the backbone's layers stay as they are.
 
     Call arguments:
         inputs: Images, as the backbone takes them.
@@ -37,6 +41,7 @@ class EmbeddingModel(keras.Model):
         backbone: keras.Model,
         embedding_size: int = 128,
         pooling: str = "average",
+        freeze_batch_norm: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -44,6 +49,7 @@ class EmbeddingModel(keras.Model):
             raise ValueError(f"embedding_size must be at least 1; got {embedding_size}")
         self.backbone = backbone
         self.embedding_size = embedding_size
+        self.freeze_batch_norm = freeze_batch_norm
         self.pooling = GlobalPooling(pooling, name="pooling")
         self.projection = keras.layers.Dense(embedding_size, use_bias=False, name="projection")
         if self.input_shape is not None:
@@ -57,6 +63,8 @@ class EmbeddingModel(keras.Model):
     def build(self, input_shape):
         if not self.backbone.built:
             self.backbone.build(input_shape)
+        if self.freeze_batch_norm:
+            freezing.freeze_batch_norm(self.backbone)
         feature_shape = self.backbone.compute_output_shape(input_shape)
         if len(feature_shape) != 4:
             raise ValueError(
@@ -79,6 +87,7 @@ class EmbeddingModel(keras.Model):
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "embedding_size": self.embedding_size,
             "pooling": self.pooling.pooling,
+            "freeze_batch_norm": self.freeze_batch_norm,
         }
 
     @classmethod

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ccp_dml.data import ImageFiles, Preprocessing, cache_folder, files, training_batches
+from ccp_dml.data import (
+    SCALINGS,
+    ImageFiles,
+    Preprocessing,
+    cache_folder,
+    files,
+    training_batches,
+)
 from ccp_dml.data.pipelines import class_pools
 from ccp_dml.data.preprocessing import evaluation_image, scaled, training_image
 from tests.data.pictures import encoded, gradient
@@ -179,7 +186,7 @@ def test_remote_files(paths, cache):
 
 
 def test_displayable_images_are_those_of_the_file(paths):
-    for scaling in ("unit", "symmetric", "bgr"):
+    for scaling in SCALINGS:
         preprocessing = Preprocessing(16, resize_size=18, scaling=scaling)
         data = ImageFiles(paths, np.arange(20), preprocessing)
         shown = data.displayable(images_of(data.evaluation_images()))

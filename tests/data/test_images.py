@@ -10,6 +10,7 @@ from ccp_dml.data import (
     class_pools,
     contiguous,
     hold_out_samples,
+    input_shape,
     load,
     random_affine,
     training_batches,
@@ -156,6 +157,12 @@ def test_held_out_samples_are_of_every_class():
 
 def test_contiguous_labels():
     np.testing.assert_array_equal(contiguous(np.array([30, -1, 30, 4])), [2, 0, 2, 1])
+
+
+@pytest.mark.parametrize("name", ["digits", "glyphs"])
+def test_shapes_are_known_before_data_are_loaded(name):
+    assert load(name).train.image_shape == input_shape(name, image_size=227)
+    assert input_shape("folder", image_size=64) == (64, 64, 3)
 
 
 def test_digits():

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ccp_dml.data import Preprocessing
+from ccp_dml.data import SCALINGS, Preprocessing
 from ccp_dml.data.preprocessing import (
     area_box,
     evaluation_image,
@@ -185,8 +185,19 @@ def test_scalings():
     np.testing.assert_allclose(scaled(images, "symmetric"), images / 127.5 - 1, atol=1e-6)
     mean = 255 * np.array([0.485, 0.456, 0.406])
     np.testing.assert_allclose(scaled(images, "bgr"), (images - mean)[..., ::-1], atol=1e-4)
-    for scaling in ("unit", "symmetric", "bgr"):
+    np.testing.assert_array_equal(scaled(images, "raw"), images)
+    deviation = 255 * np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(scaled(images, "torch"), (images - mean) / deviation, atol=1e-5)
+    for scaling in SCALINGS:
         np.testing.assert_array_equal(unscaled(scaled(images, scaling), scaling), images)
+
+
+def test_torch_is_what_keras_feeds_its_networks_from_pytorch():
+    from keras.applications import densenet
+
+    images = gradient(5, 6)[None].astype("float32")
+    expected = densenet.preprocess_input(images.copy())
+    np.testing.assert_allclose(scaled(images, "torch"), expected, atol=1e-5)
 
 
 def test_bgr_is_what_keras_feeds_its_caffe_networks():
@@ -204,7 +215,7 @@ def test_bgr_is_what_keras_feeds_its_caffe_networks():
         ({"image_size": 0}, "image_size must be at least 1; got 0"),
         ({"image_size": 64, "resize_size": 60}, "at least image_size, 64; got 60"),
         ({"crop": "center"}, "crop must be one of area, side; got 'center'"),
-        ({"scaling": "rgb"}, "scaling must be one of unit, symmetric, bgr; got 'rgb'"),
+        ({"scaling": "rgb"}, "scaling must be one of unit, symmetric, raw, torch, bgr; got 'rgb'"),
     ],
 )
 def test_wrong_preprocessing_is_named(arguments, message):
@@ -214,5 +225,5 @@ def test_wrong_preprocessing_is_named(arguments, message):
 
 def test_unknown_scalings_are_named():
     for function in (scaled, unscaled):
-        with pytest.raises(ValueError, match="one of unit, symmetric, bgr; got 'rgb'"):
+        with pytest.raises(ValueError, match="one of unit, symmetric, raw, torch, bgr; got 'rgb'"):
             function(np.zeros((1, 1, 3), "float32"), "rgb")

@@ -52,11 +52,12 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
     backbone = small_convnet((8, 8, 3))
     (tmp_path / "text.weights.h5").write_text("not weights")
     for weights, message in [
-        ("imagenet", "weights must be none, glyphs or the path of a .weights.h5 file; got"),
+        ("imagenet", "for bn_inception and the networks of .*; got the backbone small_convnet"),
+        ("vgg", "weights must be none, imagenet, glyphs or the path of a .* file; got 'vgg'"),
         (str(tmp_path / "missing.weights.h5"), "missing.weights.h5'"),
-        (str(tmp_path), "weights must be none, glyphs or the path"),
+        (str(tmp_path), "weights must be none, imagenet, glyphs or the path"),
         (str(tmp_path / "text.weights.h5"), "do not fit the backbone small_convnet"),
-        ("glyphs", "'glyphs' do not fit .* the shapes .3, 3, 3, 32., .32,., "),
+        ("glyphs", "glyphs.weights.h5' do not fit .* the shapes .3, 3, 3, 32., .32,., "),
     ]:
         with pytest.raises(ValueError, match=message) as raised:
             load_backbone_weights(backbone, weights)

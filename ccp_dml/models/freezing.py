@@ -1,0 +1,25 @@
+"""Batch normalisation that training leaves alone."""
+
+import keras
+
+
+def freeze_batch_norm(model: keras.Model):
+    """Freezes every layer of batch normalisation of a model, however deep it is nested.
+
+    Such a layer normalises with its moving statistics in training too and does not update them,
+    and its scale γ and offset β are not trainable: what fine-tuning with small batches asks for,
+    and what the CCP paper does.
+
+    Args:
+        model: The model, built.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    >>> freeze_batch_norm(model)
+    >>> model.trainable_variables
+    []
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
