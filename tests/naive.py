@@ -204,7 +204,7 @@ def semi_hard(anchors, margin=0.2):
 
 
 def synthesized(labels, embeddings, references, reference_labels, draws):
-    """The pairs of the real and the synthetic classes; labels of the latter are tuples."""
+    """The pairs of the real and the synthetic classes; those of the latter have labels below 0."""
     samples, proxies = list(normalize(embeddings)), list(normalize(references))
     labels, reference_labels = list(labels), list(reference_labels)
 
@@ -223,8 +223,8 @@ def synthesized(labels, embeddings, references, reference_labels, draws):
             continue
         samples.append(mix(samples[i], samples[j], weight))
         proxies.append(mix(p, q, weight))
-        labels.append(("synthetic", number))
-        reference_labels.append(("synthetic", number))
+        labels.append(-1 - number)
+        reference_labels.append(-1 - number)
     return pairs(labels, samples, proxies, reference_labels, normalized=False)
 
 

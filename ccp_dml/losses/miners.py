@@ -33,8 +33,8 @@ class Hard:
     """
 
     def __call__(self, distances, positives, negatives, dimension, seed):
-        farthest = _largest(ops.where(positives, distances, -_FAR))
-        nearest = -_largest(ops.where(negatives, -distances, -_FAR))
+        farthest = ops.max(ops.where(positives, distances, -_FAR), axis=1, keepdims=True)
+        nearest = ops.min(ops.where(negatives, distances, _FAR), axis=1, keepdims=True)
         return (
             ops.logical_and(positives, distances >= farthest),
             ops.logical_and(negatives, distances <= nearest),
@@ -155,12 +155,6 @@ MINERS: dict[str, type] = {
     "semi_hard": SemiHard,
     "distance_weighted": DistanceWeighted,
 }
-
-
-def _largest(rows):
-    """The largest of each row, `(n, 1)`; also of rows without entries."""
-    nothing = ops.full((ops.shape(rows)[0], 1), -_FAR, dtype=rows.dtype)
-    return ops.max(ops.concatenate([nothing, rows], axis=1), axis=1, keepdims=True)
 
 
 def _counts_below(thresholds, values, mask):

@@ -173,7 +173,7 @@ class PairwiseLoss(keras.losses.Loss):
                     f"references and reference_labels"
                 )
             pairs = Pairs(*pair_masks(labels), labels, labels)
-            return self.labeled_loss(embeddings, embeddings, pairs, seed, **weights)
+            return self._of_pairs(embeddings, embeddings, pairs, seed, **weights)
         reference_labels, references = _checked(
             reference_labels, references, "reference_labels", "references"
         )
@@ -187,6 +187,12 @@ class PairwiseLoss(keras.losses.Loss):
             references = lipschitz_normalize(references)
         reference_labels = ops.cast(reference_labels, labels.dtype)
         pairs = Pairs(*pair_masks(labels, reference_labels), labels, reference_labels)
+        return self._of_pairs(embeddings, references, pairs, seed, **weights)
+
+    def _of_pairs(self, embeddings, references, pairs, seed, **weights):
+        # There is no largest or nearest of nothing.
+        if 0 in (embeddings.shape[0], references.shape[0]):
+            return 0.0 * ops.sum(embeddings)
         return self.labeled_loss(embeddings, references, pairs, seed, **weights)
 
     def labeled_loss(self, embeddings, references, pairs: Pairs, seed):

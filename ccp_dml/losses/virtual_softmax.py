@@ -41,8 +41,6 @@ class VirtualSoftmax(LossWrapper):
         require_one_reference_of_a_class(self)
 
     def labeled_loss(self, embeddings, references, pairs, seed, **weights):
-        if 0 in (embeddings.shape[0], references.shape[0]):
-            return self.loss.labeled_loss(embeddings, references, pairs, seed, **weights)
         similarities = inner_products(embeddings, references)
         nearest = ops.argmax(ops.where(pairs.positives, similarities, -1e30), axis=1)
         scales = lengths(ops.take(references, nearest, axis=0)) / lengths(embeddings)

@@ -52,6 +52,6 @@ def require_one_reference_of_a_class(wrapper: LossWrapper):
     """
     if wrapper.loss.proxies_per_class not in (None, 1):
         raise ValueError(
-            f"{type(wrapper).__name__} adds classes of one reference, and {type(wrapper.loss).__name__} "
-            f"needs {wrapper.loss.proxies_per_class} of each class"
+            f"{type(wrapper).__name__} adds classes of one reference, and "
+            f"{type(wrapper.loss).__name__} needs {wrapper.loss.proxies_per_class} of each class"
         )
