@@ -243,6 +243,23 @@ def test_proxy_synthesis_equals_the_naive_loss(ratio, against_references, genera
         assert float(loss(labels, embeddings, seed=5)) != pytest.approx(plain, rel=1e-3)
 
 
+def test_proxy_synthesis_has_the_gradient_of_the_naive_loss(generator):
+    labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
+    loss = losses.get("proxy_synthesis", loss="n_pair")
+    draws = [np.asarray(each) for each in loss.draw(tf.constant(labels), 5)]
+    _, gradients = values_and_gradients(
+        loss, labels, embeddings, **against(references, reference_labels), seed=5
+    )
+    for which, gradient in enumerate(gradients):
+
+        def naive_loss(vectors, which=which):
+            both = [vectors, references] if which == 0 else [embeddings, vectors]
+            return naive.n_pair(naive.synthesized(labels, *both, reference_labels, draws))
+
+        numeric = finite_differences(naive_loss, [embeddings, references][which])
+        np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
+
+
 def test_proxy_synthesis_mixes_by_the_beta_distribution():
     loss = losses.get("proxy_synthesis", alpha=0.4)
     mixing = np.concatenate([loss.draw(tf.constant(np.arange(200)), s)[2] for s in range(20)])
