@@ -26,6 +26,7 @@ setup(
         "pillow",
         "requests",
         "scikit-learn",
+        "scipy",
         "tensorboard",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",

@@ -70,15 +70,184 @@ def multi_similarity(anchors, alpha=2.0, beta=40.0, base=0.5):
     return np.mean(losses)
 
 
+def proxy_anchor(references, margin=0.1, alpha=32.0):
+    """Takes the pairs of the references, as anchors, with the samples."""
+    pull, push = [], []
+    for anchor, positives, negatives in references:
+        if positives:
+            total = sum(np.exp(-alpha * (anchor @ p - margin)) for p in positives)
+            pull.append(np.log(1 + total))
+        if negatives:
+            push.append(np.log(1 + sum(np.exp(alpha * (anchor @ n + margin)) for n in negatives)))
+    return (np.mean(pull) if pull else 0.0) + (np.mean(push) if push else 0.0)
+
+
+def proxy_nca(anchors, temperature=0.1):
+    losses = []
+    for anchor, positives, negatives in anchors:
+        own = sum(np.exp(anchor @ p / temperature) for p in positives)
+        others = sum(np.exp(anchor @ n / temperature) for n in negatives)
+        if positives:
+            losses.append(-np.log(own / (own + others)))
+    return np.mean(losses) if losses else 0.0
+
+
+def normalized_softmax(anchors, temperature=0.05):
+    losses = []
+    for anchor, positives, negatives in anchors:
+        total = sum(np.exp(anchor @ v / temperature) for v in positives + negatives)
+        of_anchor = [-np.log(np.exp(anchor @ p / temperature) / total) for p in positives]
+        if positives:
+            losses.append(np.mean(of_anchor))
+    return np.mean(losses) if losses else 0.0
+
+
+def n_pair(anchors, temperature=0.1):
+    losses = []
+    for anchor, positives, negatives in anchors:
+        for p in positives:
+            total = sum(np.exp((anchor @ n - anchor @ p) / temperature) for n in negatives)
+            losses.append(np.log(1 + total))
+    return np.mean(losses) if losses else 0.0
+
+
+def margin(anchors, alpha=0.2, beta=1.2, nu=0.0):
+    """Takes one β for all anchors or one for each."""
+    anchors = list(anchors)
+    betas = np.broadcast_to(beta, len(anchors))
+    terms = []
+    for b, (anchor, positives, negatives) in zip(betas, anchors, strict=True):
+        terms += [max(alpha + _distance(anchor, p) - b, 0) for p in positives]
+        terms += [max(alpha - _distance(anchor, n) + b, 0) for n in negatives]
+    return _mean_over_nonzero(terms) + nu * (np.mean(betas) if len(betas) else 0.0)
+
+
+def soft_triple(
+    labels,
+    embeddings,
+    references,
+    reference_labels,
+    scale=20.0,
+    gamma=0.1,
+    tau=0.2,
+    margin=0.01,
+    proxies_per_class=10,
+):
+    samples, proxies = normalize(embeddings), normalize(references)
+    order = np.argsort(reference_labels, kind="stable")
+    classes = [
+        (reference_labels[rows[0]], proxies[rows])
+        for rows in (
+            order[k : k + proxies_per_class] for k in range(0, len(order), proxies_per_class)
+        )
+    ]
+    losses = []
+    for sample, label in zip(samples, labels, strict=True):
+        own, others = 0.0, 0.0
+        for of_class, points in classes:
+            similarities = [sample @ point for point in points]
+            exponentials = [np.exp(s / gamma) for s in similarities]
+            relaxed = np.dot(exponentials, similarities) / sum(exponentials)
+            if of_class == label:
+                own += np.exp(scale * (relaxed - margin))
+            else:
+                others += np.exp(scale * relaxed)
+        if own:
+            losses.append(-np.log(own / (own + others)))
+    spread = 0.0
+    for _, points in classes:
+        for k in range(proxies_per_class):
+            for other in range(k):
+                spread += _distance(points[k], points[other])
+    count = len(classes) * proxies_per_class * (proxies_per_class - 1)
+    return (np.mean(losses) if losses else 0.0) + (tau * spread / count if count else 0.0)
+
+
+def multi_level_distance(anchors, levels=(-3, 0, 3)):
+    """What the regularisation adds, with weight 1."""
+    distances = [_distance(anchor, v) for anchor, p, n in anchors for v in p + n]
+    deviation = np.sqrt(np.var(distances) + 1e-6)
+    normalized = [(distance - np.mean(distances)) / deviation for distance in distances]
+    return np.mean([min(abs(distance - level) for level in levels) for distance in normalized])
+
+
+def with_virtual_references(anchors):
+    for anchor, positives, negatives in anchors:
+        if positives:
+            nearest = max(positives, key=lambda p: anchor @ p)
+            virtual = anchor / np.linalg.norm(anchor) * np.linalg.norm(nearest)
+            yield anchor, positives, [*negatives, virtual]
+        else:
+            yield anchor, positives, negatives
+
+
+def hard(anchors):
+    for anchor, positives, negatives in anchors:
+        positives = sorted(positives, key=lambda p: _distance(anchor, p))
+        negatives = sorted(negatives, key=lambda n: _distance(anchor, n))
+        yield anchor, positives[-1:], negatives[:1]
+
+
+def semi_hard(anchors, margin=0.2):
+    for anchor, positives, negatives in anchors:
+        chosen = [
+            (j, k)
+            for j, p in enumerate(positives)
+            for k, n in enumerate(negatives)
+            if _distance(anchor, p) < _distance(anchor, n) <= _distance(anchor, p) + margin
+        ]
+        yield (
+            anchor,
+            [p for j, p in enumerate(positives) if any(j == of for of, _ in chosen)],
+            [n for k, n in enumerate(negatives) if any(k == of for _, of in chosen)],
+        )
+
+
+def synthesized(labels, embeddings, references, reference_labels, draws):
+    """The pairs of the real and the synthetic classes; those of the latter have labels below 0."""
+    samples, proxies = list(normalize(embeddings)), list(normalize(references))
+    labels, reference_labels = list(labels), list(reference_labels)
+
+    def nearest(i):
+        own = [p for p, of in zip(references, reference_labels, strict=False) if of == labels[i]]
+        return max(normalize(own), key=lambda p: samples[i] @ p) if own else None
+
+    def mix(one, other, weight):
+        mixture = weight * one + (1 - weight) * other
+        length = weight * np.linalg.norm(one) + (1 - weight) * np.linalg.norm(other)
+        return mixture * length / np.linalg.norm(mixture)
+
+    for number, (i, j, weight) in enumerate(zip(*draws, strict=True)):
+        p, q = nearest(i), nearest(j)
+        if labels[i] == labels[j] or p is None or q is None:
+            continue
+        samples.append(mix(samples[i], samples[j], weight))
+        proxies.append(mix(p, q, weight))
+        labels.append(-1 - number)
+        reference_labels.append(-1 - number)
+    return pairs(labels, samples, proxies, reference_labels, normalized=False)
+
+
 LOSSES = {
     "contrastive": contrastive,
     "cosine_contrastive": cosine_contrastive,
     "triplet": triplet,
     "multi_similarity": multi_similarity,
+    "proxy_nca": proxy_nca,
+    "normalized_softmax": normalized_softmax,
+    "n_pair": n_pair,
+    "margin": margin,
 }
 
 
 def loss(name, labels, embeddings, references=None, reference_labels=None, **params):
+    if name == "soft_triple":
+        return soft_triple(labels, embeddings, references, reference_labels, **params)
+    if name == "proxy_anchor":
+        if references is not None:
+            labels, reference_labels = reference_labels, labels
+            embeddings, references = references, embeddings
+        return proxy_anchor(pairs(labels, embeddings, references, reference_labels), **params)
     return LOSSES[name](pairs(labels, embeddings, references, reference_labels), **params)
 
 

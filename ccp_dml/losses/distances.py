@@ -57,3 +57,9 @@ def euclidean_distances(vectors, references):
 def inner_products(vectors, references):
     """Inner products `(n, r)` of `vectors` `(n, d)` and `references` `(r, d)`."""
     return ops.matmul(vectors, ops.transpose(references))
+
+
+def lengths(vectors):
+    """Euclidean lengths `(n, 1)` of `vectors` `(n, d)`, at least 1e-6, with finite gradients."""
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return ops.sqrt(ops.maximum(squares, 1e-12))

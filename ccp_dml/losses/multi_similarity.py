@@ -4,15 +4,7 @@ import keras
 from keras import ops
 
 from ccp_dml.losses.distances import inner_products
-from ccp_dml.losses.pairwise import PairwiseLoss
-
-
-def log_one_plus_sum_exp(logits, mask):
-    """`log(1 + Σ_mask e^logits)` along the last axis, without overflow; 0 for an empty mask."""
-    # e^-1e30 is 0, and unlike -inf it cannot turn a gradient into ∞ − ∞.
-    masked = ops.where(mask, logits, -1e30)
-    zero = ops.zeros((ops.shape(masked)[0], 1), dtype=masked.dtype)
-    return ops.logsumexp(ops.concatenate([zero, masked], axis=1), axis=1)
+from ccp_dml.losses.pairwise import PairwiseLoss, log_one_plus_sum_exp
 
 
 @keras.saving.register_keras_serializable("ccp_dml")

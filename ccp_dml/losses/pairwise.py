@@ -1,11 +1,35 @@
 """What all pairwise losses share: the pairs, their masks, and ways to average over them."""
 
+from typing import Any, NamedTuple
+
 import keras
+import numpy as np
 from keras import ops
 
 from ccp_dml import replicas
 from ccp_dml.layers.normalization import lipschitz_normalize
 from ccp_dml.losses.distances import as_float
+
+# What stands for -∞ in exponents: e^-1e30 is 0, and no gradient becomes ∞ − ∞.
+_NEVER = -1e30
+
+
+class Pairs(NamedTuple):
+    """What is known of the pairs of n anchors and r references.
+
+    Attributes:
+        positives: Boolean mask `(n, r)`.
+        negatives: Boolean mask `(n, r)`. A pair that is neither positive nor negative, such as that
+            of a sample with itself, does not count.
+        labels: Labels of the anchors `(n,)`.
+        reference_labels: Labels of the references `(r,)`; `labels` if the anchors are the
+            references.
+    """
+
+    positives: Any
+    negatives: Any
+    labels: Any
+    reference_labels: Any
 
 
 def pair_masks(labels, reference_labels=None):
@@ -34,6 +58,23 @@ def mean_over_nonzero(terms):
     return ops.sum(terms) / ops.maximum(count, 1.0)
 
 
+def mean_where(terms, mask):
+    """The mean of the terms where `mask` is set; 0 when it is nowhere."""
+    count = ops.sum(ops.cast(mask, terms.dtype))
+    return ops.sum(ops.where(mask, terms, 0.0)) / ops.maximum(count, 1.0)
+
+
+def log_sum_exp(logits, mask):
+    """`log Σ_mask e^logits` along the last of two axes; -1e30 for an empty mask."""
+    never = ops.full((ops.shape(logits)[0], 1), _NEVER, dtype=logits.dtype)
+    return ops.logsumexp(ops.concatenate([never, ops.where(mask, logits, _NEVER)], axis=1), axis=1)
+
+
+def log_one_plus_sum_exp(logits, mask):
+    """`log(1 + Σ_mask e^logits)` along the last of two axes; 0 for an empty mask."""
+    return ops.softplus(log_sum_exp(logits, mask))
+
+
 class PairwiseLoss(keras.losses.Loss):
     """Base class of losses over pairs of an anchor and a reference.
 
@@ -41,7 +82,10 @@ class PairwiseLoss(keras.losses.Loss):
     and whose targets are integer labels; called on a batch, whose samples are then anchors and
     references at once; and called against references such as proxies, with the samples as anchors.
 
-    Subclasses implement `pairs_loss`.
+    Subclasses implement `pairs_loss` if masks are all they need, and otherwise `labeled_loss`,
+    which also has the labels. Losses hold no variables: what they learn beside the embeddings
+    (`initial_weights`) belongs to the caller, who passes it to the call by name, and so does the
+    seed of those that draw random numbers.
 
     Args:
         normalize: Whether embeddings and references pass through the Lipschitz normalisation first.
@@ -53,6 +97,10 @@ class PairwiseLoss(keras.losses.Loss):
         embeddings: `(n, d)`; half precision is computed in float32.
         references: `(r, d)`, optional; the dtype of `embeddings` after the above.
         reference_labels: `(r,)`, required with `references`.
+        seed: An integer, for losses that draw random numbers; usually the number of the training
+            step. Equal seeds give equal draws, on all replicas. Defaults to a number computed from
+            the embeddings.
+        **weights: Tensors named as in `initial_weights`; all are optional.
 
     Returns:
         A scalar, float32 (float64 for float64 embeddings), finite and with finite gradients also
@@ -61,26 +109,57 @@ class PairwiseLoss(keras.losses.Loss):
         the number of replicas, as Keras expects of a loss whose gradients it adds up.
 
     Raises:
-        ValueError: If the shapes do not fit, or for `sample_weight`, which has no meaning for
-            pairs.
+        ValueError: If the shapes do not fit, for `sample_weight`, which has no meaning for pairs,
+            or without references if the loss `needs_references`.
+        TypeError: If the loss has no weight of a name.
     """
 
     def __init__(self, normalize: bool = True, name: str | None = None):
         super().__init__(name=name, reduction=None)
         self.normalize = normalize
 
+    @property
+    def needs_references(self) -> bool:
+        """Whether it has no meaning among the samples of a batch."""
+        return False
+
+    @property
+    def proxies_per_class(self) -> int | None:
+        """How many references it needs of each class; `None` if any number will do."""
+        return None
+
+    def initial_weights(self, num_classes: int) -> dict[str, np.ndarray]:
+        """What the loss can learn, at the values that training starts from.
+
+        Args:
+            num_classes: Number of training classes C; training labels are 0…C − 1.
+
+        Returns:
+            float32 arrays by the name under which the call takes them.
+        """
+        return {}
+
     def __call__(
-        self, labels, embeddings, sample_weight=None, references=None, reference_labels=None
+        self,
+        labels,
+        embeddings,
+        sample_weight=None,
+        references=None,
+        reference_labels=None,
+        seed=None,
+        **weights,
     ):
         if sample_weight is not None:
             raise ValueError(f"{type(self).__name__} is over pairs: sample_weight must be None")
         if replicas.num_replicas() > 1:
             labels = replicas.gather(ops.convert_to_tensor(labels))
             embeddings = replicas.gather(ops.convert_to_tensor(embeddings))
-        loss = self.call(labels, embeddings, references, reference_labels)
+        loss = self.call(labels, embeddings, references, reference_labels, seed, **weights)
         return loss / replicas.num_replicas()
 
-    def call(self, labels, embeddings, references=None, reference_labels=None):
+    def call(
+        self, labels, embeddings, references=None, reference_labels=None, seed=None, **weights
+    ):
         """The loss of what is given, whatever the other replicas hold."""
         labels, embeddings = _checked(labels, embeddings, "labels", "embeddings")
         if (references is None) != (reference_labels is None):
@@ -88,8 +167,13 @@ class PairwiseLoss(keras.losses.Loss):
         if self.normalize:
             embeddings = lipschitz_normalize(embeddings)
         if references is None:
-            positives, negatives = pair_masks(labels)
-            return self.pairs_loss(embeddings, embeddings, positives, negatives)
+            if self.needs_references:
+                raise ValueError(
+                    f"{type(self).__name__} compares samples with proxies of their classes: pass "
+                    f"references and reference_labels"
+                )
+            pairs = Pairs(*pair_masks(labels), labels, labels)
+            return self._of_pairs(embeddings, embeddings, pairs, seed, **weights)
         reference_labels, references = _checked(
             reference_labels, references, "reference_labels", "references"
         )
@@ -101,8 +185,30 @@ class PairwiseLoss(keras.losses.Loss):
         references = ops.cast(references, embeddings.dtype)
         if self.normalize:
             references = lipschitz_normalize(references)
-        positives, negatives = pair_masks(labels, reference_labels)
-        return self.pairs_loss(embeddings, references, positives, negatives)
+        reference_labels = ops.cast(reference_labels, labels.dtype)
+        pairs = Pairs(*pair_masks(labels, reference_labels), labels, reference_labels)
+        return self._of_pairs(embeddings, references, pairs, seed, **weights)
+
+    def _of_pairs(self, embeddings, references, pairs, seed, **weights):
+        # There is no largest or nearest of nothing.
+        if 0 in (embeddings.shape[0], references.shape[0]):
+            return 0.0 * ops.sum(embeddings)
+        return self.labeled_loss(embeddings, references, pairs, seed, **weights)
+
+    def labeled_loss(self, embeddings, references, pairs: Pairs, seed):
+        """The loss of anchors against references, for losses that need more than masks.
+
+        Args:
+            embeddings: Anchors `(n, d)`, normalised if `normalize` is set.
+            references: `(r, d)`, likewise.
+            pairs: Masks and labels. What is asked of a pair is asked of the masks, which a miner
+                or a wrapper may have changed, and not of the labels.
+            seed: An integer or `None`, as in the call.
+
+        Returns:
+            A scalar.
+        """
+        return self.pairs_loss(embeddings, references, pairs.positives, pairs.negatives)
 
     def pairs_loss(self, embeddings, references, positives, negatives):
         """The loss of anchors against references.

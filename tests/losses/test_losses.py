@@ -18,13 +18,23 @@ OUR_NAMES = {
     "alpha_margin": "alpha",
     "beta_margin": "beta",
     "lambda_margin": "base",
+    "delta_margin": "margin",
+    "alpha_scale": "alpha",
 }
-CASES = [
-    case
-    for case in json.loads((GOLDEN / "losses.json").read_text())
-    if case["loss"] in losses.LOSSES
-]
+OUR_NAMES_IN = {
+    "proxy_nca": {"lambda_softmax": "temperature"},
+    "soft_triple": {"lambda_softmax": "scale", "gamma_entropy": "gamma", "tau_reg": "tau"},
+}
+CASES = json.loads((GOLDEN / "losses.json").read_text())
 NAMES = sorted(losses.LOSSES)
+PARAMS = {"soft_triple": {"proxies_per_class": 3}}
+
+
+def make(name, **params):
+    return losses.get(name, **{**PARAMS.get(name, {}), **params})
+
+
+NAMES_WITHIN_BATCH = [name for name in NAMES if not make(name).needs_references]
 
 
 def values_and_gradients(loss, labels, embeddings, **references):
@@ -42,14 +52,18 @@ def values_and_gradients(loss, labels, embeddings, **references):
 
 
 def test_the_golden_cases_are_there():
-    assert len(CASES) == 40
-    assert {case["loss"] for case in CASES} == set(NAMES)
+    assert len(CASES) == 50
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_golden(case, golden):
     arrays, name = golden("losses.npz"), case["name"]
-    params = {OUR_NAMES.get(key, key): value for key, value in case["params"].items()}
+    names = {**OUR_NAMES, **OUR_NAMES_IN.get(case["loss"], {})}
+    params = {names.get(key, key): value for key, value in case["params"].items()}
+    if case["loss"] == "proxy_nca":
+        assert params.pop("margin") == 0
+    if case["loss"] == "soft_triple":
+        params["proxies_per_class"] = case["proxies_per_class"]
     references = {}
     if case["mode"] == "proxy":
         references = {
@@ -64,38 +78,56 @@ def test_golden(case, golden):
     )
     assert value == pytest.approx(case["value"], rel=1e-5)
     for gradient, of in zip(gradients, ["embeddings", "proxies"], strict=False):
+        if f"{name}/{of}_gradient" not in arrays:
+            assert (case["loss"], of) == ("soft_triple", "proxies")
+            continue
         expected = arrays[f"{name}/{of}_gradient"]
         assert np.linalg.norm(gradient - expected) < 1e-5 * np.linalg.norm(expected)
 
 
-def random_case(generator, n=12, r=15, d=5, classes=4):
-    """Float64 vectors around the unit sphere, some inside and some outside."""
+def random_case(generator, n=12, r=15, d=5, classes=4, per_class=None):
+    """Float64 vectors around the unit sphere, some inside and some outside.
+
+    With `per_class`, every class of the references has as many.
+    """
     labels, reference_labels = generator.integers(0, classes, n), generator.integers(0, classes, r)
+    if per_class:
+        reference_labels = generator.permutation(np.repeat(np.arange(r // per_class), per_class))
     scales = generator.uniform(0.3, 2, (n, 1))
     embeddings = scales * generator.standard_normal((n, d)) / np.sqrt(d)
-    return labels, embeddings, generator.standard_normal((r, d)) / np.sqrt(d), reference_labels
+    references = generator.standard_normal((len(reference_labels), d)) / np.sqrt(d)
+    return labels, embeddings, references, reference_labels
 
 
 @pytest.mark.parametrize("against_references", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_naive_loss(name, against_references, generator):
-    labels, embeddings, references, reference_labels = random_case(generator)
+    loss, params = make(name), PARAMS.get(name, {})
+    labels, embeddings, references, reference_labels = random_case(
+        generator, per_class=loss.proxies_per_class
+    )
     against = {}
     if against_references:
         against = {"references": references, "reference_labels": reference_labels}
-    value = losses.get(name)(labels, embeddings, **against)
+    elif loss.needs_references:
+        pytest.skip("needs references")
+    value = loss(labels, embeddings, **against)
     assert value.dtype == "float64"
-    assert float(value) == pytest.approx(naive.loss(name, labels, embeddings, **against), rel=1e-9)
+    expected = naive.loss(name, labels, embeddings, **against, **params)
+    assert float(value) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
-    labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
+    loss, params = make(name), PARAMS.get(name, {})
+    labels, embeddings, references, reference_labels = random_case(
+        generator, n=6, r=7, d=3, per_class=loss.proxies_per_class
+    )
     against = {"references": references, "reference_labels": reference_labels}
-    _, gradients = values_and_gradients(losses.get(name), labels, embeddings, **against)
+    _, gradients = values_and_gradients(loss, labels, embeddings, **against)
 
     def naive_loss(anchors, others):
-        return naive.loss(name, labels, anchors, others, reference_labels)
+        return naive.loss(name, labels, anchors, others, reference_labels, **params)
 
     step = 1e-6
     for which, gradient in enumerate(gradients):
@@ -107,7 +139,7 @@ def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
                 both[which][index] += sign * step
                 shifted.append(naive_loss(*both))
             numeric[index] = (shifted[0] - shifted[1]) / (2 * step)
-        np.testing.assert_allclose(gradient, numeric, atol=1e-6)
+        np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
 
 
 EDGE_CASES = {
@@ -130,24 +162,29 @@ def test_edge_cases_are_finite_and_right(name, case, dtype):
     labels, embeddings = EDGE_CASES[case]
     labels = np.array(labels)
     embeddings = tf.cast(np.clip(embeddings, -6e4, 6e4), dtype)
-    loss = losses.get(name)
+    # The references are the samples, of whose classes there may be just one.
+    params = {"proxies_per_class": 1} if make(name).proxies_per_class else {}
+    loss = losses.get(name, **params)
     exact = tf.cast(embeddings, "float64").numpy()
-    for against in ({}, {"references": embeddings, "reference_labels": labels}):
+    cases = [{"references": embeddings, "reference_labels": labels}]
+    if not loss.needs_references:
+        cases.append({})
+    for against in cases:
         value, gradients = values_and_gradients(loss, labels, embeddings, **against)
         assert all(np.isfinite(gradient.astype("float64")).all() for gradient in gradients)
         exact_against = {**against, "references": exact} if against else {}
-        expected = naive.loss(name, labels, exact, **exact_against)
+        expected = naive.loss(name, labels, exact, **exact_against, **params)
         assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_empty_batch_is_zero(name):
     value = losses.get(name)(np.zeros(0, "int32"), np.zeros((0, 4), "float32"))
     assert float(value) == 0.0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_half_precision_is_computed_in_float32(name, dtype, generator):
     labels, embeddings, _, _ = random_case(generator)
     rounded = tf.cast(embeddings, dtype)
@@ -159,8 +196,10 @@ def test_half_precision_is_computed_in_float32(name, dtype, generator):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_samples_and_references_does_not_matter(name, generator):
-    labels, embeddings, references, reference_labels = random_case(generator)
-    loss = losses.get(name)
+    loss = make(name)
+    labels, embeddings, references, reference_labels = random_case(
+        generator, per_class=loss.proxies_per_class
+    )
     value = loss(labels, embeddings, references=references, reference_labels=reference_labels)
     samples, others = generator.permutation(len(labels)), generator.permutation(len(references))
     shuffled = loss(
@@ -172,7 +211,7 @@ def test_order_of_samples_and_references_does_not_matter(name, generator):
     assert float(shuffled) == pytest.approx(float(value), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_normalization_is_that_of_the_method(name, generator):
     labels, embeddings, _, _ = random_case(generator)
     value = float(losses.get(name)(labels, embeddings))
@@ -199,7 +238,7 @@ def test_multi_similarity_does_not_overflow():
     assert np.isfinite(gradients[0]).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_trains_any_keras_model_with_integer_labels(name, generator):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
     model.compile(keras.optimizers.Adam(0.01), loss=losses.get(name))
@@ -211,7 +250,7 @@ def test_trains_any_keras_model_with_integer_labels(name, generator):
     assert history[-1] < history[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_columns_of_labels_are_taken(name, generator):
     labels, embeddings, _, _ = random_case(generator)
     loss = losses.get(name)
@@ -220,7 +259,7 @@ def test_columns_of_labels_are_taken(name, generator):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_round_trip(name):
-    loss = losses.get(name, normalize=False)
+    loss = make(name, normalize=False)
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(copy) is type(loss)
     assert copy.get_config() == loss.get_config()
@@ -228,13 +267,15 @@ def test_config_round_trip(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_xla_agrees(name, generator):
-    labels, embeddings, references, reference_labels = random_case(generator)
+    loss = make(name)
+    labels, embeddings, references, reference_labels = random_case(
+        generator, per_class=loss.proxies_per_class
+    )
     arguments = [tf.constant(labels), tf.constant(embeddings, "float32")]
     against = {
         "references": tf.constant(references, "float32"),
         "reference_labels": tf.constant(reference_labels),
     }
-    loss = losses.get(name)
     compiled = tf.function(loss, jit_compile=True)
     assert float(compiled(*arguments, **against)) == pytest.approx(
         float(loss(*arguments, **against)), rel=1e-5
@@ -242,7 +283,9 @@ def test_xla_agrees(name, generator):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown loss 'tripel'.*contrastive.*triplet"):
+    with pytest.raises(
+        ValueError, match=r"unknown loss 'tripel'.*contrastive.*triplet.*virtual_softmax"
+    ):
         losses.get("tripel")
     assert losses.get("triplet", name="mine").name == "mine"
     with pytest.raises(ValueError, match="no parameter 'alpha'; it takes margin"):
@@ -285,7 +328,7 @@ def test_distances_keep_their_precision_far_from_the_origin(generator):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_close_vectors_are_not_taken_for_equal(name, generator):
     centers = naive.normalize(generator.standard_normal((8, 128)))
     twins = centers + 1e-3 * naive.normalize(generator.standard_normal((8, 128)))
@@ -304,7 +347,7 @@ def test_no_references_is_zero(name):
     assert float(losses.get(name)(np.zeros(2, "int32"), np.zeros((2, 3)), **none)) == 0.0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_two_replicas_train_any_keras_model_as_one(name, two_replicas, generator):
     inputs = generator.standard_normal((60, 6)).astype("float32")
     labels = np.arange(60) % 3

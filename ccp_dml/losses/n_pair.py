@@ -1,0 +1,48 @@
+"""N-pair loss."""
+
+import keras
+from keras import ops
+
+from ccp_dml.losses.distances import inner_products
+from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class NPair(PairwiseLoss):
+    """N-pair loss (Sohn, NIPS 2016): each positive against all negatives of its anchor.
+
+    The mean over the positive pairs of `log(1 + Σ_N e^{(S_N − S_P)/T})`, N the anchor's negatives,
+    S the inner product of normalised vectors.
+
+    Against one reference of each class this is the paper's multi-class N-pair loss. The paper
+    takes un-normalised vectors and T = 1 and penalises their norms: `normalize=False,
+    temperature=1.0` and a regularisation of the network's own. With all samples of a batch as
+    references, it counts all of their negatives instead of one of each class.
+
+    Args:
+        temperature: T. Defaults to 0.1, for normalised vectors.
+        **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+
+    Example:
+
+    >>> loss = NPair(temperature=1.0)
+    >>> embeddings = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> round(float(loss(np.array([0, 0, 1]), embeddings)), 4)
+    0.3133
+    """
+
+    def __init__(self, temperature: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0; got {temperature}")
+        self.temperature = temperature
+
+    def pairs_loss(self, embeddings, references, positives, negatives):
+        logits = inner_products(embeddings, references) / self.temperature
+        return mean_where(ops.softplus(log_sum_exp(logits, negatives)[:, None] - logits), positives)
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}

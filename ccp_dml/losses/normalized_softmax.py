@@ -1,0 +1,54 @@
+"""Softmax over normalised references."""
+
+import keras
+from keras import ops
+
+from ccp_dml.losses.distances import inner_products
+from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class NormalizedSoftmax(PairwiseLoss):
+    """Normalised softmax loss (Zhai and Wu, BMVC 2019): cross-entropy of cosine similarities.
+
+    The mean over the samples of the mean over their positives of `−log softmax(S/T)`, the softmax
+    over a sample's positive and negative references, S the inner product of normalised vectors.
+    Samples without a positive reference are left out.
+
+    The paper has one proxy a class, with which it equals `ProxyNCA`. With several, the target of
+    the cross-entropy is spread evenly over the proxies of the sample's class, so that it is drawn
+    to all of them. In a batch without references it is the supervised contrastive loss (Khosla et
+    al., NeurIPS 2020).
+
+    Args:
+        temperature: T. Defaults to 0.05.
+        **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+
+    Example:
+
+    >>> loss = NormalizedSoftmax(temperature=1.0)
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> labels = np.array([0, 1])
+    >>> value = loss(labels, embeddings, references=embeddings, reference_labels=labels)
+    >>> round(float(value), 4)
+    0.3133
+    """
+
+    def __init__(self, temperature: float = 0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0; got {temperature}")
+        self.temperature = temperature
+
+    def pairs_loss(self, embeddings, references, positives, negatives):
+        logits = inner_products(embeddings, references) / self.temperature
+        total = log_sum_exp(logits, ops.logical_or(positives, negatives))[:, None]
+        counts = ops.sum(ops.cast(positives, logits.dtype), axis=1)
+        pulls = ops.sum(ops.where(positives, total - logits, 0.0), axis=1)
+        return mean_where(pulls / ops.maximum(counts, 1.0), counts > 0)
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}

@@ -1,0 +1,55 @@
+"""Proxy anchor loss."""
+
+import keras
+from keras import ops
+
+from ccp_dml.losses.distances import inner_products
+from ccp_dml.losses.pairwise import PairwiseLoss, log_one_plus_sum_exp, mean_where
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class ProxyAnchor(PairwiseLoss):
+    """Proxy anchor loss (Kim et al., CVPR 2020): the references are the anchors of the samples.
+
+    The mean of `log(1 + Σ_P e^{−α(S − δ)})` over the references with a positive sample, plus that
+    of `log(1 + Σ_N e^{α(S + δ)})` over the references with a negative one; P and N are a
+    reference's positive and negative samples, S the inner product of normalised vectors.
+
+    The paper has one proxy a class. Several are as many anchors; in a batch without references,
+    every sample is an anchor of the others.
+
+    Args:
+        margin: δ. Defaults to 0.1.
+        alpha: α, the scale of the similarities. Defaults to 32.
+        **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `alpha` is not positive.
+
+    Example:
+
+    >>> loss = ProxyAnchor(margin=0.1, alpha=1.0)
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> labels = np.array([0, 1])
+    >>> value = loss(labels, embeddings, references=embeddings, reference_labels=labels)
+    >>> round(float(value), 4)
+    1.0856
+    """
+
+    def __init__(self, margin: float = 0.1, alpha: float = 32.0, **kwargs):
+        super().__init__(**kwargs)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be above 0; got {alpha}")
+        self.margin = margin
+        self.alpha = alpha
+
+    def pairs_loss(self, embeddings, references, positives, negatives):
+        similarities = inner_products(references, embeddings)
+        positives, negatives = ops.transpose(positives), ops.transpose(negatives)
+        pull = log_one_plus_sum_exp(-self.alpha * (similarities - self.margin), positives)
+        push = log_one_plus_sum_exp(self.alpha * (similarities + self.margin), negatives)
+        with_positive, with_negative = ops.any(positives, axis=1), ops.any(negatives, axis=1)
+        return mean_where(pull, with_positive) + mean_where(push, with_negative)
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin, "alpha": self.alpha}

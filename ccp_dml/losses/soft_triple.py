@@ -1,0 +1,127 @@
+"""SoftTriple loss."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from ccp_dml.losses.distances import euclidean_distances, inner_products
+from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class SoftTriple(PairwiseLoss):
+    """SoftTriple loss (Qian et al., ICCV 2019): a softmax over classes of several proxies each.
+
+    A sample's similarity to a class is the mean of those to its K proxies, weighted by their
+    softmax, `S_c = Σ_k softmax_k(S_k/γ)·S_k`. The loss is the mean over the samples of `−log
+    softmax_c(λ(S_c − δ·[c is the own class]))` at the own class, plus `τ·Σ_{k<l} ‖p_k − p_l‖ /
+    (C·K·(K − 1))` over the pairs of proxies of each class, which lets them merge. S is the inner
+    product of normalised vectors. For proxies of unit length `‖p_k − p_l‖` is the paper's
+    `√(2 − 2 p_kᵀp_l)`. Samples whose class has no proxy are left out.
+
+    It needs exactly K references of each class; with other numbers its value has no meaning, which
+    is an error wherever the reference labels are known.
+
+    Args:
+        scale: λ. Defaults to 20.
+        gamma: γ, the temperature among the proxies of a class. Defaults to 0.1.
+        tau: τ, the weight of the regulariser. Defaults to 0.2.
+        margin: δ. Defaults to 0.01.
+        proxies_per_class: K. Defaults to 10.
+        **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `scale`, `gamma` or `proxies_per_class` is not positive, or, when called,
+            without references or if there are not `proxies_per_class` references of a class.
+
+    Example:
+
+    >>> loss = SoftTriple(scale=1.0, margin=0.0, proxies_per_class=1)
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    >>> labels = np.array([0, 1])
+    >>> value = loss(labels, embeddings, references=embeddings, reference_labels=labels)
+    >>> round(float(value), 4)
+    0.3133
+    """
+
+    def __init__(
+        self,
+        scale: float = 20.0,
+        gamma: float = 0.1,
+        tau: float = 0.2,
+        margin: float = 0.01,
+        proxies_per_class: int = 10,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in [("scale", scale), ("gamma", gamma)]:
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0; got {value}")
+        if proxies_per_class < 1 or proxies_per_class != int(proxies_per_class):
+            raise ValueError(
+                f"proxies_per_class must be a whole number from 1; got {proxies_per_class}"
+            )
+        self.scale = scale
+        self.gamma = gamma
+        self.tau = tau
+        self.margin = margin
+        # On the command line all parameters are floats.
+        self._proxies_per_class = int(proxies_per_class)
+
+    @property
+    def needs_references(self):
+        return True
+
+    @property
+    def proxies_per_class(self):
+        return self._proxies_per_class
+
+    def labeled_loss(self, embeddings, references, pairs, seed):
+        order = ops.argsort(pairs.reference_labels)
+        num_classes = self._num_classes(ops.take(pairs.reference_labels, order))
+
+        def by_class(rows):
+            shape = (ops.shape(rows)[0], num_classes, self.proxies_per_class)
+            return ops.reshape(ops.take(rows, order, axis=1), shape)
+
+        similarities = by_class(inner_products(embeddings, references))
+        positives, negatives = by_class(pairs.positives), by_class(pairs.negatives)
+        paired = ops.logical_or(positives, negatives)
+        exponents = ops.where(paired, similarities / self.gamma, -1e30)
+        weights = ops.exp(exponents - ops.logsumexp(exponents, axis=-1, keepdims=True))
+        is_own, is_other = ops.any(positives, axis=-1), ops.any(negatives, axis=-1)
+        margins = self.margin * ops.cast(is_own, weights.dtype)
+        logits = self.scale * (ops.sum(weights * similarities, axis=-1) - margins)
+        losses = ops.softplus(log_sum_exp(logits, is_other) - log_sum_exp(logits, is_own))
+        classes = ops.transpose(by_class(ops.transpose(references)), (1, 2, 0))
+        return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * self._spread(classes)
+
+    def _spread(self, classes):
+        distances = euclidean_distances(classes, classes)
+        # k and l, and l and k
+        twice_pairs = ops.cast(ops.size(distances), distances.dtype)
+        twice_pairs = twice_pairs * (1.0 - 1.0 / self.proxies_per_class)
+        return ops.sum(distances) / (2.0 * ops.maximum(twice_pairs, 1.0))
+
+    def _num_classes(self, sorted_labels):
+        per_class = self.proxies_per_class
+        known = tf.get_static_value(sorted_labels)
+        if known is not None and (
+            len(known) % per_class
+            or (known[::per_class] != known[per_class - 1 :: per_class]).any()
+        ):
+            raise ValueError(
+                f"soft_triple needs {per_class} references of each class (proxies_per_class); got "
+                f"references of the labels {known.tolist()}"
+            )
+        return ops.shape(sorted_labels)[0] // per_class
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "gamma": self.gamma,
+            "tau": self.tau,
+            "margin": self.margin,
+            "proxies_per_class": self.proxies_per_class,
+        }
