@@ -47,15 +47,18 @@ def _validation(benchmark, settings):
             f"trains on {len(training):,} images, validates on {len(held_out):,} of all classes"
         ]
     lines = []
+    # Says what is wrong with a fold that there is not.
+    class_fold(train.labels, settings.num_folds, settings.fold)
     for fold in range(1, settings.num_folds + 1):
         training, validation = (
             train.subset(indices) for indices in class_fold(train.labels, settings.num_folds, fold)
         )
         chosen = " (chosen)" if fold == settings.fold else ""
+        few = "; too few classes to validate on" if validation.num_classes < 2 else ""
         lines.append(
             f"fold {fold} of {settings.num_folds}{chosen}: trains on {_size(training)}, validates "
             f"on {_size(validation)}, from {_name(validation.labels.min(), benchmark.class_names)} "
-            f"to {_name(validation.labels.max(), benchmark.class_names)}"
+            f"to {_name(validation.labels.max(), benchmark.class_names)}{few}"
         )
     return lines
 
@@ -65,4 +68,7 @@ def _size(data: LabeledSamples):
 
 
 def _name(label, class_names):
-    return f"class {label}" if class_names is None else f"class {label} ({class_names[label]})"
+    if class_names is None:
+        return f"class {label}"
+    # A bar would end the cell of the table.
+    return f"class {label} ({class_names[label].replace('|', '¦')})"

@@ -125,23 +125,12 @@ def main(argv: Sequence[str]):
     """
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
-    if flags.FLAGS.mode == "describe":
-        _describe()
-    else:
-        _train()
-
-
-def _train():
     workdir = flags.FLAGS.workdir
-    if not workdir:
-        _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
     try:
-        experiment = Experiment(settings_from(flags.FLAGS), workdir)
-        experiment.prepare(flagfile(flags.FLAGS))
-    except ValueError as error:
-        _stop(error)
-    try:
-        experiment.run()
+        if flags.FLAGS.mode == "describe":
+            _describe(epath.Path(workdir or "."))
+        else:
+            _train(workdir)
     except (TrainingFailedError, OSError) as error:
         _stop(error)
     except tf.errors.NotFoundError as error:
@@ -149,11 +138,21 @@ def _train():
     except tf.errors.ResourceExhaustedError as error:
         _stop(f"out of memory, take smaller batches or embeddings: {_first_line(error)}")
     except KeyboardInterrupt:
-        _stop(f"interrupted; what was finished is in {workdir}")
+        _stop(f"interrupted; what was finished is in {workdir}" if workdir else "interrupted")
 
 
-def _describe():
-    folder = epath.Path(flags.FLAGS.workdir or ".")
+def _train(workdir):
+    if not workdir:
+        _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
+    try:
+        experiment = Experiment(settings_from(flags.FLAGS), workdir)
+        experiment.prepare(flagfile(flags.FLAGS))
+    except ValueError as error:
+        _stop(error)
+    experiment.run()
+
+
+def _describe(folder):
     try:
         settings = settings_from(flags.FLAGS)
         print(flagfile(flags.FLAGS))

@@ -4,6 +4,7 @@ from ccp_dml.data.augmentation import random_affine
 from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.catalog import DATASETS, Benchmark, dataset_parameters, input_shape, load
 from ccp_dml.data.files import CACHES, ImageFiles
+from ccp_dml.data.folder import index_folder
 from ccp_dml.data.glyphs import letter_groups, load_letters, render_letters
 from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.images import LabeledImages
@@ -36,6 +37,7 @@ __all__ = [
     "contiguous",
     "dataset_parameters",
     "hold_out_samples",
+    "index_folder",
     "input_shape",
     "letter_groups",
     "load",

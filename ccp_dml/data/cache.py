@@ -71,6 +71,15 @@ def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
     unfinished = pathlib.Path(name)
     try:
         yield unfinished
+        # As readable as other files: a temporary one is its owner's alone.
+        unfinished.chmod(0o666 & ~_umask())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _umask():
+    # It can only be read by setting it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

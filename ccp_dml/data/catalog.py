@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from ccp_dml.data.augmentation import random_affine
@@ -164,10 +165,14 @@ def load(
         return _IN_MEMORY[name](**params)
     if not data_dir:
         raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
-    if name in OFFICIAL_SETS:
-        index = load_official(name, data_dir)
-    else:
-        index = index_folder(data_dir, max_bad_images, **params)
+    try:
+        if name in OFFICIAL_SETS:
+            index = load_official(name, data_dir)
+        else:
+            index = index_folder(data_dir, max_bad_images, **params)
+    except (OSError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"data_dir {data_dir} cannot be read: {reason}") from error
     return _in_files(index, preprocessing or Preprocessing(), cache)
 
 

@@ -1,6 +1,7 @@
 """Images in files, decoded when a batch asks for them."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ccp_dml.data.cache import cache_folder, whole_file
-from ccp_dml.data.image_index import is_remote
+from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.data.preprocessing import (
     Preprocessing,
     evaluation_image,
@@ -106,16 +107,16 @@ class ImageFiles(LabeledSamples):
     def _reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """Maps the index of a sample to its encoded image."""
         if self.cache == "memory":
-            contents = tf.data.Dataset.from_tensor_slices(self.paths).map(
+            read = tf.data.Dataset.from_tensor_slices(self.paths).map(
                 tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE
             )
-            contents = tf.constant(
-                [
-                    encoded.numpy()
-                    for encoded in tqdm(contents, "reading images", **_progress(len(self)))
-                ]
+            # Not a tensor, which would be a second copy of all while it is made.
+            contents = list(
+                tqdm(read.as_numpy_iterator(), "reading images", **_progress(len(self)))
             )
-            return lambda index: contents[index]
+            return lambda index: tf.ensure_shape(
+                tf.numpy_function(contents.__getitem__, [index], tf.string), ()
+            )
         paths = self.paths
         if self.cache == "disk":
             paths = _local_copies(paths, cache_folder() / "files")
@@ -128,20 +129,47 @@ class ImageFiles(LabeledSamples):
         shape = (len(self), *self.image_shape)
         if self.cache == "memory":
             crops = np.empty(shape, "uint8")
-            self._fill(crops)
+            for row, image in enumerate(self._decoded()):
+                crops[row] = image
             return crops
         path = cache_folder() / "evaluation" / f"{_fingerprint(self.paths, self.preprocessing)}.npy"
-        if not path.exists():
-            with whole_file(path) as unfinished:
-                crops = np.lib.format.open_memmap(unfinished, "w+", "uint8", shape)
-                self._fill(crops)
-                crops.flush()
-        return np.load(path, mmap_mode="r")
+        with _explained(path):
+            crops = _opened(path, shape)
+            if crops is None:
+                with whole_file(path) as unfinished, unfinished.open("wb") as file:
+                    # Not a map of memory, on which a full disk kills the process.
+                    np.lib.format.write_array_header_2_0(
+                        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+                    )
+                    for image in self._decoded():
+                        file.write(image.tobytes())
+                crops = _opened(path, shape)
+        return crops
 
-    def _fill(self, crops):
+    def _decoded(self):
         images = _evaluation_crops(self.paths, self.preprocessing).as_numpy_iterator()
-        for row, image in enumerate(tqdm(images, "decoding images", **_progress(len(self)))):
-            crops[row] = image
+        return tqdm(images, "decoding images", **_progress(len(self)))
+
+
+def _opened(path, shape):
+    """An array in a file, or `None` if there is no such file or it is damaged."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape else None
+
+
+@contextlib.contextmanager
+def _explained(path):
+    """Says what to do if the cache cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"the cache {path} cannot be written to ({error.strerror or error}): name another "
+            "folder in the environment variable CCP_DML_CACHE, or choose another cache than disk"
+        ) from error
 
 
 def _evaluation_crops(paths, preprocessing):
@@ -168,15 +196,13 @@ def _progress(total):
 
 
 def _fingerprint(paths, preprocessing):
-    """Changes with the files and the sizes; a local file counts as changed if its time is."""
+    """Changes with the files, their sizes and times, and with the preprocessing."""
     digest = hashlib.sha256()
     sizes = (preprocessing.image_size, preprocessing.shorter_side)
     digest.update(repr((tf.__version__, sizes)).encode())
     for path in paths:
         digest.update(path.encode())
-        if not is_remote(path):
-            status = os.stat(path)
-            digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
+        digest.update(repr(file_state(path)).encode())
     return digest.hexdigest()[:32]
 
 
@@ -186,7 +212,7 @@ def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
     def local(path):
         if not is_remote(path):
             return path
-        copy = folder / hashlib.sha256(path.encode()).hexdigest()[:32]
+        copy = folder / hashlib.sha256(repr((path, file_state(path))).encode()).hexdigest()[:32]
         if not copy.exists():
             with whole_file(copy) as unfinished:
                 tf.io.gfile.copy(path, os.fspath(unfinished), overwrite=True)
@@ -194,4 +220,5 @@ def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
 
     with concurrent.futures.ThreadPoolExecutor(_TRANSFERS) as transfers:
         copies = tqdm(transfers.map(local, paths), "copying images", **_progress(len(paths)))
-        return np.array(list(copies))
+        with _explained(folder):
+            return np.array(list(copies))

@@ -1,27 +1,19 @@
 """Anybody's images: a folder with a subfolder for each class, or a CSV file that lists them."""
 
-import concurrent.futures
 import csv
-import hashlib
 import io
-import json
 import os
-from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from etils import epath
-from tqdm import tqdm
 
-from ccp_dml.data.cache import cache_folder, whole_file
+from ccp_dml.data.image_check import image_problems
 from ccp_dml.data.image_index import ImageIndex, absolute_path, is_remote
 
 SPLITS = ("train", "test", "query", "gallery")
 
-_READERS = 32
 _MOST_NAMED = 20
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 def index_folder(
@@ -29,11 +21,12 @@ def index_folder(
 ) -> ImageIndex:
     """Lists the JPEG and PNG images of a folder or a CSV file, with their classes and splits.
 
-    A folder has a subfolder for each class, with images in it or below it; if it has just two
-    subfolders, `train` and `test`, these have the subfolders of the classes, and the split is
-    given. A CSV file has the columns `path`, from the folder of the file if it is not absolute,
-    `label`, any text, and optionally `split`: `train`, and `test` or both `query` and `gallery`.
-    Files and folders whose names begin with a dot are ignored.
+    A folder has a subfolder for each class, with images in it or below it. If it has the subfolders
+    `train` and `test`, or `train`, `query` and `gallery`, these have the subfolders of the classes,
+    and the split is given. A CSV file has the columns `path`, from the folder of the file if it is
+    not absolute, `label`, any text, and optionally `split`: `train`, and `test` or both `query` and
+    `gallery`. Files and folders whose names begin with a dot are ignored, and so is the orientation
+    in EXIF data: images are seen as they are stored.
 
     If no split is given, classes are drawn at random to test on. Every image is read and decoded
     once to see that it can be; that is remembered in `cache_folder()` while a file's size and time
@@ -73,7 +66,8 @@ def index_folder(
         )
     if not rows:
         raise ValueError(f"{source} holds no images: it must have a subfolder of images a class")
-    rows = _without_bad_images(sorted(rows, key=lambda row: (row[1], row[0])), max_bad_images)
+    rows.sort(key=lambda row: (row[1], row[0]))
+    rows = _without_bad_images(rows, os.fspath(source), max_bad_images)
     paths, names, splits = (np.array(column) for column in zip(*rows, strict=True))
     class_names, labels = np.unique(names, return_inverse=True)
     if not splits[0]:
@@ -86,62 +80,129 @@ def index_folder(
 def _rows_of_folder(folder):
     """Path, class and split (empty if not given) of every file."""
     children = sorted(_visible(folder), key=lambda child: child.name)
-    given = [child.name for child in children if child.is_dir()] == ["test", "train"]
-    roots = [(child, child.name) for child in children] if given else [(folder, "")]
+    folders = [child for child in children if child.is_dir()]
+    given = {
+        child.name
+        for child in folders
+        if child.name in SPLITS and any(below.is_dir() for below in _visible(child))
+    }
+    if "train" not in given or not given & set(SPLITS[1:]):
+        _report_loose_files(folder, children, folders)
+        return _rows_of_classes(folders, "")
+    unknown = [child.name for child in folders if child.name not in SPLITS]
+    if unknown:
+        raise ValueError(
+            f"{folder} has the folders of a given split, and other folders: "
+            f"{_listed(unknown)}; a split has {', '.join(SPLITS)}"
+        )
+    rows = []
+    for root in folders:
+        classes = list(_visible(root))
+        _report_loose_files(root, classes, [child for child in classes if child.is_dir()])
+        rows += _rows_of_classes([child for child in classes if child.is_dir()], root.name)
+    return rows
+
+
+def _rows_of_classes(class_folders, split):
     return [
         (path, class_folder.name, split)
-        for root, split in roots
-        for class_folder in _visible(root)
-        if class_folder.is_dir()
+        for class_folder in class_folders
         for path in _files_below(class_folder)
     ]
 
 
+def _report_loose_files(folder, children, folders):
+    if len(folders) < len(children):
+        logging.warning(
+            "%d files in %s are in no class: %s.",
+            len(children) - len(folders),
+            folder,
+            _listed([child.name for child in children if child not in folders]),
+        )
+
+
 def _visible(folder):
-    return (child for child in folder.iterdir() if not child.name.startswith("."))
+    return [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
 
 
 def _files_below(folder):
-    # TensorFlow's walk knows buckets, and takes several times as long for local folders.
-    walk = tf.io.gfile.walk if is_remote(folder) else os.walk
-    for parent, folders, names in walk(os.fspath(folder)):
+    for parent, folders, names in _walk(os.fspath(folder)):
         # What is taken out here is not descended into.
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (os.path.join(parent, name) for name in names if not name.startswith("."))
 
 
+def _walk(folder):
+    """All folders below one, those that links lead to once."""
+    if is_remote(folder):
+        yield from tf.io.gfile.walk(folder)
+        return
+    # TensorFlow's walk takes several times as long for local folders.
+    visited = set()
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        yield parent, folders, names
+
+
+def _raise(error):
+    raise error
+
+
 def _rows_of_csv(file):
+    rows, line_of = [], {}
     try:
         text = file.read_bytes().decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-        columns, table = reader.fieldnames or [], list(reader)
+        columns = reader.fieldnames or []
+        if not {"path", "label"} <= set(columns):
+            raise ValueError(
+                f"the first line of {file} must name the columns path, label and, optionally, "
+                f"split; got {', '.join(columns)}"
+            )
+        for row in reader:
+            where = f"line {reader.line_num} of {file}"
+            path, label, split = _row_of_csv(row, "split" in columns, where)
+            path = _path_in(file.parent, path)
+            if path in line_of:
+                raise ValueError(
+                    f"lines {line_of[path]} and {reader.line_num} of {file} name the same {path}"
+                )
+            line_of[path] = reader.line_num
+            rows.append((path, label, split))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
-    if not {"path", "label"} <= set(columns):
-        raise ValueError(
-            f"the first line of {file} must name the columns path, label and, optionally, split; "
-            f"got {', '.join(columns)}"
-        )
-    rows, line_of = [], {}
-    for line, row in enumerate(table, start=2):
-        path, label = (row["path"] or "").strip(), (row["label"] or "").strip()
-        split = (row["split"] or "").strip() if "split" in columns else ""
-        if not path or not label:
-            raise ValueError(f"line {line} of {file} has no {'label' if path else 'path'}")
-        if "split" in columns and split not in SPLITS:
-            allowed = ", ".join(SPLITS)
-            raise ValueError(
-                f"line {line} of {file}: split must be one of {allowed}; got {split!r}"
-            )
-        if path in line_of:
-            raise ValueError(f"lines {line_of[path]} and {line} of {file} name the same {path}")
-        line_of[path] = line
-        rows.append((os.fspath(file.parent / path), label, split))
+    if not rows:
+        raise ValueError(f"{file} holds no images: each line below the first must name one")
     return rows
 
 
-def _without_bad_images(rows, max_bad_images):
-    problems = image_problems([path for path, _, _ in rows])
+def _row_of_csv(row, has_split, where):
+    path, label = (row["path"] or "").strip(), (row["label"] or "").strip()
+    split = (row["split"] or "").strip() if has_split else ""
+    if not path or not label:
+        raise ValueError(f"{where} has no {'label' if path else 'path'}")
+    if has_split and split not in SPLITS:
+        allowed = ", ".join(SPLITS)
+        raise ValueError(f"{where}: split must be one of {allowed}; got {split!r}")
+    return path, label, split
+
+
+def _path_in(folder, path):
+    """A path as one string for one file, from a folder if it is not absolute."""
+    if is_remote(path):
+        return path
+    path = os.path.expanduser(path)
+    if is_remote(folder):
+        return path if os.path.isabs(path) else os.fspath(folder / path)
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def _without_bad_images(rows, source, max_bad_images):
+    problems = image_problems([path for path, _, _ in rows], source)
     if len(problems) > max_bad_images:
         named = [f"{path} ({problem})" for path, problem in list(problems.items())[:_MOST_NAMED]]
         if len(problems) > _MOST_NAMED:
@@ -157,88 +218,6 @@ def _without_bad_images(rows, max_bad_images):
     if len(problems) == len(rows):
         raise ValueError(f"none of the {len(rows)} files is an image that can be decoded")
     return [row for row in rows if row[0] not in problems]
-
-
-def image_problems(paths: Iterable[str]) -> dict[str, str]:
-    """Reads and decodes files and says what is wrong with those that are no JPEG or PNG images.
-
-    Args:
-        paths: The files.
-
-    Returns:
-        For each bad file, in the order of `paths`, what is wrong.
-    """
-    paths = list(paths)
-    digest = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:32]
-    memory = cache_folder() / "checked" / f"{digest}.json"
-    try:
-        seen = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        seen = {}
-
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        # Threads help with buckets; with local files they would take longer than the files do.
-        states = list((readers.map if any(map(is_remote, paths)) else map)(_state, paths))
-        new = [
-            path
-            for path, state in zip(paths, states, strict=True)
-            if state is not None and seen.get(path, [None])[0] != state
-        ]
-        problems = tqdm(
-            readers.map(_problem, new),
-            "checking images",
-            len(new),
-            unit="image",
-            delay=1,
-            leave=False,
-        )
-        found = dict(zip(new, problems, strict=True))
-    checked = {
-        path: [state, found[path] if path in found else seen[path][1]]
-        for path, state in zip(paths, states, strict=True)
-        if state is not None
-    }
-    if checked != seen:
-        _remember(memory, checked)
-    problem_of = {path: problem for path, (_, problem) in checked.items()}
-    every = {path: problem_of.get(path, "does not exist") for path in paths}
-    return {path: problem for path, problem in every.items() if problem}
-
-
-def _state(path):
-    """Size and time of a file, `None` if there is no such file."""
-    try:
-        if is_remote(path):
-            status = epath.Path(path).stat()
-            return [status.length, status.mtime]
-        status = os.stat(path)
-        return [status.st_size, status.st_mtime_ns]
-    except (OSError, tf.errors.OpError):
-        return None
-
-
-def _problem(path):
-    try:
-        contents = epath.Path(path).read_bytes()
-    except (OSError, tf.errors.OpError) as error:
-        return f"cannot be read: {error}"
-    if not contents:
-        return "is empty"
-    if not contents.startswith(_SIGNATURES):
-        return "is neither JPEG nor PNG"
-    try:
-        tf.io.decode_image(contents, channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError:
-        return "is damaged"
-    return ""
-
-
-def _remember(memory, checked):
-    try:
-        with whole_file(memory) as unfinished:
-            unfinished.write_text(json.dumps(checked), encoding="utf-8")
-    except OSError as error:
-        logging.info("The images will be checked again next time: %s", error)
 
 
 def _seeded_split(labels, num_classes, test_fraction, split_seed):
@@ -264,6 +243,12 @@ def _check_split(labels, splits, class_names):
     for name, of_split in (("train", train), ("test", test)):
         if len(of_split) < 2:
             raise ValueError(f"there must be at least 2 classes to {name} on; got {len(of_split)}")
+    if "query" in present:
+        in_both = np.intersect1d(labels[splits == "query"], labels[splits == "gallery"])
+        if not in_both.size:
+            raise ValueError("no query has an image of its class in the gallery")
+    elif np.bincount(labels[splits == "test"]).max() < 2:
+        raise ValueError("no class to test on has two images, so that there is nothing to find")
 
 
 def _report_small_classes(labels, class_names):
@@ -279,4 +264,4 @@ def _report_small_classes(labels, class_names):
 
 def _listed(names):
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED].tolist()) + more
+    return ", ".join(map(str, names[:_MOST_NAMED])) + more

@@ -4,10 +4,12 @@ import csv
 import dataclasses
 import io
 import os
+import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from etils import epath
 
 _FILE_NAME = "index.csv"
@@ -128,7 +130,10 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     >>> str(absolute_path("gs://bucket/images"))
     'gs://bucket/images'
     """
-    path = epath.Path(path).expanduser()
+    try:
+        path = epath.Path(path).expanduser()
+    except KeyError as error:
+        raise ValueError(f"{path} is neither a local path nor a URL of a known bucket") from error
     # `resolve` alone would take a URL for a relative path.
     return path if path.is_absolute() else path.resolve()
 
@@ -136,3 +141,23 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is a URL such as `gs://bucket/folder`."""
     return "://" in os.fspath(path)
+
+
+def file_state(path: str) -> list[int] | None:
+    """Size and time of a file, which change when its contents do.
+
+    Args:
+        path: A local path or a URL.
+
+    Returns:
+        The size in bytes and the time of the last change, or `None` if it is no file.
+    """
+    try:
+        if is_remote(path):
+            status = tf.io.gfile.stat(path)
+            return None if status.is_directory else [status.length, status.mtime_nsec]
+        status = os.stat(path)
+    except (OSError, tf.errors.OpError, UnicodeError, ValueError):
+        return None
+    # Not a pipe, which would have readers wait.
+    return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -129,7 +130,7 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
     if not path.exists():
         raise ValueError(f"{path} is missing")
     lines = path.read_text().splitlines()
-    rows = []
+    rows, line_of = [], {}
     for number, line in enumerate(lines[2:], start=3):
         fields = line.split()
         if len(fields) != 3 or fields[2] not in _SPLITS:
@@ -137,6 +138,11 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
                 f"{path}, line {number}: expected a path, an item id and one of "
                 f"{', '.join(_SPLITS)}; got {line!r}"
             )
+        if fields[0] in line_of:
+            raise ValueError(
+                f"{path}, lines {line_of[fields[0]]} and {number} are of the same image {fields[0]}"
+            )
+        line_of[fields[0]] = number
         rows.append(PartitionRow(*fields))
     if not rows or lines[0].strip() != str(len(rows)):
         raise ValueError(
@@ -176,5 +182,5 @@ def _read_member(archive, opened, name):
     except KeyError as error:
         raise ValueError(f"{archive} has no {name}; list_eval_partition.txt names it") from error
     # What zipfile raises for an encrypted file.
-    except RuntimeError as error:
+    except (RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{archive} cannot be read: {error}; extract it") from error

@@ -77,7 +77,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
     """
     box_of = {"area": area_box, "side": side_box}[preprocessing.crop]
     size = preprocessing.image_size
-    region = _decoded_region(contents, lambda shape: box_of(shape, seed), size)
+    region, _, _ = _decoded_region(contents, lambda shape: box_of(shape, seed), size)
     image = tf.image.resize(region, (size, size))
     # Another seed than that of the box, whose random numbers would be the same.
     flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
@@ -108,14 +108,14 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     margin = side / size + 1
     first = tf.maximum(tf.cast(tf.floor(corner - margin), tf.int32), 0)
     last = tf.minimum(tf.cast(tf.math.ceil(corner + side + margin), tf.int32), shape)
-    region = _decoded_region(contents, lambda _: tf.concat([first, last - first], 0), size)
-    ratio = tf.cast(last - first, tf.float32) / tf.cast(tf.shape(region)[:2], tf.float32)
-    scale = size / side * ratio
+    box = tf.concat([first, last - first], axis=0)
+    region, origin, ratio = _decoded_region(contents, lambda _: box, size)
+    scale = size / side
     image = tf.raw_ops.ScaleAndTranslate(
         images=region[tf.newaxis],
         size=(size, size),
-        scale=scale,
-        translation=(tf.cast(first, tf.float32) - corner) / ratio * scale,
+        scale=tf.repeat(scale * tf.cast(ratio, tf.float32), 2),
+        translation=(tf.cast(origin, tf.float32) - corner) * scale,
         kernel_type="triangle",
         antialias=True,
     )[0]
@@ -183,10 +183,14 @@ def _decoded(contents):
 
 
 def _decoded_region(contents, box_of, size):
-    """Decodes a box of an image, uint8 `(h, w, 3)`.
+    """Decodes a box of an image.
 
     JPEGs can be decoded at fractions of their resolution, which is faster and averages what a
     bilinear resizing to `size` would skip.
+
+    Returns:
+        The box, uint8 `(h, w, 3)`; where its corner is in the image, int32 `(2,)`; and how many
+        pixels of the image, along each side, are one of its pixels, an int32 scalar.
     """
 
     def of_jpeg():
@@ -195,18 +199,25 @@ def _decoded_region(contents, box_of, size):
         enough = [smallest >= ratio * size for ratio in _JPEG_RATIOS[1:]]
         return tf.switch_case(
             tf.reduce_sum(tf.cast(enough, tf.int32)),
-            [lambda ratio=ratio: cropped_jpeg(box // ratio, ratio) for ratio in _JPEG_RATIOS],
+            [lambda ratio=ratio: cropped_jpeg(box, ratio) for ratio in _JPEG_RATIOS],
         )
 
     def cropped_jpeg(box, ratio):
-        return tf.raw_ops.DecodeAndCropJpeg(
-            contents=contents, crop_window=box, channels=3, ratio=ratio
+        first = box[:2] // ratio
+        last = (box[:2] + box[2:]) // ratio
+        region = tf.raw_ops.DecodeAndCropJpeg(
+            contents=contents,
+            crop_window=tf.concat([first, last - first], axis=0),
+            channels=3,
+            ratio=ratio,
         )
+        return region, first * ratio, tf.constant(ratio)
 
     def of_other():
         image = _decoded(contents)
-        top, left, height, width = tf.unstack(box_of(tf.shape(image)[:2]))
-        return image[top : top + height, left : left + width]
+        box = box_of(tf.shape(image)[:2])
+        top, left, height, width = tf.unstack(box)
+        return image[top : top + height, left : left + width], box[:2], tf.constant(1)
 
     return tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_other)
 

@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 
 from ccp_dml.data import LabeledSamples
 
+_LONGEST_NAME = 16
+
 
 def draw_samples(
     data: LabeledSamples,
@@ -54,9 +56,15 @@ def draw_samples(
             panel.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
             panel.set(xticks=[], yticks=[])
         label = data.labels[of_class[0]]
-        panels[row, 0].set_title(class_names[label] if class_names else str(label), fontsize=8)
+        name = class_names[label] if class_names else str(label)
+        # Names may hold dollar signs, which matplotlib would take for mathematics.
+        panels[row, 0].set_title(_shortened(name), fontsize=8, parse_math=False)
     panels[0, 1].set_title("as training sees it", fontsize=8, loc="left")
     return figure
+
+
+def _shortened(name):
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _some_of_each(labels, num_classes, count, generator):

@@ -1,4 +1,5 @@
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -136,31 +137,39 @@ def test_the_disk_holds_crops_from_one_run_to_the_next(paths, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files, "evaluation_image", None)
         np.testing.assert_array_equal(crops(), before)
-    # A file that was changed is read again.
-    with open(paths[3], "wb") as file:
-        file.write(encoded(gradient(50, 40, seed=99)))
+    # A file that was changed is read again, also if its size is the same.
+    contents = bytearray(pathlib.Path(paths[3]).read_bytes())
+    pathlib.Path(paths[3]).write_bytes(encoded(gradient(24, 30, seed=99)).ljust(len(contents)))
+    os.truncate(paths[3], len(contents))
+    os.utime(paths[3], ns=(0, 0))
     after = crops()
     changed = [number for number in range(20) if (after[number] != before[number]).any()]
     assert changed == [3]
     assert not list((cache_folder() / "evaluation").glob("*.tmp"))
+    # A damaged cache is made again.
+    (newest, *_) = sorted(
+        (cache_folder() / "evaluation").iterdir(), key=lambda path: -path.stat().st_mtime_ns
+    )
+    newest.write_bytes(newest.read_bytes()[:50])
+    np.testing.assert_array_equal(crops(), after)
 
 
 def test_an_interruption_leaves_no_half_cache(paths, monkeypatch):
-    def interrupted(self, crops):
-        crops[:2] = 1
+    def interrupted(self):
+        yield np.ones((16, 16, 3), "uint8")
         raise KeyboardInterrupt
 
     data = ImageFiles(paths[:7], np.arange(7), SMALL, "disk")
     before = images_of(ImageFiles(paths[:7], np.arange(7), SMALL).evaluation_images())
     with monkeypatch.context() as patch:
-        patch.setattr(ImageFiles, "_fill", interrupted)
+        patch.setattr(ImageFiles, "_decoded", interrupted)
         with pytest.raises(KeyboardInterrupt):
             data.evaluation_images()
     np.testing.assert_array_equal(images_of(data.evaluation_images()), before)
 
 
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
-def test_remote_files(paths, cache):
+def test_remote_files(paths, cache, monkeypatch):
     # TensorFlow's file system in memory stands for a bucket.
     remote = np.array([f"ram://{cache}/{number}.jpg" for number in range(20)])
     for path, url in zip(paths, remote, strict=True):
@@ -179,10 +188,32 @@ def test_remote_files(paths, cache):
     expected = trained(local)
     np.testing.assert_array_equal(trained(data), expected)
     if cache == "disk":
-        for url in remote:
-            tf.io.gfile.remove(url)
-        copies = ImageFiles(remote, np.arange(20), SMALL, "disk")
-        np.testing.assert_array_equal(trained(copies), expected)
+        with monkeypatch.context() as patch:
+            patch.setattr(tf.io.gfile, "copy", None)
+            copies = ImageFiles(remote, np.arange(20), SMALL, "disk")
+            np.testing.assert_array_equal(trained(copies), expected)
+        # A file that was changed is copied and cropped again.
+        tf.io.gfile.remove(remote[5])
+        tf.io.gfile.copy(paths[7], remote[5])
+        again = ImageFiles(remote, np.arange(20), SMALL, "disk")
+        assert (trained(again)[0] != expected[0]).any()
+        assert (
+            images_of(again.evaluation_images())[5] == images_of(local.evaluation_images())[7]
+        ).all()
+
+
+def test_every_step_augments_anew(data):
+    seed = tf.constant([0, 0], tf.int64)
+    first, second = data.training_examples(batches_of([5, 6], [5, 6]), 2, seed)
+    assert np.abs(first[0] - second[0]).max() > 0.05
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(paths, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CCP_DML_CACHE", str(tmp_path / "file" / "cache"))
+    data = ImageFiles(paths, np.arange(20), SMALL, "disk")
+    with pytest.raises(OSError, match=r"cannot be written to .*CCP_DML_CACHE"):
+        data.evaluation_images()
 
 
 def test_displayable_images_are_those_of_the_file(paths):

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from absl import logging as absl_logging
 
-from ccp_dml.data import folder, load
-from ccp_dml.data.folder import index_folder
+from ccp_dml.data import image_check, index_folder, load
 from tests.data.pictures import encoded, gradient, write_classes
 
 SIZES = {"boot": 3, "heel": 2, "loafer": 4, "sandal": 2}
@@ -60,6 +59,8 @@ def test_the_part_to_test_on_is_settable(tmp_path):
 def test_images_may_lie_deeper_and_be_hidden(shoes):
     (shoes / "boot" / "brown" / "new").mkdir(parents=True)
     (shoes / "boot" / "brown" / "new" / "x.png").write_bytes(encoded(gradient(5, 5), "PNG"))
+    (shoes / "boot" / ".trash").mkdir()
+    (shoes / "boot" / ".trash" / "x.jpg").write_bytes(b"no image")
     (shoes / ".git").mkdir()
     (shoes / ".git" / "x.jpg").write_bytes(b"no image")
     (shoes / "boot" / ".DS_Store").write_bytes(b"no image")
@@ -75,6 +76,51 @@ def test_folders_named_train_and_test_give_the_split(tmp_path):
     names = np.array(index.class_names)[index.labels]
     assert set(names[index.splits == "train"]) == {"a", "b"}
     assert set(names[index.splits == "test"]) == {"c", "d"}
+
+
+def test_folders_of_queries_and_a_gallery(tmp_path):
+    write_classes(tmp_path / "train", {"a": 2, "b": 3})
+    for split in ("query", "gallery"):
+        write_classes(tmp_path / split, {"c": 2, "d": 1})
+    (tmp_path / "__MACOSX").mkdir()
+    benchmark = load("folder", str(tmp_path))
+    assert (len(benchmark.train), len(benchmark.test), len(benchmark.gallery)) == (5, 3, 3)
+    write_classes(tmp_path / "dev", {"e": 2})
+    with pytest.raises(ValueError, match="and other folders: dev; a split has train, test, query"):
+        load("folder", str(tmp_path))
+
+
+def test_train_may_be_a_class(tmp_path):
+    write_classes(tmp_path, {"bus": 2, "car": 2, "test": 2, "train": 2})
+    assert index_folder(str(tmp_path)).class_names == ("bus", "car", "test", "train")
+
+
+def test_links_are_followed_once(shoes):
+    (shoes / "boot" / "more").symlink_to(shoes / "heel")
+    (shoes / "heel" / "up").symlink_to(shoes / "heel")
+    np.testing.assert_array_equal(np.bincount(index_folder(str(shoes)).labels), [5, 2, 4, 2])
+
+
+def test_loose_files_are_reported(shoes, warnings_of):
+    (shoes / "alone.jpg").write_bytes(encoded(gradient(5, 5)))
+    index_folder(str(shoes))
+    assert any("1 files in" in message and "alone.jpg" in message for message in warnings_of())
+
+
+def test_files_that_cannot_be_read(shoes):
+    os.mkfifo(shoes / "boot" / "pipe.jpg")
+    (shoes / "boot" / "gone.jpg").symlink_to(shoes / "nowhere.jpg")
+    os.symlink(shoes / "heel" / "0.jpg", os.fsencode(shoes / "heel") + b"/\xff.jpg")
+    with pytest.raises(ValueError, match="3 of 14 files") as error:
+        index_folder(str(shoes))
+    for problem in ("pipe.jpg (is no file)", "gone.jpg (is no file)", "not UTF-8"):
+        assert problem in str(error.value)
+
+
+def test_addresses_that_cannot_be_read_are_named():
+    for address in ("s3://nowhere/x", "http://nowhere/x"):
+        with pytest.raises(ValueError, match=address):
+            load("folder", address)
 
 
 def test_a_csv_file_lists_images(shoes):
@@ -111,9 +157,29 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         (["path,label", ",boot"], "line 2 of .* has no path"),
         (["path,label,split", "boot/0.jpg,a,dev"], "must be one of train, .* got 'dev'"),
         (["path,label,split", "boot/0.jpg,a,"], "line 2 .* must be one of train, .* got ''"),
-        (["path,label", "a.jpg,a", "b.jpg,a", "a.jpg,b"], "lines 2 and 4 of .* same a.jpg"),
-        (["path,label"], "holds no images"),
-        (["path,label", "gone.jpg,a"], r"1 of 1 files .*gone.jpg \(does not exist\)"),
+        (["path,label", "a.jpg,a", "b.jpg,a", "a.jpg,b"], "lines 2 and 4 of .* same .*a.jpg"),
+        (["path,label"], "holds no images: each line"),
+        (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
+        (["path,label", "boot/0.jpg,a", "./boot/0.jpg,a"], "lines 2 and 3 of .* name the same"),
+        (["path,label", "a\0.jpg,a"], "is no file|not a CSV file"),
+        (
+            [
+                "path,label,split",
+                *(f"boot/{number}.jpg,{number},train" for number in range(3)),
+                "heel/0.jpg,x,query",
+                "heel/1.jpg,y,gallery",
+            ],
+            "no query has an image of its class in the gallery",
+        ),
+        (
+            [
+                "path,label,split",
+                *(f"boot/{number}.jpg,{number},train" for number in range(3)),
+                *(f"heel/{number}.jpg,a{number},test" for number in range(2)),
+            ],
+            "no class to test on has two images",
+        ),
+        (["path,label", "gone.jpg,a"], r"1 of 1 files .*gone.jpg \(is no file\)"),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,test"],
             "no class in common; in both are a",
@@ -201,14 +267,17 @@ def test_long_lists_are_cut_short(tmp_path):
 def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     index_folder(str(shoes))
     looked_at = []
-    original = folder._problem
+    original = image_check._problem
 
-    def counted(path):
+    def counted(path, decoders):
         looked_at.append(path)
-        return original(path)
+        return original(path, decoders)
 
-    monkeypatch.setattr(folder, "_problem", counted)
+    monkeypatch.setattr(image_check, "_problem", counted)
     index_folder(str(shoes))
+    assert looked_at == []
+    os.remove(shoes / "boot" / "2.jpg")
+    assert len(index_folder(str(shoes))) == sum(SIZES.values()) - 1
     assert looked_at == []
     (shoes / "boot" / "1.jpg").write_bytes(b"not an image any more")
     with pytest.raises(ValueError, match="is neither JPEG nor PNG"):

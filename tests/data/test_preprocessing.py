@@ -143,14 +143,34 @@ def test_evaluation_enlarges_small_images():
     np.testing.assert_allclose(image, naive_resize(pixels, 40), atol=0.51)
 
 
-@pytest.mark.parametrize("width", [160, 161, 163])
-def test_evaluation_of_reduced_jpegs_is_in_place(width):
-    # Decoded at a quarter, whose size is rounded; a step in the middle must stay in the middle.
-    pixels = np.zeros((160, width, 3), "uint8")
-    pixels[:, width // 2 :] = 200
-    image = evaluation_image(encoded(pixels), Preprocessing(20, resize_size=20)).numpy()[..., 0]
-    dark = (image < 100).sum(axis=1)
-    assert (np.abs(dark - 10) <= 1).all()
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(375, 500, 227), (601, 803, 224), (480, 641, 64), (333, 500, 32), (1001, 1501, 100)],
+)
+def test_evaluation_of_reduced_jpegs_is_in_place(height, width, size):
+    # Smooth enough to be as good at an eighth of the resolution, with edges in all places.
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 40, width // 40, 3), "uint8")
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    contents = encoded(np.asarray(smooth))
+    preprocessing = Preprocessing(size)
+    side = size / preprocessing.shorter_side * min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    expected = Image.open(io.BytesIO(contents)).resize(
+        (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
+    )
+    image = evaluation_image(contents, preprocessing).numpy().astype(float)
+    inside = np.abs(image - np.asarray(expected))[2:-2, 2:-2]
+    # Half an input pixel away from its place it is three times as much.
+    assert inside.mean() < 1.5
+
+
+def test_the_filter_reaches_beyond_the_crop():
+    # The pixels around the centre are white: they brighten the border of what is shrunk, not more.
+    pixels = np.full((256, 256, 3), 255, "uint8")
+    pixels[32:224, 32:224] = 0
+    image = evaluation_image(encoded(pixels, "PNG"), Preprocessing(12, resize_size=16)).numpy()
+    assert (image[0] > 10).all()
+    assert (image[1:-1, 1:-1] == 0).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
