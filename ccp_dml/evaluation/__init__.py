@@ -1,5 +1,6 @@
-"""Evaluation: retrieval metrics, covering radius, and the callbacks that validate."""
+"""Evaluation: retrieval, clusters, covering radius, and the callbacks that validate."""
 
+from ccp_dml.evaluation.clustering import clustering_metrics
 from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.failure import TerminateOnFailure
 from ccp_dml.evaluation.retrieval import retrieval_metrics
@@ -8,6 +9,7 @@ from ccp_dml.evaluation.validation import RetrievalValidation, embed, embedding_
 __all__ = [
     "RetrievalValidation",
     "TerminateOnFailure",
+    "clustering_metrics",
     "covering_radius",
     "embed",
     "embedding_spread",

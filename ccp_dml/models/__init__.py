@@ -6,12 +6,19 @@ from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.models.freezing import freeze_batch_norm
 from ccp_dml.models.metric_learning import MetricLearningModel
 from ccp_dml.models.pretrained import load_backbone_weights
+from ccp_dml.models.proxy import ProxyModel
 from ccp_dml.models.small_convnet import small_convnet
+from ccp_dml.models.variational import VariationalModel, VariationalPhases
+from ccp_dml.models.warm_up import HoldBackbone
 
 __all__ = [
     "ChanceConstrainedModel",
     "EmbeddingModel",
+    "HoldBackbone",
     "MetricLearningModel",
+    "ProxyModel",
+    "VariationalModel",
+    "VariationalPhases",
     "freeze_batch_norm",
     "get_backbone",
     "load_backbone_weights",

@@ -4,13 +4,13 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ccp_dml.layers import Proxies
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.metric_learning import LossPart, MetricLearningModel
+from ccp_dml.models.metric_learning import LossPart
+from ccp_dml.models.proxy import ProxyModel
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class ChanceConstrainedModel(MetricLearningModel):
+class ChanceConstrainedModel(ProxyModel):
     """An embedding network trained by chance-constrained metric learning (CCP).
 
     Minimises `L(θ, ρ) + λ/2 ‖θ − θ_ref‖²` over the weights θ of the embedding network and the
@@ -22,9 +22,6 @@ class ChanceConstrainedModel(MetricLearningModel):
     A training step takes the gradients of L, adds `λ(θ − θ_ref)` to those of θ, and goes on as
     `MetricLearningModel` does; weight decay and clipping include the proxies.
 
-    `evaluate` gives the loss among the samples of a batch: proxies stand for training classes, and
-    evaluation is on others.
-
     Args:
         embedding_model: See `MetricLearningModel`.
         num_classes: Number of training classes C; training labels are 0…C − 1.
@@ -34,15 +31,11 @@ class ChanceConstrainedModel(MetricLearningModel):
         **kwargs: See `MetricLearningModel`.
 
     Attributes:
-        proxies: The `Proxies` layer.
         proximal_weight: λ, a scalar variable; 0 at first.
         reference_point: θ_ref, non-trainable variables in the order of `held_variables`.
-        warming_up: A boolean variable. While it is set, the loss is ℓ(samples against samples)
-            alone, with weight 1, as `MetricLearningModel` has it; of the proxies there is only
-            the weight decay.
 
     Raises:
-        ValueError: If a count or a weight is out of range.
+        ValueError: See `ProxyModel`.
 
     Example:
 
@@ -64,28 +57,20 @@ class ChanceConstrainedModel(MetricLearningModel):
         batch_loss_weight: float = 0.1,
         **kwargs,
     ):
-        super().__init__(embedding_model, **kwargs)
-        for name, value in [
-            ("proxy_loss_weight", proxy_loss_weight),
-            ("batch_loss_weight", batch_loss_weight),
-        ]:
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0; got {value}")
-        self.proxy_loss_weight = proxy_loss_weight
-        self.batch_loss_weight = batch_loss_weight
-        self.proxies = Proxies(num_classes, proxies_per_class, name="proxies")
-        self.proxy_loss_mean = LossPart(name="proxy_loss")
-        self.batch_loss_mean = LossPart(name="batch_loss")
+        super().__init__(
+            embedding_model,
+            num_classes,
+            proxies_per_class,
+            proxy_loss_weight,
+            batch_loss_weight,
+            **kwargs,
+        )
         self.proximal_term_mean = LossPart(name="proximal_term")
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.proxies.build(self.embedding_model.compute_output_shape(input_shape))
         self.proximal_weight = self.add_weight(
             shape=(), initializer="zeros", trainable=False, name="proximal_weight"
-        )
-        self.warming_up = self.add_weight(
-            shape=(), initializer="zeros", dtype="bool", trainable=False, name="warming_up"
         )
         trainable = set(map(id, self.embedding_model.trainable_variables))
         self._held = [id(each) in trainable for each in self.embedding_model.variables]
@@ -116,26 +101,8 @@ class ChanceConstrainedModel(MetricLearningModel):
             reference.assign(weight)
 
     def batch_losses(self, labels, embeddings):
-        num_classes = self.proxies.num_classes
-        tf.debugging.assert_less(
-            tf.cast(labels, tf.int64),
-            tf.cast(num_classes, tf.int64),
-            message=f"training labels must be 0…{num_classes - 1}; see ccp_dml.data.contiguous",
-        )
-        batch_loss = self.loss.call(labels, embeddings)
-        proxy_loss = self.loss.call(
-            labels,
-            embeddings,
-            references=self.proxies.vectors.value,
-            reference_labels=self.proxies.labels,
-        )
-        loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * batch_loss
-        return {
-            "loss": ops.where(self.warming_up, batch_loss, loss),
-            "proxy_loss": proxy_loss,
-            "batch_loss": batch_loss,
-            "proximal_term": tf.stop_gradient(self._proximal_term()),
-        }
+        proximal_term = tf.stop_gradient(self._proximal_term())
+        return {**super().batch_losses(labels, embeddings), "proximal_term": proximal_term}
 
     def regularized(self, gradients, variables):
         reference_of = dict(zip(map(id, self.held_variables), self.reference_point, strict=True))
@@ -154,12 +121,3 @@ class ChanceConstrainedModel(MetricLearningModel):
             for variable, reference in zip(self.held_variables, self.reference_point, strict=True)
         ]
         return 0.5 * self.proximal_weight.value * sum(squares)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.proxies.num_classes,
-            "proxies_per_class": self.proxies.proxies_per_class,
-            "proxy_loss_weight": self.proxy_loss_weight,
-            "batch_loss_weight": self.batch_loss_weight,
-        }

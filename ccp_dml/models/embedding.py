@@ -65,18 +65,26 @@ class EmbeddingModel(keras.Model):
             self.backbone.build(input_shape)
         if self.freeze_batch_norm:
             freezing.freeze_batch_norm(self.backbone)
-        feature_shape = self.backbone.compute_output_shape(input_shape)
-        if len(feature_shape) != 4:
+        feature_map_shape = self.backbone.compute_output_shape(input_shape)
+        if len(feature_map_shape) != 4:
             raise ValueError(
                 "the backbone must give a feature map (batch, height, width, channels); "
-                f"got {feature_shape}"
+                f"got {feature_map_shape}"
             )
-        self.pooling.build(feature_shape)
-        self.projection.build(self.pooling.compute_output_shape(feature_shape))
+        self.pooling.build(feature_map_shape)
+        self.projection.build(self.compute_features_shape(input_shape))
         self.built = True
 
     def call(self, inputs, training=None):
-        return self.projection(self.pooling(self.backbone(inputs, training=training)))
+        return self.projection(self.features(inputs, training=training))
+
+    def features(self, inputs, training=None):
+        """The pooled features that are projected, `(batch, channels)`."""
+        return self.pooling(self.backbone(inputs, training=training))
+
+    def compute_features_shape(self, input_shape) -> tuple[int | None, int]:
+        """Shape of the pooled features."""
+        return self.pooling.compute_output_shape(self.backbone.compute_output_shape(input_shape))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.embedding_size)

@@ -1,11 +1,15 @@
 """Training of an embedding network with a metric loss over the batch."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
+from keras import ops
 
 from ccp_dml import losses, replicas
-from ccp_dml.layers import LipschitzNormalization
+from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
+from ccp_dml.models.learning_rates import scale_learning_rates
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -29,6 +33,15 @@ class MetricLearningModel(keras.Model):
             batch normalisation. Defaults to 0.
         clip_norm: Largest global norm of the gradients. Defaults to 10; `None` does not clip.
         clip_value: Largest absolute value of a gradient. Defaults to 10; `None` does not clip.
+        learning_rate_multipliers: Factors of the optimizer's learning rate for some of the weights,
+            by a part of their path: `{"proxies": 100}` are those of every layer of that name.
+            Defaults to `None`: no factors.
+        memory: A `CrossBatchMemory`. The loss against what it holds is added to that of the batch
+            as soon as it is ready; then the batch is added to it. Defaults to `None`.
+
+    Attributes:
+        holding_backbone: A boolean variable. While it is set, the weights of
+            `embedding_model.backbone` do not change.
 
     Call arguments:
         inputs: What `embedding_model` takes.
@@ -37,7 +50,8 @@ class MetricLearningModel(keras.Model):
         Embeddings `(batch, d)` after the Lipschitz normalisation: what distances are taken of.
 
     Raises:
-        ValueError: If `weight_decay` is negative or a clipping bound is not positive.
+        ValueError: If `weight_decay` is negative, or a clipping bound or a multiplier is not
+            positive; when it is compiled, if a multiplier is of no weight.
 
     Example:
 
@@ -55,6 +69,8 @@ class MetricLearningModel(keras.Model):
         weight_decay: float = 0.0,
         clip_norm: float | None = 10.0,
         clip_value: float | None = 10.0,
+        learning_rate_multipliers: Mapping[str, float] | None = None,
+        memory: CrossBatchMemory | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -63,16 +79,32 @@ class MetricLearningModel(keras.Model):
         for name, value in [("clip_norm", clip_norm), ("clip_value", clip_value)]:
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0 or None; got {value}")
+        for name, value in (learning_rate_multipliers or {}).items():
+            if value <= 0:
+                raise ValueError(
+                    f"learning_rate_multipliers must be above 0; got {value} for {name!r}"
+                )
         self.embedding_model = embedding_model
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.clip_value = clip_value
+        self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
+        self.memory = memory
         self.normalization = LipschitzNormalization(name="normalization")
+        if memory is not None:
+            self.batch_loss_mean = LossPart(name="batch_loss")
+            self.memory_loss_mean = LossPart(name="memory_loss")
 
     def build(self, input_shape):
         if not self.embedding_model.built:
             self.embedding_model.build(input_shape)
-        self.normalization.build(self.embedding_model.compute_output_shape(input_shape))
+        output_shape = self.embedding_model.compute_output_shape(input_shape)
+        self.normalization.build(output_shape)
+        if self.memory is not None and not self.memory.built:
+            self.memory.build(output_shape)
+        self.holding_backbone = self.add_weight(
+            shape=(), initializer="zeros", dtype="bool", trainable=False, name="holding_backbone"
+        )
         self.built = True
 
     def call(self, inputs, training=None):
@@ -97,6 +129,7 @@ class MetricLearningModel(keras.Model):
                 f"loss must be a ccp_dml.losses.PairwiseLoss or one of the names "
                 f"{', '.join(losses.LOSSES)}; got {loss!r}"
             )
+        self._check_loss(loss)
         if kwargs.get("loss_weights") is not None:
             raise ValueError("there is one loss: loss_weights must be None")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
@@ -111,7 +144,20 @@ class MetricLearningModel(keras.Model):
                 "gradients: use the policy mixed_bfloat16 instead of mixed_float16"
             )
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self._prepare_optimizer()
+
+    def _prepare_optimizer(self):
+        scale_learning_rates(
+            self.optimizer, self.trainable_variables, self.learning_rate_multipliers
+        )
+        self.optimizer.build(self.trainable_variables)
+
+    def _check_loss(self, loss):
+        if loss.needs_references:
+            raise ValueError(
+                f"the loss {loss.name} needs proxies: use ccp_dml.models.ProxyModel or a model "
+                "derived from it"
+            )
 
     def compile_from_config(self, config):
         """Compiles as the saved model was; Keras does so by itself only with its own `compile`."""
@@ -133,7 +179,28 @@ class MetricLearningModel(keras.Model):
         Returns:
             Scalars by name; what is minimised is `"loss"`.
         """
-        return {"loss": self.loss.call(labels, embeddings)}
+        return self._losses_among_samples(labels, embeddings)
+
+    def evaluation_loss(self, labels, embeddings) -> tf.Tensor:
+        """What `evaluate` gives for a (global) batch: by default the loss among its samples."""
+        return self.loss.call(labels, embeddings)
+
+    def _losses_among_samples(self, labels, embeddings):
+        batch_loss = self.loss.call(labels, embeddings)
+        if self.memory is None:
+            return {"loss": batch_loss}
+        memory_loss = tf.cond(
+            self.memory.is_ready(),
+            lambda: self.loss.call(
+                labels, embeddings, self.memory.embeddings.value, self.memory.labels.value
+            ),
+            lambda: tf.zeros_like(batch_loss),
+        )
+        return {
+            "loss": batch_loss + memory_loss,
+            "batch_loss": batch_loss,
+            "memory_loss": memory_loss,
+        }
 
     def regularized(self, gradients, variables):
         """Turns the gradients of the loss into those that the optimizer applies.
@@ -154,29 +221,53 @@ class MetricLearningModel(keras.Model):
 
     def train_step(self, data):
         inputs, labels = self._unpacked(data)
+        all_labels = replicas.gather(labels)
         with tf.GradientTape() as tape:
             embeddings = self.embedding_model(inputs, training=True)
-            batch_losses = self.batch_losses(replicas.gather(labels), replicas.gather(embeddings))
+            all_embeddings = replicas.gather(embeddings)
+            batch_losses = self.batch_losses(all_labels, all_embeddings)
             batch_losses["loss"] += sum(self.embedding_model.losses)
             # Every replica computes the whole loss, and gathering adds up what flows back.
             loss = batch_losses["loss"] / replicas.num_replicas()
+        self._descend(tape, loss)
+        if self.memory is not None:
+            self.memory.add(all_labels, all_embeddings)
+        return self._updated_metrics(batch_losses, labels, embeddings)
+
+    def _descend(self, tape, loss):
         variables = self.trainable_variables
         gradients = tape.gradient(
             loss,
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradients = self.regularized(replicas.sum_over_replicas(gradients), variables)
+        gradients = self._without_held(replicas.sum_over_replicas(gradients), variables)
+        gradients = self._without_held(self.regularized(gradients, variables), variables)
         # The optimizer adds up over the replicas once more.
         gradients = [gradient / replicas.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)
-        return self._updated_metrics(batch_losses, labels, embeddings)
+
+    def _without_held(self, gradients, variables):
+        """Gradients without those of the backbone while it is held.
+
+        With zeros for gradients an optimizer with fresh moments leaves a weight where it is.
+        """
+        backbone = getattr(self.embedding_model, "backbone", None)
+        if backbone is None:
+            return gradients
+        of_backbone = set(map(id, backbone.trainable_variables))
+        return [
+            ops.where(self.holding_backbone, ops.zeros_like(gradient), gradient)
+            if id(variable) in of_backbone
+            else gradient
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
 
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""
         inputs, labels = self._unpacked(data)
         embeddings = self.embedding_model(inputs, training=False)
-        loss = self.loss.call(replicas.gather(labels), replicas.gather(embeddings))
+        loss = self.evaluation_loss(replicas.gather(labels), replicas.gather(embeddings))
         return self._updated_metrics({"loss": loss}, labels, embeddings)
 
     def _unpacked(self, data):
@@ -187,6 +278,7 @@ class MetricLearningModel(keras.Model):
             raise ValueError("metric losses are over pairs: sample_weight must be None")
         if not self.built:
             self.build(inputs.shape)
+            self._prepare_optimizer()
         return inputs, tf.reshape(labels, [-1])
 
     def _updated_metrics(self, batch_losses, labels, embeddings):
@@ -208,12 +300,17 @@ class MetricLearningModel(keras.Model):
             "weight_decay": self.weight_decay,
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
+            "learning_rate_multipliers": self.learning_rate_multipliers,
+            "memory": keras.saving.serialize_keras_object(self.memory),
         }
 
     @classmethod
     def from_config(cls, config):
-        embedding_model = keras.saving.deserialize_keras_object(config["embedding_model"])
-        return cls(**{**config, "embedding_model": embedding_model})
+        objects = {
+            key: keras.saving.deserialize_keras_object(config[key])
+            for key in ("embedding_model", "memory")
+        }
+        return cls(**{**config, **objects})
 
 
 class LossPart(keras.metrics.Mean):

@@ -1,0 +1,50 @@
+"""How well clusters of embeddings agree with the classes: NMI and pairwise F1."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics.cluster import pair_confusion_matrix
+
+
+def clustering_metrics(
+    embeddings: np.ndarray, labels: np.ndarray, seed: int = 0, max_iterations: int = 100
+) -> dict[str, float]:
+    """Clusters embeddings by k-means, with as many clusters as classes, and compares both.
+
+    Args:
+        embeddings: `(n, d)`.
+        labels: Their classes `(n,)`.
+        seed: Fixes the k-means++ initialisation, of which there is one. Defaults to 0.
+        max_iterations: Largest number of iterations of k-means. Defaults to 100.
+
+    Returns:
+        - `nmi`: the mutual information of clusters and classes over the arithmetic mean of their
+          entropies, between 0 and 1;
+        - `pairwise_f1`: 2PR / (P + R) over all pairs of samples, where P is the part of the pairs
+          in one cluster that are of one class, and R the part of the pairs of one class that are in
+          one cluster; 0 if no such pair is in both.
+
+    Raises:
+        ValueError: If the shapes do not fit, there are no embeddings, or a value is not finite.
+
+    Example:
+
+    >>> clustering_metrics(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array([3, 3, 7, 7]))
+    {'nmi': 1.0, 'pairwise_f1': 1.0}
+    """
+    embeddings, labels = np.asarray(embeddings), np.asarray(labels)
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or not len(labels):
+        raise ValueError(
+            "embeddings must be (n, d) and labels (n,), with at least one sample; got "
+            f"{embeddings.shape} and {labels.shape}"
+        )
+    if not np.isfinite(embeddings).all():
+        raise ValueError("embeddings must be finite")
+    means = KMeans(
+        len(np.unique(labels)), n_init=1, max_iter=max_iterations, random_state=seed
+    ).fit(embeddings)
+    pairs = pair_confusion_matrix(labels, means.labels_).astype(float)
+    (_, only_in_clusters), (only_in_classes, in_both) = pairs
+    f1 = 2 * in_both / max(2 * in_both + only_in_clusters + only_in_classes, 1.0)
+    nmi = normalized_mutual_info_score(labels, means.labels_)
+    return {"nmi": float(nmi), "pairwise_f1": float(f1)}

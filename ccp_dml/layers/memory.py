@@ -1,0 +1,99 @@
+"""Cross-batch memory: a ring of the embeddings of the last batches."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class CrossBatchMemory(keras.layers.Layer):
+    """The embeddings and labels of the last batches, as references for a loss.
+
+    "Cross-Batch Memory for Embedding Learning" (Wang et al., CVPR 2020): embeddings drift slowly,
+    so that those of batches long past still tell which pairs are hard. The ring consists of
+    non-trainable weights: it is saved with the model, and equal on all replicas.
+
+    Args:
+        num_batches: Number of batches M that the ring holds.
+        batch_size: Number of samples of a (global) batch.
+        start_step: Batches to see before the ring is of use, while embeddings still change fast.
+            Defaults to 1,000.
+
+    Attributes:
+        embeddings: The ring, before normalisation, `(num_batches · batch_size, d)`.
+        labels: The classes of its rows, int32.
+        steps: Number of batches that were added so far, an int64 scalar.
+
+    Raises:
+        ValueError: If a number is out of range; in `add`, if a batch is of another size.
+
+    Example:
+
+    >>> memory = CrossBatchMemory(num_batches=2, batch_size=3, start_step=0)
+    >>> memory.build((None, 4))
+    >>> for label in (5, 6, 7):
+    ...     memory.add(np.full(3, label), np.zeros((3, 4), "float32"))
+    >>> memory.labels.numpy().tolist()
+    [7, 7, 7, 6, 6, 6]
+    """
+
+    def __init__(self, num_batches: int, batch_size: int, start_step: int = 1000, **kwargs):
+        super().__init__(**kwargs)
+        for name, value, least in [
+            ("num_batches", num_batches, 1),
+            ("batch_size", batch_size, 1),
+            ("start_step", start_step, 0),
+        ]:
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}; got {value}")
+        self.num_batches = num_batches
+        self.batch_size = batch_size
+        self.start_step = start_step
+
+    def build(self, input_shape):
+        rows = self.num_batches * self.batch_size
+        # Every replica computes the same rows, those of all replicas.
+        state = {
+            "initializer": "zeros",
+            "trainable": False,
+            "autocast": False,
+            "aggregation": "only_first_replica",
+        }
+        self.embeddings = self.add_weight(
+            shape=(rows, input_shape[-1]), dtype="float32", name="embeddings", **state
+        )
+        self.labels = self.add_weight(shape=(rows,), dtype="int32", name="labels", **state)
+        self.steps = self.add_weight(shape=(), dtype="int64", name="steps", **state)
+
+    def is_ready(self):
+        """Whether the ring is full and `start_step` batches were seen, a boolean scalar."""
+        return self.steps.value >= max(self.num_batches, self.start_step)
+
+    def add(self, labels, embeddings):
+        """Replaces the oldest batch of the ring; no gradient flows into it.
+
+        Args:
+            labels: `(batch_size,)`.
+            embeddings: `(batch_size, d)`.
+        """
+        embeddings = ops.convert_to_tensor(embeddings)
+        size = embeddings.shape[0]
+        if size is not None and size != self.batch_size:
+            raise ValueError(
+                f"the memory was made for batches of {self.batch_size} samples; got {size}"
+            )
+        place = ops.cast(self.steps.value % self.num_batches, "int32")
+        rows = place * self.batch_size + tf.range(self.batch_size)
+        for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
+            values = tf.stop_gradient(tf.cast(values, weight.dtype))
+            # Not `assign`, which would copy the whole ring.
+            weight._value.scatter_update(tf.IndexedSlices(values, rows))
+        self.steps.assign_add(1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_batches": self.num_batches,
+            "batch_size": self.batch_size,
+            "start_step": self.start_step,
+        }

@@ -1,0 +1,50 @@
+"""Learning rates that differ between the weights of a model."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import keras
+
+
+def scale_learning_rates(
+    optimizer: keras.optimizers.Optimizer,
+    variables: Sequence[keras.Variable],
+    multipliers: Mapping[str, float],
+):
+    """Makes an optimizer take larger or smaller steps for some of the variables.
+
+    Unlike larger gradients, larger steps mean the same for every optimizer; Adam's do not depend
+    on the size of the gradients. It is not saved with the optimizer: the model that has the
+    multipliers does it again when it is compiled.
+
+    Args:
+        optimizer: Any Keras optimizer that steps through the variables one by one, as all that
+            come with Keras do.
+        variables: The variables it trains, in the order it was, or will be, built with.
+        multipliers: Factors of the learning rate by a part of the variables' paths, as in
+            `{"proxies": 100}`; if several parts of a path have one they multiply.
+
+    Raises:
+        ValueError: If no variable has such a part in its path.
+    """
+    for part in multipliers:
+        if not any(part in variable.path.split("/") for variable in variables):
+            paths = ", ".join(variable.path for variable in variables)
+            raise ValueError(
+                f"the learning rate multiplier of {part!r} is of no weight; the weights are {paths}"
+            )
+    if not multipliers:
+        return
+    factors = [
+        math.prod(multipliers.get(part, 1.0) for part in variable.path.split("/"))
+        for variable in variables
+    ]
+    # Of the class, so that to compile a model again does not multiply again.
+    step = type(optimizer).update_step.__get__(optimizer)
+
+    def update_step(gradient, variable, learning_rate):
+        # As the optimizers find their moments: here a variable is TensorFlow's, without a path.
+        factor = factors[optimizer._get_variable_index(variable)]
+        return step(gradient, variable, learning_rate * factor)
+
+    optimizer.update_step = update_step

@@ -1,0 +1,279 @@
+"""Deep variational metric learning: intra-class variance modelled apart from the class centre."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from ccp_dml import replicas
+from ccp_dml.models.embedding import EmbeddingModel
+from ccp_dml.models.metric_learning import LossPart, MetricLearningModel
+
+_PARTS = ("divergence", "reconstruction", "synthesized", "invariant")
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class VariationalModel(MetricLearningModel):
+    """An embedding network trained by deep variational metric learning (DVML).
+
+    "Deep Variational Metric Learning" (Lin et al., ECCV 2018). Of the pooled features y of the
+    backbone, three parallel linear heads make the embedding z_I, which is what is used after
+    training, and the mean μ and logarithm of the variance of the class's spread. Embeddings
+    `ẑ = z_I + μ + σ·ε`, ε ~ N(0, I), are synthesised, `num_samples` for each image, and a decoder
+    rebuilds y from them. With any loss ℓ among samples, training minimises
+    `λ₁L₁ + λ₂L₂ + λ₃L₃ + λ₄L₄`:
+
+    - `L₁ = ½ Σ (σ² + μ² − log σ² − 1)`, the divergence of N(μ, σ²) from N(0, I), a mean over the
+      batch;
+    - `L₂ = ‖y − decoder(ẑ)‖²`, a mean over the batch and the synthesised embeddings;
+    - `L₃ = ℓ(ẑ)`, among all synthesised embeddings;
+    - `L₄ = ℓ(z_I)`.
+
+    In the first phase no gradient flows from L₂ into the heads and the backbone; in the second it
+    does, through ẑ and y. The callback `VariationalPhases` begins the second.
+
+    The weights λ, `num_samples` and the learning rates (Adam 7e-5, and 1e-2 for the decoder:
+    `learning_rate_multipliers={"decoder": 1e-2 / 7e-5}`) are those of public re-implementations,
+    not of the paper's text.
+
+    Args:
+        embedding_model: An `EmbeddingModel`; its projection makes z_I.
+        num_samples: Number T of synthesised embeddings of an image. Defaults to 20.
+        hidden_units: Units of the decoder's hidden layer. Defaults to 512.
+        first_weights: λ₁…λ₄ of the first phase. Defaults to `(1, 1, 0.1, 1)`.
+        second_weights: λ₁…λ₄ of the second phase. Defaults to `(0.8, 1, 0.2, 0.8)`.
+        seed: Fixes ε; with XLA it is another one. Defaults to 0.
+        **kwargs: See `MetricLearningModel`; there is no cross-batch memory.
+
+    Attributes:
+        second_phase: A boolean variable.
+
+    Raises:
+        ValueError: If a number is out of range, or with a `memory`; when it is compiled, if the
+            loss needs proxies.
+
+    Example:
+
+    >>> embedding_model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=16)
+    >>> model = VariationalModel(embedding_model, num_samples=4)
+    >>> model.compile(keras.optimizers.Adam(1e-3), loss="triplet")
+    >>> images, labels = np.random.rand(20, 8, 8, 1), np.arange(20) % 5
+    >>> history = model.fit(images, labels, batch_size=10, verbose=0)
+    >>> sorted(history.history)
+    ['divergence', 'invariant', 'loss', 'reconstruction', 'synthesized']
+    >>> model.synthesize(images, num_samples=3).shape
+    (20, 3, 16)
+    """
+
+    def __init__(
+        self,
+        embedding_model: EmbeddingModel,
+        num_samples: int = 20,
+        hidden_units: int = 512,
+        first_weights: tuple[float, float, float, float] = (1.0, 1.0, 0.1, 1.0),
+        second_weights: tuple[float, float, float, float] = (0.8, 1.0, 0.2, 0.8),
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(embedding_model, **kwargs)
+        for name, value in [("num_samples", num_samples), ("hidden_units", hidden_units)]:
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        for name, weights in [("first_weights", first_weights), ("second_weights", second_weights)]:
+            if len(weights) != len(_PARTS) or min(weights) < 0:
+                raise ValueError(f"{name} must be four numbers of at least 0; got {weights}")
+        if self.memory is not None:
+            raise ValueError(
+                "VariationalModel takes no memory: synthesised embeddings are of this step alone, "
+                "and a memory of the others would not be searched by them"
+            )
+        self.num_samples = num_samples
+        self.hidden_units = hidden_units
+        self.first_weights = tuple(first_weights)
+        self.second_weights = tuple(second_weights)
+        self.seed = seed
+        size = embedding_model.embedding_size
+        self.spread_mean = keras.layers.Dense(size, name="spread_mean")
+        self.spread_log_variance = keras.layers.Dense(size, name="spread_log_variance")
+        self.part_means = [LossPart(name=part) for part in _PARTS]
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        (*_, features) = self.embedding_model.compute_features_shape(input_shape)
+        self.spread_mean.build((None, features))
+        self.spread_log_variance.build((None, features))
+        self.decoder = keras.Sequential(
+            [
+                keras.layers.Dense(self.hidden_units, activation="relu"),
+                keras.layers.Dense(features),
+            ],
+            name="decoder",
+        )
+        self.decoder.build((None, self.embedding_model.embedding_size))
+        self.second_phase = self.add_weight(
+            shape=(), initializer="zeros", dtype="bool", trainable=False, name="second_phase"
+        )
+
+    def train_step(self, data):
+        inputs, labels = self._unpacked(data)
+        all_labels = replicas.gather(labels)
+        with tf.GradientTape() as tape:
+            features = self.embedding_model.features(inputs, training=True)
+            all_features = replicas.gather(features)
+            batch_losses = self.batch_losses(all_labels, all_features)
+            batch_losses["loss"] += sum(self.embedding_model.losses)
+            loss = batch_losses["loss"] / replicas.num_replicas()
+        self._descend(tape, loss)
+        return self._updated_metrics(
+            batch_losses, labels, self.embedding_model.projection(features)
+        )
+
+    def batch_losses(self, labels, features) -> dict[str, tf.Tensor]:
+        """The losses of a (global) batch.
+
+        Args:
+            labels: `(n,)`.
+            features: Pooled features of the backbone `(n, f)`.
+
+        Returns:
+            L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
+            `"invariant"`; what is minimised is `"loss"`.
+        """
+        features = ops.cast(features, "float32")
+        invariant, mean, log_variance = (
+            ops.cast(head(features), "float32")
+            for head in (
+                self.embedding_model.projection,
+                self.spread_mean,
+                self.spread_log_variance,
+            )
+        )
+        # The same for every replica, each of which computes the loss of all samples.
+        noise = tf.random.stateless_normal(
+            [tf.shape(features)[0], self.num_samples, invariant.shape[1]],
+            [self.seed, tf.cast(self.optimizer.iterations.value, tf.int32)],
+        )
+        synthesized = synthesize(invariant, mean, log_variance, noise)
+        parts = (
+            divergence(mean, log_variance),
+            self._reconstruction(features, synthesized),
+            self.loss.call(
+                ops.repeat(labels, self.num_samples),
+                ops.reshape(synthesized, (-1, invariant.shape[1])),
+            ),
+            self.loss.call(labels, invariant),
+        )
+        weights = ops.where(self.second_phase, self.second_weights, self.first_weights)
+        loss = ops.sum(ops.cast(weights, "float32") * ops.stack(parts))
+        return {"loss": loss, **dict(zip(_PARTS, parts, strict=True))}
+
+    def _reconstruction(self, features, synthesized):
+        features, synthesized = (
+            ops.where(self.second_phase, each, ops.stop_gradient(each))
+            for each in (features, synthesized)
+        )
+        rows = ops.reshape(synthesized, (-1, synthesized.shape[-1]))
+        rebuilt = ops.reshape(
+            ops.cast(self.decoder(rows), "float32"), (-1, self.num_samples, features.shape[1])
+        )
+        squares = ops.sum(ops.square(features[:, None, :] - rebuilt), axis=-1)
+        return ops.mean(squares)
+
+    def synthesize(self, inputs, num_samples: int = 20, seed: int = 0):
+        """Synthesises embeddings ẑ, as training does.
+
+        Args:
+            inputs: A batch of what `embedding_model` takes.
+            num_samples: Number of embeddings for each input. Defaults to 20.
+            seed: Fixes them. Defaults to 0.
+
+        Returns:
+            float32 array `(batch, num_samples, d)`, before normalisation.
+        """
+        features = self.embedding_model.features(inputs, training=False)
+        invariant = self.embedding_model.projection(features)
+        noise = tf.random.stateless_normal(
+            [len(features), num_samples, invariant.shape[1]], [seed, 0]
+        )
+        synthesized = synthesize(
+            invariant, self.spread_mean(features), self.spread_log_variance(features), noise
+        )
+        return ops.convert_to_numpy(synthesized)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_samples": self.num_samples,
+            "hidden_units": self.hidden_units,
+            "first_weights": self.first_weights,
+            "second_weights": self.second_weights,
+            "seed": self.seed,
+        }
+
+
+def divergence(mean, log_variance):
+    """The Kullback-Leibler divergence of N(mean, variance) from N(0, I).
+
+    Args:
+        mean: `(n, d)`.
+        log_variance: Natural logarithm of the variance of each coordinate `(n, d)`.
+
+    Returns:
+        `½ Σ (σ² + μ² − log σ² − 1)`, a mean over the n rows.
+
+    Example:
+
+    >>> float(divergence(np.array([[1.0, 0.0]]), np.zeros((1, 2))))
+    0.5
+    """
+    terms = ops.exp(log_variance) + ops.square(mean) - log_variance - 1
+    return 0.5 * ops.mean(ops.sum(terms, axis=-1))
+
+
+def synthesize(invariant, mean, log_variance, noise):
+    """`ẑ = z_I + μ + σ·ε`.
+
+    Args:
+        invariant: z_I `(n, d)`.
+        mean: μ `(n, d)`.
+        log_variance: log σ² `(n, d)`.
+        noise: ε `(n, T, d)`.
+
+    Returns:
+        ẑ `(n, T, d)`.
+    """
+    spread = mean[:, None, :] + ops.exp(0.5 * log_variance)[:, None, :] * noise
+    return invariant[:, None, :] + spread
+
+
+class VariationalPhases(keras.callbacks.Callback):
+    """Begins the second phase of a `VariationalModel`, in which L₂ trains the network too.
+
+    Args:
+        first_phase_epochs: Number of epochs of the first phase, at least 0.
+
+    Raises:
+        ValueError: If the number is negative; when training begins, if the model is not a
+            `VariationalModel`.
+
+    Example:
+
+    ```python
+    model.fit(batches, epochs=100, callbacks=[VariationalPhases(first_phase_epochs=20)])
+    ```
+    """
+
+    def __init__(self, first_phase_epochs: int):
+        super().__init__()
+        if first_phase_epochs < 0:
+            raise ValueError(f"first_phase_epochs must be at least 0; got {first_phase_epochs}")
+        self.first_phase_epochs = first_phase_epochs
+
+    def on_train_begin(self, logs=None):
+        if not isinstance(self.model, VariationalModel):
+            raise ValueError(
+                f"VariationalPhases needs a ccp_dml.models.VariationalModel; got "
+                f"{type(self.model).__name__}"
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.second_phase.assign(epoch >= self.first_phase_epochs)
