@@ -97,10 +97,11 @@ class ProxyModel(MetricLearningModel):
             tf.cast(num_classes, tf.int64),
             message=f"training labels must be 0…{num_classes - 1}; see ccp_dml.data.contiguous",
         )
-        proxy_loss = self._loss_against_proxies(labels, embeddings)
         if self.loss.needs_references:
+            proxy_loss = self._loss_against_proxies(labels, embeddings)
             return {"loss": self.proxy_loss_weight * proxy_loss, "proxy_loss": proxy_loss}
         among_samples = self._losses_among_samples(labels, embeddings)
+        proxy_loss = self._loss_against_proxies(labels, embeddings)
         of_batch = among_samples["loss"]
         loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * of_batch
         return {
