@@ -248,8 +248,9 @@ class Settings:
     )
     first_phase_weights: tuple[float, ...] = _setting(
         (1.0, 1.0, 0.1, 1.0),
-        "Weights of dvml's losses in the first phase: divergence, reconstruction, the loss of "
-        "synthesised embeddings, the loss.",
+        "Weights of dvml's losses in the first phase: divergence and reconstruction, which are "
+        "sums over units and may need far smaller ones, the loss of synthesised embeddings, the "
+        "loss.",
         least=0,
         length=4,
     )
