@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.distances import inner_products
-from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import log_sum_exp, mean_where
+from ccp_dml.losses.temperature import TemperatureLoss
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class NPair(PairwiseLoss):
+class NPair(TemperatureLoss):
     """N-pair loss (Sohn, NIPS 2016): each positive against all negatives of its anchor.
 
     The mean over the positive pairs of `log(1 + Σ_N e^{(S_N − S_P)/T})`, N the anchor's negatives,
@@ -34,15 +34,6 @@ class NPair(PairwiseLoss):
     0.3133
     """
 
-    def __init__(self, temperature: float = 0.1, **kwargs):
-        super().__init__(**kwargs)
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0; got {temperature}")
-        self.temperature = temperature
-
     def pairs_loss(self, embeddings, references, positives, negatives):
-        logits = inner_products(embeddings, references) / self.temperature
+        logits = self.logits(embeddings, references)
         return mean_where(ops.softplus(log_sum_exp(logits, negatives)[:, None] - logits), positives)
-
-    def get_config(self):
-        return {**super().get_config(), "temperature": self.temperature}

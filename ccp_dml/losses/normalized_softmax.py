@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.distances import inner_products
-from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import log_sum_exp, mean_where
+from ccp_dml.losses.temperature import TemperatureLoss
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class NormalizedSoftmax(PairwiseLoss):
+class NormalizedSoftmax(TemperatureLoss):
     """Normalised softmax loss (Zhai and Wu, BMVC 2019): cross-entropy of cosine similarities.
 
     The mean over the samples of the mean over their positives of `−log softmax(S/T)`, the softmax
@@ -38,21 +38,15 @@ class NormalizedSoftmax(PairwiseLoss):
     """
 
     def __init__(self, temperature: float = 0.05, **kwargs):
-        super().__init__(**kwargs)
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0; got {temperature}")
-        self.temperature = temperature
+        super().__init__(temperature, **kwargs)
 
     @property
     def is_proxy_loss(self):
         return True
 
     def pairs_loss(self, embeddings, references, positives, negatives):
-        logits = inner_products(embeddings, references) / self.temperature
+        logits = self.logits(embeddings, references)
         total = log_sum_exp(logits, ops.logical_or(positives, negatives))[:, None]
         counts = ops.sum(ops.cast(positives, logits.dtype), axis=1)
         pulls = ops.sum(ops.where(positives, total - logits, 0.0), axis=1)
         return mean_where(pulls / ops.maximum(counts, 1.0), counts > 0)
-
-    def get_config(self):
-        return {**super().get_config(), "temperature": self.temperature}

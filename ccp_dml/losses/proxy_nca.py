@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.distances import inner_products
-from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import log_sum_exp, mean_where
+from ccp_dml.losses.temperature import TemperatureLoss
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class ProxyNCA(PairwiseLoss):
+class ProxyNCA(TemperatureLoss):
     """Proxy NCA++ (Teh et al., ECCV 2020): the probability of the sample's own class.
 
     The mean over the samples of `−log Σ_P softmax(S/T)`, the softmax over a sample's positive and
@@ -36,21 +36,12 @@ class ProxyNCA(PairwiseLoss):
     0.3133
     """
 
-    def __init__(self, temperature: float = 0.1, **kwargs):
-        super().__init__(**kwargs)
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0; got {temperature}")
-        self.temperature = temperature
-
     @property
     def is_proxy_loss(self):
         return True
 
     def pairs_loss(self, embeddings, references, positives, negatives):
-        logits = inner_products(embeddings, references) / self.temperature
+        logits = self.logits(embeddings, references)
         # −log(Σ_P / (Σ_P + Σ_N)) = log(1 + Σ_N / Σ_P)
         losses = ops.softplus(log_sum_exp(logits, negatives) - log_sum_exp(logits, positives))
         return mean_where(losses, ops.any(positives, axis=1))
-
-    def get_config(self):
-        return {**super().get_config(), "temperature": self.temperature}

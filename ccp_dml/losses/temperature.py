@@ -1,0 +1,29 @@
+"""What losses of similarities over a temperature share."""
+
+from ccp_dml.losses.distances import inner_products
+from ccp_dml.losses.pairwise import PairwiseLoss
+
+
+class TemperatureLoss(PairwiseLoss):
+    """Base class of losses of the logits S/T, S the inner product of normalised vectors.
+
+    Args:
+        temperature: T. Defaults to 0.1.
+        **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
+
+    def __init__(self, temperature: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0; got {temperature}")
+        self.temperature = temperature
+
+    def logits(self, embeddings, references):
+        """S/T of anchors `(n, d)` and references `(r, d)`: `(n, r)`."""
+        return inner_products(embeddings, references) / self.temperature
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
