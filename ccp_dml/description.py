@@ -39,6 +39,8 @@ def describe(benchmark: Benchmark, settings: Settings) -> str:
 
 def _validation(benchmark, settings):
     train = benchmark.train
+    if settings.validation == "test":
+        return [f"trains on {_size(train)}, validates on the test classes"]
     if settings.validation == "samples":
         training, held_out = hold_out_samples(
             train.labels, settings.validation_fraction, settings.seed

@@ -14,13 +14,11 @@ from absl import logging
 from etils import epath
 
 import ccp_dml
-from ccp_dml import losses
 from ccp_dml.data import (
     Benchmark,
     LabeledSamples,
     Preprocessing,
     class_fold,
-    class_pools,
     contiguous,
     hold_out_samples,
     input_shape,
@@ -30,17 +28,13 @@ from ccp_dml.data import (
 from ccp_dml.evaluation import (
     RetrievalValidation,
     TerminateOnFailure,
+    clustering_metrics,
     covering_radius,
     embed,
     retrieval_metrics,
 )
-from ccp_dml.models import (
-    ChanceConstrainedModel,
-    EmbeddingModel,
-    MetricLearningModel,
-    get_backbone,
-    value_scaling,
-)
+from ccp_dml.methods import make_callbacks, make_loss, make_model
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone, value_scaling
 from ccp_dml.projections import AlternatingProjections
 from ccp_dml.settings import METHODS, Settings
 from ccp_dml.visualization import (
@@ -55,6 +49,8 @@ _COLUMNS = {
     "precision_at_1": "P@1",
     "r_precision": "R-precision",
     "map_at_r": "MAP@R",
+    "nmi": "NMI",
+    "pairwise_f1": "F1",
     "covering_radius": "covering radius",
     "steps": "steps",
     "rounds": "rounds",
@@ -103,11 +99,13 @@ class Experiment:
             ValueError: If the settings do not fit the data, or `workdir` cannot be written to.
         """
         settings = self.settings
-        self.loss = losses.get(settings.loss, **settings.loss_params)
-        # What is wrong with it is said before data are downloaded.
-        self._backbone()
+        make_loss(settings)
+        # What is wrong with backbone and methods is said before data are downloaded.
+        embedding_model = self._embedding_model(settings.embedding_size)
+        for method in settings.method:
+            make_model(method, settings, embedding_model, num_classes=2)
         self.benchmark = load_benchmark(settings)
-        self.train, self.validation = _split(self.benchmark.train, settings)
+        self.train, self.validation, self.validation_gallery = _split(self.benchmark, settings)
         self.batches = training_batches(
             self.train, settings.classes_per_batch, settings.samples_per_class, settings.seed
         )
@@ -163,8 +161,8 @@ class Experiment:
             results[method] = {**self._measured(model), **trained}
             network = _network(model)
             network.save(self.workdir / method / "model.keras")
-            if trained["validation_map_at_r"] > best:
-                best = trained["validation_map_at_r"]
+            if trained[f"validation_{settings.monitor}"] > best:
+                best = trained[f"validation_{settings.monitor}"]
                 network.save(self.workdir / "model.keras")
             # Written after every method, so that a later failure loses nothing.
             (self.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -188,57 +186,24 @@ class Experiment:
         return get_backbone(settings.backbone, image_shape, settings.weights)
 
     def _model(self, method, embedding_model):
-        settings = self.settings
-        regularization = {
-            "weight_decay": settings.weight_decay,
-            "clip_norm": settings.clip_norm,
-            "clip_value": settings.clip_value,
-        }
-        if method == "plain":
-            model = MetricLearningModel(embedding_model, **regularization)
-        else:
-            model = ChanceConstrainedModel(
-                embedding_model,
-                self.train.num_classes,
-                settings.proxies_per_class,
-                settings.proxy_loss_weight,
-                settings.batch_loss_weight,
-                **regularization,
-            )
-        optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
-        model.compile(optimizer, loss=self.loss, jit_compile=settings.jit_compile)
-        return model
-
-    def _projections(self, on_round_end=None):
-        settings = self.settings
-        draws = settings.pool_size
-        if draws < settings.proxies_per_class:
-            draws *= settings.proxies_per_class
-        return AlternatingProjections(
-            class_pools(self.train, draws, settings.seed),
-            patience=settings.round_patience,
-            min_delta=settings.round_min_delta,
-            proximal_weight=settings.proximal_weight,
-            proximal_growth=settings.proximal_growth,
-            perturbation=settings.perturbation,
-            warmup_epochs=math.ceil(settings.warmup_steps / settings.steps_per_validation),
-            seed=settings.seed,
-            on_round_end=on_round_end,
-        )
+        return make_model(method, self.settings, embedding_model, self.train.num_classes)
 
     def _fit(self, description, model, folder=None, on_round_end=None):
         """Trains a model; with a `folder`, its history and logs go there."""
         settings = self.settings
         epochs = math.ceil(settings.max_steps / settings.steps_per_validation)
+        gallery = self.validation_gallery
         validation = RetrievalValidation(
-            self.validation.evaluation_images(), self.validation.labels, patience=settings.patience
+            self.validation.evaluation_images(),
+            self.validation.labels,
+            settings.monitor,
+            settings.patience,
+            gallery_inputs=None if gallery is None else gallery.evaluation_images(),
+            gallery_labels=None if gallery is None else gallery.labels,
         )
         failure = TerminateOnFailure()
-        callbacks = [validation, failure]
-        projections = None
-        if isinstance(model, ChanceConstrainedModel):
-            projections = self._projections(on_round_end)
-            callbacks.append(projections)
+        of_method = make_callbacks(model, settings, self.train, on_round_end)
+        callbacks = [validation, failure, *of_method]
         if folder is not None:
             folder.mkdir()
             callbacks += [
@@ -259,11 +224,13 @@ class Experiment:
         )
         if failure.failure is not None:
             raise TrainingFailedError(f"training of {description} stopped: {failure.failure}")
+        rounds = [each.round for each in of_method if isinstance(each, AlternatingProjections)]
         return {
             "steps": len(history.epoch) * settings.steps_per_validation,
-            "rounds": projections.round if projections is not None else 0,
+            # Before the first round it is -1.
+            "rounds": max([0, *rounds]),
             "seconds": time.monotonic() - start,
-            "validation_map_at_r": validation.best,
+            f"validation_{settings.monitor}": validation.best,
             "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
         }
 
@@ -277,6 +244,8 @@ class Experiment:
             metrics = retrieval_metrics(embeddings, labels, of_gallery, gallery.labels)
             embeddings = np.concatenate([embeddings, of_gallery])
             labels = np.concatenate([labels, gallery.labels])
+        if self.settings.clustering:
+            metrics |= clustering_metrics(embeddings, labels, self.settings.seed)
         radii = covering_radius(embeddings, labels, num_centers=self.settings.proxies_per_class)
         return {**metrics, "covering_radius": float(radii[:, -1].mean())}
 
@@ -325,8 +294,13 @@ def load_benchmark(settings: Settings) -> Benchmark:
     )
 
 
-def _split(train: LabeledSamples, settings: Settings) -> tuple[LabeledSamples, LabeledSamples]:
-    """Training samples, relabelled 0…C − 1, and validation samples."""
+def _split(
+    benchmark: Benchmark, settings: Settings
+) -> tuple[LabeledSamples, LabeledSamples, LabeledSamples | None]:
+    """Training samples, relabelled 0…C − 1, validation samples, and what these are searched in."""
+    train = benchmark.train
+    if settings.validation == "test":
+        return train.relabeled(contiguous(train.labels)), benchmark.test, benchmark.gallery
     if settings.validation == "classes":
         indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
     else:
@@ -340,7 +314,7 @@ def _split(train: LabeledSamples, settings: Settings) -> tuple[LabeledSamples, L
             f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
             "validation=samples"
         )
-    return training.relabeled(contiguous(training.labels)), validation
+    return training.relabeled(contiguous(training.labels)), validation, None
 
 
 def _network(model):
@@ -357,14 +331,15 @@ def table(results: dict, methods: tuple[str, ...]) -> str:
         results: As `Experiment.run` returns them.
         methods: The methods in `results`.
     """
+    columns = {key: title for key, title in _COLUMNS.items() if key in results["before"]}
     lines = [
-        f"| on unseen classes | {' | '.join(_COLUMNS.values())} |",
-        "| --- |" + " ---: |" * len(_COLUMNS),
+        f"| on unseen classes | {' | '.join(columns.values())} |",
+        "| --- |" + " ---: |" * len(columns),
     ]
     for name in ("before", *methods):
         cells = (
             f"{value:.4f}" if isinstance(value, float) and key != "seconds" else f"{value:.0f}"
-            for key, value in ((key, results[name][key]) for key in _COLUMNS)
+            for key, value in ((key, results[name][key]) for key in columns)
         )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -52,6 +52,20 @@ class _NumbersSerializer(flags.ArgumentSerializer):
         return ",".join(f"{name}={number!r}" for name, number in value.items())
 
 
+class _FloatsParser(flags.ArgumentParser):
+    """Parses `number,number`."""
+
+    syntactic_help = "a comma-separated list of numbers"
+
+    def parse(self, argument):
+        if not isinstance(argument, str):
+            return argument
+        return tuple(float(number) for number in argument.split(","))
+
+    def flag_type(self):
+        return "number list"
+
+
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
     """Defines a flag for every setting, `--mode` and `--workdir`."""
     flags.DEFINE_enum(
@@ -80,6 +94,10 @@ def _define_flag(field, flag_values):
         help_text += f" One of {', '.join(choices)}."
     if field.default_factory is dict:
         flags.DEFINE(_NumbersParser(), name, {}, help_text, flag_values, _NumbersSerializer())
+        return
+    if isinstance(field.default, tuple) and isinstance(field.default[0], float):
+        serializer = flags.ListSerializer(",")
+        flags.DEFINE(_FloatsParser(), name, field.default, help_text, flag_values, serializer)
         return
     define = {
         bool: flags.DEFINE_bool,

@@ -7,16 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS, dataset_parameters
+from ccp_dml.evaluation import MONITORS
 from ccp_dml.layers import POOLINGS
-from ccp_dml.losses import LOSSES, parameters
+from ccp_dml.losses import LOSSES, MINERS, WRAPPERS, parameters
 
-METHODS = ("plain", "ccp")
-VALIDATIONS = ("classes", "samples")
+METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
+VALIDATIONS = ("classes", "samples", "test")
 
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
-    """A field with a help text and, optionally, `choices`, `least`, `above`, `most`, `below`."""
+    """A field with a help text and, optionally, `choices`, `least`, `above`, `most`, `below`.
+
+    They hold for each item of a tuple, which may also have a `length`.
+    """
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+def _params(owner: str, example: str) -> Any:
+    """A field for the numbers that something chosen by name takes."""
+    help_text = f"Parameters of {owner} that differ from its defaults, such as {example}."
+    return dataclasses.field(default_factory=dict, metadata={"help": help_text})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,12 +39,8 @@ class Settings:
     """
 
     dataset: str = _setting("digits", "Data set.", choices=DATASETS)
-    dataset_params: Mapping[str, float] = dataclasses.field(
-        default_factory=dict,
-        metadata={
-            "help": "Parameters of the data set that differ from its defaults, such as "
-            "train_letters=100,samples_per_letter=10."
-        },
+    dataset_params: Mapping[str, float] = _params(
+        "the data set", "train_letters=100,samples_per_letter=10"
     )
     data_dir: str = _setting(
         "",
@@ -75,18 +81,22 @@ class Settings:
     )
     method: tuple[str, ...] = _setting(
         ("plain", "ccp"),
-        "How the loss is used, a comma-separated list: plain, among the samples of a batch; ccp, "
-        "in rounds against proxies. Every method starts from the same weights.",
+        "How the loss is used, a comma-separated list: plain, among the samples of a batch or, for "
+        "a loss of proxies, against proxies that start at random; ccp, in rounds against proxies; "
+        "xbm, also against a cross-batch memory; dvml, with intra-class variance modelled apart; "
+        "or several at a time. Every method starts from the same weights.",
         choices=METHODS,
     )
     loss: str = _setting("contrastive", "Loss.", choices=tuple(LOSSES))
-    loss_params: Mapping[str, float] = dataclasses.field(
-        default_factory=dict,
-        metadata={
-            "help": "Parameters of the loss that differ from its defaults, such as "
-            "positive_margin=0.2652,negative_margin=0.5409."
-        },
+    loss_params: Mapping[str, float] = _params("the loss", "negative_margin=0.5409")
+    loss_wrapper: str = _setting(
+        "none",
+        "What is added around the loss: multi-level distance regularisation, or synthetic classes.",
+        choices=("none", *WRAPPERS),
     )
+    loss_wrapper_params: Mapping[str, float] = _params("loss_wrapper", "weight=0.2")
+    miner: str = _setting("none", "Which pairs the loss takes.", choices=("none", *MINERS))
+    miner_params: Mapping[str, float] = _params("the miner", "margin=0.2")
     seed: int = _setting(
         0, "Fixes initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
     )
@@ -118,10 +128,16 @@ class Settings:
     patience: int = _setting(
         60, "Validations without improvement after which training ends.", least=1
     )
+    monitor: str = _setting(
+        "map_at_r",
+        "What validation measures improvement by: of training, of a round of ccp, and for the "
+        "learning rate.",
+        choices=MONITORS,
+    )
     validation: str = _setting(
         "classes",
-        "What validates: some of the training classes, in folds, or held-out samples of all of "
-        "them.",
+        "What validates: some of the training classes, in folds; held-out samples of all of them; "
+        "or, as older papers do, the test classes, which makes results on them optimistic.",
         choices=VALIDATIONS,
     )
     num_folds: int = _setting(
@@ -148,6 +164,37 @@ class Settings:
     )
     clip_norm: float = _setting(10.0, "Largest global norm of the gradients.", above=0)
     clip_value: float = _setting(10.0, "Largest absolute value of a gradient.", above=0)
+    learning_rate_multipliers: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "Factors of the learning rate for the weights of some layers, such as "
+            "proxies=100."
+        },
+    )
+    plateau_patience: int = _setting(
+        0,
+        "Validations without improvement after which the learning rate is multiplied by "
+        "plateau_factor; 0 for never.",
+        least=0,
+    )
+    plateau_factor: float = _setting(
+        0.5, "Factor of the learning rate on a plateau.", above=0, below=1
+    )
+    plateau_min_delta: float = _setting(
+        1e-3, "Improvement of the monitor that is none of a plateau.", least=0
+    )
+    plateau_cooldown: int = _setting(
+        2, "Validations after a lower learning rate that do not count as a plateau.", least=0
+    )
+    min_learning_rate: float = _setting(
+        1e-6, "What plateaus lower the learning rate to at most.", least=0
+    )
+    hold_backbone_epochs: int = _setting(
+        0,
+        "Passes over the training samples, rounded up to whole validations, that leave the "
+        "weights of the backbone as they are, while the embedding layer and the proxies learn.",
+        least=0,
+    )
     warmup_steps: int = _setting(
         0,
         "Steps that ccp trains on the batch loss alone before its first round, rounded up to whole "
@@ -155,7 +202,11 @@ class Settings:
         least=0,
     )
 
-    proxies_per_class: int = _setting(8, "Proxies of a class.", least=1)
+    proxies_per_class: int = _setting(
+        8,
+        "Proxies of a class for ccp; those of soft_triple are as many as its loss_params say.",
+        least=1,
+    )
     pool_size: int = _setting(
         12,
         "Samples of a class to choose its proxies from; pool_size * proxies_per_class if it is "
@@ -172,12 +223,48 @@ class Settings:
         3, "Validations without improvement after which a round ends.", least=1
     )
     round_min_delta: float = _setting(
-        1e-5, "Improvement of the validation MAP@R that counts in a round.", least=0
+        1e-5, "Improvement of the monitor that counts in a round.", least=0
     )
     perturbation: float = _setting(
         0.0, "Noise of the reference point, relative to the root mean square of a weight.", least=0
     )
 
+    memory_batches: int = _setting(25, "Batches that the memory of xbm holds.", least=1)
+    memory_start_step: int = _setting(
+        1000, "Steps before the memory of xbm is used, which also has to be full.", least=0
+    )
+
+    variational_samples: int = _setting(
+        20, "Embeddings that dvml synthesises of an image.", least=1
+    )
+    variational_hidden_units: int = _setting(
+        512, "Units of the hidden layer of dvml's decoder.", least=1
+    )
+    first_phase_steps: int = _setting(
+        1000,
+        "Steps of dvml's first phase, rounded up to whole validations, in which the decoder does "
+        "not train the network.",
+        least=0,
+    )
+    first_phase_weights: tuple[float, ...] = _setting(
+        (1.0, 1.0, 0.1, 1.0),
+        "Weights of dvml's losses in the first phase: divergence, reconstruction, the loss of "
+        "synthesised embeddings, the loss.",
+        least=0,
+        length=4,
+    )
+    second_phase_weights: tuple[float, ...] = _setting(
+        (0.8, 1.0, 0.2, 0.8), "The same in the second phase.", least=0, length=4
+    )
+    decoder_learning_rate: float = _setting(
+        1e-2, "Learning rate of dvml's decoder, per step.", above=0
+    )
+
+    clustering: bool = _setting(
+        False,
+        "Whether results also hold NMI and pairwise F1 of a k-means clustering of the test "
+        "samples, which takes long for thousands of classes.",
+    )
     jit_compile: bool = _setting(False, "Whether training steps are compiled with XLA.")
     figure_rounds: int = _setting(
         0,
@@ -199,6 +286,12 @@ class Settings:
             raise ValueError(f"method must name each method once; got {','.join(self.method)}")
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
         _check_params(self.loss, self.loss_params, parameters(self.loss))
+        for kind in ("loss_wrapper", "miner"):
+            name = getattr(self, kind)
+            known = parameters(name) if name != "none" else []
+            _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        for part, factor in self.learning_rate_multipliers.items():
+            _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})
 
 
 def _check_params(owner, params, known):
@@ -210,11 +303,17 @@ def _check_params(owner, params, known):
 
 
 def _check(name, value, metadata):
-    if "choices" in metadata:
-        for chosen in [value] if isinstance(value, str) else value:
-            if chosen not in metadata["choices"]:
-                allowed = ", ".join(metadata["choices"])
-                raise ValueError(f"{name} must be one of {allowed}; got {chosen!r}")
+    if "length" in metadata and len(value) != metadata["length"]:
+        given = ",".join(map(str, value))
+        raise ValueError(f"{name} must be {metadata['length']} numbers; got {given}")
+    for each in value if isinstance(value, tuple) else [value]:
+        _check_one(name, each, metadata)
+
+
+def _check_one(name, value, metadata):
+    if "choices" in metadata and value not in metadata["choices"]:
+        allowed = ", ".join(metadata["choices"])
+        raise ValueError(f"{name} must be one of {allowed}; got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be finite; got {value}")
     if "least" in metadata and value < metadata["least"]:

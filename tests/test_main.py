@@ -192,8 +192,35 @@ def command(capsys, monkeypatch):
             "dataset must be one of digits, glyphs, cub200_2011, cars196, sop, inshop, folder; "
             "got 'mnist'",
         ),
-        ("--method=plain,xbn", "method must be one of plain, ccp; got 'xbn'"),
+        ("--method=plain,xbn", "method must be one of plain, ccp, xbm, dvml, ccp+xbm, ccp+dvml"),
         ("--method=", "method must name at least one of plain, ccp"),
+        ("--method=plain+ccp", "ccp+xbm+dvml; got 'plain+ccp'"),
+        ("--miner=easy", "miner must be one of none, hard, semi_hard, distance_weighted; got"),
+        ("--miner_params=margin=1", "miner none has no parameter 'margin'; it takes none"),
+        ("--miner=hard --miner_params=margin=1", "miner hard has no parameter 'margin'"),
+        ("--loss_wrapper=softmax", "loss_wrapper must be one of none, multi_level_distance"),
+        (
+            "--loss_wrapper=proxy_synthesis --loss_wrapper_params=gamma=1",
+            "loss_wrapper proxy_synthesis has no parameter 'gamma'; it takes alpha, ratio",
+        ),
+        (
+            "--loss=soft_triple --loss_params= --loss_wrapper=virtual_softmax",
+            "SoftTriple needs 10 of each class",
+        ),
+        ("--loss=soft_triple --loss_params= --method=xbm", "is against proxies alone"),
+        ("--first_phase_weights=1,1,1", "first_phase_weights must be 4 numbers; got 1.0,1.0,1.0"),
+        ("--first_phase_weights=1,1,1,-1", "first_phase_weights must be at least 0; got -1.0"),
+        ("--first_phase_weights=1,1,1,x", "could not convert string to float: 'x'"),
+        (
+            "--method=plain --learning_rate_multipliers=proxies=100",
+            "the learning rate multiplier of 'proxies' is of no weight",
+        ),
+        (
+            "--learning_rate_multipliers=proxies=0",
+            "learning_rate_multipliers of proxies must be above 0; got 0.0",
+        ),
+        ("--monitor=accuracy", "monitor must be one of map_at_r, r_precision, precision_at_1"),
+        ("--plateau_factor=1", "plateau_factor must be below 1; got 1.0"),
         ("--method=ccp,ccp", "once; got ccp,ccp"),
         ("--loss=tripel", "contrastive, cosine_contrastive, triplet, multi_similarity"),
         ("--loss_params=margin=1", "it takes positive_margin, negative_margin"),
@@ -410,7 +437,7 @@ def test_every_setting_has_a_flag_with_help():
     main.define_flags(flag_values)
     for name in ("workdir", *Settings.__dataclass_fields__):
         assert len(flag_values[name].help) > 4
-    assert "One of plain, ccp." in flag_values["method"].help
+    assert "One of plain, ccp, xbm, dvml, ccp+xbm" in flag_values["method"].help
 
 
 def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):

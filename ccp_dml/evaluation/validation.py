@@ -8,6 +8,8 @@ import numpy as np
 from ccp_dml.evaluation.retrieval import retrieval_metrics
 from ccp_dml.layers import lipschitz_normalize
 
+MONITORS = ("map_at_r", "r_precision", "precision_at_1")
+
 
 def embed(
     model: keras.Model,
@@ -53,6 +55,9 @@ class RetrievalValidation(keras.callbacks.Callback):
         restore_best_weights: Whether the network gets its best weights when training ends. Defaults
             to `True`.
         batch_size: Number of inputs embedded at a time, if they are an array. Defaults to 256.
+        gallery_inputs: What the validation samples are searched in, like `inputs`. Defaults to
+            `None`: among themselves.
+        gallery_labels: The classes of the gallery, if there is one.
 
     Attributes:
         best: The best value of the metric.
@@ -60,7 +65,8 @@ class RetrievalValidation(keras.callbacks.Callback):
         embeddings: The embeddings of the last validation `(n, d)`.
 
     Raises:
-        ValueError: If `monitor` is unknown or `patience` is not positive.
+        ValueError: If `monitor` is unknown, `patience` is not positive, or a
+            gallery has no labels.
 
     Example:
 
@@ -70,8 +76,6 @@ class RetrievalValidation(keras.callbacks.Callback):
     ```
     """
 
-    _MONITORS = ("map_at_r", "r_precision", "precision_at_1")
-
     def __init__(
         self,
         inputs,
@@ -80,10 +84,12 @@ class RetrievalValidation(keras.callbacks.Callback):
         patience: int | None = None,
         restore_best_weights: bool = True,
         batch_size: int = 256,
+        gallery_inputs=None,
+        gallery_labels: np.ndarray | None = None,
     ):
         super().__init__()
-        if monitor not in self._MONITORS:
-            raise ValueError(f"monitor must be one of {', '.join(self._MONITORS)}; got {monitor!r}")
+        if monitor not in MONITORS:
+            raise ValueError(f"monitor must be one of {', '.join(MONITORS)}; got {monitor!r}")
         if patience is not None and patience < 1:
             raise ValueError(f"patience must be at least 1 or None; got {patience}")
         self.inputs = inputs
@@ -92,6 +98,10 @@ class RetrievalValidation(keras.callbacks.Callback):
         self.patience = patience
         self.restore_best_weights = restore_best_weights
         self.batch_size = batch_size
+        if (gallery_inputs is None) != (gallery_labels is None):
+            raise ValueError("gallery_inputs and gallery_labels must be given together")
+        self.gallery_inputs = gallery_inputs
+        self.gallery_labels = gallery_labels
         self.embeddings = None
         self._forget()
 
@@ -125,7 +135,13 @@ class RetrievalValidation(keras.callbacks.Callback):
     def measure(self) -> dict[str, float]:
         """The metrics of the model as it is."""
         self.embeddings = embed(self.model, self.inputs, self.batch_size)
-        if not np.isfinite(self.embeddings).all():
-            return dict.fromkeys((*self._MONITORS, "embedding_spread"), float("nan"))
-        metrics = retrieval_metrics(self.embeddings, self.labels, recall_at=())
+        gallery = None
+        if self.gallery_inputs is not None:
+            gallery = embed(self.model, self.gallery_inputs, self.batch_size)
+        embedded = [each for each in (self.embeddings, gallery) if each is not None]
+        if not all(np.isfinite(embeddings).all() for embeddings in embedded):
+            return dict.fromkeys((*MONITORS, "embedding_spread"), float("nan"))
+        metrics = retrieval_metrics(
+            self.embeddings, self.labels, gallery, self.gallery_labels, recall_at=()
+        )
         return {**metrics, "embedding_spread": embedding_spread(self.embeddings)}

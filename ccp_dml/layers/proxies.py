@@ -15,8 +15,10 @@ class Proxies(keras.layers.Layer):
     Args:
         num_classes: Number of training classes C.
         proxies_per_class: Number of proxies of a class K. Defaults to 8.
-        initializer: Initialiser of the proxies; they are usually replaced by embedded samples
-            before training starts. Defaults to `"glorot_uniform"`.
+        initializer: Initialiser of the proxies; in rounds of CCP they are replaced by embedded
+            samples before training starts. Defaults to `None`: normal with the deviation √(2/d),
+            as of "Proxy Anchor Loss" (Kim et al., CVPR 2020), so that proxies have a length of
+            about 1.4 however many classes there are.
 
     Attributes:
         vectors: The proxies, a trainable weight `(K·C, d)`.
@@ -43,7 +45,7 @@ class Proxies(keras.layers.Layer):
         self,
         num_classes: int,
         proxies_per_class: int = 8,
-        initializer="glorot_uniform",
+        initializer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,6 +57,8 @@ class Proxies(keras.layers.Layer):
                 raise ValueError(f"{name} must be at least 1; got {value}")
         self.num_classes = num_classes
         self.proxies_per_class = proxies_per_class
+        if initializer is None:
+            initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
         self.initializer = keras.initializers.get(initializer)
         self.labels = np.tile(np.arange(num_classes, dtype="int32"), proxies_per_class)
 

@@ -43,6 +43,10 @@ class NormalizedSoftmax(PairwiseLoss):
             raise ValueError(f"temperature must be above 0; got {temperature}")
         self.temperature = temperature
 
+    @property
+    def is_proxy_loss(self):
+        return True
+
     def pairs_loss(self, embeddings, references, positives, negatives):
         logits = inner_products(embeddings, references) / self.temperature
         total = log_sum_exp(logits, ops.logical_or(positives, negatives))[:, None]

@@ -124,6 +124,11 @@ class PairwiseLoss(keras.losses.Loss):
         return False
 
     @property
+    def is_proxy_loss(self) -> bool:
+        """Whether its papers take it against trained proxies of the classes."""
+        return self.needs_references
+
+    @property
     def proxies_per_class(self) -> int | None:
         """How many references it needs of each class; `None` if any number will do."""
         return None

@@ -43,6 +43,10 @@ class ProxyAnchor(PairwiseLoss):
         self.margin = margin
         self.alpha = alpha
 
+    @property
+    def is_proxy_loss(self):
+        return True
+
     def pairs_loss(self, embeddings, references, positives, negatives):
         similarities = inner_products(references, embeddings)
         positives, negatives = ops.transpose(positives), ops.transpose(negatives)

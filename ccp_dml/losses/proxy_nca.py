@@ -42,6 +42,10 @@ class ProxyNCA(PairwiseLoss):
             raise ValueError(f"temperature must be above 0; got {temperature}")
         self.temperature = temperature
 
+    @property
+    def is_proxy_loss(self):
+        return True
+
     def pairs_loss(self, embeddings, references, positives, negatives):
         logits = inner_products(embeddings, references) / self.temperature
         # −log(Σ_P / (Σ_P + Σ_N)) = log(1 + Σ_N / Σ_P)

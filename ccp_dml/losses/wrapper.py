@@ -30,6 +30,10 @@ class LossWrapper(PairwiseLoss):
         return self.loss.needs_references
 
     @property
+    def is_proxy_loss(self):
+        return self.loss.is_proxy_loss
+
+    @property
     def proxies_per_class(self):
         return self.loss.proxies_per_class
 

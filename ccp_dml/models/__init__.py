@@ -9,6 +9,10 @@ from ccp_dml.models.pretrained import load_backbone_weights
 from ccp_dml.models.proxy import ProxyModel
 from ccp_dml.models.small_convnet import small_convnet
 from ccp_dml.models.variational import VariationalModel, VariationalPhases
+from ccp_dml.models.variational_proxies import (
+    VariationalChanceConstrainedModel,
+    VariationalProxyModel,
+)
 from ccp_dml.models.warm_up import HoldBackbone
 
 __all__ = [
@@ -17,8 +21,10 @@ __all__ = [
     "HoldBackbone",
     "MetricLearningModel",
     "ProxyModel",
+    "VariationalChanceConstrainedModel",
     "VariationalModel",
     "VariationalPhases",
+    "VariationalProxyModel",
     "freeze_batch_norm",
     "get_backbone",
     "load_backbone_weights",

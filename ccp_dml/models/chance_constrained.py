@@ -100,9 +100,9 @@ class ChanceConstrainedModel(ProxyModel):
         for reference, weight in zip(self.reference_point, weights, strict=True):
             reference.assign(weight)
 
-    def batch_losses(self, labels, embeddings):
+    def batch_losses(self, labels, outputs):
         proximal_term = tf.stop_gradient(self._proximal_term())
-        return {**super().batch_losses(labels, embeddings), "proximal_term": proximal_term}
+        return {**super().batch_losses(labels, outputs), "proximal_term": proximal_term}
 
     def regularized(self, gradients, variables):
         reference_of = dict(zip(map(id, self.held_variables), self.reference_point, strict=True))

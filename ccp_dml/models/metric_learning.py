@@ -10,6 +10,7 @@ from ccp_dml import losses, replicas
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.learning_rates import scale_learning_rates
+from ccp_dml.models.loss_weights import LossWeights
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -38,8 +39,12 @@ class MetricLearningModel(keras.Model):
             Defaults to `None`: no factors.
         memory: A `CrossBatchMemory`. The loss against what it holds is added to that of the batch
             as soon as it is ready; then the batch is added to it. Defaults to `None`.
+        num_classes: Number of training classes C, for a loss that learns something beside the
+            embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1.
+            These weights are not decayed. Defaults to `None`: they stay as they are.
 
     Attributes:
+        loss_weights: A layer that holds what the loss learns.
         holding_backbone: A boolean variable. While it is set, the weights of
             `embedding_model.backbone` do not change.
 
@@ -71,9 +76,12 @@ class MetricLearningModel(keras.Model):
         clip_value: float | None = 10.0,
         learning_rate_multipliers: Mapping[str, float] | None = None,
         memory: CrossBatchMemory | None = None,
+        num_classes: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1; got {num_classes}")
         if weight_decay < 0:
             raise ValueError(f"weight_decay must be at least 0; got {weight_decay}")
         for name, value in [("clip_norm", clip_norm), ("clip_value", clip_value)]:
@@ -90,7 +98,9 @@ class MetricLearningModel(keras.Model):
         self.clip_value = clip_value
         self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
         self.memory = memory
+        self.num_classes = num_classes
         self.normalization = LipschitzNormalization(name="normalization")
+        self.loss_weights = LossWeights(name="loss_weights")
         if memory is not None:
             self.batch_loss_mean = LossPart(name="batch_loss")
             self.memory_loss_mean = LossPart(name="memory_loss")
@@ -133,6 +143,8 @@ class MetricLearningModel(keras.Model):
         if kwargs.get("loss_weights") is not None:
             raise ValueError("there is one loss: loss_weights must be None")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        if self.num_classes is not None:
+            self.loss_weights.start(loss.initial_weights(self.num_classes))
         self._has_compiled_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
         # Callbacks and strategies want the variables before the first step.
         input_shape = getattr(self.embedding_model, "input_shape", None)
@@ -155,8 +167,8 @@ class MetricLearningModel(keras.Model):
     def _check_loss(self, loss):
         if loss.needs_references:
             raise ValueError(
-                f"the loss {loss.name} needs proxies: use ccp_dml.models.ProxyModel or a model "
-                "derived from it"
+                f"the loss {type(loss).__name__} needs proxies: use ccp_dml.models.ProxyModel or a "
+                "model derived from it"
             )
 
     def compile_from_config(self, config):
@@ -169,29 +181,53 @@ class MetricLearningModel(keras.Model):
         if not self.built or self._has_compiled_metrics:
             super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
-    def batch_losses(self, labels, embeddings) -> dict[str, tf.Tensor]:
+    def batch_losses(self, labels, outputs) -> dict[str, tf.Tensor]:
         """The losses of a (global) batch.
 
         Args:
             labels: `(n,)`.
-            embeddings: `(n, d)`, before normalisation.
+            outputs: See `outputs`; here embeddings `(n, d)`, before normalisation.
 
         Returns:
             Scalars by name; what is minimised is `"loss"`.
         """
-        return self._losses_among_samples(labels, embeddings)
+        self._check_labels(labels)
+        return self._losses_among_samples(labels, outputs)
 
     def evaluation_loss(self, labels, embeddings) -> tf.Tensor:
-        """What `evaluate` gives for a (global) batch: by default the loss among its samples."""
+        """What `evaluate` gives for a (global) batch: by default the loss among its samples.
+
+        Their classes may be any: what the loss learns is as it was before training.
+        """
         return self.loss.call(labels, embeddings)
 
+    def _check_labels(self, labels):
+        if self.num_classes is not None:
+            tf.debugging.assert_less(
+                tf.cast(labels, tf.int64),
+                tf.cast(self.num_classes, tf.int64),
+                message=f"training labels must be 0…{self.num_classes - 1}; see "
+                "ccp_dml.data.contiguous",
+            )
+
+    def _training_loss(self, labels, embeddings, references=None, reference_labels=None):
+        """The loss with what it has learnt, and with random numbers of this step."""
+        return self.loss.call(
+            labels,
+            embeddings,
+            references,
+            reference_labels,
+            seed=self.optimizer.iterations.value,
+            **self.loss_weights.by_name(),
+        )
+
     def _losses_among_samples(self, labels, embeddings):
-        batch_loss = self.loss.call(labels, embeddings)
+        batch_loss = self._training_loss(labels, embeddings)
         if self.memory is None:
             return {"loss": batch_loss}
         memory_loss = tf.cond(
             self.memory.is_ready(),
-            lambda: self.loss.call(
+            lambda: self._training_loss(
                 labels, embeddings, self.memory.embeddings.value, self.memory.labels.value
             ),
             lambda: tf.zeros_like(batch_loss),
@@ -212,23 +248,35 @@ class MetricLearningModel(keras.Model):
         Returns:
             List of tensors.
         """
-        undecayed = {id(weight) for weight in _batch_normalization_weights(self)}
+        undecayed = {
+            id(weight)
+            for weight in [*_batch_normalization_weights(self), *self.loss_weights.weights]
+        }
         is_decayed = [id(variable) not in undecayed for variable in variables]
         gradients = gradient_steps.add_weight_decay(
             gradients, variables, self.weight_decay, is_decayed
         )
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
 
+    def outputs(self, inputs, training: bool):
+        """What the losses are computed from, of this replica's inputs: here their embeddings."""
+        return self.embedding_model(inputs, training=training)
+
+    def embeddings_of(self, outputs):
+        """Embeddings `(n, d)`, before normalisation, from `outputs`."""
+        return outputs
+
     def train_step(self, data):
         inputs, labels = self._unpacked(data)
         all_labels = replicas.gather(labels)
         with tf.GradientTape() as tape:
-            embeddings = self.embedding_model(inputs, training=True)
-            all_embeddings = replicas.gather(embeddings)
-            batch_losses = self.batch_losses(all_labels, all_embeddings)
+            outputs = self.outputs(inputs, training=True)
+            all_outputs = replicas.gather(outputs)
+            batch_losses = self.batch_losses(all_labels, all_outputs)
             batch_losses["loss"] += sum(self.embedding_model.losses)
             # Every replica computes the whole loss, and gathering adds up what flows back.
             loss = batch_losses["loss"] / replicas.num_replicas()
+        embeddings, all_embeddings = map(self.embeddings_of, (outputs, all_outputs))
         self._descend(tape, loss)
         if self.memory is not None:
             self.memory.add(all_labels, all_embeddings)
@@ -302,6 +350,7 @@ class MetricLearningModel(keras.Model):
             "clip_value": self.clip_value,
             "learning_rate_multipliers": self.learning_rate_multipliers,
             "memory": keras.saving.serialize_keras_object(self.memory),
+            "num_classes": self.num_classes,
         }
 
     @classmethod

@@ -1,7 +1,6 @@
 """Training with proxies: trainable points that stand for the classes."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from ccp_dml.layers import Proxies
@@ -57,7 +56,7 @@ class ProxyModel(MetricLearningModel):
         batch_loss_weight: float = 0.0,
         **kwargs,
     ):
-        super().__init__(embedding_model, **kwargs)
+        super().__init__(embedding_model, num_classes=num_classes, **kwargs)
         for name, value in [
             ("proxy_loss_weight", proxy_loss_weight),
             ("batch_loss_weight", batch_loss_weight),
@@ -81,27 +80,22 @@ class ProxyModel(MetricLearningModel):
         needed = getattr(loss, "proxies_per_class", None)
         if needed not in (None, self.proxies.proxies_per_class):
             raise ValueError(
-                f"the loss {loss.name} is for {needed} proxies a class, and the model has "
-                f"{self.proxies.proxies_per_class}"
+                f"the loss {type(loss).__name__} is for {needed} proxies a class, and the model "
+                f"has {self.proxies.proxies_per_class}"
             )
         if loss.needs_references and self.memory is not None:
             raise ValueError(
-                f"the loss {loss.name} is against proxies alone: a cross-batch memory, whose rows "
-                "are samples, does not go with it"
+                f"the loss {type(loss).__name__} is against proxies alone: a cross-batch memory, "
+                "whose rows are samples, does not go with it"
             )
 
-    def batch_losses(self, labels, embeddings):
-        num_classes = self.proxies.num_classes
-        tf.debugging.assert_less(
-            tf.cast(labels, tf.int64),
-            tf.cast(num_classes, tf.int64),
-            message=f"training labels must be 0…{num_classes - 1}; see ccp_dml.data.contiguous",
-        )
+    def batch_losses(self, labels, outputs):
+        self._check_labels(labels)
         if self.loss.needs_references:
-            proxy_loss = self._loss_against_proxies(labels, embeddings)
+            proxy_loss = self._training_loss(labels, outputs, *self._references())
             return {"loss": self.proxy_loss_weight * proxy_loss, "proxy_loss": proxy_loss}
-        among_samples = self._losses_among_samples(labels, embeddings)
-        proxy_loss = self._loss_against_proxies(labels, embeddings)
+        among_samples = self._losses_among_samples(labels, outputs)
+        proxy_loss = self._training_loss(labels, outputs, *self._references())
         of_batch = among_samples["loss"]
         loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * of_batch
         return {
@@ -111,23 +105,17 @@ class ProxyModel(MetricLearningModel):
             "proxy_loss": proxy_loss,
         }
 
-    def _loss_against_proxies(self, labels, embeddings):
-        return self.loss.call(
-            labels,
-            embeddings,
-            references=self.proxies.vectors.value,
-            reference_labels=self.proxies.labels,
-        )
+    def _references(self):
+        return self.proxies.vectors.value, self.proxies.labels
 
     def evaluation_loss(self, labels, embeddings):
         if self.loss.needs_references:
-            return self._loss_against_proxies(labels, embeddings)
+            return self.loss.call(labels, embeddings, *self._references())
         return super().evaluation_loss(labels, embeddings)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "num_classes": self.proxies.num_classes,
             "proxies_per_class": self.proxies.proxies_per_class,
             "proxy_loss_weight": self.proxy_loss_weight,
             "batch_loss_weight": self.batch_loss_weight,

@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ccp_dml import replicas
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.models.metric_learning import LossPart, MetricLearningModel
 
@@ -25,8 +24,12 @@ class VariationalModel(MetricLearningModel):
     - `L₁ = ½ Σ (σ² + μ² − log σ² − 1)`, the divergence of N(μ, σ²) from N(0, I), a mean over the
       batch;
     - `L₂ = ‖y − decoder(ẑ)‖²`, a mean over the batch and the synthesised embeddings;
-    - `L₃ = ℓ(ẑ)`, among all synthesised embeddings;
+    - `L₃ = ℓ(ẑ)`, of all synthesised embeddings as one batch;
     - `L₄ = ℓ(z_I)`.
+
+    ℓ is what `MetricLearningModel` minimises: with a `memory` of the embeddings z_I both terms are
+    also against it. `VariationalProxyModel` and `VariationalChanceConstrainedModel` take both
+    against proxies.
 
     In the first phase no gradient flows from L₂ into the heads and the backbone; in the second it
     does, through ẑ and y. The callback `VariationalPhases` begins the second.
@@ -42,14 +45,13 @@ class VariationalModel(MetricLearningModel):
         first_weights: λ₁…λ₄ of the first phase. Defaults to `(1, 1, 0.1, 1)`.
         second_weights: λ₁…λ₄ of the second phase. Defaults to `(0.8, 1, 0.2, 0.8)`.
         seed: Fixes ε; with XLA it is another one. Defaults to 0.
-        **kwargs: See `MetricLearningModel`; there is no cross-batch memory.
+        **kwargs: See `MetricLearningModel`.
 
     Attributes:
         second_phase: A boolean variable.
 
     Raises:
-        ValueError: If a number is out of range, or with a `memory`; when it is compiled, if the
-            loss needs proxies.
+        ValueError: If a number is out of range; when it is compiled, if the loss needs proxies.
 
     Example:
 
@@ -81,11 +83,6 @@ class VariationalModel(MetricLearningModel):
         for name, weights in [("first_weights", first_weights), ("second_weights", second_weights)]:
             if len(weights) != len(_PARTS) or min(weights) < 0:
                 raise ValueError(f"{name} must be four numbers of at least 0; got {weights}")
-        if self.memory is not None:
-            raise ValueError(
-                "VariationalModel takes no memory: synthesised embeddings are of this step alone, "
-                "and a memory of the others would not be searched by them"
-            )
         self.num_samples = num_samples
         self.hidden_units = hidden_units
         self.first_weights = tuple(first_weights)
@@ -113,36 +110,29 @@ class VariationalModel(MetricLearningModel):
             shape=(), initializer="zeros", dtype="bool", trainable=False, name="second_phase"
         )
 
-    def train_step(self, data):
-        inputs, labels = self._unpacked(data)
-        all_labels = replicas.gather(labels)
-        with tf.GradientTape() as tape:
-            features = self.embedding_model.features(inputs, training=True)
-            all_features = replicas.gather(features)
-            batch_losses = self.batch_losses(all_labels, all_features)
-            batch_losses["loss"] += sum(self.embedding_model.losses)
-            loss = batch_losses["loss"] / replicas.num_replicas()
-        self._descend(tape, loss)
-        return self._updated_metrics(
-            batch_losses, labels, self.embedding_model.projection(features)
-        )
+    def outputs(self, inputs, training):
+        """Pooled features of the backbone `(n, f)`."""
+        return self.embedding_model.features(inputs, training=training)
 
-    def batch_losses(self, labels, features) -> dict[str, tf.Tensor]:
+    def embeddings_of(self, outputs):
+        return self.embedding_model.projection(outputs)
+
+    def batch_losses(self, labels, outputs) -> dict[str, tf.Tensor]:
         """The losses of a (global) batch.
 
         Args:
             labels: `(n,)`.
-            features: Pooled features of the backbone `(n, f)`.
+            outputs: Pooled features of the backbone `(n, f)`.
 
         Returns:
             L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
-            `"invariant"`; what is minimised is `"loss"`.
+            `"invariant"`, and the parts of the last one; what is minimised is `"loss"`.
         """
-        features = ops.cast(features, "float32")
+        features = ops.cast(outputs, "float32")
         invariant, mean, log_variance = (
             ops.cast(head(features), "float32")
             for head in (
-                self.embedding_model.projection,
+                self.embeddings_of,
                 self.spread_mean,
                 self.spread_log_variance,
             )
@@ -153,18 +143,20 @@ class VariationalModel(MetricLearningModel):
             [self.seed, tf.cast(self.optimizer.iterations.value, tf.int32)],
         )
         synthesized = synthesize(invariant, mean, log_variance, noise)
+        of_synthesized = super().batch_losses(
+            ops.repeat(labels, self.num_samples),
+            ops.reshape(synthesized, (-1, invariant.shape[1])),
+        )
+        of_invariant = super().batch_losses(labels, invariant)
         parts = (
             divergence(mean, log_variance),
             self._reconstruction(features, synthesized),
-            self.loss.call(
-                ops.repeat(labels, self.num_samples),
-                ops.reshape(synthesized, (-1, invariant.shape[1])),
-            ),
-            self.loss.call(labels, invariant),
+            of_synthesized["loss"],
+            of_invariant["loss"],
         )
         weights = ops.where(self.second_phase, self.second_weights, self.first_weights)
         loss = ops.sum(ops.cast(weights, "float32") * ops.stack(parts))
-        return {"loss": loss, **dict(zip(_PARTS, parts, strict=True))}
+        return {**of_invariant, "loss": loss, **dict(zip(_PARTS, parts, strict=True))}
 
     def _reconstruction(self, features, synthesized):
         features, synthesized = (
@@ -189,8 +181,8 @@ class VariationalModel(MetricLearningModel):
         Returns:
             float32 array `(batch, num_samples, d)`, before normalisation.
         """
-        features = self.embedding_model.features(inputs, training=False)
-        invariant = self.embedding_model.projection(features)
+        features = self.outputs(inputs, training=False)
+        invariant = self.embeddings_of(features)
         noise = tf.random.stateless_normal(
             [len(features), num_samples, invariant.shape[1]], [seed, 0]
         )

@@ -42,7 +42,9 @@ def test_multipliers_scale_the_steps_of_what_they_name(optimizer):
     for (path, step), other in zip(plain.items(), scaled.values(), strict=True):
         factor = 100 if "proxies" in path.split("/") else 1
         assert np.abs(step).max() > 0
-        np.testing.assert_allclose(other, factor * step, rtol=0.02, atol=2e-6)
+        # A step is known up to the rounding of a weight of the size of 1.
+        rounding = 2 * np.finfo("float32").eps
+        np.testing.assert_allclose(other, factor * step, rtol=0.02, atol=factor * rounding)
 
 
 def test_compiling_again_does_not_multiply_again():

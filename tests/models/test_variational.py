@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from ccp_dml import retrieval_metrics
 from ccp_dml.data import load
-from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import EmbeddingModel, VariationalModel, VariationalPhases, small_convnet
 from ccp_dml.models.variational import divergence, synthesize
 from tests import naive
@@ -190,7 +189,6 @@ def test_wrong_arguments_are_named(generator):
         ({"hidden_units": 0}, "hidden_units must be at least 1; got 0"),
         ({"first_weights": (1, 1, 1)}, "first_weights must be four numbers"),
         ({"second_weights": (1, 1, 1, -1)}, "second_weights must be four numbers"),
-        ({"memory": CrossBatchMemory(1, 1)}, "takes no memory"),
     ]:
         with pytest.raises(ValueError, match=message):
             VariationalModel(embedding_model, **arguments)
