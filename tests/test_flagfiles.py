@@ -15,6 +15,15 @@ import pytest
 from absl import flags
 
 from ccp_dml import losses, main
+from ccp_dml.methods import make_model
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    ProxyModel,
+    VariationalModel,
+    small_convnet,
+)
 from ccp_dml.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -331,6 +340,23 @@ def test_the_loss_can_be_made(path):
         assert losses.Mined(loss, miner).miner.get_config() == settings.miner_params
     # Every number is written in the flagfile, none is left to a default.
     assert set(settings.loss_params) == set(losses.parameters(settings.loss))
+
+
+@pytest.mark.parametrize("path", [path for path in RUNS if "/conventional/" not in path])
+def test_the_model_can_be_made(path):
+    settings = settings_of(path)
+    (method,) = settings.method
+    network = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=8)
+    model = make_model(method, settings, network, num_classes=3)
+    parts = {"ccp": ChanceConstrainedModel, "dvml": VariationalModel}
+    expected = ProxyModel if settings.learning_rate_multipliers else MetricLearningModel
+    assert type(model) is parts.get(method, expected)
+    if method == "xbm":
+        assert model.memory.num_batches == settings.memory_batches
+        assert model.memory.batch_size == 8 * 4
+    if expected is ProxyModel:
+        (proxies,) = (weight for weight in model.weights if "proxies" in weight.path.split("/"))
+        assert proxies.shape[0] == 3 * settings.loss_params.get("proxies_per_class", 1)
 
 
 def test_describe_prints_the_resolved_settings_before_it_needs_data(tmp_path):
