@@ -194,6 +194,11 @@ def _parse_flags(argv):
         return flags.FLAGS(argv)
     except UnicodeDecodeError as error:
         _stop(f"a flagfile is not a text file: {error}")
+    except flags.CantOpenFlagFileError as error:
+        _stop(
+            f"{str(error).removeprefix('ERROR:: ')}; paths inside flagfiles are relative to the "
+            "present folder: those of experiments/ are to be run from the root of the repository"
+        )
     except flags.Error as error:
         _stop(f"{str(error).removeprefix('ERROR:: ')}; see --help")
 

@@ -378,3 +378,16 @@ def test_describe_prints_the_resolved_settings_before_it_needs_data(tmp_path):
     assert "--dataset=cub200_2011" in shown
     assert "--loss_params=positive_margin=0.0,negative_margin=0.3841" in shown
     assert "--proximal_weight=0.0002" in shown
+
+
+def test_another_folder_is_told_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flag_values = flags.FlagValues()
+    main.define_flags(flag_values)
+    monkeypatch.setattr(flags, "FLAGS", flag_values)
+    with pytest.raises(SystemExit) as stopped:
+        main._parse_flags(["ccp_dml", f"--flagfile={ROOT / 'experiments/sop/c2_ccp.flags'}"])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "'experiments/sop/base.flags'" in line
+    assert "relative to the present folder" in line
