@@ -28,35 +28,21 @@ from ccp_dml.data import (
 from ccp_dml.evaluation import (
     RetrievalValidation,
     TerminateOnFailure,
-    clustering_metrics,
-    covering_radius,
     embed,
-    retrieval_metrics,
 )
+from ccp_dml.measurement import COLUMNS, embed_test, measure, metrics_table
 from ccp_dml.methods import make_callbacks, make_loss, make_model
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone, value_scaling
 from ccp_dml.projections import AlternatingProjections
 from ccp_dml.settings import METHODS, Settings
 from ccp_dml.visualization import (
-    EmbeddingLine,
     ProgressLine,
     RoundSnapshot,
     TensorBoardLogs,
     draw_rounds,
 )
 
-_COLUMNS = {
-    "precision_at_1": "P@1",
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "nmi": "NMI",
-    "pairwise_f1": "F1",
-    "covering_radius": "covering radius",
-    "steps": "steps",
-    "rounds": "rounds",
-    "seconds": "seconds",
-}
-
+_COLUMNS = {**COLUMNS, "steps": "steps", "rounds": "rounds", "seconds": "seconds"}
 
 _RESULTS = ("flags.txt", "results.json", "model.keras", "rounds.png", *METHODS)
 
@@ -235,22 +221,7 @@ class Experiment:
         }
 
     def _measured(self, model):
-        test, gallery = self.benchmark.test, self.benchmark.gallery
-        embeddings, labels = self._embedded(model, test), test.labels
-        if gallery is None:
-            metrics = retrieval_metrics(embeddings, labels)
-        else:
-            of_gallery = self._embedded(model, gallery)
-            metrics = retrieval_metrics(embeddings, labels, of_gallery, gallery.labels)
-            embeddings = np.concatenate([embeddings, of_gallery])
-            labels = np.concatenate([labels, gallery.labels])
-        if self.settings.clustering:
-            metrics |= clustering_metrics(embeddings, labels, self.settings.seed)
-        radii = covering_radius(embeddings, labels, num_centers=self.settings.proxies_per_class)
-        return {**metrics, "covering_radius": float(radii[:, -1].mean())}
-
-    def _embedded(self, model, data):
-        return embed(model, data.evaluation_images(), callbacks=[EmbeddingLine()])
+        return measure(embed_test(model, self.benchmark), self.benchmark, self.settings)
 
     def _draw_rounds(self):
         """Trains a 2-d embedding for the first rounds and draws how each ends."""
@@ -331,15 +302,5 @@ def table(results: dict, methods: tuple[str, ...]) -> str:
         results: As `Experiment.run` returns them.
         methods: The methods in `results`.
     """
-    columns = {key: title for key, title in _COLUMNS.items() if key in results["before"]}
-    lines = [
-        f"| on unseen classes | {' | '.join(columns.values())} |",
-        "| --- |" + " ---: |" * len(columns),
-    ]
-    for name in ("before", *methods):
-        cells = (
-            f"{value:.4f}" if isinstance(value, float) and key != "seconds" else f"{value:.0f}"
-            for key, value in ((key, results[name][key]) for key in columns)
-        )
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = {name: results[name] for name in ("before", *methods)}
+    return metrics_table("on unseen classes", rows, _COLUMNS)

@@ -1,9 +1,11 @@
 """Runs an experiment: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`.
 
-With `--mode=describe` it shows the settings and the data instead.
+With `--mode=describe` it shows the settings and the data instead, with `--mode=evaluate` it
+measures networks that were trained before.
 """
 
 import dataclasses
+import json
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -13,16 +15,19 @@ from etils import epath
 
 from ccp_dml.description import describe
 from ccp_dml.experiment import Experiment, TrainingFailedError, load_benchmark
+from ccp_dml.measurement import COLUMNS, measure_networks, metrics_table
 from ccp_dml.settings import Settings
 from ccp_dml.visualization import draw_samples
 
-MODES = ("train", "describe")
+MODES = ("train", "describe", "evaluate")
 
 _USAGE = """Trains and compares metric-learning methods.
 
 Examples:
   python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
+  python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes --image_size=227 \
+      --backbone=bn_inception --networks=/runs/1/model.keras,/runs/2/model.keras
 """
 
 
@@ -73,7 +78,16 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "train",
         MODES,
         "train: train and compare the methods. describe: print the settings, what the data set "
-        "holds and how it is split, and draw some of its images as a network sees them.",
+        "holds and how it is split, and draw some of its images as a network sees them. evaluate: "
+        "measure saved networks on the test classes, each alone and all concatenated.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "networks",
+        [],
+        "For evaluate: files model.keras that training left, such as those of the four folds of "
+        "the MLRC protocol. The other settings must be those of their training: values are scaled "
+        "for the backbone.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -81,7 +95,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         None,
         "Folder for the results; made if it does not exist. Results of an earlier run in it are "
         "moved to the folder 'earlier' inside it. For describe, where the picture goes; the "
-        "present folder if it is not given.",
+        "present folder if it is not given. For evaluate, where evaluation.json goes, if it is "
+        "given.",
         flag_values=flag_values,
     )
     for field in dataclasses.fields(Settings):
@@ -147,6 +162,8 @@ def main(argv: Sequence[str]):
     try:
         if flags.FLAGS.mode == "describe":
             _describe(epath.Path(workdir or "."))
+        elif flags.FLAGS.mode == "evaluate":
+            _evaluate(workdir)
         else:
             _train(workdir)
     except (TrainingFailedError, OSError) as error:
@@ -187,6 +204,22 @@ def _describe(folder):
     except (OSError, tf.errors.OpError) as error:
         _stop(f"workdir {folder} cannot be written to: {error}")
     print(f"\nimages of some training classes are drawn in {path}")
+
+
+def _evaluate(workdir):
+    paths = flags.FLAGS.networks
+    if not paths:
+        _stop("--networks is missing: name the networks to measure, such as --networks=model.keras")
+    try:
+        settings = settings_from(flags.FLAGS)
+        measured = measure_networks(paths, load_benchmark(settings), settings)
+    except ValueError as error:
+        _stop(_first_line(error))
+    print(metrics_table("on the test classes", measured, COLUMNS))
+    if workdir:
+        folder = epath.Path(workdir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "evaluation.json").write_text(json.dumps(measured, indent=2) + "\n")
 
 
 def _parse_flags(argv):
