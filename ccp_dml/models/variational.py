@@ -32,9 +32,12 @@ class VariationalModel(MetricLearningModel):
     against proxies.
 
     In the first phase no gradient flows from L₂ into the heads and the backbone; in the second it
-    does, through ẑ and y. The callback `VariationalPhases` begins the second.
+    does, through ẑ. The callback `VariationalPhases` begins the second. What L₂ rebuilds, y, is a
+    constant in both: otherwise the network learns features of 0, which are easily rebuilt. The
+    heads of μ and log σ² start from zero weights, that is from N(0, I) and L₁ = 0.
 
-    The weights λ, `num_samples` and the learning rates (Adam 7e-5, and 1e-2 for the decoder:
+    L₁ and L₂ are sums over units, so that their weights depend on the size of the features: where
+    embeddings collapse, take smaller ones. The weights λ, `num_samples` and the learning rates (Adam 7e-5, and 1e-2 for the decoder:
     `learning_rate_multipliers={"decoder": 1e-2 / 7e-5}`) are those of public re-implementations,
     not of the paper's text.
 
@@ -89,8 +92,10 @@ class VariationalModel(MetricLearningModel):
         self.second_weights = tuple(second_weights)
         self.seed = seed
         size = embedding_model.embedding_size
-        self.spread_mean = keras.layers.Dense(size, name="spread_mean")
-        self.spread_log_variance = keras.layers.Dense(size, name="spread_log_variance")
+        self.spread_mean = keras.layers.Dense(size, kernel_initializer="zeros", name="spread_mean")
+        self.spread_log_variance = keras.layers.Dense(
+            size, kernel_initializer="zeros", name="spread_log_variance"
+        )
         self.part_means = [LossPart(name=part) for part in _PARTS]
 
     def build(self, input_shape):
@@ -159,10 +164,9 @@ class VariationalModel(MetricLearningModel):
         return {**of_invariant, "loss": loss, **dict(zip(_PARTS, parts, strict=True))}
 
     def _reconstruction(self, features, synthesized):
-        features, synthesized = (
-            ops.where(self.second_phase, each, ops.stop_gradient(each))
-            for each in (features, synthesized)
-        )
+        # What is rebuilt stays a constant: features of 0 would be the easiest to rebuild.
+        features = ops.stop_gradient(features)
+        synthesized = ops.where(self.second_phase, synthesized, ops.stop_gradient(synthesized))
         rows = ops.reshape(synthesized, (-1, synthesized.shape[-1]))
         rebuilt = ops.reshape(
             ops.cast(self.decoder(rows), "float32"), (-1, self.num_samples, features.shape[1])
