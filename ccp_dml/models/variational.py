@@ -37,9 +37,9 @@ class VariationalModel(MetricLearningModel):
     heads of μ and log σ² start from zero weights, that is from N(0, I) and L₁ = 0.
 
     L₁ and L₂ are sums over units, so that their weights depend on the size of the features: where
-    embeddings collapse, take smaller ones. The weights λ, `num_samples` and the learning rates (Adam 7e-5, and 1e-2 for the decoder:
-    `learning_rate_multipliers={"decoder": 1e-2 / 7e-5}`) are those of public re-implementations,
-    not of the paper's text.
+    embeddings collapse, take smaller ones. The weights λ, `num_samples` and the learning rates
+    (Adam 7e-5, and 1e-2 for the decoder: `learning_rate_multipliers={"decoder": 1e-2 / 7e-5}`) are
+    those of public re-implementations, not of the paper's text.
 
     Args:
         embedding_model: An `EmbeddingModel`; its projection makes z_I.
