@@ -21,7 +21,7 @@ setup(
         "importlib_resources",  # tensorflow-datasets imports it but does not ask for it
         "keras>=3.8",
         "matplotlib",
-        "numpy",
+        "numpy>=2.0",
         "opencv-python-headless",
         "pillow",
         "requests",

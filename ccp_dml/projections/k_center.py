@@ -1,9 +1,14 @@
 """Greedy k-centre: a spread-out subset of a pool of points."""
 
-import numpy as np
-from keras import ops
+import os
+from concurrent.futures import ThreadPoolExecutor
 
-from ccp_dml.losses.distances import as_float, squared_distances
+import keras
+import numpy as np
+
+# Classes are worked off in blocks of about so many bytes of pool: small enough to stay near the
+# processor, large enough that threads seldom wait for the interpreter.
+_BLOCK_BYTES = 2**22
 
 
 def greedy_k_center(pool, initial, k: int) -> np.ndarray:
@@ -31,7 +36,7 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
     >>> greedy_k_center(pool, initial=np.array([[[0.0]]], "float32"), k=2)
     array([[3, 2]])
     """
-    pool, initial = as_float(pool), as_float(initial)
+    pool, initial = _as_float(pool), _as_float(initial)
     if len(pool.shape) != 3 or len(initial.shape) != 3:
         raise ValueError(
             "pool must be (C, b, d) and initial (C, K, d); got "
@@ -45,14 +50,43 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
         )
     if not 1 <= k <= size:
         raise ValueError(f"k must be between 1 and the pool's {size} points a class; got {k}")
-    initial = ops.cast(initial, pool.dtype)
+    initial = initial.astype(pool.dtype, copy=False)
     if initial.shape[1] == 0:
-        initial = ops.zeros((classes, 1, dimensions), dtype=pool.dtype)
-    nearest = ops.convert_to_numpy(ops.min(squared_distances(pool, initial), axis=2)).copy()
-    between = ops.convert_to_numpy(squared_distances(pool, pool))
-    rows = np.arange(classes)
+        initial = np.zeros((classes, 1, dimensions), pool.dtype)
     taken = np.empty((classes, k), "int64")
+    at_once = max(1, _BLOCK_BYTES // max(1, size * dimensions * pool.itemsize))
+    blocks = [slice(start, start + at_once) for start in range(0, classes, at_once)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        chosen = threads.map(lambda block: _chosen(pool[block], initial[block], k), blocks)
+        for block, indices in zip(blocks, chosen, strict=True):
+            taken[block] = indices
+    return taken
+
+
+def _as_float(points):
+    """An array of at least float32, without a copy if it is one."""
+    points = np.asarray(points)
+    dtype = keras.backend.standardize_dtype(points.dtype)
+    return points.astype(keras.backend.result_type(dtype, "float32"), copy=False)
+
+
+def _chosen(pool, initial, k):
+    # Distances are of differences. A matrix product would be of the size of the vectors and round
+    # away what is small beside it.
+    pool = np.ascontiguousarray(pool)
+    rows = np.arange(len(pool))
+    differences = np.empty_like(pool)
+    nearest = np.full(pool.shape[:2], np.inf, pool.dtype)
+    taken = np.empty((len(pool), k), "int64")
+
+    def add_centers(centers):
+        np.subtract(pool, centers[:, None], out=differences)
+        np.minimum(nearest, np.vecdot(differences, differences), out=nearest)
+
+    for number in range(initial.shape[1]):
+        add_centers(initial[:, number])
     for step in range(k):
+        if step:
+            add_centers(pool[rows, taken[:, step - 1]])
         taken[:, step] = np.argmax(nearest, axis=1)
-        np.minimum(nearest, between[rows, taken[:, step]], out=nearest)
     return taken

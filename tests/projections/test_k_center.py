@@ -92,3 +92,19 @@ def test_of_equal_distances_the_first_in_the_pool_is_taken(generator):
         np.testing.assert_array_equal(
             greedy_k_center(pool, initial, 4), naive.greedy_k_center(pool, initial, 4)
         )
+
+
+def test_distances_far_below_the_norms_count(generator):
+    pool = (50 + 1e-3 * generator.standard_normal((40, 9, 6))).astype("float32")
+    initial = (50 + 1e-3 * generator.standard_normal((40, 3, 6))).astype("float32")
+    np.testing.assert_array_equal(
+        greedy_k_center(pool, initial, 6), naive.greedy_k_center(pool, initial, 6)
+    )
+
+
+def test_the_order_in_memory_does_not_matter(generator):
+    pool = generator.standard_normal((7, 3000, 16)).astype("float32").swapaxes(0, 1)
+    initial = generator.standard_normal((4, 3000, 16)).astype("float32").swapaxes(0, 1)
+    np.testing.assert_array_equal(
+        greedy_k_center(pool, initial, 4), greedy_k_center(pool.copy("C"), initial.copy("C"), 4)
+    )

@@ -1,0 +1,204 @@
+"""What the methods add to the time of a training step, with BN-Inception as the paper has it.
+
+    python experiments/benchmarks/methods.py
+    python experiments/benchmarks/methods.py --methods=ccp_100x8,xbm_1400 --rounds=30
+
+Every step is as `fit` runs it: compiled, 8 classes × 4 samples, 128-d embeddings, frozen batch
+normalisation, Adam with weight decay. The steps of all methods take turns in one process, with one
+of the plain loss before and after each, and a method's time is compared with the mean of these two:
+however the speed of the machine drifts, it is the same for both. Where other programs run at the
+same time, the processor time, of all threads together, says more than the clock.
+
+The cross-batch memory is timed when it is full. Beside it runs the bare matrix product that it
+adds: of the batch with the ring in float32, and of a gradient of its size with the ring, back to
+the batch. The loss itself needs more than that at the least: to normalise the ring, to go over
+batch × ring distances, and to go back over them.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from tqdm import tqdm
+
+from ccp_dml import losses
+from ccp_dml.layers import CrossBatchMemory
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    ProxyModel,
+    VariationalModel,
+    get_backbone,
+)
+
+_CLASSES, _SAMPLES, _SIZE = 8, 4, 128
+_BATCH = _CLASSES * _SAMPLES
+
+
+class Method(NamedTuple):
+    """What is timed.
+
+    Attributes:
+        model: Function from an embedding network, and options of every model, to the model.
+        loss: The loss that it is compiled with.
+        requirement: What its step may take, as a multiple of the plain one.
+        ring: Batches in its cross-batch memory, which may add the time of its product.
+    """
+
+    model: Callable[..., MetricLearningModel]
+    loss: losses.PairwiseLoss | str = "contrastive"
+    requirement: str = ""
+    ring: int | None = None
+
+
+def with_ring(num_batches):
+    """A model with a cross-batch memory, full."""
+
+    def build(network, **options):
+        memory = CrossBatchMemory(num_batches, _BATCH, start_step=0)
+        memory.build((None, _SIZE))
+        generator = np.random.default_rng(0)
+        memory.embeddings.assign(generator.standard_normal(memory.embeddings.shape))
+        memory.labels.assign(generator.integers(0, 100, memory.labels.shape))
+        memory.steps.assign(num_batches)
+        return MetricLearningModel(network, memory=memory, **options)
+
+    return build
+
+
+def with_proxies(num_classes, proxies_per_class=1):
+    """A model with proxies."""
+    return lambda network, **options: ProxyModel(network, num_classes, proxies_per_class, **options)
+
+
+def chance_constrained(num_classes, proxies_per_class):
+    """CCP after the first round, with a proximal term."""
+
+    def build(network, **options):
+        model = ChanceConstrainedModel(network, num_classes, proxies_per_class, **options)
+        model.build(network.input_shape)
+        model.proximal_weight.assign(2e-4)
+        return model
+
+    return build
+
+
+def variational(network, **options):
+    """DVML in its second phase, in which more gradients flow."""
+    model = VariationalModel(network, num_samples=20, **options)
+    model.build(network.input_shape)
+    model.second_phase.assign(True)
+    return model
+
+
+METHODS = {
+    "ccp_100x8": Method(chance_constrained(100, 8), requirement="below 1.03"),
+    "ccp_8488x4": Method(chance_constrained(8_488, 4), requirement="below 1.10"),
+    "xbm_25": Method(with_ring(25), ring=25),
+    "xbm_1400": Method(with_ring(1_400), ring=1_400),
+    "dvml": Method(variational),
+    "proxy_anchor": Method(with_proxies(100), "proxy_anchor"),
+    "proxy_nca": Method(with_proxies(100), "proxy_nca"),
+    "soft_triple": Method(with_proxies(100, 10), "soft_triple"),
+}
+
+_METHODS = flags.DEFINE_list("methods", list(METHODS), "Methods to compare with the plain loss.")
+_ROUNDS = flags.DEFINE_integer("rounds", 15, "Steps of each method.", lower_bound=1)
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 227, "Height and width of the images, in pixels.")
+_JIT_COMPILE = flags.DEFINE_bool("jit_compile", False, "Whether steps are compiled by XLA.")
+
+
+def training_step(build, loss="contrastive"):
+    """A function that takes a training step, as `fit` does."""
+    image_shape = (_IMAGE_SIZE.value, _IMAGE_SIZE.value, 3)
+    backbone = get_backbone("bn_inception", image_shape)
+    network = EmbeddingModel(backbone, _SIZE, freeze_batch_norm=True)
+    model = build(network, weight_decay=1e-4)
+    model.compile(keras.optimizers.Adam(1e-5), loss=loss, jit_compile=_JIT_COMPILE.value)
+    images = np.random.default_rng(0).normal(0, 60, (_BATCH, *image_shape)).astype("float32")
+    labels = np.repeat(np.arange(_CLASSES), _SAMPLES)
+    batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
+    model.make_train_function()
+    return lambda: model.train_function(batches)
+
+
+def bare_product(num_batches):
+    """A function that does the two products with a ring, and nothing else."""
+    generator = np.random.default_rng(0)
+    rows = num_batches * _BATCH
+    batch, ring, gradient = (
+        tf.constant(generator.standard_normal(shape), tf.float32)
+        for shape in [(_BATCH, _SIZE), (rows, _SIZE), (_BATCH, rows)]
+    )
+    return tf.function(
+        lambda: (tf.matmul(batch, ring, transpose_b=True), tf.matmul(gradient, ring))
+    )
+
+
+def milliseconds_of(function) -> np.ndarray:
+    """The time that a call takes, and the processor time of all its threads."""
+    clocks = (time.perf_counter, time.process_time)
+    start = np.array([clock() for clock in clocks])
+    function()
+    return 1e3 * (np.array([clock() for clock in clocks]) - start)
+
+
+def quartiles(values, digits) -> str:
+    """The median and, in brackets, the quartiles."""
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def main(_):
+    """Runs the benchmark."""
+    unknown = sorted(set(_METHODS.value) - set(METHODS))
+    if unknown:
+        raise app.UsageError(f"--methods must be of {', '.join(METHODS)}; got {unknown}")
+    methods = {name: METHODS[name] for name in _METHODS.value}
+    plain = training_step(MetricLearningModel)
+    steps = {name: training_step(each.model, each.loss) for name, each in methods.items()}
+    products = {name: bare_product(each.ring) for name, each in methods.items() if each.ring}
+    for step in (plain, *steps.values(), *products.values()):
+        step()
+        step()
+    times = {name: [] for name in methods}
+    product_times = {name: [] for name in products}
+    beside = {name: [] for name in methods}
+    for _ in tqdm(range(_ROUNDS.value), unit="round"):
+        before = milliseconds_of(plain)
+        for name in methods:
+            times[name].append(milliseconds_of(steps[name]))
+            if name in products:
+                product_times[name].append(milliseconds_of(products[name]))
+            after = milliseconds_of(plain)
+            beside[name].append((before + after) / 2)
+            before = after
+    everywhere = np.concatenate(list(beside.values()))
+    print(
+        f"batches of {_BATCH} images of {_IMAGE_SIZE.value} pixels; medians (quartiles) of "
+        f"{_ROUNDS.value} steps, compared with plain steps before and after; "
+        f"{'with' if _JIT_COMPILE.value else 'without'} XLA"
+    )
+    print("| method | ms | × plain | × plain, processor | processor ms more | required |")
+    print("| --- | ---: | ---: | ---: | ---: | --- |")
+    print(f"| plain | {np.median(everywhere[:, 0]):.0f} | 1 | 1 | | |")
+    for name, method in methods.items():
+        of_method, of_plain = np.array(times[name]), np.array(beside[name])
+        ratios, more = of_method / of_plain, of_method - of_plain
+        required = method.requirement
+        if method.ring:
+            product = np.array(product_times[name])[:, 1]
+            required = f"its product: {quartiles(product, 1)} ms more"
+        print(
+            f"| {name} | {np.median(of_method[:, 0]):.0f} | {quartiles(ratios[:, 0], 3)} | "
+            f"{quartiles(ratios[:, 1], 3)} | {quartiles(more[:, 1], 1)} | {required} |"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)
