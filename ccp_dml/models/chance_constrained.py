@@ -2,7 +2,6 @@
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.metric_learning import LossPart
@@ -116,8 +115,8 @@ class ChanceConstrainedModel(ProxyModel):
 
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""
-        squares = [
-            ops.sum(ops.square(variable.value - reference.value))
+        half_squares = [
+            tf.nn.l2_loss(variable.value - reference.value)
             for variable, reference in zip(self.held_variables, self.reference_point, strict=True)
         ]
-        return 0.5 * self.proximal_weight.value * sum(squares)
+        return self.proximal_weight.value * sum(half_squares)

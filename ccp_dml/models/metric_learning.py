@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from ccp_dml import losses, replicas
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
@@ -228,7 +227,11 @@ class MetricLearningModel(keras.Model):
         memory_loss = tf.cond(
             self.memory.is_ready(),
             lambda: self._training_loss(
-                labels, embeddings, self.memory.embeddings.value, self.memory.labels.value
+                labels,
+                embeddings,
+                # Read once: after the ring was written to in place, every reading copies it.
+                tf.convert_to_tensor(self.memory.embeddings.value),
+                tf.convert_to_tensor(self.memory.labels.value),
             ),
             lambda: tf.zeros_like(batch_loss),
         )
@@ -304,12 +307,17 @@ class MetricLearningModel(keras.Model):
         if backbone is None:
             return gradients
         of_backbone = set(map(id, backbone.trainable_variables))
-        return [
-            ops.where(self.holding_backbone, ops.zeros_like(gradient), gradient)
-            if id(variable) in of_backbone
-            else gradient
-            for gradient, variable in zip(gradients, variables, strict=True)
-        ]
+        places = [place for place, variable in enumerate(variables) if id(variable) in of_backbone]
+        # A branch, because to choose value by value would read all gradients once more.
+        chosen = tf.cond(
+            self.holding_backbone.value,
+            lambda: [tf.zeros_like(gradients[place]) for place in places],
+            lambda: [tf.identity(gradients[place]) for place in places],
+        )
+        gradients = list(gradients)
+        for place, gradient in zip(places, chosen, strict=True):
+            gradients[place] = gradient
+        return gradients
 
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""
