@@ -28,15 +28,13 @@ def squared_distances(vectors, references):
     """
     dtype = vectors.dtype
     vectors, references = ops.cast(vectors, "float64"), ops.cast(references, "float64")
-    # To shorten the squares of the lengths is to subtract the rounding, and it is done to each
-    # vector rather than each pair: with many references that is what takes the time.
-    shortened = 1.0 - 16.0 * float(np.finfo("float64").eps)
-    squares, reference_squares = (
-        shortened * ops.sum(ops.square(each), axis=-1) for each in (vectors, references)
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True) + ops.swapaxes(
+        ops.sum(ops.square(references), axis=-1, keepdims=True), -1, -2
     )
-    products = ops.einsum("...nd,...rd->...nr", -2.0 * vectors, references)
-    squared = products + reference_squares[..., None, :] + squares[..., :, None]
-    return ops.cast(ops.relu(squared), dtype)
+    squared = squares - 2.0 * ops.matmul(vectors, ops.swapaxes(references, -1, -2))
+    rounding = 16.0 * float(np.finfo("float64").eps)
+    squared = ops.where(squared > rounding * squares, squared, ops.zeros_like(squared))
+    return ops.cast(squared, dtype)
 
 
 def euclidean_distances(vectors, references):
