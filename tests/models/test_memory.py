@@ -89,14 +89,6 @@ def test_xla_takes_the_same_steps(kind):
     assert_same_weights(weights, fitted(model_with_memory(kind, jit_compile=True))[1], 1e-4)
 
 
-@pytest.mark.parametrize("kind", ["plain", "ccp"])
-def test_two_replicas_take_the_same_steps(kind, two_replicas):
-    _, weights = fitted(model_with_memory(kind))
-    with two_replicas.scope():
-        model = model_with_memory(kind)
-    assert_same_weights(weights, fitted(model)[1])
-
-
 def test_the_ring_is_saved(tmp_path):
     model = model_with_memory()
     fitted(model)

@@ -29,7 +29,7 @@ def linear_model(kernel):
     return model
 
 
-def convolutional_model(method="ccp", batch_norm=False, jit_compile=False, loss="contrastive"):
+def convolutional_model(method="ccp", batch_norm=False, jit_compile=False):
     backbone = small_convnet((8, 8, 1), filters=(4, 8))
     if batch_norm:
         features = keras.layers.BatchNormalization()(backbone.output)
@@ -40,7 +40,7 @@ def convolutional_model(method="ccp", batch_norm=False, jit_compile=False, loss=
         model = MetricLearningModel(embedding_model, **regularization)
     else:
         model = ChanceConstrainedModel(embedding_model, 5, 3, **regularization)
-    model.compile(keras.optimizers.Adam(0.01), loss=loss, jit_compile=jit_compile)
+    model.compile(keras.optimizers.Adam(0.01), loss="contrastive", jit_compile=jit_compile)
     return model
 
 
@@ -247,7 +247,6 @@ def test_models_whose_shape_is_unknown_are_built_by_the_first_batch():
 
 
 def ten_steps(model):
-    # Odd batches, so that replicas get shares of unequal size.
     batches = tf.data.Dataset.from_tensor_slices(images_and_labels(200)).batch(15)
     model.fit(batches.take(10), verbose=0, shuffle=False)
     return model.get_weights()
@@ -259,42 +258,6 @@ def test_xla_takes_the_same_steps(method):
     compiled.set_weights(model.get_weights())
     for ours, theirs in zip(ten_steps(compiled), ten_steps(model), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
-
-
-@pytest.mark.parametrize("loss", losses.LOSSES)
-@pytest.mark.parametrize("method", ["plain", "ccp"])
-def test_two_replicas_take_the_same_steps(method, loss, two_replicas):
-    if losses.get(loss).needs_references:
-        if method == "plain":
-            with pytest.raises(ValueError, match="needs proxies"):
-                convolutional_model(method, loss=loss)
-            return
-        loss = losses.get(loss, proxies_per_class=3)
-    model = convolutional_model(method, loss=loss)
-    with two_replicas.scope():
-        distributed = convolutional_model(method, loss=loss)
-    distributed.set_weights(model.get_weights())
-    for each in (model, distributed):
-        if method == "ccp":
-            each.proximal_weight.assign(0.01)
-    for ours, theirs in zip(ten_steps(distributed), ten_steps(model), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-
-
-def test_two_replicas_predict_and_evaluate(two_replicas):
-    images, labels = images_and_labels()
-    model = convolutional_model()
-    with two_replicas.scope():
-        distributed = convolutional_model()
-    distributed.set_weights(model.get_weights())
-    np.testing.assert_allclose(
-        distributed.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6
-    )
-    losses_of_both = [
-        float(each.evaluate(images, labels, batch_size=40, verbose=0))
-        for each in (distributed, model)
-    ]
-    assert losses_of_both[0] == pytest.approx(losses_of_both[1], rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -342,6 +305,8 @@ def test_what_training_needs_is_named(generator):
         model.compile("adam", loss="tripel")
     with pytest.raises(ValueError, match="PairwiseLoss or one of the names contrastive"):
         model.compile("adam", loss=keras.losses.MeanSquaredError())
+    with pytest.raises(ValueError, match="the loss SoftTriple needs proxies: use ccp_dml"):
+        model.compile("adam", loss="soft_triple")
     with pytest.raises(ValueError, match="loss_weights must be None"):
         model.compile("adam", loss="triplet", loss_weights=[5.0])
     model.compile("adam", loss="triplet")

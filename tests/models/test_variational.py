@@ -138,17 +138,6 @@ def test_xla_gives_what_does_not_depend_on_the_noise():
     assert np.isfinite(other["loss"]).all()
 
 
-def test_two_replicas_take_the_same_steps(two_replicas):
-    def made():
-        return variational_model(optimizer=keras.optimizers.SGD(0.01))
-
-    weights = fitted(made())
-    with two_replicas.scope():
-        model = made()
-    for one, other in zip(weights, fitted(model), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-
-
 def test_it_is_saved_with_its_phase(tmp_path):
     model = variational_model()
     fitted(model)

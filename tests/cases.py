@@ -1,0 +1,55 @@
+"""Small cases of every loss and every method, as experiments make them from settings."""
+
+import keras
+
+from ccp_dml.losses import LOSSES, MINERS, WRAPPERS
+from ccp_dml.methods import make_model
+from ccp_dml.models import EmbeddingModel
+from ccp_dml.settings import Settings
+
+# Settings by the name of a loss; of all pairs, so that its mean is always over the same terms.
+OF_LOSSES = {name: {"loss": name} for name in LOSSES}
+OF_LOSSES["contrastive"]["loss_params"] = {"negative_margin": 2.0}
+OF_LOSSES["soft_triple"]["loss_params"] = {"proxies_per_class": 2}
+
+# Settings by the name of what is around a loss.
+AROUND_LOSSES = {
+    "multi_level_distance": {"loss": "triplet", "loss_wrapper": "multi_level_distance"},
+    "proxy_synthesis": {"loss": "normalized_softmax", "loss_wrapper": "proxy_synthesis"},
+    "virtual_softmax": {"loss": "normalized_softmax", "loss_wrapper": "virtual_softmax"},
+    "hard": {"loss": "triplet", "miner": "hard"},
+    "semi_hard": {"loss": "multi_similarity", "miner": "semi_hard"},
+    "distance_weighted": {"loss": "margin", "miner": "distance_weighted"},
+}
+assert set(AROUND_LOSSES) == {*WRAPPERS, *MINERS}
+
+CASES = {**OF_LOSSES, **AROUND_LOSSES}
+
+
+def settings_of(case, **changes):
+    """Settings of a case, for batches of 5 × 3 images of 8 × 8 pixels and little time."""
+    small = {
+        "embedding_size": 8,
+        "classes_per_batch": 5,
+        "samples_per_class": 3,
+        "learning_rate": 1e-2,
+        "proxies_per_class": 2,
+        "pool_size": 4,
+        "memory_batches": 3,
+        "memory_start_step": 0,
+        "variational_samples": 2,
+        "variational_hidden_units": 16,
+        "first_phase_steps": 0,
+        "second_phase_weights": (0.1, 0.1, 1.0, 1.0),
+    }
+    return Settings(**{**small, **CASES[case], **changes})
+
+
+def small_model(method, settings, num_classes=5):
+    """The compiled model of a method over one convolution; it always starts from equal weights."""
+    keras.utils.set_random_seed(0)
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3, strides=2, activation="relu")]
+    )
+    embedding_model = EmbeddingModel(backbone, settings.embedding_size)
+    return make_model(method, settings, embedding_model, num_classes)
