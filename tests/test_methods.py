@@ -17,11 +17,13 @@ WITHOUT_XLA = [
     ("proxy_synthesis", "ccp+xbm+dvml"),
     ("distance_weighted", "ccp+xbm+dvml"),
 ]
-# Compiling takes long. The loss of ccp is both among samples and against proxies.
+# Compiling takes long, so that most of these are slow. The loss of ccp is both among samples and
+# against proxies.
 WITH_XLA = [
     *((case, "ccp") for case in OF_LOSSES),
     *(("margin", method) for method in METHODS if method != "ccp"),
 ]
+SLOW_WITH_XLA = [pair for pair in WITHOUT_XLA if pair not in WITH_XLA]
 
 
 @pytest.fixture(scope="module")
@@ -107,4 +109,10 @@ def test_every_loss_falls_with_every_method(case, method, digits):
 
 @pytest.mark.parametrize(("case", "method"), WITH_XLA)
 def test_every_loss_falls_with_every_method_under_xla(case, method, digits):
+    assert_learns(case, method, digits, jit_compile=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "method"), SLOW_WITH_XLA)
+def test_the_rest_of_them_under_xla(case, method, digits):
     assert_learns(case, method, digits, jit_compile=True)
