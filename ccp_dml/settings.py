@@ -184,7 +184,10 @@ class Settings:
         1e-3, "Improvement of the monitor that is none of a plateau.", least=0
     )
     plateau_cooldown: int = _setting(
-        2, "Validations after a lower learning rate that do not count as a plateau.", least=0
+        2,
+        "Validations after a lower learning rate of which all but the last are of no plateau, as "
+        "Keras counts them.",
+        least=0,
     )
     min_learning_rate: float = _setting(
         1e-6, "What plateaus lower the learning rate to at most.", least=0

@@ -16,8 +16,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ccp_dml import main
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
-from ccp_dml.experiment import Experiment, load_benchmark
-from ccp_dml.models import load_backbone_weights, small_convnet
 from ccp_dml.settings import Settings
 from tests.data.pictures import write_classes
 
@@ -286,104 +284,6 @@ def test_parameters_of_the_data_set(flag, message, command, tmp_path):
     assert not (tmp_path / "unused").exists()
 
 
-def test_training_starts_from_the_weights(tmp_path):
-    experiment = Experiment(
-        Settings(
-            dataset="glyphs",
-            dataset_params={"train_letters": 20, "samples_per_letter": 4},
-            weights="glyphs",
-        ),
-        tmp_path,
-    )
-    experiment.prepare()
-    assert (experiment.train.num_classes, experiment.validation.num_classes) == (15, 5)
-    backbone = small_convnet((28, 28, 1))
-    load_backbone_weights(backbone, "glyphs")
-    started = experiment._embedding_model(8).backbone
-    for one, other in zip(backbone.get_weights(), started.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def tiny_backbone(input_shape):
-    """Normalises batches, as a backbone of one's own may do."""
-    return keras.Sequential(
-        [
-            keras.Input(input_shape),
-            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
-            keras.layers.BatchNormalization(),
-        ]
-    )
-
-
-def csv_of(folder):
-    """A CSV file of the images that `write_classes` wrote, with queries and a gallery."""
-    rows = ["path,label,split"]
-    for place, name in enumerate(sorted(child.name for child in folder.iterdir())):
-        for number, image in enumerate(sorted((folder / name).iterdir())):
-            split = "train" if place % 2 == 0 else ("query", "gallery")[number % 2]
-            rows.append(f"{image},{name},{split}")
-    (folder / "list.csv").write_text("\n".join(rows))
-    return folder / "list.csv"
-
-
-@pytest.mark.parametrize("cache", ["none", "disk"])
-def test_training_on_images_in_files(tmp_path, cache):
-    write_classes(tmp_path / "data", {f"class{number}": 6 for number in range(16)})
-    settings = Settings(
-        dataset="folder",
-        data_dir=str(csv_of(tmp_path / "data")),
-        cache=cache,
-        image_size=12,
-        backbone=f"{__name__}:tiny_backbone",
-        scaling="symmetric",
-        classes_per_batch=3,
-        samples_per_class=2,
-        num_folds=2,
-        embedding_size=8,
-        learning_rate=1e-3,
-        max_steps=20,
-        steps_per_validation=5,
-        round_patience=1,
-    )
-    experiment = Experiment(settings, tmp_path / "results")
-    experiment.prepare()
-    results = experiment.run()
-    assert results["ccp"]["steps"] == 20
-    network = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
-    (statistics,) = (
-        layer.get_weights()
-        for layer in network.layers[1].backbone.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    )
-    for values, initial in zip(statistics, (1, 0, 0, 1), strict=True):
-        np.testing.assert_array_equal(values, initial)
-    queries, gallery = (
-        (network.predict(part.evaluation_images(), verbose=0), part.labels)
-        for part in (experiment.benchmark.test, experiment.benchmark.gallery)
-    )
-    measured = retrieval_metrics(*queries, *gallery)["map_at_r"]
-    assert measured == pytest.approx(results["ccp"]["map_at_r"], abs=1e-6)
-    # Colours tell the classes apart, so that chance (1 of 8) is left far behind.
-    assert results["ccp"]["precision_at_1"] > 0.5
-
-
-@pytest.mark.parametrize(
-    ("backbone", "scaling", "expected"),
-    [
-        ("small_convnet", "auto", "unit"),
-        ("EfficientNetV2B0", "auto", "raw"),
-        ("bn_inception", "auto", "bgr"),
-        ("bn_inception", "torch", "torch"),
-    ],
-)
-def test_values_are_scaled_as_the_backbone_wants_them(tmp_path, backbone, scaling, expected):
-    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
-    settings = Settings(
-        dataset="folder", data_dir=str(tmp_path), image_size=8, backbone=backbone, scaling=scaling
-    )
-    assert load_benchmark(settings).train.preprocessing.scaling == expected
-
-
 def test_describe_shows_what_the_data_set_holds(tmp_path):
     sizes = {"ant": 3, "bee": 5, "cat": 2, "dog": 9, "elk": 4, "fox": 3}
     write_classes(tmp_path / "animals" / "train", sizes)
@@ -440,31 +340,6 @@ def test_every_setting_has_a_flag_with_help():
     assert "One of plain, ccp, xbm, dvml, ccp+xbm" in flag_values["method"].help
 
 
-def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
-    (tmp_path / "important.txt").write_text("mine")
-    (tmp_path / "results.json").write_text("{}")
-    experiment = Experiment(Settings(validation="samples", classes_per_batch=5), tmp_path)
-    experiment.prepare("--dataset=digits\n")
-    assert (tmp_path / "important.txt").read_text() == "mine"
-    assert (tmp_path / "flags.txt").read_text() == "--dataset=digits\n"
-    assert not (tmp_path / "results.json").exists()
-
-
 def test_a_flagfile_that_is_not_text(command, tmp_path):
     (tmp_path / "binary").write_bytes(bytes(range(128, 256)))
     assert "not a text file" in command(f"--flagfile={tmp_path / 'binary'}")
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"method": "plain"}, "method must be of type tuple; got 'plain'"),
-        ({"learning_rate": "1"}, "learning_rate must be of type Real; got '1'"),
-        ({"seed": 2**32}, "seed must be at most 4294967295"),
-        ({"beta_2": 1.0}, "beta_2 must be below 1"),
-        ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
-    ],
-)
-def test_settings_are_checked(settings, message):
-    with pytest.raises(ValueError, match=message):
-        Settings(**settings)

@@ -23,12 +23,17 @@ def encoded(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
     return file.getvalue()
 
 
-def write_classes(folder, sizes: dict[str, int], height: int = 24, width: int = 32):
-    """Writes JPEGs of a colour a class into a subfolder for each class."""
+def write_classes(
+    folder, sizes: dict[str, int], height: int = 24, width: int = 32, contrast: float = 1.0
+):
+    """Writes JPEGs of a colour a class into a subfolder for each class.
+
+    With less `contrast` the colours lie closer together, and noise hides them.
+    """
     for place, (name, count) in enumerate(sizes.items()):
         (folder / name).mkdir(parents=True)
         generator = np.random.default_rng(place)
-        color = generator.uniform(40, 215, 3)
+        color = 127 + contrast * (generator.uniform(40, 215, 3) - 127)
         for number in range(count):
             pixels = color + generator.uniform(-20, 20, (height, width, 3))
             pixels = pixels.clip(0, 255).astype("uint8")

@@ -48,6 +48,9 @@ def variational_model(kind, memory_batches=0, optimizer=None, loss="multi_simila
         **arguments,
     )
     model.compile(optimizer or keras.optimizers.Adam(0.01), loss=loss)
+    # They start from zeros, with which a mistake would not show.
+    for head in (model.spread_mean, model.spread_log_variance):
+        head.kernel.assign(keras.random.normal(head.kernel.shape, stddev=0.3))
     return model
 
 
