@@ -44,7 +44,14 @@ from ccp_dml.visualization import (
 
 _COLUMNS = {**COLUMNS, "steps": "steps", "rounds": "rounds", "seconds": "seconds"}
 
-_RESULTS = ("flags.txt", "results.json", "model.keras", "rounds.png", *METHODS)
+_RESULTS = (
+    "flags.txt",
+    "results.json",
+    "evaluation.json",
+    "model.keras",
+    "rounds.png",
+    *METHODS,
+)
 
 
 class TrainingFailedError(Exception):
@@ -88,7 +95,8 @@ class Experiment:
         make_loss(settings)
         # What is wrong with backbone and methods is said before data are downloaded.
         embedding_model = self._embedding_model(settings.embedding_size)
-        for method in settings.method:
+        drawn = ("ccp",) if settings.figure_rounds else ()
+        for method in dict.fromkeys((*settings.method, *drawn)):
             make_model(method, settings, embedding_model, num_classes=2)
         self.benchmark = load_benchmark(settings)
         self.train, self.validation, self.validation_gallery = _split(self.benchmark, settings)

@@ -75,8 +75,10 @@ def measure_networks(
         embeddings side by side, each normalised and then the whole.
 
     Raises:
-        ValueError: If a file is not a network for the images of the benchmark.
+        ValueError: If a file is not a network for the images of the benchmark, or is given twice.
     """
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"each network must be given once; got {', '.join(paths)}")
     networks = [_loaded(path, benchmark) for path in paths]
     embedded = [embed_test(network, benchmark) for network in networks]
     measured = {
@@ -101,8 +103,12 @@ def _loaded(path, benchmark):
         raise ValueError(f"the network {path} does not exist")
     try:
         network = keras.models.load_model(path)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, LookupError) as error:
         raise ValueError(f"{path} is not a network saved by Keras: {error}") from error
+    # Of a model that was saved while it trained, as in a notebook, the network that it trains.
+    network = getattr(network, "embedding_model", network)
+    if getattr(network, "input_shape", None) is None:
+        raise ValueError(f"{path} does not say the shape of the images that it takes")
     wanted, given = tuple(network.input_shape[1:]), tuple(benchmark.train.image_shape)
     if len(wanted) != len(given) or any(
         size not in (None, there) for size, there in zip(wanted, given, strict=True)

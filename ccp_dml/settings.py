@@ -294,11 +294,20 @@ class Settings:
             name = getattr(self, kind)
             known = parameters(name) if name != "none" else []
             _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
             _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})
 
 
+def _check_numbers(name, numbers_by_name):
+    if not isinstance(numbers_by_name, Mapping) or not all(
+        isinstance(value, numbers.Real) for value in numbers_by_name.values()
+    ):
+        raise ValueError(f"{name} must be numbers by name; got {numbers_by_name!r}")
+
+
 def _check_params(owner, params, known):
+    _check_numbers(f"parameters of {owner}", params)
     for param, value in params.items():
         if param not in known:
             takes = ", ".join(known) or "none"
@@ -307,7 +316,10 @@ def _check_params(owner, params, known):
 
 
 def _check(name, value, metadata):
-    if "length" in metadata and len(value) != metadata["length"]:
+    if "length" in metadata and (
+        len(value) != metadata["length"]
+        or not all(isinstance(each, numbers.Real) for each in value)
+    ):
         given = ",".join(map(str, value))
         raise ValueError(f"{name} must be {metadata['length']} numbers; got {given}")
     for each in value if isinstance(value, tuple) else [value]:

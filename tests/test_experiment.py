@@ -114,8 +114,10 @@ def test_values_are_scaled_as_the_backbone_wants_them(tmp_path, backbone, scalin
 def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
     (tmp_path / "important.txt").write_text("mine")
     (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "evaluation.json").write_text("{}")
     experiment = Experiment(Settings(validation="samples", classes_per_batch=5), tmp_path)
     experiment.prepare("--dataset=digits\n")
+    assert not (tmp_path / "evaluation.json").exists()
     assert (tmp_path / "important.txt").read_text() == "mine"
     assert (tmp_path / "flags.txt").read_text() == "--dataset=digits\n"
     assert not (tmp_path / "results.json").exists()
@@ -129,6 +131,9 @@ def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
         ({"seed": 2**32}, "seed must be at most 4294967295"),
         ({"beta_2": 1.0}, "beta_2 must be below 1"),
         ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
+        ({"loss_params": {"positive_margin": "0"}}, "parameters of contrastive must be numbers"),
+        ({"learning_rate_multipliers": None}, "learning_rate_multipliers must be numbers by name"),
+        ({"first_phase_weights": ("1",) * 4}, "first_phase_weights must be 4 numbers; got 1,1,1,1"),
     ],
 )
 def test_settings_are_checked(settings, message):

@@ -217,6 +217,10 @@ def command(capsys, monkeypatch):
             "--learning_rate_multipliers=proxies=0",
             "learning_rate_multipliers of proxies must be above 0; got 0.0",
         ),
+        (
+            "--method=dvml --learning_rate_multipliers=spread_mean=2 --figure_rounds=1",
+            "the learning rate multiplier of 'spread_mean' is of no weight",
+        ),
         ("--monitor=accuracy", "monitor must be one of map_at_r, r_precision, precision_at_1"),
         ("--plateau_factor=1", "plateau_factor must be below 1; got 1.0"),
         ("--method=ccp,ccp", "once; got ccp,ccp"),

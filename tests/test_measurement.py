@@ -1,6 +1,7 @@
 """Networks that were trained before: alone, on the average, and concatenated."""
 
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from ccp_dml import main
 from ccp_dml.data import Benchmark, LabeledImages, load
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.measurement import measure_networks
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, small_convnet
 from ccp_dml.settings import Settings
 
 
@@ -107,11 +109,16 @@ def test_what_cannot_be_measured_is_said_in_one_line(command, capsys, tmp_path):
     colours = str(tmp_path / "colours.keras")
     network(0, shape=(8, 8, 3)).save(colours)
     (tmp_path / "notes.keras").write_text("notes")
+    empty = tmp_path / "empty.keras"
+    with zipfile.ZipFile(empty, "w") as archive:
+        archive.writestr("nothing", "")
     cases = {
         "": "--networks is missing",
         "--networks=/nowhere/model.keras": "the network /nowhere/model.keras does not exist",
         f"--networks={colours}": "is for images of the shape (8, 8, 3); those here have (8, 8, 1)",
         f"--networks={tmp_path / 'notes.keras'}": "notes.keras is not a network saved by Keras",
+        f"--networks={empty}": "empty.keras is not a network saved by Keras",
+        f"--networks={colours},{colours}": "each network must be given once",
     }
     for argument, message in cases.items():
         with pytest.raises(SystemExit) as stopped:
@@ -128,3 +135,15 @@ def test_a_network_for_images_of_any_size(tmp_path):
     data = LabeledImages(images, np.arange(6) % 2)
     measured = measure_networks([str(tmp_path / "any.keras")], Benchmark(data, data), Settings())
     assert 0 <= measured[str(tmp_path / "any.keras")]["map_at_r"] <= 1
+
+
+def test_a_model_that_was_saved_while_it_trained(tmp_path):
+    model = MetricLearningModel(EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=4))
+    model.compile("adam", loss="contrastive")
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    digits = load("digits")
+    embeddings = model.predict(digits.test.images, verbose=0)
+    expected = retrieval_metrics(embeddings, digits.test.labels)["map_at_r"]
+    measured = measure_networks([path], digits, Settings())
+    assert measured[path]["map_at_r"] == pytest.approx(expected, abs=1e-3)

@@ -25,7 +25,9 @@ class CrossBatchMemory(keras.layers.Layer):
         steps: Number of batches that were added so far, an int64 scalar.
 
     Raises:
-        ValueError: If a number is out of range; in `add`, if a batch is of another size.
+        ValueError: If a number is out of range; in `add`, if a batch is of another size, such as
+            the last one of `fit` on arrays may be (an `InvalidArgumentError` where TensorFlow does
+            not know sizes before the step, which is not checked under XLA).
 
     Example:
 
@@ -78,12 +80,19 @@ class CrossBatchMemory(keras.layers.Layer):
         """
         embeddings = ops.convert_to_tensor(embeddings)
         size = embeddings.shape[0]
-        if size is not None and size != self.batch_size:
-            raise ValueError(
-                f"the memory was made for batches of {self.batch_size} samples; got {size}"
-            )
+        expected = (
+            f"the memory was made for batches of {self.batch_size} samples, and every batch must "
+            "have as many"
+        )
+        if size not in (None, self.batch_size):
+            raise ValueError(f"{expected}; got {size}")
+        # As many rows as there are samples: from `batch_size` rows the optimiser of the graph
+        # concludes that there are as many samples, and drops whatever asks whether that is so.
+        size = tf.shape(embeddings)[0]
+        has_size = tf.debugging.Assert(size == self.batch_size, [expected, size])
         place = ops.cast(self.steps.value % self.num_batches, "int32")
-        rows = place * self.batch_size + tf.range(self.batch_size)
+        with tf.control_dependencies([] if has_size is None else [has_size]):
+            rows = place * self.batch_size + tf.range(size)
         for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
             values = tf.stop_gradient(tf.cast(values, weight.dtype))
             # Not `assign`, which would copy the whole ring.

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+_LISTED_AT_MOST = 16
+
 
 def scale_learning_rates(
     optimizer: keras.optimizers.Optimizer,
@@ -29,9 +31,12 @@ def scale_learning_rates(
     """
     for part in multipliers:
         if not any(part in variable.path.split("/") for variable in variables):
-            paths = ", ".join(variable.path for variable in variables)
+            # Backbones, which come first, can have hundreds.
+            paths = [variable.path for variable in variables]
+            listed = "…, " * (len(paths) > _LISTED_AT_MOST) + ", ".join(paths[-_LISTED_AT_MOST:])
             raise ValueError(
-                f"the learning rate multiplier of {part!r} is of no weight; the weights are {paths}"
+                f"the learning rate multiplier of {part!r} is of no weight; the weights are "
+                f"{listed}"
             )
     if not multipliers:
         return

@@ -39,13 +39,14 @@ class MetricLearningModel(keras.Model):
         memory: A `CrossBatchMemory`. The loss against what it holds is added to that of the batch
             as soon as it is ready; then the batch is added to it. Defaults to `None`.
         num_classes: Number of training classes C, for a loss that learns something beside the
-            embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1.
-            These weights are not decayed. Defaults to `None`: they stay as they are.
+            embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1,
+            which is checked, but not under XLA. These weights are not decayed. Defaults to `None`:
+            they stay as they are.
 
     Attributes:
         loss_weights: A layer that holds what the loss learns.
-        holding_backbone: A boolean variable. While it is set, the weights of
-            `embedding_model.backbone` do not change.
+        holding_backbone: A boolean variable. While it is set, the optimizer gets gradients of 0 for
+            the weights of `embedding_model.backbone`. See `HoldBackbone`.
 
     Call arguments:
         inputs: What `embedding_model` takes.
@@ -202,9 +203,11 @@ class MetricLearningModel(keras.Model):
 
     def _check_labels(self, labels):
         if self.num_classes is not None:
-            tf.debugging.assert_less(
-                tf.cast(labels, tf.int64),
-                tf.cast(self.num_classes, tf.int64),
+            labels = tf.cast(labels, tf.int64)
+            in_range = tf.logical_and(labels >= 0, labels < self.num_classes)
+            tf.debugging.assert_equal(
+                in_range,
+                True,
                 message=f"training labels must be 0…{self.num_classes - 1}; see "
                 "ccp_dml.data.contiguous",
             )
@@ -335,6 +338,13 @@ class MetricLearningModel(keras.Model):
         if not self.built:
             self.build(inputs.shape)
             self._prepare_optimizer()
+        labels = tf.convert_to_tensor(labels)
+        is_column = labels.shape.rank == 2 and labels.shape[1] in (None, 1)
+        if labels.dtype == tf.string or not (labels.shape.rank in (None, 1) or is_column):
+            raise ValueError(
+                "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
+                f"one-hot vectors; got {labels.dtype.name} of the shape {tuple(labels.shape)}"
+            )
         return inputs, tf.reshape(labels, [-1])
 
     def _updated_metrics(self, batch_losses, labels, embeddings):

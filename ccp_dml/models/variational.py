@@ -54,7 +54,8 @@ class VariationalModel(MetricLearningModel):
         second_phase: A boolean variable.
 
     Raises:
-        ValueError: If a number is out of range; when it is compiled, if the loss needs proxies.
+        ValueError: If a number is out of range or `embedding_model` is no `EmbeddingModel`; when
+            it is compiled, if the loss needs proxies.
 
     Example:
 
@@ -80,6 +81,11 @@ class VariationalModel(MetricLearningModel):
         **kwargs,
     ):
         super().__init__(embedding_model, **kwargs)
+        if not isinstance(embedding_model, EmbeddingModel):
+            raise ValueError(
+                "embedding_model must be a ccp_dml.models.EmbeddingModel, whose features are "
+                f"rebuilt; got {type(embedding_model).__name__}"
+            )
         for name, value in [("num_samples", num_samples), ("hidden_units", hidden_units)]:
             if value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
@@ -134,14 +140,7 @@ class VariationalModel(MetricLearningModel):
             `"invariant"`, and the parts of the last one; what is minimised is `"loss"`.
         """
         features = ops.cast(outputs, "float32")
-        invariant, mean, log_variance = (
-            ops.cast(head(features), "float32")
-            for head in (
-                self.embeddings_of,
-                self.spread_mean,
-                self.spread_log_variance,
-            )
-        )
+        invariant, mean, log_variance = self._heads(features)
         # The same for every replica, each of which computes the loss of all samples.
         noise = tf.random.stateless_normal(
             [tf.shape(features)[0], self.num_samples, invariant.shape[1]],
@@ -186,14 +185,16 @@ class VariationalModel(MetricLearningModel):
             float32 array `(batch, num_samples, d)`, before normalisation.
         """
         features = self.outputs(inputs, training=False)
-        invariant = self.embeddings_of(features)
+        invariant, mean, log_variance = self._heads(features)
         noise = tf.random.stateless_normal(
             [len(features), num_samples, invariant.shape[1]], [seed, 0]
         )
-        synthesized = synthesize(
-            invariant, self.spread_mean(features), self.spread_log_variance(features), noise
-        )
-        return ops.convert_to_numpy(synthesized)
+        return ops.convert_to_numpy(synthesize(invariant, mean, log_variance, noise))
+
+    def _heads(self, features):
+        """z_I, μ and log σ², each float32 `(n, d)`."""
+        heads = (self.embeddings_of, self.spread_mean, self.spread_log_variance)
+        return [ops.cast(head(features), "float32") for head in heads]
 
     def get_config(self):
         return {
@@ -249,7 +250,7 @@ class VariationalPhases(keras.callbacks.Callback):
 
     Raises:
         ValueError: If the number is negative; when training begins, if the model is not a
-            `VariationalModel`.
+            `VariationalModel`, or has no weights yet.
 
     Example:
 
@@ -270,6 +271,8 @@ class VariationalPhases(keras.callbacks.Callback):
                 f"VariationalPhases needs a ccp_dml.models.VariationalModel; got "
                 f"{type(self.model).__name__}"
             )
+        if not self.model.built:
+            raise ValueError("the model has no weights yet: call model.build(input_shape) first")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.second_phase.assign(epoch >= self.first_phase_epochs)

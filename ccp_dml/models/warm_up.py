@@ -9,14 +9,19 @@ class HoldBackbone(keras.callbacks.Callback):
     """Holds the weights of the backbone for the first epochs of training.
 
     A new projection layer and random proxies send large and meaningless gradients into a pretrained
-    backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020).
+    backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020). When
+    training ends, the backbone is held no longer.
+
+    Meant for the beginning of training: the momentum of earlier steps goes on moving the backbone
+    unless the model is compiled with a new optimizer. So do an optimizer's own `weight_decay` and
+    the moving statistics of batch normalisation that is not frozen.
 
     Args:
         epochs: Number of epochs, at least 0.
 
     Raises:
         ValueError: If the number is negative; when training begins, if the model is not a
-            `MetricLearningModel` with a backbone.
+            `MetricLearningModel` with a backbone, or has no weights yet.
 
     Example:
 
@@ -39,6 +44,11 @@ class HoldBackbone(keras.callbacks.Callback):
                 "HoldBackbone needs a ccp_dml.models.MetricLearningModel whose embedding_model "
                 f"has a backbone; got {type(self.model).__name__}"
             )
+        if not self.model.built:
+            raise ValueError("the model has no weights yet: call model.build(input_shape) first")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.holding_backbone.assign(epoch < self.epochs)
+
+    def on_train_end(self, logs=None):
+        self.model.holding_backbone.assign(False)

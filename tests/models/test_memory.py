@@ -121,5 +121,15 @@ def test_wrong_numbers_are_named():
             CrossBatchMemory(*arguments)
     memory = CrossBatchMemory(2, 3)
     memory.build((None, 4))
-    with pytest.raises(ValueError, match="for batches of 3 samples; got 2"):
+    with pytest.raises(
+        ValueError, match="for batches of 3 samples, and every batch must have as many; got 2"
+    ):
         memory.add([0, 1], np.zeros((2, 4), "float32"))
+
+
+def test_a_smaller_last_batch_is_named():
+    model = model_with_memory()
+    images, labels = images_and_labels(25)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(10)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="made for batches of 10 samples"):
+        model.fit(batches, verbose=0)

@@ -3,12 +3,15 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ccp_dml.models import (
     EmbeddingModel,
     HoldBackbone,
     MetricLearningModel,
     ProxyModel,
+    VariationalModel,
+    VariationalPhases,
     small_convnet,
 )
 from tests import naive
@@ -110,6 +113,55 @@ def test_only_models_with_a_backbone_hold_it(generator):
         model.fit(np.zeros((4, 4)), np.arange(4), verbose=0, callbacks=[HoldBackbone(1)])
     with pytest.raises(ValueError, match="epochs must be at least 0; got -1"):
         HoldBackbone(-1)
+
+
+class _Backbone(keras.Model):
+    """A subclassed network, which does not know the shape of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = keras.layers.Conv2D(4, 3)
+
+    def call(self, inputs, training=None):
+        return self.convolution(inputs)
+
+
+@pytest.mark.parametrize("callback", [HoldBackbone(1), VariationalPhases(1)])
+def test_callbacks_want_a_model_with_weights(callback):
+    model = VariationalModel(EmbeddingModel(_Backbone(), embedding_size=6))
+    model.compile("adam", loss="contrastive")
+    with pytest.raises(ValueError, match="the model has no weights yet"):
+        model.fit(*images_and_labels(), verbose=0, callbacks=[callback])
+
+
+def test_the_backbone_is_not_held_after_training():
+    model = proxy_model(keras.optimizers.Adam(1e-3))
+    held = steps_of(model, epochs=1, callbacks=[HoldBackbone(epochs=5)])
+    moved = steps_of(model, epochs=1)
+    backbone = {weight.path for weight in model.embedding_model.backbone.trainable_variables}
+    assert all((held[path] == 0).all() for path in backbone)
+    assert all(np.abs(moved[path]).max() > 0 for path in backbone)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_labels_that_are_no_numbers_of_classes_are_named(as_dataset):
+    images, labels = images_and_labels()
+    for wrong in (np.eye(5)[labels], np.array(list("abcde"))[labels]):
+        model = proxy_model("adam")
+        data = (images, wrong)
+        if as_dataset:
+            data = (tf.data.Dataset.from_tensor_slices(data).batch(10),)
+        elif wrong.dtype.kind == "U":
+            continue  # Keras refuses such arrays itself.
+        with pytest.raises(ValueError, match="labels must be the numbers of the classes"):
+            model.fit(*data, verbose=0)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_labels_out_of_range_are_named(shift):
+    images, labels = images_and_labels()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="training labels must be 0…4"):
+        proxy_model("adam").fit(images, labels + shift, verbose=0)
 
 
 def test_a_proxy_model_trains_the_weighted_losses(generator):

@@ -44,6 +44,10 @@ def test_synthesised_embeddings_have_the_mean_and_variance(generator):
 @pytest.mark.parametrize("second_phase", [False, True])
 def test_the_losses_are_those_of_the_formulae(second_phase):
     model = variational_model(optimizer=keras.optimizers.SGD(0.0), seed=7)
+    # They start from zeros, with which N(μ, σ²) is N(0, I).
+    for head, stream in ((model.spread_mean, 1), (model.spread_log_variance, 2)):
+        generator = np.random.default_rng(stream)
+        head.set_weights([generator.standard_normal(weight.shape) for weight in head.weights])
     images, labels = images_and_labels(12)
     features = np.asarray(model.embedding_model.features(images), "float64")
 
@@ -181,5 +185,19 @@ def test_wrong_arguments_are_named(generator):
     ]:
         with pytest.raises(ValueError, match=message):
             VariationalModel(embedding_model, **arguments)
+    with pytest.raises(ValueError, match="embedding_model must be a"):
+        VariationalModel(small_convnet((8, 8, 1)))
     with pytest.raises(ValueError, match="first_phase_epochs must be at least 0; got -1"):
         VariationalPhases(-1)
+
+
+def test_synthesised_embeddings_are_of_full_precision():
+    images, _ = images_and_labels(4)
+    expected = variational_model().synthesize(images, 2)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        made = variational_model().synthesize(images, 2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, expected, atol=0.05)
