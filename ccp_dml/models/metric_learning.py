@@ -45,8 +45,9 @@ class MetricLearningModel(keras.Model):
 
     Attributes:
         loss_weights: A layer that holds what the loss learns.
-        holding_backbone: A boolean variable. While it is set, the optimizer gets gradients of 0 for
-            the weights of `embedding_model.backbone`. See `HoldBackbone`.
+        holding_backbone: A boolean variable. While it is set, the learning rate of the weights of
+            `embedding_model.backbone` is 0. Their gradients are computed, clipped with the others
+            and known to the optimizer, whose first steps are then of the usual size.
 
     Call arguments:
         inputs: What `embedding_model` takes.
@@ -159,8 +160,13 @@ class MetricLearningModel(keras.Model):
             self._prepare_optimizer()
 
     def _prepare_optimizer(self):
+        backbone = getattr(self.embedding_model, "backbone", None)
         scale_learning_rates(
-            self.optimizer, self.trainable_variables, self.learning_rate_multipliers
+            self.optimizer,
+            self.trainable_variables,
+            self.learning_rate_multipliers,
+            held=backbone.trainable_variables if backbone is not None else (),
+            holding=self.holding_backbone,
         )
         self.optimizer.build(self.trainable_variables)
 
@@ -295,32 +301,10 @@ class MetricLearningModel(keras.Model):
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradients = self._without_held(replicas.sum_over_replicas(gradients), variables)
-        gradients = self._without_held(self.regularized(gradients, variables), variables)
+        gradients = self.regularized(replicas.sum_over_replicas(gradients), variables)
         # The optimizer adds up over the replicas once more.
         gradients = [gradient / replicas.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)
-
-    def _without_held(self, gradients, variables):
-        """Gradients without those of the backbone while it is held.
-
-        With zeros for gradients an optimizer with fresh moments leaves a weight where it is.
-        """
-        backbone = getattr(self.embedding_model, "backbone", None)
-        if backbone is None:
-            return gradients
-        of_backbone = set(map(id, backbone.trainable_variables))
-        places = [place for place, variable in enumerate(variables) if id(variable) in of_backbone]
-        # A branch, because to choose value by value would read all gradients once more.
-        chosen = tf.cond(
-            self.holding_backbone.value,
-            lambda: [tf.zeros_like(gradients[place]) for place in places],
-            lambda: [tf.identity(gradients[place]) for place in places],
-        )
-        gradients = list(gradients)
-        for place, gradient in zip(places, chosen, strict=True):
-            gradients[place] = gradient
-        return gradients
 
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""

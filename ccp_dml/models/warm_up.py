@@ -12,9 +12,8 @@ class HoldBackbone(keras.callbacks.Callback):
     backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020). When
     training ends, the backbone is held no longer.
 
-    Meant for the beginning of training: the momentum of earlier steps goes on moving the backbone
-    unless the model is compiled with a new optimizer. So do an optimizer's own `weight_decay` and
-    the moving statistics of batch normalisation that is not frozen.
+    An optimizer's own `weight_decay` and the moving statistics of batch normalisation that is not
+    frozen go on changing it.
 
     Args:
         epochs: Number of epochs, at least 0.

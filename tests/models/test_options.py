@@ -106,6 +106,54 @@ def test_the_backbone_is_held_and_then_moves(jit_compile):
     assert all(np.abs(step).max() > 0 for step in moved.values())
 
 
+def test_the_first_steps_of_a_released_backbone_are_not_larger():
+    rate = 1e-4
+    model = proxy_model(keras.optimizers.Adam(rate))
+    images, labels = images_and_labels()
+    kernel = model.embedding_model.backbone.trainable_variables[0]
+    values = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: values.append(kernel.numpy())
+    )
+    model.fit(
+        images,
+        labels,
+        batch_size=len(images),
+        epochs=110,
+        verbose=0,
+        callbacks=[HoldBackbone(epochs=100), look],
+    )
+    steps = np.abs(np.diff(values, axis=0))
+    assert (steps[:99] == 0).all()
+    # Adam that only saw gradients of 0 until then would take steps of 1.6 times the rate.
+    assert 0.1 * rate < steps[99:].mean() < 1.1 * rate
+
+
+def test_a_trained_backbone_is_held_too():
+    model = proxy_model(keras.optimizers.Adam(1e-3))
+    backbone = [weight.path for weight in model.embedding_model.backbone.trainable_variables]
+    assert all(np.abs(steps_of(model, epochs=2)[path]).max() > 0 for path in backbone)
+    held = steps_of(model, epochs=1, callbacks=[HoldBackbone(epochs=1)])
+    assert all((held[path] == 0).all() for path in backbone)
+
+
+def test_the_backbone_is_held_under_two_replicas(two_replicas):
+    def made():
+        return proxy_model(
+            keras.optimizers.Adam(1e-3), learning_rate_multipliers={"projection": 0.1}
+        )
+
+    alone = steps_of(made(), epochs=2, callbacks=[HoldBackbone(epochs=1)])
+    with two_replicas.scope():
+        model = made()
+    together = steps_of(model, epochs=2, callbacks=[HoldBackbone(epochs=1)])
+    for one, other in zip(alone.values(), together.values(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    held = steps_of(model, epochs=1, callbacks=[HoldBackbone(epochs=1)])
+    backbone = [weight.path for weight in model.embedding_model.backbone.trainable_variables]
+    assert all((held[path] == 0).all() for path in backbone)
+
+
 def test_only_models_with_a_backbone_hold_it(generator):
     model = MetricLearningModel(linear_model(generator.standard_normal((4, 3)).astype("float32")))
     model.compile("adam", loss="contrastive")
