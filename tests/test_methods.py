@@ -60,7 +60,7 @@ class Objective(keras.callbacks.Callback):
         model, iterations = self.model, self.model.optimizer.iterations
         step = iterations.numpy()
         iterations.assign(0)
-        outputs = model.outputs(self.images, training=False)
+        outputs = model.loss_inputs(self.images, training=False)
         if model.memory is not None:
             embeddings = model.embeddings_of(outputs)
             for rows in np.split(np.arange(len(self.labels)), model.memory.num_batches):

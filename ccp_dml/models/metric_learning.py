@@ -192,7 +192,7 @@ class MetricLearningModel(keras.Model):
 
         Args:
             labels: `(n,)`.
-            outputs: See `outputs`; here embeddings `(n, d)`, before normalisation.
+            outputs: See `loss_inputs`; here embeddings `(n, d)`, before normalisation.
 
         Returns:
             Scalars by name; what is minimised is `"loss"`.
@@ -270,19 +270,19 @@ class MetricLearningModel(keras.Model):
         )
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
 
-    def outputs(self, inputs, training: bool):
+    def loss_inputs(self, inputs, training: bool):
         """What the losses are computed from, of this replica's inputs: here their embeddings."""
         return self.embedding_model(inputs, training=training)
 
     def embeddings_of(self, outputs):
-        """Embeddings `(n, d)`, before normalisation, from `outputs`."""
+        """Embeddings `(n, d)`, before normalisation, from `loss_inputs`."""
         return outputs
 
     def train_step(self, data):
         inputs, labels = self._unpacked(data)
         all_labels = replicas.gather(labels)
         with tf.GradientTape() as tape:
-            outputs = self.outputs(inputs, training=True)
+            outputs = self.loss_inputs(inputs, training=True)
             all_outputs = replicas.gather(outputs)
             batch_losses = self.batch_losses(all_labels, all_outputs)
             batch_losses["loss"] += sum(self.embedding_model.losses)

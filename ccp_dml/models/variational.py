@@ -121,7 +121,7 @@ class VariationalModel(MetricLearningModel):
             shape=(), initializer="zeros", dtype="bool", trainable=False, name="second_phase"
         )
 
-    def outputs(self, inputs, training):
+    def loss_inputs(self, inputs, training):
         """Pooled features of the backbone `(n, f)`."""
         return self.embedding_model.features(inputs, training=training)
 
@@ -184,7 +184,7 @@ class VariationalModel(MetricLearningModel):
         Returns:
             float32 array `(batch, num_samples, d)`, before normalisation.
         """
-        features = self.outputs(inputs, training=False)
+        features = self.loss_inputs(inputs, training=False)
         invariant, mean, log_variance = self._heads(features)
         noise = tf.random.stateless_normal(
             [len(features), num_samples, invariant.shape[1]], [seed, 0]
