@@ -232,7 +232,7 @@ def command(capsys, monkeypatch):
         ("--dataset=sop", "data_dir is missing: name the folder of the data set sop"),
         ("--dataset=folder --data_dir=/nowhere", "data_dir /nowhere does not exist"),
         ("--dataset=folder --data_dir=. --resize_size=9", "at least image_size, 227; got 9"),
-        ("--mode=show", "should be one of <train|describe>"),
+        ("--mode=show", "should be one of <train|describe|evaluate>"),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),
         (
