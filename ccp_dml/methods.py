@@ -53,6 +53,7 @@ def make_model(
             weight.
     """
     parts, loss = method.split("+"), make_loss(settings)
+    has_proxies = "ccp" in parts or loss.is_proxy_loss
     options = {
         "weight_decay": settings.weight_decay,
         "clip_norm": settings.clip_norm,
@@ -60,7 +61,6 @@ def make_model(
         "learning_rate_multipliers": settings.learning_rate_multipliers,
         "num_classes": num_classes,
     }
-    model_class = VariationalModel if "dvml" in parts else MetricLearningModel
     if "xbm" in parts:
         options["memory"] = CrossBatchMemory(
             settings.memory_batches,
@@ -68,7 +68,7 @@ def make_model(
             settings.memory_start_step,
             name="memory",
         )
-    if "ccp" in parts or loss.is_proxy_loss:
+    if has_proxies:
         # Without rounds and a memory a loss of proxies is against them alone, as in its paper.
         alone = not {"ccp", "xbm"} & set(parts)
         options |= {
@@ -77,13 +77,6 @@ def make_model(
             "proxy_loss_weight": settings.proxy_loss_weight,
             "batch_loss_weight": 0.0 if alone else settings.batch_loss_weight,
         }
-        with_proxies = {
-            (True, False): ChanceConstrainedModel,
-            (True, True): VariationalChanceConstrainedModel,
-            (False, False): ProxyModel,
-            (False, True): VariationalProxyModel,
-        }
-        model_class = with_proxies["ccp" in parts, "dvml" in parts]
     if "dvml" in parts:
         options |= {
             "num_samples": settings.variational_samples,
@@ -96,10 +89,19 @@ def make_model(
                 **settings.learning_rate_multipliers,
             },
         }
-    model = model_class(embedding_model, **options)
+    model = _model_class(parts, has_proxies)(embedding_model, **options)
     optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
     model.compile(optimizer, loss=loss, jit_compile=settings.jit_compile)
     return model
+
+
+def _model_class(parts, has_proxies):
+    is_variational = "dvml" in parts
+    if "ccp" in parts:
+        return VariationalChanceConstrainedModel if is_variational else ChanceConstrainedModel
+    if has_proxies:
+        return VariationalProxyModel if is_variational else ProxyModel
+    return VariationalModel if is_variational else MetricLearningModel
 
 
 def make_callbacks(

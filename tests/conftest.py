@@ -6,6 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
+
+from ccp_dml import main
 
 
 def pytest_configure(config):
@@ -41,3 +44,16 @@ def two_replicas():
 def golden():
     """Loads an array file of reference values."""
     return lambda name: np.load(pathlib.Path(__file__).parent / "golden" / name)
+
+
+@pytest.fixture
+def run_command(monkeypatch):
+    """Runs the command line in this process, with flags of its own."""
+
+    def run(*arguments):
+        flag_values = flags.FlagValues()
+        main.define_flags(flag_values)
+        monkeypatch.setattr(flags, "FLAGS", flag_values)
+        main.main(main._parse_flags(["ccp_dml", *arguments]))
+
+    return run

@@ -167,15 +167,12 @@ def test_one_clear_line_and_exit_code_two():
 
 
 @pytest.fixture
-def command(capsys, monkeypatch):
+def command(capsys, run_command):
     """Runs the command in this process and returns its last line of errors, for exit code 2."""
 
     def run_here(*arguments):
-        flag_values = flags.FlagValues()
-        main.define_flags(flag_values)
-        monkeypatch.setattr(flags, "FLAGS", flag_values)
         with pytest.raises(SystemExit) as stopped:
-            main.main(main._parse_flags(["ccp_dml", DIGITS, *arguments]))
+            run_command(DIGITS, *arguments)
         assert stopped.value.code == 2
         return capsys.readouterr().err.strip().splitlines()[-1]
 

@@ -6,9 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from absl import flags
 
-from ccp_dml import main
 from ccp_dml.data import Benchmark, LabeledImages, load
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.measurement import measure_networks
@@ -82,14 +80,11 @@ def test_queries_are_searched_in_the_gallery(saved):
 
 
 @pytest.fixture
-def command(capsys, monkeypatch):
-    """Runs the command in this process."""
+def command(capsys, run_command):
+    """Runs the command in this process and returns the lines it prints."""
 
     def run_here(*arguments):
-        flag_values = flags.FlagValues()
-        main.define_flags(flag_values)
-        monkeypatch.setattr(flags, "FLAGS", flag_values)
-        main.main(main._parse_flags(["ccp_dml", "--mode=evaluate", *arguments]))
+        run_command("--mode=evaluate", *arguments)
         return capsys.readouterr().out.strip().splitlines()
 
     return run_here

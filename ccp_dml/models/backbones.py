@@ -129,9 +129,9 @@ def _application(name, input_shape, weights):
         raise ValueError(
             f"{name} cannot be made for images of the shape {input_shape}: {_one_line(error)}"
         ) from error
-    # A download that fails raises an `Exception`.
+    # For a download that fails Keras raises `Exception` itself; others are not meant.
     except Exception as error:
-        if not from_keras:
+        if not from_keras or type(error) is not Exception:
             raise
         raise ValueError(_failed_download(name, error)) from error
     if not from_keras:
