@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["ccp_dml", "ccp_dml.*"]),
-    package_data={"ccp_dml.models": ["weights/*.weights.h5"]},
+    package_data={"ccp_dml.models.backbones": ["weights/*.weights.h5"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
@@ -33,7 +33,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["dill", "psutil", "pytest", "ruff"],
+        "test": ["dill", "psutil", "pytest", "pytest-xdist", "ruff"],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
     },
 )

@@ -1,9 +1,9 @@
 """Deep metric learning with chance constraints (CCP) for Keras."""
 
-from ccp_dml import data, evaluation, layers, losses, models, projections
-from ccp_dml.evaluation import RetrievalValidation, retrieval_metrics
+from ccp_dml import callbacks, data, evaluation, layers, losses, miners, models, projections
+from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
+from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.models import ChanceConstrainedModel, EmbeddingModel, MetricLearningModel
-from ccp_dml.projections import AlternatingProjections
 
 __version__ = "0.1.0"
 
@@ -13,10 +13,12 @@ __all__ = [
     "EmbeddingModel",
     "MetricLearningModel",
     "RetrievalValidation",
+    "callbacks",
     "data",
     "evaluation",
     "layers",
     "losses",
+    "miners",
     "models",
     "projections",
     "retrieval_metrics",

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from absl import app, flags
 
-from ccp_dml.data import glyphs
+from ccp_dml.data.datasets import glyphs
 from ccp_dml.evaluation import embed, retrieval_metrics
 from ccp_dml.layers import GlobalPooling
 from ccp_dml.models import pretrained, small_convnet

@@ -2,10 +2,10 @@
 
 import keras
 
+from ccp_dml.experiment.methods import make_model
+from ccp_dml.experiment.settings import Settings
 from ccp_dml.losses import LOSSES
-from ccp_dml.methods import make_model
 from ccp_dml.models import EmbeddingModel
-from ccp_dml.settings import Settings
 
 # Settings by the name of a loss; of all pairs, so that its mean is always over the same terms.
 OF_LOSSES = {name: {"loss": name} for name in LOSSES}

@@ -15,6 +15,9 @@ def pytest_configure(config):
     # The tests leave the user's cache alone; the processes they start share theirs.
     config.cache_of_tests = tempfile.TemporaryDirectory()
     os.environ["CCP_DML_CACHE"] = config.cache_of_tests.name
+    # There is a test process for each core.
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     # Two logical devices for the tests of distribution; it must be said before any is used.
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -14,8 +14,9 @@ import sys
 import pytest
 from absl import flags
 
-from ccp_dml import losses, main
-from ccp_dml.methods import make_model
+from ccp_dml import losses, main, miners
+from ccp_dml.experiment.methods import make_model
+from ccp_dml.experiment.settings import Settings
 from ccp_dml.models import (
     ChanceConstrainedModel,
     EmbeddingModel,
@@ -24,7 +25,6 @@ from ccp_dml.models import (
     VariationalModel,
     small_convnet,
 )
-from ccp_dml.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("experiments/**/*.flags"))
@@ -336,7 +336,7 @@ def test_the_loss_can_be_made(path):
     if settings.loss_wrapper != "none":
         loss = losses.get(settings.loss_wrapper, loss=loss, **settings.loss_wrapper_params)
     if settings.miner != "none":
-        miner = losses.get_miner(settings.miner, **settings.miner_params)
+        miner = miners.get(settings.miner, **settings.miner_params)
         assert losses.Mined(loss, miner).miner.get_config() == settings.miner_params
     # Every number is written in the flagfile, none is left to a default.
     assert set(settings.loss_params) == set(losses.parameters(settings.loss))

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ccp_dml import main
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
-from ccp_dml.settings import Settings
+from ccp_dml.experiment.settings import Settings
 from tests.data.pictures import write_classes
 
 ROOT = pathlib.Path(__file__).parents[1]

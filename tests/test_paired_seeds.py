@@ -12,7 +12,7 @@ import scipy.stats
 from absl import flags
 from absl.testing import flagsaver
 
-from ccp_dml.settings import Settings
+from ccp_dml.experiment.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "paired_seeds.py"

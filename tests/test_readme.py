@@ -24,7 +24,6 @@ def test_the_tree_names_what_there_is():
         for name in re.findall(r"[\w/]+\.(?:py|flags)", line.split("  ")[0] or line):
             assert list(ROOT.rglob(name)), name
     named = set(re.findall(r"\w+\.py", tree))
-    folders_as_one = ("layers", "visualization")
     for path in (ROOT / "ccp_dml").rglob("*.py"):
-        if path.name != "__init__.py" and path.parent.name not in folders_as_one:
+        if path.name != "__init__.py":
             assert path.name in named, path

@@ -2,15 +2,11 @@ import keras
 import numpy as np
 import pytest
 
+from ccp_dml.callbacks import ProgressLine
 from ccp_dml.data import LabeledImages
+from ccp_dml.evaluation import pair_distances
 from ccp_dml.projections import RoundEnd
-from ccp_dml.visualization import (
-    ProgressLine,
-    RoundSnapshot,
-    draw_rounds,
-    draw_samples,
-    pair_distances,
-)
+from ccp_dml.report import RoundSnapshot, draw_rounds, draw_samples
 
 
 def test_pair_distances_are_those_of_the_pairs(generator):

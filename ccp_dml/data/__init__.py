@@ -1,14 +1,24 @@
 """Data: what can be loaded, splits, samplers and pipelines."""
 
 from ccp_dml.data.augmentation import random_affine
+from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.cache import cache_folder
-from ccp_dml.data.catalog import DATASETS, Benchmark, dataset_parameters, input_shape, load
+from ccp_dml.data.datasets import (
+    DATASETS,
+    OFFICIAL_SETS,
+    OfficialSet,
+    dataset_parameters,
+    index_folder,
+    input_shape,
+    letter_groups,
+    load,
+    load_letters,
+    load_official,
+    render_letters,
+)
 from ccp_dml.data.files import CACHES, ImageFiles
-from ccp_dml.data.folder import index_folder
-from ccp_dml.data.glyphs import letter_groups, load_letters, render_letters
 from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.images import LabeledImages
-from ccp_dml.data.official import OFFICIAL_SETS, OfficialSet, load_official
 from ccp_dml.data.pipelines import class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, SCALINGS, Preprocessing
 from ccp_dml.data.samplers import balanced_batches, class_draws

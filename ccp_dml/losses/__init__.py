@@ -1,12 +1,10 @@
 """Metric-learning losses: called on a batch, or on a batch against references such as proxies."""
 
-import inspect
-
+from ccp_dml import identifiers
 from ccp_dml.losses.contrastive import Contrastive
 from ccp_dml.losses.cosine_contrastive import CosineContrastive
 from ccp_dml.losses.margin import Margin
 from ccp_dml.losses.mined import Mined
-from ccp_dml.losses.miners import MINERS, DistanceWeighted, Hard, SemiHard
 from ccp_dml.losses.multi_level_distance import MultiLevelDistance
 from ccp_dml.losses.multi_similarity import MultiSimilarity
 from ccp_dml.losses.n_pair import NPair
@@ -40,8 +38,6 @@ WRAPPERS: dict[str, type[LossWrapper]] = {
     "virtual_softmax": VirtualSoftmax,
 }
 
-_KINDS = {"loss": {**LOSSES, **WRAPPERS}, "miner": MINERS}
-
 
 def get(name: str, /, **params) -> PairwiseLoss:
     """Makes a loss from its name.
@@ -65,32 +61,15 @@ def get(name: str, /, **params) -> PairwiseLoss:
         params.setdefault("loss", "normalized_softmax")
         if isinstance(params["loss"], str):
             params["loss"] = get(params["loss"])
-    return _made("loss", name, params, ["normalize", "name"])
-
-
-def get_miner(name: str, /, **params):
-    """Makes a miner from its name, for `Mined`.
-
-    Args:
-        name: A key of `MINERS`.
-        **params: Arguments of the miner; see its class.
-
-    Raises:
-        ValueError: If the name or a parameter is unknown; the message lists the known ones.
-
-    Example:
-
-    >>> Mined(get("triplet", margin=0.2), get_miner("semi_hard", margin=0.2)).miner.margin
-    0.2
-    """
-    return _made("miner", name, params, [])
+    common = ["normalize", "name", *(["loss"] if name in WRAPPERS else [])]
+    return identifiers.make("loss", {**LOSSES, **WRAPPERS}, name, params, common)
 
 
 def parameters(name: str) -> list[str]:
-    """The numbers that a loss, a wrapper or a miner takes, beside what all of its kind take.
+    """The numbers that a loss or a wrapper takes, beside what all of its kind take.
 
     Args:
-        name: A key of `LOSSES`, `WRAPPERS` or `MINERS`.
+        name: A key of `LOSSES` or `WRAPPERS`.
 
     Example:
 
@@ -99,31 +78,14 @@ def parameters(name: str) -> list[str]:
     >>> parameters("proxy_synthesis")
     ['alpha', 'ratio']
     """
-    (made,) = (classes[name] for classes in _KINDS.values() if name in classes)
-    signature = inspect.signature(made)
-    return [name for name in signature.parameters if name not in ("loss", "kwargs")]
-
-
-def _made(kind, name, params, common):
-    classes = _KINDS[kind]
-    if name not in classes:
-        raise ValueError(f"unknown {kind} {name!r}; the choices are {', '.join(classes)}")
-    known = [*parameters(name), *common, *(["loss"] if name in WRAPPERS else [])]
-    for param in params:
-        if param not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise ValueError(f"{name} has no parameter {param!r}; {takes}")
-    return classes[name](**params)
+    return identifiers.parameters({**LOSSES, **WRAPPERS}[name])
 
 
 __all__ = [
     "LOSSES",
-    "MINERS",
     "WRAPPERS",
     "Contrastive",
     "CosineContrastive",
-    "DistanceWeighted",
-    "Hard",
     "LossWrapper",
     "Margin",
     "Mined",
@@ -135,11 +97,9 @@ __all__ = [
     "ProxyAnchor",
     "ProxyNCA",
     "ProxySynthesis",
-    "SemiHard",
     "SoftTriple",
     "Triplet",
     "VirtualSoftmax",
     "get",
-    "get_miner",
     "parameters",
 ]

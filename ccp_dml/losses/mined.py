@@ -16,7 +16,7 @@ class Mined(LossWrapper):
 
     Args:
         loss: The `PairwiseLoss` to wrap.
-        miner: An object of `ccp_dml.losses.MINERS`, or any callable that narrows masks as `Hard`
+        miner: An object of `ccp_dml.miners.MINERS`, or any callable that narrows masks as `Hard`
             does; to be saved with a model it has to be serialisable by Keras.
         **kwargs: See `LossWrapper`.
 
@@ -28,7 +28,8 @@ class Mined(LossWrapper):
 
     Example:
 
-    >>> from ccp_dml.losses import Hard, Triplet
+    >>> from ccp_dml.losses import Triplet
+    >>> from ccp_dml.miners import Hard
     >>> loss = Mined(Triplet(margin=0.5), Hard())
     >>> embeddings = np.array([[0.0], [0.25], [0.5], [1.0]], "float32")
     >>> loss(np.array([0, 0, 1, 1]), embeddings).numpy()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ccp_dml import replicas
+from ccp_dml import distribution
 from ccp_dml.layers.normalization import lipschitz_normalize
 from ccp_dml.losses.distances import as_float
 
@@ -156,11 +156,11 @@ class PairwiseLoss(keras.losses.Loss):
     ):
         if sample_weight is not None:
             raise ValueError(f"{type(self).__name__} is over pairs: sample_weight must be None")
-        if replicas.num_replicas() > 1:
-            labels = replicas.gather(ops.convert_to_tensor(labels))
-            embeddings = replicas.gather(ops.convert_to_tensor(embeddings))
+        if distribution.num_replicas() > 1:
+            labels = distribution.gather(ops.convert_to_tensor(labels))
+            embeddings = distribution.gather(ops.convert_to_tensor(embeddings))
         loss = self.call(labels, embeddings, references, reference_labels, seed, **weights)
-        return loss / replicas.num_replicas()
+        return loss / distribution.num_replicas()
 
     def call(
         self, labels, embeddings, references=None, reference_labels=None, seed=None, **weights

@@ -15,7 +15,7 @@ class ChanceConstrainedModel(ProxyModel):
     Minimises `L(θ, ρ) + λ/2 ‖θ − θ_ref‖²` over the weights θ of the embedding network and the
     proxies ρ, `L = proxy_loss_weight · ℓ(samples against proxies) + batch_loss_weight · ℓ(samples
     against samples)`: one round of "Deep Metric Learning with Chance Constraints" (Gürbüz et al.,
-    WACV 2024). The callback `ccp_dml.projections.AlternatingProjections` runs the rounds: it sets
+    WACV 2024). The callback `ccp_dml.callbacks.AlternatingProjections` runs the rounds: it sets
     the proxies, λ and the reference point θ_ref.
 
     A training step takes the gradients of L, adds `λ(θ − θ_ref)` to those of θ, and goes on as

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from ccp_dml import losses, replicas
+from ccp_dml import distribution, losses
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.learning_rates import scale_learning_rates
@@ -280,14 +280,14 @@ class MetricLearningModel(keras.Model):
 
     def train_step(self, data):
         inputs, labels = self._unpacked(data)
-        all_labels = replicas.gather(labels)
+        all_labels = distribution.gather(labels)
         with tf.GradientTape() as tape:
             outputs = self.loss_inputs(inputs, training=True)
-            all_outputs = replicas.gather(outputs)
+            all_outputs = distribution.gather(outputs)
             batch_losses = self.batch_losses(all_labels, all_outputs)
             batch_losses["loss"] += sum(self.embedding_model.losses)
             # Every replica computes the whole loss, and gathering adds up what flows back.
-            loss = batch_losses["loss"] / replicas.num_replicas()
+            loss = batch_losses["loss"] / distribution.num_replicas()
         embeddings, all_embeddings = map(self.embeddings_of, (outputs, all_outputs))
         self._descend(tape, loss)
         if self.memory is not None:
@@ -301,16 +301,16 @@ class MetricLearningModel(keras.Model):
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradients = self.regularized(replicas.sum_over_replicas(gradients), variables)
+        gradients = self.regularized(distribution.sum_over_replicas(gradients), variables)
         # The optimizer adds up over the replicas once more.
-        gradients = [gradient / replicas.num_replicas() for gradient in gradients]
+        gradients = [gradient / distribution.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)
 
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""
         inputs, labels = self._unpacked(data)
         embeddings = self.embedding_model(inputs, training=False)
-        loss = self.evaluation_loss(replicas.gather(labels), replicas.gather(embeddings))
+        loss = self.evaluation_loss(distribution.gather(labels), distribution.gather(embeddings))
         return self._updated_metrics({"loss": loss}, labels, embeddings)
 
     def _unpacked(self, data):

@@ -33,7 +33,7 @@ class VariationalProxyModel(VariationalModel, ProxyModel):
 class VariationalChanceConstrainedModel(VariationalModel, ChanceConstrainedModel):
     """DVML in rounds of CCP: `L₃` and `L₄` are the loss of one round.
 
-    The callback `ccp_dml.projections.AlternatingProjections` chooses the proxies among the
+    The callback `ccp_dml.callbacks.AlternatingProjections` chooses the proxies among the
     embeddings z_I. The proximal term holds the network; the heads of the spread and the decoder,
     which are not used after training, are free.
 

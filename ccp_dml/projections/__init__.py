@@ -1,6 +1,6 @@
-"""Projections: greedy k-centre, and the callback that ends a round."""
+"""Projections: greedy k-centre, and what a round ends with."""
 
 from ccp_dml.projections.k_center import greedy_k_center
-from ccp_dml.projections.rounds import AlternatingProjections, RoundEnd
+from ccp_dml.projections.round_end import RoundEnd
 
-__all__ = ["AlternatingProjections", "RoundEnd", "greedy_k_center"]
+__all__ = ["RoundEnd", "greedy_k_center"]

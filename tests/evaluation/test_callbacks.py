@@ -2,13 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from ccp_dml.evaluation import (
-    RetrievalValidation,
-    TerminateOnFailure,
-    embed,
-    embedding_spread,
-    retrieval_metrics,
-)
+from ccp_dml.callbacks import RetrievalValidation, TerminateOnFailure
+from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
 from tests import naive
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ccp_dml import losses
+from ccp_dml import losses, miners
 from tests import naive
 from tests.losses.test_losses import EDGE_CASES, random_case, values_and_gradients
 
@@ -21,15 +21,15 @@ WRAPPED = {
     "proxy_synthesis": lambda: losses.get("proxy_synthesis"),
     "proxy_synthesis of proxy_anchor": lambda: losses.get("proxy_synthesis", loss="proxy_anchor"),
     "proxy_synthesis of margin": lambda: losses.get("proxy_synthesis", loss="margin", ratio=0.5),
-    "hard triplet": lambda: losses.Mined(losses.get("triplet"), losses.get_miner("hard")),
+    "hard triplet": lambda: losses.Mined(losses.get("triplet"), miners.get("hard")),
     "semi-hard contrastive": lambda: losses.Mined(
-        losses.get("contrastive"), losses.get_miner("semi_hard")
+        losses.get("contrastive"), miners.get("semi_hard")
     ),
     "distance-weighted margin": lambda: losses.Mined(
-        losses.get("margin"), losses.get_miner("distance_weighted")
+        losses.get("margin"), miners.get("distance_weighted")
     ),
     "hard within virtual_softmax": lambda: losses.get(
-        "virtual_softmax", loss=losses.Mined(losses.get("proxy_nca"), losses.Hard())
+        "virtual_softmax", loss=losses.Mined(losses.get("proxy_nca"), miners.Hard())
     ),
 }
 DETERMINISTIC = ["multi_level_distance", "virtual_softmax", "hard triplet", "semi-hard contrastive"]
@@ -289,7 +289,7 @@ def test_boundaries_of_classes_are_learned(generator):
 def test_wrappers_hand_on_what_is_learned(generator):
     labels, embeddings, _, _ = random_case(generator)
     margin = losses.get("margin")
-    loss = losses.get("multi_level_distance", loss=losses.Mined(margin, losses.SemiHard()))
+    loss = losses.get("multi_level_distance", loss=losses.Mined(margin, miners.SemiHard()))
     weights = loss.initial_weights(4)
     assert sorted(weights) == ["boundaries", "levels"]
     weights = {name: tf.constant(value) for name, value in weights.items()}
@@ -308,7 +308,7 @@ def test_distance_weighted_draws_follow_the_density():
     positives, negatives = np.zeros((1, 26), bool), np.ones((1, 26), bool)
     positives[0, 0], negatives[0, 0] = True, False
     rows = [np.repeat(each, 4000, axis=0) for each in (distances, positives, negatives)]
-    drawn_positives, drawn = losses.DistanceWeighted()(*rows, dimension=4, seed=1)
+    drawn_positives, drawn = miners.DistanceWeighted()(*rows, dimension=4, seed=1)
     assert (np.asarray(drawn_positives) == rows[1]).all()
     drawn = np.asarray(drawn)
     assert (drawn.sum(axis=1) == 1).all()
@@ -321,17 +321,17 @@ def test_distance_weighted_draws_follow_the_density():
 def test_distance_weighting_is_stable(dimension):
     distances = np.array([[0.0, 0.0, 1e-3, 1.3999, 2.0]], "float32")
     positives = np.array([[False, True, False, False, False]])
-    _, drawn = losses.DistanceWeighted()(distances, positives, ~positives, dimension, seed=0)
+    _, drawn = miners.DistanceWeighted()(distances, positives, ~positives, dimension, seed=0)
     assert np.asarray(drawn).sum() == 1
     assert not np.asarray(drawn)[0, 4]
 
 
-@pytest.mark.parametrize("miner", losses.MINERS)
+@pytest.mark.parametrize("miner", miners.MINERS)
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_miners_go_with_every_loss(name, miner, generator):
     labels, embeddings, references, reference_labels = random_case(generator, per_class=3)
     params = {"proxies_per_class": 3} if name == "soft_triple" else {}
-    loss = losses.Mined(losses.get(name, **params), losses.get_miner(miner))
+    loss = losses.Mined(losses.get(name, **params), miners.get(miner))
     value, gradients = values_and_gradients(
         loss, labels, embeddings, **against(references, reference_labels)
     )
@@ -341,7 +341,7 @@ def test_miners_go_with_every_loss(name, miner, generator):
 
 def test_what_losses_need():
     soft_triple = losses.get("soft_triple", proxies_per_class=4.0)
-    wrapped = losses.Mined(losses.get("multi_level_distance", loss=soft_triple), losses.Hard())
+    wrapped = losses.Mined(losses.get("multi_level_distance", loss=soft_triple), miners.Hard())
     for loss in (soft_triple, wrapped):
         assert (loss.needs_references, loss.proxies_per_class) == (True, 4)
         with pytest.raises(ValueError, match="pass references and reference_labels"):
@@ -366,10 +366,10 @@ def test_what_losses_need():
         (lambda: losses.get("n_pair", temperature=0), "temperature must be above 0; got 0"),
         (lambda: losses.get("soft_triple", proxies_per_class=2.5), "whole number from 1; got 2.5"),
         (lambda: losses.get("soft_triple", gamma=0), "gamma must be above 0; got 0"),
-        (lambda: losses.get_miner("easy"), "unknown miner 'easy'; .*distance_weighted"),
-        (lambda: losses.get_miner("hard", margin=1), "hard has no parameter 'margin'"),
-        (lambda: losses.get_miner("semi_hard", margin=0), "margin must be above 0; got 0"),
-        (lambda: losses.get_miner("distance_weighted", cutoff=3.0), "got cutoff 3.0"),
+        (lambda: miners.get("easy"), "unknown miner 'easy'; .*distance_weighted"),
+        (lambda: miners.get("hard", margin=1), "hard has no parameter 'margin'"),
+        (lambda: miners.get("semi_hard", margin=0), "margin must be above 0; got 0"),
+        (lambda: miners.get("distance_weighted", cutoff=3.0), "got cutoff 3.0"),
         (lambda: losses.Mined(losses.get("triplet"), "hard"), "such as Hard.*; got 'hard'"),
     ],
 )

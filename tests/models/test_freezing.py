@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, freeze_batch_norm, get_backbone
-from ccp_dml.models.bn_inception import bn_inception
+from ccp_dml.models.backbones.bn_inception import bn_inception
 
 
 @keras.saving.register_keras_serializable("tests")

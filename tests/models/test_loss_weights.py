@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ccp_dml import losses
+from ccp_dml import losses, miners
 from ccp_dml.losses.multi_level_distance import LEVELS
 from ccp_dml.models import MetricLearningModel, ProxyModel
 from tests import naive
@@ -159,7 +159,7 @@ def test_they_can_have_a_learning_rate(part, batch):
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.Mined(losses.get("margin"), losses.DistanceWeighted()),
+        losses.Mined(losses.get("margin"), miners.DistanceWeighted()),
         losses.get("proxy_synthesis"),
     ],
     ids=["distance_weighted", "proxy_synthesis"],

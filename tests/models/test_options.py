@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ccp_dml.callbacks import HoldBackbone, VariationalPhases
 from ccp_dml.models import (
     EmbeddingModel,
-    HoldBackbone,
     MetricLearningModel,
     ProxyModel,
     VariationalModel,
-    VariationalPhases,
     small_convnet,
 )
 from tests import naive

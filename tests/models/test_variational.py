@@ -4,8 +4,9 @@ import pytest
 import tensorflow as tf
 
 from ccp_dml import retrieval_metrics
+from ccp_dml.callbacks import VariationalPhases
 from ccp_dml.data import load
-from ccp_dml.models import EmbeddingModel, VariationalModel, VariationalPhases, small_convnet
+from ccp_dml.models import EmbeddingModel, VariationalModel, small_convnet
 from ccp_dml.models.variational import divergence, synthesize
 from tests import naive
 from tests.models.test_training import images_and_labels

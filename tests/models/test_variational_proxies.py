@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation, VariationalPhases
 from ccp_dml.data import LabeledImages, class_pools
-from ccp_dml.evaluation import RetrievalValidation
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import (
     EmbeddingModel,
     VariationalChanceConstrainedModel,
     VariationalModel,
-    VariationalPhases,
     VariationalProxyModel,
     small_convnet,
 )
-from ccp_dml.projections import AlternatingProjections
 from tests import naive
 from tests.models.test_training import images_and_labels
 

@@ -1,0 +1,293 @@
+"""The rounds of CCP: when one ends, and what the next one starts from."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from ccp_dml.evaluation import radius_by_centers
+from ccp_dml.layers import lipschitz_normalize
+from ccp_dml.models import ChanceConstrainedModel
+from ccp_dml.projections import RoundEnd, greedy_k_center
+
+
+class AlternatingProjections(keras.callbacks.Callback):
+    """Ends a round of CCP when validation stops improving, and starts the next.
+
+    When training begins, the proxies are chosen by greedy k-centre from a pool of embedded samples,
+    measured from the origin. After every epoch the monitored metric is read; it counts as better
+    when it exceeds the round's best by `min_delta`, and then the weights and proxies are
+    remembered. After `patience` epochs without improvement the round ends:
+
+    - the reference point becomes the *best* weights of the round, and λ that of the next round;
+    - training goes on from the *current* weights, and the optimizer's moments carry over;
+    - the proxies are replaced by greedy k-centre of a fresh pool, embedded with the current weights
+      in inference mode, with the round's best proxies as the initial centres;
+    - the best of the round and the patience start anew.
+
+    λ is 0 in round 0 and `proximal_weight · proximal_growthᵗ` in round t.
+
+    Adds `round`, `proximal_weight` and `covering_radius` (that of the proxies with which the
+    last round ended, NaN before) to the epoch's logs. It must come after the callback that
+    adds the monitored metric.
+
+    Args:
+        pool: Function of the round t that returns the samples to choose proxies from: a
+            `tf.data.Dataset` of batches of `(inputs, labels)` with b draws of one sample of every
+            class 0…C − 1 in class order, as `ccp_dml.data.class_pools` makes.
+        monitor: The metric in the logs to read; larger is better. Defaults to `"val_map_at_r"`.
+        patience: Number of epochs without improvement that end a round. Defaults to 3.
+        min_delta: What counts as an improvement. Defaults to 1e-5.
+        proximal_weight: λ₀. Defaults to 2e-4.
+        proximal_growth: γ. Defaults to 1.
+        perturbation: Size σ of the Gaussian noise added to each weight of the reference point,
+            relative to the weight's root mean square. Defaults to 0: none.
+        warmup_epochs: Number of epochs of training on the batch loss alone before round 0, for
+            networks trained from scratch, whose samples lie so close together at first that a loss
+            against proxies can collapse them to one point. Defaults to 0.
+        seed: Fixes the perturbation. Defaults to 0.
+        on_round_end: Called with a `RoundEnd` before the proxies are replaced. Defaults to none.
+
+    Attributes:
+        round: The present round, from 0; −1 in the warm-up.
+
+    Raises:
+        ValueError: If an argument is out of range; during training, if the model is not a
+            `ChanceConstrainedModel`, the logs hold no such metric, or the pool is not as described.
+
+    Example:
+
+    ```python
+    model.fit(
+        training_batches(train, classes_per_batch=8, samples_per_class=4, seed=0),
+        steps_per_epoch=25,
+        epochs=1000,
+        callbacks=[
+            RetrievalValidation(validation.images, validation.labels, patience=60),
+            AlternatingProjections(class_pools(train, draws=12, seed=0)),
+        ],
+    )
+    ```
+    """
+
+    def __init__(
+        self,
+        pool: Callable[[int], tf.data.Dataset],
+        monitor: str = "val_map_at_r",
+        patience: int = 3,
+        min_delta: float = 1e-5,
+        proximal_weight: float = 2e-4,
+        proximal_growth: float = 1.0,
+        perturbation: float = 0.0,
+        warmup_epochs: int = 0,
+        seed: int = 0,
+        on_round_end: Callable[[RoundEnd], None] | None = None,
+    ):
+        super().__init__()
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1; got {patience}")
+        for name, value in [
+            ("min_delta", min_delta),
+            ("proximal_weight", proximal_weight),
+            ("proximal_growth", proximal_growth),
+            ("perturbation", perturbation),
+            ("warmup_epochs", warmup_epochs),
+        ]:
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0; got {value}")
+        self.pool = pool
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.proximal_weight = proximal_weight
+        self.proximal_growth = proximal_growth
+        self.perturbation = perturbation
+        self.warmup_epochs = warmup_epochs
+        self.seed = seed
+        self.on_round_end = on_round_end
+        self._restored = False
+        self._embed = None
+        self._start()
+
+    def _start(self):
+        self.round = -1
+        self._epochs_warmed_up = 0
+        self._covering_radius = float("nan")
+        self._forget_round()
+
+    def _forget_round(self):
+        self._best = -np.inf
+        self._epochs_without_improvement = 0
+        self._best_weights = None
+        self._best_proxies = None
+
+    def on_train_begin(self, logs=None):
+        if not isinstance(self.model, ChanceConstrainedModel):
+            raise ValueError(
+                "AlternatingProjections needs a ccp_dml.models.ChanceConstrainedModel; got "
+                f"{type(self.model).__name__}"
+            )
+        if not self.model.built:
+            raise ValueError("the model has no weights yet: call model.build(input_shape) first")
+        network = self.model.embedding_model
+        self._embed = tf.function(
+            lambda inputs: network(inputs, training=False), reduce_retracing=True
+        )
+        if self._restored:
+            self._restored = False
+            return
+        self._start()
+        self.model.proximal_weight.assign(0.0)
+        if self.warmup_epochs:
+            self.model.warming_up.assign(True)
+        else:
+            self._begin_first_round()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        logs["round"] = self.round
+        logs["proximal_weight"] = float(self.model.proximal_weight.numpy())
+        if self.round < 0:
+            self._epochs_warmed_up += 1
+            if self._epochs_warmed_up >= self.warmup_epochs:
+                self._begin_first_round()
+        else:
+            self._read_metric(logs)
+        logs["covering_radius"] = self._covering_radius
+
+    def _begin_first_round(self):
+        self.model.warming_up.assign(False)
+        self.model.set_reference_point(self.model.held_variables)
+        self.round = 0
+        pool = self._embedded_pool()
+        from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
+        self.model.proxies.assign_by_class(self._chosen(pool, from_origin))
+
+    def _read_metric(self, logs):
+        if self.monitor not in logs:
+            raise ValueError(
+                f"the logs of the epoch hold no {self.monitor!r}, only {', '.join(sorted(logs))}: "
+                "put the callback that measures it, such as RetrievalValidation, before "
+                "AlternatingProjections"
+            )
+        if logs[self.monitor] > self._best + self.min_delta:
+            self._best = logs[self.monitor]
+            self._epochs_without_improvement = 0
+            self._best_weights = [variable.numpy() for variable in self.model.held_variables]
+            self._best_proxies = self.model.proxies.by_class()
+        else:
+            self._epochs_without_improvement += 1
+            if self._epochs_without_improvement >= self.patience:
+                self._end_round()
+
+    def _end_round(self):
+        if self._best_weights is None:
+            # Only a metric that was NaN throughout leaves a round without a best.
+            logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
+            return
+        ended, self.round = self.round, self.round + 1
+        pool = self._embedded_pool()
+        next_proxies = self._chosen(pool, self._best_proxies)
+        end = RoundEnd(
+            round=ended,
+            proxies=self._best_proxies,
+            next_proxies=next_proxies,
+            pool=pool,
+            covering_radius=_mean_radius(pool, self._best_proxies),
+            next_covering_radius=_mean_radius(pool, next_proxies),
+        )
+        self._covering_radius = end.covering_radius
+        if self.on_round_end is not None:
+            self.on_round_end(end)
+        self.model.set_reference_point(self._perturbed(self._best_weights))
+        self.model.proximal_weight.assign(self.proximal_weight * self.proximal_growth**self.round)
+        self.model.proxies.assign_by_class(next_proxies)
+        self._forget_round()
+
+    def _embedded_pool(self):
+        """The pool of the present round, embedded with the current weights: `(C, b, d)`."""
+        num_classes = self.model.proxies.num_classes
+        pool = self.pool(self.round)
+        embeddings, labels = [], []
+        for inputs, of_batch in pool:
+            embeddings.append(self._embed(inputs).numpy())
+            labels.append(of_batch.numpy())
+        labels = np.concatenate(labels)
+        draws = len(labels) // num_classes
+        in_order = np.tile(np.arange(num_classes), draws)
+        if not draws or not np.array_equal(labels.ravel(), in_order):
+            raise ValueError(
+                f"the pool must be draws of one sample of each of the classes 0…{num_classes - 1} "
+                f"in this order; got {len(labels)} samples of the classes {labels[:10]}…"
+            )
+        embeddings = np.concatenate(embeddings).reshape(draws, num_classes, -1)
+        return np.swapaxes(embeddings, 0, 1).astype("float32")
+
+    def _chosen(self, pool, initial):
+        indices = greedy_k_center(pool, initial, self.model.proxies.proxies_per_class)
+        return np.take_along_axis(pool, indices[:, :, None], axis=1)
+
+    def _perturbed(self, weights):
+        if not self.perturbation:
+            return weights
+        generator = np.random.default_rng([self.seed, self.round])
+        return [
+            weight
+            + self.perturbation
+            * np.sqrt(np.mean(np.square(weight)))
+            * generator.standard_normal(weight.shape, "float32")
+            for weight in weights
+        ]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The state of the callback between two epochs, for `numpy.savez` and `restore`.
+
+        The model's part (weights, proxies, reference point, λ, optimizer) is in the model. Save
+        both while training runs: when it ends, `RetrievalValidation` puts the best weights back.
+        """
+        state = {
+            "round": np.asarray(self.round),
+            "epochs_warmed_up": np.asarray(self._epochs_warmed_up),
+            "covering_radius": np.asarray(self._covering_radius),
+            "best": np.asarray(self._best),
+            "epochs_without_improvement": np.asarray(self._epochs_without_improvement),
+        }
+        if self._best_weights is not None:
+            state["best_proxies"] = self._best_proxies
+            for index, weight in enumerate(self._best_weights):
+                state[f"best_weights/{index}"] = weight
+        return state
+
+    def restore(self, state: dict[str, np.ndarray]):
+        """Takes up where `state()` was called; the next `fit` does not start over.
+
+        Args:
+            state: What `state()` returned, or the file that `numpy.savez` made of it.
+
+        Raises:
+            ValueError: If something is missing in `state`.
+        """
+        counters = {"round", "epochs_warmed_up", "best", "epochs_without_improvement"}
+        if not counters | {"covering_radius"} <= set(state):
+            raise ValueError(f"not the state of AlternatingProjections: it holds {sorted(state)}")
+        self.round = int(state["round"])
+        self._epochs_warmed_up = int(state["epochs_warmed_up"])
+        self._covering_radius = float(state["covering_radius"])
+        self._best = float(state["best"])
+        self._epochs_without_improvement = int(state["epochs_without_improvement"])
+        count = sum(key.startswith("best_weights/") for key in state)
+        if count:
+            self._best_weights = [state[f"best_weights/{index}"] for index in range(count)]
+            self._best_proxies = state["best_proxies"]
+        else:
+            self._best_weights = self._best_proxies = None
+        self._restored = True
+
+
+def _mean_radius(pool, proxies):
+    radii = radius_by_centers(
+        np.asarray(lipschitz_normalize(pool)), np.asarray(lipschitz_normalize(proxies))
+    )
+    return float(radii.mean())

@@ -1,0 +1,22 @@
+"""Progress of embedding on one line of the terminal."""
+
+import keras
+from tqdm import tqdm
+
+
+class EmbeddingLine(keras.callbacks.Callback):
+    """Shows how far `model.predict` is, on one line, if it takes more than a second."""
+
+    def __init__(self):
+        super().__init__()
+        self._bar = None
+
+    def on_predict_begin(self, logs=None):
+        total = (self.params or {}).get("steps")
+        self._bar = tqdm(total=total, desc="embedding", unit="batch", delay=1, leave=False)
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_predict_end(self, logs=None):
+        self._bar.close()

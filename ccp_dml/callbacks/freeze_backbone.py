@@ -1,0 +1,53 @@
+"""Warm-up with the backbone held: the projection and the proxies learn first."""
+
+import keras
+
+from ccp_dml.models import MetricLearningModel
+
+
+class HoldBackbone(keras.callbacks.Callback):
+    """Holds the weights of the backbone for the first epochs of training.
+
+    A new projection layer and random proxies send large and meaningless gradients into a pretrained
+    backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020). When
+    training ends, the backbone is held no longer.
+
+    An optimizer's own `weight_decay` and the moving statistics of batch normalisation that is not
+    frozen go on changing it.
+
+    Args:
+        epochs: Number of epochs, at least 0.
+
+    Raises:
+        ValueError: If the number is negative; when training begins, if the model is not a
+            `MetricLearningModel` with a backbone, or has no weights yet.
+
+    Example:
+
+    ```python
+    model.fit(batches, epochs=100, callbacks=[HoldBackbone(epochs=1)])
+    ```
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__()
+        if epochs < 0:
+            raise ValueError(f"epochs must be at least 0; got {epochs}")
+        self.epochs = epochs
+
+    def on_train_begin(self, logs=None):
+        if not isinstance(self.model, MetricLearningModel) or not hasattr(
+            self.model.embedding_model, "backbone"
+        ):
+            raise ValueError(
+                "HoldBackbone needs a ccp_dml.models.MetricLearningModel whose embedding_model "
+                f"has a backbone; got {type(self.model).__name__}"
+            )
+        if not self.model.built:
+            raise ValueError("the model has no weights yet: call model.build(input_shape) first")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.holding_backbone.assign(epoch < self.epochs)
+
+    def on_train_end(self, logs=None):
+        self.model.holding_backbone.assign(False)

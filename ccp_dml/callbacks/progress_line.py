@@ -1,0 +1,43 @@
+"""Progress on one line of the terminal."""
+
+import keras
+from tqdm import tqdm
+
+
+class ProgressLine(keras.callbacks.Callback):
+    """Shows steps, speed, time left, loss, validation metric and round on one line.
+
+    Put it after the callbacks that add metrics to the logs.
+
+    Args:
+        description: What is trained.
+        total_steps: Number of steps if training does not stop early.
+    """
+
+    def __init__(self, description: str, total_steps: int):
+        super().__init__()
+        self.description = description
+        self.total_steps = total_steps
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        self._bar = tqdm(
+            total=self.total_steps,
+            desc=self.description,
+            unit="step",
+            mininterval=0.5,
+            dynamic_ncols=True,
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        shown = {"loss": "loss", "val_map_at_r": "val MAP@R", "round": "round"}
+        self._bar.set_postfix(
+            {name: f"{logs[key]:.4g}" for key, name in shown.items() if key in logs}, refresh=False
+        )
+
+    def on_train_end(self, logs=None):
+        self._bar.close()

@@ -1,0 +1,116 @@
+"""Validation by retrieval while a model trains."""
+
+import keras
+import numpy as np
+
+from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
+
+MONITORS = ("map_at_r", "r_precision", "precision_at_1")
+
+
+class RetrievalValidation(keras.callbacks.Callback):
+    """Embeds the validation samples after every epoch, measures retrieval, keeps the best weights.
+
+    Adds `val_precision_at_1`, `val_r_precision`, `val_map_at_r` and `val_embedding_spread` to the
+    epoch's logs, where the callbacks after it find them. Put it before `AlternatingProjections`,
+    loggers, and whatever else reads them. The metrics are NaN if an embedding is not finite.
+
+    Args:
+        inputs: Validation inputs: an array, or a `tf.data.Dataset` of batches of inputs.
+        labels: Their classes `(n,)`.
+        monitor: The metric by which weights are best. Defaults to `"map_at_r"`.
+        patience: Training stops when the metric has not improved for this many epochs. Defaults to
+            `None`: it does not stop.
+        restore_best_weights: Whether the network gets its best weights when training ends. Defaults
+            to `True`.
+        batch_size: Number of inputs embedded at a time, if they are an array. Defaults to 256.
+        gallery_inputs: What the validation samples are searched in, like `inputs`. Defaults to
+            `None`: among themselves.
+        gallery_labels: The classes of the gallery, if there is one.
+
+    Attributes:
+        best: The best value of the metric.
+        best_epoch: The epoch it was measured after, from 0.
+        embeddings: The embeddings of the last validation `(n, d)`.
+
+    Raises:
+        ValueError: If `monitor` is unknown, `patience` is not positive, or a
+            gallery has no labels.
+
+    Example:
+
+    ```python
+    validation = RetrievalValidation(validation_images, validation_labels, patience=60)
+    model.fit(batches, steps_per_epoch=25, epochs=1000, callbacks=[validation])
+    ```
+    """
+
+    def __init__(
+        self,
+        inputs,
+        labels: np.ndarray,
+        monitor: str = "map_at_r",
+        patience: int | None = None,
+        restore_best_weights: bool = True,
+        batch_size: int = 256,
+        gallery_inputs=None,
+        gallery_labels: np.ndarray | None = None,
+    ):
+        super().__init__()
+        if monitor not in MONITORS:
+            raise ValueError(f"monitor must be one of {', '.join(MONITORS)}; got {monitor!r}")
+        if patience is not None and patience < 1:
+            raise ValueError(f"patience must be at least 1 or None; got {patience}")
+        self.inputs = inputs
+        self.labels = np.asarray(labels)
+        self.monitor = monitor
+        self.patience = patience
+        self.restore_best_weights = restore_best_weights
+        self.batch_size = batch_size
+        if (gallery_inputs is None) != (gallery_labels is None):
+            raise ValueError("gallery_inputs and gallery_labels must be given together")
+        self.gallery_inputs = gallery_inputs
+        self.gallery_labels = gallery_labels
+        self.embeddings = None
+        self._forget()
+
+    def _forget(self):
+        self.best = -np.inf
+        self.best_epoch = -1
+        self._best_weights = None
+
+    def on_train_begin(self, logs=None):
+        self._forget()
+
+    def on_epoch_end(self, epoch, logs=None):
+        metrics = self.measure()
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in metrics.items()})
+        if metrics[self.monitor] > self.best:
+            self.best = metrics[self.monitor]
+            self.best_epoch = epoch
+            self._best_weights = self._network().get_weights()
+        elif self.patience is not None and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self.restore_best_weights and self._best_weights is not None:
+            self._network().set_weights(self._best_weights)
+
+    def _network(self):
+        """What is restored: not the state of the training, such as proxies and reference points."""
+        return getattr(self.model, "embedding_model", self.model)
+
+    def measure(self) -> dict[str, float]:
+        """The metrics of the model as it is."""
+        self.embeddings = embed(self.model, self.inputs, self.batch_size)
+        gallery = None
+        if self.gallery_inputs is not None:
+            gallery = embed(self.model, self.gallery_inputs, self.batch_size)
+        embedded = [each for each in (self.embeddings, gallery) if each is not None]
+        if not all(np.isfinite(embeddings).all() for embeddings in embedded):
+            return dict.fromkeys((*MONITORS, "embedding_spread"), float("nan"))
+        metrics = retrieval_metrics(
+            self.embeddings, self.labels, gallery, self.gallery_labels, recall_at=()
+        )
+        return {**metrics, "embedding_spread": embedding_spread(self.embeddings)}

@@ -1,0 +1,23 @@
+"""A retrieval benchmark: training classes and other classes to test on."""
+
+import dataclasses
+
+from ccp_dml.data.samples import LabeledSamples
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """A retrieval benchmark: training classes and other classes to test on.
+
+    Attributes:
+        train: Samples of the training classes.
+        test: Samples of the test classes, none of which is a training class: the queries, which are
+            searched for among each other if there is no gallery.
+        gallery: What the test samples are searched for in. Defaults to `None`.
+        class_names: A name for each label. Defaults to `None`.
+    """
+
+    train: LabeledSamples
+    test: LabeledSamples
+    gallery: LabeledSamples | None = None
+    class_names: tuple[str, ...] | None = None

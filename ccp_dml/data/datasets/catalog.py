@@ -1,0 +1,124 @@
+"""The data sets that can be loaded by name."""
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from ccp_dml.data.benchmark import Benchmark
+from ccp_dml.data.datasets.digits import digits
+from ccp_dml.data.datasets.folder import index_folder
+from ccp_dml.data.datasets.glyphs import glyphs
+from ccp_dml.data.datasets.official import OFFICIAL_SETS, load_official
+from ccp_dml.data.files import ImageFiles
+from ccp_dml.data.image_index import ImageIndex
+from ccp_dml.data.preprocessing import Preprocessing
+
+_IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
+_SHAPES_IN_MEMORY = {"digits": (8, 8, 1), "glyphs": (28, 28, 1)}
+DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
+"""The names of the data sets."""
+
+
+def dataset_parameters(name: str) -> list[str]:
+    """The numbers that a data set takes.
+
+    Args:
+        name: One of `DATASETS`.
+
+    Example:
+
+    >>> dataset_parameters("glyphs")
+    ['train_letters', 'samples_per_letter']
+    """
+    if name in OFFICIAL_SETS:
+        return []
+    signature = inspect.signature({**_IN_MEMORY, "folder": index_folder}[name])
+    return [known for known in signature.parameters if known not in ("source", "max_bad_images")]
+
+
+def input_shape(name: str, image_size: int) -> tuple[int, int, int]:
+    """Height, width and channels of the images of a data set, before it is loaded.
+
+    Args:
+        name: One of `DATASETS`.
+        image_size: What `Preprocessing` makes of images in files.
+
+    Example:
+
+    >>> input_shape("digits", image_size=227), input_shape("sop", image_size=227)
+    ((8, 8, 1), (227, 227, 3))
+    """
+    return _SHAPES_IN_MEMORY.get(name, (image_size, image_size, 3))
+
+
+def load(
+    name: str,
+    /,
+    data_dir: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    cache: str = "none",
+    max_bad_images: int = 0,
+    **params: float,
+) -> Benchmark:
+    """Loads a data set.
+
+    - `"digits"`: handwritten digits; see `ccp_dml.data.datasets.digits`.
+    - `"glyphs"`: letters; see `ccp_dml.data.datasets.glyphs`.
+    - `"cub200_2011"`, `"cars196"`, `"sop"`, `"inshop"`: see `ccp_dml.data.load_official`.
+    - `"folder"`: images of your own; see `ccp_dml.data.index_folder`.
+
+    Args:
+        name: One of `DATASETS`.
+        data_dir: The folder of a data set in files; any path that `etils.epath` knows.
+        preprocessing: How files become inputs of a network. Defaults to `Preprocessing()`.
+        cache: What is kept of what was read from files: `"none"` (default), `"memory"` or `"disk"`;
+            see `ImageFiles`.
+        max_bad_images: How many files of `"folder"` may be skipped because they are damaged or no
+            images. Defaults to 0.
+        **params: Numbers that the data set takes; see its function.
+
+    Raises:
+        ValueError: If the name or a parameter is unknown, the message lists the known ones; if a
+            value is out of its bounds; or if the data cannot be loaded.
+
+    Example:
+
+    >>> len(load("digits").train)
+    901
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
+    known = dataset_parameters(name)
+    for param in params:
+        if param not in known:
+            takes = ", ".join(known) or "none"
+            raise ValueError(f"{name} has no parameter {param!r}; it takes {takes}")
+    if name in _IN_MEMORY:
+        return _IN_MEMORY[name](**params)
+    if not data_dir:
+        raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
+    try:
+        if name in OFFICIAL_SETS:
+            index = load_official(name, data_dir)
+        else:
+            index = index_folder(data_dir, max_bad_images, **params)
+    except (OSError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"data_dir {data_dir} cannot be read: {reason}") from error
+    return _in_files(index, preprocessing or Preprocessing(), cache)
+
+
+def _in_files(index: ImageIndex, preprocessing: Preprocessing, cache: str) -> Benchmark:
+    data = ImageFiles(index.paths, index.labels, preprocessing, cache)
+    of_split = {
+        split: data.subset(np.flatnonzero(index.splits == split))
+        for split in np.unique(index.splits).tolist()
+    }
+    return Benchmark(
+        train=of_split["train"],
+        test=of_split["query" if "query" in of_split else "test"],
+        gallery=of_split.get("gallery"),
+        class_names=index.class_names,
+    )

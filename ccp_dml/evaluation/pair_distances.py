@@ -1,0 +1,34 @@
+"""Distances of positive and negative pairs."""
+
+import numpy as np
+
+from ccp_dml.losses.distances import euclidean_distances
+from ccp_dml.losses.pairwise import pair_masks
+
+_MOST_SAMPLES = 1000
+
+
+def pair_distances(
+    embeddings: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of the positive and of the negative pairs of at most 1,000 samples.
+
+    Args:
+        embeddings: `(n, d)`.
+        labels: `(n,)`.
+        seed: Fixes which samples are taken of a larger number. Defaults to 0.
+
+    Returns:
+        Two vectors of Euclidean distances.
+    """
+    embeddings, labels = np.asarray(embeddings, "float32"), np.asarray(labels)
+    if len(labels) > _MOST_SAMPLES:
+        # Whole classes, so that positive pairs remain however many classes there are.
+        classes = np.unique(labels)
+        shuffled = np.random.default_rng(seed).permutation(len(classes))
+        rank = shuffled[np.searchsorted(classes, labels)]
+        chosen = np.argsort(rank, kind="stable")[:_MOST_SAMPLES]
+        embeddings, labels = embeddings[chosen], labels[chosen]
+    distances = euclidean_distances(embeddings, embeddings).numpy()
+    positives, negatives = (mask.numpy() for mask in pair_masks(labels))
+    return distances[positives], distances[negatives]

@@ -1,0 +1,76 @@
+"""What a data set holds and how it is split, in words."""
+
+import numpy as np
+
+from ccp_dml.data import Benchmark, LabeledSamples, class_fold, hold_out_samples
+from ccp_dml.experiment.settings import Settings
+
+
+def describe(benchmark: Benchmark, settings: Settings) -> str:
+    """Describes a benchmark: images, classes, the smallest and largest class, fold boundaries.
+
+    Args:
+        benchmark: The data.
+        settings: What validates.
+
+    Returns:
+        Several lines.
+    """
+    parts = {"train": benchmark.train, "test": benchmark.test}
+    if benchmark.gallery is not None:
+        parts = {"train": benchmark.train, "query": benchmark.test, "gallery": benchmark.gallery}
+    width, height = benchmark.train.image_shape[1::-1]
+    lines = [
+        f"data set {settings.dataset}: {sum(map(len, parts.values())):,} images, inputs of "
+        f"{width} x {height} pixels and {benchmark.train.image_shape[2]} channels",
+        "",
+        "| | images | classes | smallest class | largest class |",
+        "| --- | ---: | ---: | --- | --- |",
+    ]
+    for name, data in parts.items():
+        classes, sizes = np.unique(data.labels, return_counts=True)
+        extremes = (
+            f"{sizes[place]} images: {_name(classes[place], benchmark.class_names)}"
+            for place in (np.argmin(sizes), np.argmax(sizes))
+        )
+        lines.append(f"| {name} | {len(data):,} | {len(classes):,} | {' | '.join(extremes)} |")
+    return "\n".join([*lines, "", *_validation(benchmark, settings)])
+
+
+def _validation(benchmark, settings):
+    train = benchmark.train
+    if settings.validation == "test":
+        return [f"trains on {_size(train)}, validates on the test classes"]
+    if settings.validation == "samples":
+        training, held_out = hold_out_samples(
+            train.labels, settings.validation_fraction, settings.seed
+        )
+        return [
+            f"trains on {len(training):,} images, validates on {len(held_out):,} of all classes"
+        ]
+    lines = []
+    # Says what is wrong with a fold that there is not.
+    class_fold(train.labels, settings.num_folds, settings.fold)
+    for fold in range(1, settings.num_folds + 1):
+        training, validation = (
+            train.subset(indices) for indices in class_fold(train.labels, settings.num_folds, fold)
+        )
+        chosen = " (chosen)" if fold == settings.fold else ""
+        few = "; too few classes to validate on" if validation.num_classes < 2 else ""
+        lines.append(
+            f"fold {fold} of {settings.num_folds}{chosen}: trains on {_size(training)}, validates "
+            f"on {_size(validation)}, from {_name(validation.labels.min(), benchmark.class_names)} "
+            f"to {_name(validation.labels.max(), benchmark.class_names)}{few}"
+        )
+    return lines
+
+
+def _size(data: LabeledSamples):
+    return f"{len(data):,} images of {data.num_classes:,} classes"
+
+
+def _name(label, class_names):
+    if class_names is None:
+        return f"class {label}"
+    # A bar would end the cell of the table.
+    return f"class {label} ({class_names[label].replace('|', '¦')})"

@@ -1,0 +1,158 @@
+"""From settings to what trains: the loss, the model and the callbacks of a method."""
+
+import math
+
+import keras
+
+from ccp_dml import losses, miners
+from ccp_dml.callbacks import AlternatingProjections, HoldBackbone, VariationalPhases
+from ccp_dml.data import LabeledSamples, class_pools
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.layers import CrossBatchMemory
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    ProxyModel,
+    VariationalChanceConstrainedModel,
+    VariationalModel,
+    VariationalProxyModel,
+)
+
+
+def make_loss(settings: Settings) -> losses.PairwiseLoss:
+    """The loss, of the pairs that the miner takes, with the wrapper around it.
+
+    Raises:
+        ValueError: If a parameter is out of range, or the wrapper does not go with the loss.
+    """
+    loss = losses.get(settings.loss, **settings.loss_params)
+    if settings.miner != "none":
+        miner = miners.get(settings.miner, **settings.miner_params)
+        loss = losses.Mined(loss, miner)
+    if settings.loss_wrapper != "none":
+        loss = losses.get(settings.loss_wrapper, loss=loss, **settings.loss_wrapper_params)
+    return loss
+
+
+def make_model(
+    method: str, settings: Settings, embedding_model: EmbeddingModel, num_classes: int
+) -> MetricLearningModel:
+    """The compiled model of a method.
+
+    Args:
+        method: One of `ccp_dml.experiment.METHODS`.
+        settings: Of the loss, the optimizer and the method.
+        embedding_model: The network to train.
+        num_classes: Number of training classes.
+
+    Raises:
+        ValueError: If the loss does not go with the method, or a learning rate multiplier is of no
+            weight.
+    """
+    parts, loss = method.split("+"), make_loss(settings)
+    has_proxies = "ccp" in parts or loss.is_proxy_loss
+    options = {
+        "weight_decay": settings.weight_decay,
+        "clip_norm": settings.clip_norm,
+        "clip_value": settings.clip_value,
+        "learning_rate_multipliers": settings.learning_rate_multipliers,
+        "num_classes": num_classes,
+    }
+    if "xbm" in parts:
+        options["memory"] = CrossBatchMemory(
+            settings.memory_batches,
+            settings.classes_per_batch * settings.samples_per_class,
+            settings.memory_start_step,
+            name="memory",
+        )
+    if has_proxies:
+        # Without rounds and a memory a loss of proxies is against them alone, as in its paper.
+        alone = not {"ccp", "xbm"} & set(parts)
+        options |= {
+            "proxies_per_class": loss.proxies_per_class
+            or (settings.proxies_per_class if "ccp" in parts else 1),
+            "proxy_loss_weight": settings.proxy_loss_weight,
+            "batch_loss_weight": 0.0 if alone else settings.batch_loss_weight,
+        }
+    if "dvml" in parts:
+        options |= {
+            "num_samples": settings.variational_samples,
+            "hidden_units": settings.variational_hidden_units,
+            "first_weights": settings.first_phase_weights,
+            "second_weights": settings.second_phase_weights,
+            "seed": settings.seed,
+            "learning_rate_multipliers": {
+                "decoder": settings.decoder_learning_rate / settings.learning_rate,
+                **settings.learning_rate_multipliers,
+            },
+        }
+    model = _model_class(parts, has_proxies)(embedding_model, **options)
+    optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
+    model.compile(optimizer, loss=loss, jit_compile=settings.jit_compile)
+    return model
+
+
+def _model_class(parts, has_proxies):
+    is_variational = "dvml" in parts
+    if "ccp" in parts:
+        return VariationalChanceConstrainedModel if is_variational else ChanceConstrainedModel
+    if has_proxies:
+        return VariationalProxyModel if is_variational else ProxyModel
+    return VariationalModel if is_variational else MetricLearningModel
+
+
+def make_callbacks(
+    model: MetricLearningModel, settings: Settings, train: LabeledSamples, on_round_end=None
+) -> list[keras.callbacks.Callback]:
+    """What a method needs while it trains, to be put after the callback that validates.
+
+    Args:
+        model: As `make_model` makes it.
+        settings: The same.
+        train: What it trains on.
+        on_round_end: See `AlternatingProjections`. Defaults to `None`.
+    """
+    callbacks = []
+    if settings.hold_backbone_epochs:
+        batch_size = settings.classes_per_batch * settings.samples_per_class
+        steps = math.ceil(settings.hold_backbone_epochs * len(train) / batch_size)
+        callbacks.append(HoldBackbone(_validations(steps, settings)))
+    if isinstance(model, VariationalModel):
+        callbacks.append(VariationalPhases(_validations(settings.first_phase_steps, settings)))
+    if settings.plateau_patience:
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                f"val_{settings.monitor}",
+                factor=settings.plateau_factor,
+                patience=settings.plateau_patience,
+                mode="max",
+                min_delta=settings.plateau_min_delta,
+                cooldown=settings.plateau_cooldown,
+                min_lr=settings.min_learning_rate,
+            )
+        )
+    if isinstance(model, ChanceConstrainedModel):
+        proxies_per_class = model.proxies.proxies_per_class
+        draws = settings.pool_size
+        if draws < proxies_per_class:
+            draws *= proxies_per_class
+        callbacks.append(
+            AlternatingProjections(
+                class_pools(train, draws, settings.seed),
+                monitor=f"val_{settings.monitor}",
+                patience=settings.round_patience,
+                min_delta=settings.round_min_delta,
+                proximal_weight=settings.proximal_weight,
+                proximal_growth=settings.proximal_growth,
+                perturbation=settings.perturbation,
+                warmup_epochs=_validations(settings.warmup_steps, settings),
+                seed=settings.seed,
+                on_round_end=on_round_end,
+            )
+        )
+    return callbacks
+
+
+def _validations(steps, settings):
+    return math.ceil(steps / settings.steps_per_validation)

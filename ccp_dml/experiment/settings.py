@@ -1,0 +1,344 @@
+"""The settings of an experiment, with their defaults, units and bounds."""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from ccp_dml import losses, miners
+from ccp_dml.callbacks import MONITORS
+from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS, dataset_parameters
+from ccp_dml.layers import POOLINGS
+from ccp_dml.losses import LOSSES, WRAPPERS
+from ccp_dml.miners import MINERS
+
+METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
+VALIDATIONS = ("classes", "samples", "test")
+
+
+def _setting(default: Any, help: str, **bounds: Any) -> Any:
+    """A field with a help text and, optionally, `choices`, `least`, `above`, `most`, `below`.
+
+    They hold for each item of a tuple, which may also have a `length`.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+def _params(owner: str, example: str) -> Any:
+    """A field for the numbers that something chosen by name takes."""
+    help_text = f"Parameters of {owner} that differ from its defaults, such as {example}."
+    return dataclasses.field(default_factory=dict, metadata={"help": help_text})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What defines an experiment; the defaults are the CCP paper's for CUB.
+
+    Raises:
+        ValueError: If a value is out of its bounds; the message names the setting, the value and
+            what is allowed.
+    """
+
+    dataset: str = _setting("digits", "Data set.", choices=DATASETS)
+    dataset_params: Mapping[str, float] = _params(
+        "the data set", "train_letters=100,samples_per_letter=10"
+    )
+    data_dir: str = _setting(
+        "",
+        "Folder of the data set, or its URL, such as gs://bucket/data; for the data set folder "
+        "also a CSV file with the columns path, label and, optionally, split.",
+    )
+    max_bad_images: int = _setting(
+        0,
+        "Damaged or non-image files that the data set folder may hold; they are skipped.",
+        least=0,
+    )
+    cache: str = _setting(
+        "none",
+        "What is kept of images in files: nothing; in memory, the encoded files that are trained "
+        "on and the cropped images that are evaluated; on disk, the cropped images and copies of "
+        "remote files.",
+        choices=CACHES,
+    )
+    image_size: int = _setting(227, "Height and width of inputs made of files, in pixels.", least=1)
+    resize_size: int = _setting(
+        0,
+        "What the shorter side is resized to for evaluation, before image_size is cut out of the "
+        "centre; 0 for 256 / 227 of image_size.",
+        least=0,
+    )
+    crop: str = _setting(
+        "area",
+        "Random crop of images in files: a box of 16-100% of the area and an aspect ratio of "
+        "0.75-1.33, or a square of side 40-256 when the shorter side is 256.",
+        choices=CROPS,
+    )
+    scaling: str = _setting(
+        "auto",
+        "Values of images in files: what the backbone expects, which is 0...1 (unit) for functions "
+        "of your own; 0...1; -1...1; 0...255; with ImageNet's mean subtracted, and divided by its "
+        "standard deviation; or blue, green and red with ImageNet's mean subtracted.",
+        choices=("auto", *SCALINGS),
+    )
+    method: tuple[str, ...] = _setting(
+        ("plain", "ccp"),
+        "How the loss is used, a comma-separated list: plain, among the samples of a batch or, for "
+        "a loss of proxies, against proxies that start at random; ccp, in rounds against proxies; "
+        "xbm, also against a cross-batch memory; dvml, with intra-class variance modelled apart; "
+        "or several at a time. Every method starts from the same weights.",
+        choices=METHODS,
+    )
+    loss: str = _setting("contrastive", "Loss.", choices=tuple(LOSSES))
+    loss_params: Mapping[str, float] = _params("the loss", "negative_margin=0.5409")
+    loss_wrapper: str = _setting(
+        "none",
+        "What is added around the loss: multi-level distance regularisation, or synthetic classes.",
+        choices=("none", *WRAPPERS),
+    )
+    loss_wrapper_params: Mapping[str, float] = _params("loss_wrapper", "weight=0.2")
+    miner: str = _setting("none", "Which pairs the loss takes.", choices=("none", *MINERS))
+    miner_params: Mapping[str, float] = _params("the miner", "margin=0.2")
+    seed: int = _setting(
+        0, "Fixes initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
+    )
+
+    backbone: str = _setting(
+        "small_convnet",
+        "Network below the embedding: small_convnet; bn_inception, the paper's; resnet50 or any "
+        "other of keras.applications, spelt as there; or module:callable, a function of your own "
+        "that takes the shape of the images and returns a keras.Model.",
+    )
+    weights: str = _setting(
+        "none",
+        "What the backbone starts from: none, random weights; imagenet, for bn_inception and the "
+        "networks of keras.applications; glyphs, for small_convnet and grey images; or the path of "
+        "a .weights.h5 file or, for bn_inception, of a .pth file.",
+    )
+    freeze_batch_norm: bool = _setting(
+        True, "Whether batch normalisation keeps its moving statistics, scale and offset."
+    )
+    embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
+    pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
+
+    classes_per_batch: int = _setting(8, "Classes in a batch.", least=1)
+    samples_per_class: int = _setting(4, "Samples of each class of a batch.", least=1)
+    max_steps: int = _setting(
+        25_000, "Longest training of a method, in steps, rounded up to whole validations.", least=1
+    )
+    steps_per_validation: int = _setting(25, "Steps between two validations.", least=1)
+    patience: int = _setting(
+        60, "Validations without improvement after which training ends.", least=1
+    )
+    monitor: str = _setting(
+        "map_at_r",
+        "What validation measures improvement by: of training, of a round of ccp, and for the "
+        "learning rate.",
+        choices=MONITORS,
+    )
+    validation: str = _setting(
+        "classes",
+        "What validates: some of the training classes, in folds; held-out samples of all of them; "
+        "or, as older papers do, the test classes, which makes results on them optimistic.",
+        choices=VALIDATIONS,
+    )
+    num_folds: int = _setting(
+        4,
+        "Contiguous parts of the training classes, if classes validate; 4 for the four models of "
+        "the MLRC protocol, 3 for the paper's ablations, which train on 2/3 and validate on 1/3.",
+        least=2,
+    )
+    fold: int = _setting(
+        1,
+        "The fold to train, from 1; fold k validates on part num_folds + 1 - k of the classes.",
+        least=1,
+    )
+    validation_fraction: float = _setting(
+        0.2, "Part of each class held out, between 0 and 1, if samples validate.", above=0, below=1
+    )
+
+    learning_rate: float = _setting(1e-5, "Adam's learning rate, per step.", above=0)
+    beta_2: float = _setting(
+        0.999, "Adam's decay of the second moment, per step.", least=0, below=1
+    )
+    weight_decay: float = _setting(
+        1e-4, "L2 regularisation, added to the gradients as weight_decay * weight.", least=0
+    )
+    clip_norm: float = _setting(10.0, "Largest global norm of the gradients.", above=0)
+    clip_value: float = _setting(10.0, "Largest absolute value of a gradient.", above=0)
+    learning_rate_multipliers: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "Factors of the learning rate for the weights of some layers, such as "
+            "proxies=100."
+        },
+    )
+    plateau_patience: int = _setting(
+        0,
+        "Validations without improvement after which the learning rate is multiplied by "
+        "plateau_factor; 0 for never.",
+        least=0,
+    )
+    plateau_factor: float = _setting(
+        0.5, "Factor of the learning rate on a plateau.", above=0, below=1
+    )
+    plateau_min_delta: float = _setting(
+        1e-3, "Improvement of the monitor that is none of a plateau.", least=0
+    )
+    plateau_cooldown: int = _setting(
+        2,
+        "Validations after a lower learning rate of which all but the last are of no plateau, as "
+        "Keras counts them.",
+        least=0,
+    )
+    min_learning_rate: float = _setting(
+        1e-6, "What plateaus lower the learning rate to at most.", least=0
+    )
+    hold_backbone_epochs: int = _setting(
+        0,
+        "Passes over the training samples, rounded up to whole validations, that leave the "
+        "weights of the backbone as they are, while the embedding layer and the proxies learn.",
+        least=0,
+    )
+    warmup_steps: int = _setting(
+        0,
+        "Steps that ccp trains on the batch loss alone before its first round, rounded up to whole "
+        "validations; networks trained from scratch need some.",
+        least=0,
+    )
+
+    proxies_per_class: int = _setting(
+        8,
+        "Proxies of a class for ccp; those of soft_triple are as many as its loss_params say.",
+        least=1,
+    )
+    pool_size: int = _setting(
+        12,
+        "Samples of a class to choose its proxies from; pool_size * proxies_per_class if it is "
+        "less than proxies_per_class.",
+        least=1,
+    )
+    proxy_loss_weight: float = _setting(1.0, "Weight of the loss against the proxies.", least=0)
+    batch_loss_weight: float = _setting(0.1, "Weight of the loss within the batch.", least=0)
+    proximal_weight: float = _setting(2e-4, "Proximal weight in round 1.", least=0)
+    proximal_growth: float = _setting(
+        1.0, "Factor of the proximal weight from one round to the next.", least=0
+    )
+    round_patience: int = _setting(
+        3, "Validations without improvement after which a round ends.", least=1
+    )
+    round_min_delta: float = _setting(
+        1e-5, "Improvement of the monitor that counts in a round.", least=0
+    )
+    perturbation: float = _setting(
+        0.0, "Noise of the reference point, relative to the root mean square of a weight.", least=0
+    )
+
+    memory_batches: int = _setting(25, "Batches that the memory of xbm holds.", least=1)
+    memory_start_step: int = _setting(
+        1000, "Steps before the memory of xbm is used, which also has to be full.", least=0
+    )
+
+    variational_samples: int = _setting(
+        20, "Embeddings that dvml synthesises of an image.", least=1
+    )
+    variational_hidden_units: int = _setting(
+        512, "Units of the hidden layer of dvml's decoder.", least=1
+    )
+    first_phase_steps: int = _setting(
+        1000,
+        "Steps of dvml's first phase, rounded up to whole validations, in which the decoder does "
+        "not train the network.",
+        least=0,
+    )
+    first_phase_weights: tuple[float, ...] = _setting(
+        (1.0, 1.0, 0.1, 1.0),
+        "Weights of dvml's losses in the first phase: divergence and reconstruction, which are "
+        "sums over units and may need far smaller ones, the loss of synthesised embeddings, the "
+        "loss.",
+        least=0,
+        length=4,
+    )
+    second_phase_weights: tuple[float, ...] = _setting(
+        (0.8, 1.0, 0.2, 0.8), "The same in the second phase.", least=0, length=4
+    )
+    decoder_learning_rate: float = _setting(
+        1e-2, "Learning rate of dvml's decoder, per step.", above=0
+    )
+
+    clustering: bool = _setting(
+        False,
+        "Whether results also hold NMI and pairwise F1 of a k-means clustering of the test "
+        "samples, which takes long for thousands of classes.",
+    )
+    jit_compile: bool = _setting(False, "Whether training steps are compiled with XLA.")
+    figure_rounds: int = _setting(
+        0,
+        "Rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which takes "
+        "another training; 0 for no figure.",
+        least=0,
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind = numbers.Real if isinstance(field.default, float) else type(field.default)
+            if field.default is not dataclasses.MISSING and not isinstance(value, kind):
+                raise ValueError(f"{field.name} must be of type {kind.__name__}; got {value!r}")
+            _check(field.name, value, field.metadata)
+        if not self.method:
+            raise ValueError(f"method must name at least one of {', '.join(METHODS)}")
+        if len(set(self.method)) < len(self.method):
+            raise ValueError(f"method must name each method once; got {','.join(self.method)}")
+        _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
+        _check_params(self.loss, self.loss_params, losses.parameters(self.loss))
+        for kind, module in [("loss_wrapper", losses), ("miner", miners)]:
+            name = getattr(self, kind)
+            known = module.parameters(name) if name != "none" else []
+            _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
+        for part, factor in self.learning_rate_multipliers.items():
+            _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})
+
+
+def _check_numbers(name, numbers_by_name):
+    if not isinstance(numbers_by_name, Mapping) or not all(
+        isinstance(value, numbers.Real) for value in numbers_by_name.values()
+    ):
+        raise ValueError(f"{name} must be numbers by name; got {numbers_by_name!r}")
+
+
+def _check_params(owner, params, known):
+    _check_numbers(f"parameters of {owner}", params)
+    for param, value in params.items():
+        if param not in known:
+            takes = ", ".join(known) or "none"
+            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}")
+        _check(param, value, {})
+
+
+def _check(name, value, metadata):
+    if "length" in metadata and (
+        len(value) != metadata["length"]
+        or not all(isinstance(each, numbers.Real) for each in value)
+    ):
+        given = ",".join(map(str, value))
+        raise ValueError(f"{name} must be {metadata['length']} numbers; got {given}")
+    for each in value if isinstance(value, tuple) else [value]:
+        _check_one(name, each, metadata)
+
+
+def _check_one(name, value, metadata):
+    if "choices" in metadata and value not in metadata["choices"]:
+        allowed = ", ".join(metadata["choices"])
+        raise ValueError(f"{name} must be one of {allowed}; got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}")
+    if "least" in metadata and value < metadata["least"]:
+        raise ValueError(f"{name} must be at least {metadata['least']}; got {value}")
+    if "most" in metadata and value > metadata["most"]:
+        raise ValueError(f"{name} must be at most {metadata['most']}; got {value}")
+    if "below" in metadata and value >= metadata["below"]:
+        raise ValueError(f"{name} must be below {metadata['below']}; got {value}")
+    if "above" in metadata and value <= metadata["above"]:
+        raise ValueError(f"{name} must be above {metadata['above']}; got {value}")

@@ -1,0 +1,46 @@
+"""The hardest pairs."""
+
+import keras
+from keras import ops
+
+_FAR = 1e30
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class Hard:
+    """The farthest positive and the nearest negative of each anchor (Hermans et al., 2017).
+
+    Equally far or equally near ones are all taken.
+
+    Call arguments:
+        distances: Euclidean distances of anchors and references `(n, r)`.
+        positives: Boolean mask `(n, r)`.
+        negatives: Boolean mask `(n, r)`.
+        dimension: Number of dimensions d of the vectors.
+        seed: An integer, for miners that draw random numbers.
+
+    Returns:
+        The narrower masks of positives and of negatives.
+
+    Example:
+
+    >>> distances = np.array([[0.0, 0.2, 0.3, 0.1, 0.5]])
+    >>> labels = np.array([0, 0, 0, 1, 1])
+    >>> Hard()(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[0].numpy()
+    array([[False, False,  True, False, False]])
+    """
+
+    def __call__(self, distances, positives, negatives, dimension, seed):
+        farthest = ops.max(ops.where(positives, distances, -_FAR), axis=1, keepdims=True)
+        nearest = ops.min(ops.where(negatives, distances, _FAR), axis=1, keepdims=True)
+        return (
+            ops.logical_and(positives, distances >= farthest),
+            ops.logical_and(negatives, distances <= nearest),
+        )
+
+    def get_config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

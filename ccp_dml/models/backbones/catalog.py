@@ -1,0 +1,199 @@
+"""The backbones that can be chosen by name, and the values that they expect."""
+
+import importlib
+import inspect
+import os
+import pathlib
+import re
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from ccp_dml.data import SCALINGS
+from ccp_dml.data.preprocessing import scaled
+from ccp_dml.models.backbones.pretrained import load_backbone_weights
+
+# Their module and function, and the scaling they expect.
+_OWN = {
+    "small_convnet": ("ccp_dml.models.backbones.small_convnet:small_convnet", "unit"),
+    "bn_inception": ("ccp_dml.models.backbones.bn_inception:bn_inception", "bgr"),
+}
+_ALIASES = {"resnet50": "ResNet50"}
+_SCALING_OF_OTHERS = "unit"
+# Of the range of the values; Keras rounds ImageNet's mean otherwise than we do.
+_TOLERANCE = 0.01
+# Keras keeps these two under other names than they are published.
+_KEPT_AS = {
+    "NASNet-mobile-no-top.h5": "nasnet_mobile_no_top.h5",
+    "NASNet-large-no-top.h5": "nasnet_large_no_top.h5",
+}
+
+
+def get_backbone(
+    name: str, input_shape: tuple[int | None, int | None, int], weights: str = "none"
+) -> keras.Model:
+    """A backbone by its name.
+
+    Args:
+        name: `"small_convnet"`; `"bn_inception"`, the network of the CCP paper; `"resnet50"` or any
+            network of `keras.applications`, such as `"EfficientNetV2B0"`, spelt as there; or
+            `"module:callable"`: a function of yours, which is called with `input_shape` and
+            returns a `keras.Model`.
+        input_shape: Height, width and channels of the images.
+        weights: `"none"` (default), random weights; `"imagenet"`, which Keras downloads for its
+            networks; or else what `load_backbone_weights` takes, such as a path.
+
+    Returns:
+        A `keras.Model` from images `(batch, height, width, channels)`, with values scaled as
+        `value_scaling` says, to a feature map `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: If the name is unknown, there is no such network for images of this shape, what
+            the function returns is no backbone, or the weights are missing or do not fit.
+
+    Example:
+
+    >>> get_backbone("MobileNetV2", (64, 64, 3)).output_shape
+    (None, 2, 2, 1280)
+    """
+    name = _ALIASES.get(name, name)
+    _check_name(name)
+    if name in _applications():
+        return _application(name, tuple(input_shape), weights)
+    address, _ = _OWN.get(name, (name, _SCALING_OF_OTHERS))
+    backbone = _called(address, tuple(input_shape), name)
+    load_backbone_weights(backbone, weights)
+    return backbone
+
+
+def value_scaling(name: str) -> str:
+    """How values of images are scaled for a backbone.
+
+    For the networks of `keras.applications` it is found by comparing what Keras does to an image
+    before it shows it to the network with each of our scalings.
+
+    Args:
+        name: As for `get_backbone`.
+
+    Returns:
+        One of `ccp_dml.data.SCALINGS`; for functions of yours `"unit"`, 0…1.
+
+    Raises:
+        ValueError: If the name is unknown or Keras scales values in another way.
+
+    Example:
+
+    >>> [value_scaling(name) for name in ("bn_inception", "DenseNet121", "EfficientNetV2B0")]
+    ['bgr', 'torch', 'raw']
+    """
+    name = _ALIASES.get(name, name)
+    _check_name(name)
+    if name not in _applications():
+        return _OWN[name][1] if name in _OWN else _SCALING_OF_OTHERS
+    probe = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype("float32")
+    module = inspect.getmodule(_applications()[name])
+    expected = np.asarray(module.preprocess_input(probe.copy()))
+    for scaling in SCALINGS:
+        if np.abs(scaled(probe, scaling) - expected).max() < _TOLERANCE * np.ptp(expected):
+            return scaling
+    raise ValueError(
+        f"{name} expects values that are scaled in none of the ways {', '.join(SCALINGS)}"
+    )
+
+
+def _check_name(name):
+    if name not in (*_OWN, *_applications()) and ":" not in name:
+        raise ValueError(
+            f"backbone must be one of {', '.join((*_OWN, *_ALIASES, *_applications()))} or of the "
+            f"form module:callable; got {name!r}"
+        )
+
+
+def _applications() -> dict[str, Callable[..., keras.Model]]:
+    return dict(inspect.getmembers(keras.applications, inspect.isfunction))
+
+
+def _application(name, input_shape, weights):
+    from_keras = weights == "imagenet"
+    if from_keras and input_shape[-1] != 3:
+        raise ValueError(
+            f"the weights imagenet of {name} take images of 3 channels, red, green and blue; got "
+            f"{input_shape[-1]}"
+        )
+    try:
+        backbone = _applications()[name](
+            include_top=False, weights=weights if from_keras else None, input_shape=input_shape
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{name} cannot be made for images of the shape {input_shape}: {_one_line(error)}"
+        ) from error
+    # For a download that fails Keras raises `Exception` itself; others are not meant.
+    except Exception as error:
+        if not from_keras or type(error) is not Exception:
+            raise
+        raise ValueError(_failed_download(name, error)) from error
+    if not from_keras:
+        load_backbone_weights(backbone, weights)
+    return backbone
+
+
+def _failed_download(name, error):
+    home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    address = re.search(r"https?://\S+\.h5", str(error))
+    if address is None:
+        return f"the weights imagenet of {name} could not be loaded: {_one_line(error)}"
+    file_name = address.group().rpartition("/")[2]
+    path = home / "models" / _KEPT_AS.get(file_name, file_name)
+    return (
+        f"the weights imagenet of {name} could not be downloaded: get {address.group()} and put it "
+        f"at {path}"
+    )
+
+
+def _called(address, input_shape, name):
+    """What a function, named by its module and its name, makes of `input_shape`."""
+    module_name, _, function_name = address.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"backbone {name!r} must be of the form module:callable and importable: "
+            f"{_one_line(error)}"
+        ) from error
+    if not callable(function):
+        raise ValueError(f"backbone {name!r} must be callable; got {function!r}")
+    try:
+        backbone = function(input_shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"backbone {name!r} cannot be made for images of the shape {input_shape}: "
+            f"{_one_line(error)}"
+        ) from error
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(f"backbone {name!r} must return a keras.Model; got {backbone!r}")
+    return _of_known_shape(backbone, input_shape, name)
+
+
+def _of_known_shape(backbone, input_shape, name):
+    """The model as one that knows the shapes of its inputs and outputs, which are checked."""
+    try:
+        if not hasattr(backbone, "input_shape"):
+            inputs = keras.Input(input_shape)
+            backbone = keras.Model(inputs, backbone(inputs), name=backbone.name)
+        output_shape = backbone.compute_output_shape((None, *input_shape))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"backbone {name!r} does not take images of the shape {input_shape}: {_one_line(error)}"
+        ) from error
+    if not isinstance(output_shape, tuple) or len(output_shape) != 4:
+        raise ValueError(
+            f"backbone {name!r} must give a feature map (batch, height, width, channels); got "
+            f"{output_shape}"
+        )
+    return backbone
+
+
+def _one_line(error):
+    return " ".join(str(error).split())

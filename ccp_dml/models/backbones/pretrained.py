@@ -1,0 +1,100 @@
+"""Weights of backbones that were trained before."""
+
+import pathlib
+
+import keras
+
+from ccp_dml.data import cache_folder
+from ccp_dml.models.backbones.torch_files import read_state_dict
+
+_FOLDER = pathlib.Path(__file__).parent / "weights"
+
+SHIPPED: dict[str, pathlib.Path] = {"glyphs": _FOLDER / "small_convnet_glyphs.weights.h5"}
+"""The weights of `small_convnet` that come with the package, made by
+`experiments/pretrain_glyphs.py`."""
+
+IMAGENET_FILES = ("bn_inception_imagenet.weights.h5", "bn_inception-52deb4733.pth")
+"""What `"imagenet"` stands for, in the folder `weights` of `ccp_dml.data.cache_folder()`: the first
+of the weights of `bn_inception` that is there, ours or the public file of the PyTorch port."""
+
+_PYTORCH_PORT = (
+    "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth (45 MB, 11,295,240 "
+    "parameters; the file of the PyTorch package pretrainedmodels)"
+)
+_KERAS_ENDING = ".h5"
+_TORCH_ENDINGS = (".pth", ".pt")
+_SHAPES_AT_MOST = 8
+
+
+def load_backbone_weights(backbone: keras.Model, weights: str):
+    """Sets the weights of a backbone.
+
+    Args:
+        backbone: The model.
+        weights: `"none"`, which leaves them as they are; `"glyphs"`, those of a `small_convnet`
+            trained to tell 500 letters apart, for grey images; `"imagenet"`, those of a
+            `bn_inception` from `IMAGENET_FILES`; or a path: of a `.weights.h5` file that
+            `backbone.save_weights` made (or an older `.h5` file of Keras), or of a `.pth` file
+            with the weights of `bn_inception` from PyTorch, which takes the extra `ccp_dml[torch]`
+            to be read.
+
+    Raises:
+        ValueError: If there is no such file, or its weights do not fit.
+
+    Example:
+
+    >>> load_backbone_weights(small_convnet((28, 28, 1)), "glyphs")
+    """
+    if weights == "none":
+        return
+    path = _imagenet_file(backbone) if weights == "imagenet" else _file(weights)
+    arrays = _from_torch(path) if path.suffix in _TORCH_ENDINGS else None
+    try:
+        if arrays is None:
+            backbone.load_weights(path)
+        else:
+            backbone.set_weights(arrays)
+    except (ValueError, OSError, LookupError) as error:
+        shapes = [str(tuple(weight.shape)) for weight in backbone.weights]
+        listed = ", ".join(shapes[:_SHAPES_AT_MOST]) + ", …" * (len(shapes) > _SHAPES_AT_MOST)
+        raise ValueError(
+            f"weights {str(path)!r} do not fit the backbone {backbone.name}, whose {len(shapes)} "
+            f"weights have the shapes {listed}"
+        ) from error
+
+
+def _file(weights):
+    path = SHIPPED.get(weights) or pathlib.Path(weights).expanduser()
+    if path.suffix not in (_KERAS_ENDING, *_TORCH_ENDINGS) or not path.is_file():
+        raise ValueError(
+            f"weights must be none, imagenet, {', '.join(SHIPPED)} or the path of a .weights.h5 or "
+            f".pth file; got {weights!r}"
+        )
+    return path
+
+
+def _from_torch(path):
+    # Imported late: as a command the module wants to be the first to import itself.
+    from ccp_dml.models.backbones.bn_inception import convert_state_dict
+
+    state_dict = read_state_dict(path)
+    try:
+        return convert_state_dict(state_dict)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _imagenet_file(backbone):
+    if backbone.name != "bn_inception":
+        raise ValueError(
+            "there are weights imagenet for bn_inception and the networks of keras.applications; "
+            f"got the backbone {backbone.name}"
+        )
+    folder = cache_folder() / "weights"
+    for name in IMAGENET_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(
+        f"the weights imagenet of bn_inception are missing: get {_PYTORCH_PORT} and put it at "
+        f"{folder / IMAGENET_FILES[-1]}"
+    )

@@ -1,0 +1,46 @@
+"""Weights in the files of PyTorch."""
+
+import os
+import pathlib
+import pickle
+
+import numpy as np
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the tensors of a `.pth` file, of the old format or the new one (zip).
+
+    PyTorch reads it, which is an optional dependency, and only tensors: a file cannot run code.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by name, float32 if they hold floating-point numbers.
+
+    Raises:
+        ValueError: If there is no such file, PyTorch is not installed, or the file does not hold
+            tensors by name.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        import torch
+    except ImportError as error:
+        raise ValueError(
+            f'reading {path} takes PyTorch: pip install "ccp_dml[torch]", or convert the file '
+            "where PyTorch is installed: python -m ccp_dml.models.backbones.bn_inception in.pth "
+            "out.weights.h5"
+        ) from error
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    # What PyTorch raises depends on which byte is wrong.
+    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError) as error:
+        raise ValueError(f"{path} is not a file of PyTorch weights") from error
+    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+        raise ValueError(f"{path} does not hold tensors by name, a state dict")
+    return {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        for name, tensor in tensors.items()
+    }

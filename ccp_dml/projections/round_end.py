@@ -1,0 +1,27 @@
+"""What a round of CCP ended with."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundEnd:
+    """What a round ended with.
+
+    Attributes:
+        round: Number of the round that ended, from 0.
+        proxies: The proxies at the round's best validation `(C, K, d)`, before normalisation.
+        next_proxies: The proxies that replace them, likewise.
+        pool: The embedded pool they were chosen from `(C, b, d)`, before normalisation.
+        covering_radius: Mean over the classes of the largest distance from a pool sample to the
+            nearest of `proxies`, all normalised.
+        next_covering_radius: The same of `next_proxies`.
+    """
+
+    round: int
+    proxies: np.ndarray
+    next_proxies: np.ndarray
+    pool: np.ndarray
+    covering_radius: float
+    next_covering_radius: float

@@ -1,0 +1,7 @@
+"""Tables and figures for people to look at."""
+
+from ccp_dml.report.contact_sheet import draw_samples
+from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
+from ccp_dml.report.tables import metrics_table
+
+__all__ = ["RoundSnapshot", "draw_rounds", "draw_samples", "metrics_table"]

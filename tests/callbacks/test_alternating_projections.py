@@ -1,0 +1,320 @@
+"""The rounds, with a scripted validation metric and a network whose weights the test sets."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml import losses
+from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
+from ccp_dml.data import LabeledImages, class_pools, training_batches
+from ccp_dml.models import ChanceConstrainedModel, MetricLearningModel
+from tests import naive
+
+CLASSES, DRAWS, SIZE = 3, 4, 2
+
+
+def pool(round_number):
+    """Pools whose samples are the same up to a factor of the round."""
+    inputs = np.random.default_rng(5).standard_normal((DRAWS * CLASSES, SIZE)).astype("float32")
+    labels = np.tile(np.arange(CLASSES), DRAWS)
+    return tf.data.Dataset.from_tensor_slices((inputs * (round_number + 1), labels)).batch(5)
+
+
+def pool_inputs(round_number):
+    """The same as (C, b, d)."""
+    inputs = np.concatenate([inputs for inputs, _ in pool(round_number)])
+    return inputs.reshape(DRAWS, CLASSES, SIZE).swapaxes(0, 1)
+
+
+def make_model(cls=ChanceConstrainedModel, **kwargs):
+    inputs = keras.Input((SIZE,))
+    embedding_model = keras.Model(inputs, keras.layers.Dense(SIZE, use_bias=False)(inputs))
+    if cls is ChanceConstrainedModel:
+        kwargs = {"num_classes": CLASSES, "proxies_per_class": 2}
+    model = cls(embedding_model, **kwargs)
+    model.compile("adam", loss="contrastive")
+    return model
+
+
+class Script:
+    """Drives a callback through epochs: sets the weights of an epoch, then reports its metric."""
+
+    def __init__(self, **kwargs):
+        self.model = make_model()
+        self.ends = []
+        self.callback = AlternatingProjections(
+            pool, patience=2, proximal_weight=0.5, on_round_end=self.ends.append, **kwargs
+        )
+        self.callback.set_model(self.model)
+        self.epoch = 0
+
+    def begin(self):
+        self.kernel = np.eye(SIZE, dtype="float32")
+        self.model.embedding_model.set_weights([self.kernel])
+        self.callback.on_train_begin()
+
+    def run(self, *metrics):
+        for metric in metrics:
+            self.epoch += 1
+            self.kernel = np.eye(SIZE, dtype="float32") * (1 + self.epoch)
+            self.model.embedding_model.set_weights([self.kernel])
+            self.model.proxies.vectors.assign_add(tf.ones((2 * CLASSES, SIZE)))
+            logs = {"val_map_at_r": metric}
+            self.callback.on_epoch_end(self.epoch, logs)
+        return logs
+
+
+def chosen(points, initial):
+    indices = naive.greedy_k_center(points, initial, 2)
+    return np.take_along_axis(points, indices[:, :, None], axis=1)
+
+
+def test_proxies_start_from_the_pool_measured_from_the_origin():
+    script = Script()
+    script.begin()
+    points = pool_inputs(0)
+    expected = chosen(points, np.zeros((CLASSES, 0, SIZE)))
+    np.testing.assert_allclose(script.model.proxies.by_class(), expected, rtol=1e-6)
+    assert script.model.proximal_weight.numpy() == 0
+    assert script.callback.round == 0
+
+
+def test_a_round_ends_as_the_method_says():
+    script = Script(proximal_growth=3.0)
+    script.begin()
+    initial = script.model.proxies.by_class()
+    # Epoch 2 is the best; 0.3 + 1e-5 does not count as better; two epochs in a row end the round.
+    assert script.run(0.2, 0.3, 0.30001)["round"] == 0
+    assert not script.ends
+    logs = script.run(0.1)
+    assert logs["round"] == 0
+    (end,) = script.ends
+    assert end.round == 0
+    assert script.callback.round == 1
+    # The best proxies are those of epoch 2, the pool is embedded with the weights of epoch 4.
+    np.testing.assert_allclose(end.proxies, initial + 2, rtol=1e-6)
+    points = pool_inputs(1) * (1 + 4)
+    np.testing.assert_allclose(end.pool, points, rtol=1e-5)
+    np.testing.assert_allclose(end.next_proxies, chosen(points, initial + 2), rtol=1e-5)
+    np.testing.assert_allclose(script.model.proxies.by_class(), end.next_proxies)
+    # Held to the best weights, of epoch 2, while training goes on from those of epoch 4.
+    np.testing.assert_allclose(script.model.reference_point[0], np.eye(SIZE) * (1 + 2))
+    np.testing.assert_allclose(script.model.embedding_model.get_weights()[0], script.kernel)
+    np.testing.assert_allclose(script.kernel, np.eye(SIZE) * (1 + 4))
+    assert script.model.proximal_weight.numpy() == pytest.approx(0.5 * 3)
+    # The best and the patience start anew: 0.05 is the best of its round.
+    script.run(0.05, 0.04)
+    assert script.callback.round == 1
+    script.run(0.03)
+    assert script.callback.round == 2
+    np.testing.assert_allclose(script.model.reference_point[0], np.eye(SIZE) * (1 + 5))
+    assert script.model.proximal_weight.numpy() == pytest.approx(0.5 * 9)
+
+
+def test_covering_radius_of_a_round():
+    script = Script()
+    script.begin()
+    assert np.isnan(script.run(0.3)["covering_radius"])
+    logs = script.run(0.2, 0.1)
+    (end,) = script.ends
+    for radius, proxies in [
+        (end.covering_radius, end.proxies),
+        (end.next_covering_radius, end.next_proxies),
+    ]:
+        expected = [
+            max(
+                min(np.linalg.norm(p - c) for c in naive.normalize(centers))
+                for p in naive.normalize(points)
+            )
+            for points, centers in zip(end.pool, proxies, strict=True)
+        ]
+        assert radius == pytest.approx(np.mean(expected), rel=1e-5)
+    assert logs["covering_radius"] == end.covering_radius
+
+
+def test_warm_up_trains_on_the_batch_loss_before_the_first_round():
+    script = Script(warmup_epochs=2)
+    script.begin()
+    assert script.model.warming_up.numpy()
+    assert script.run(0.5)["round"] == -1
+    assert script.model.warming_up.numpy()
+    assert script.run(0.5)["round"] == -1
+    assert not script.model.warming_up.numpy()
+    # Proxies come from the pool as the warmed-up network embeds it.
+    points = pool_inputs(0) * (1 + 2)
+    expected = chosen(points, np.zeros((CLASSES, 0, SIZE)))
+    np.testing.assert_allclose(script.model.proxies.by_class(), expected, rtol=1e-6)
+    # What was measured in the warm-up is no part of round 0.
+    assert script.run(0.1, 0.05)["round"] == 0
+    assert not script.ends
+
+
+def test_perturbation_is_relative_to_each_weight_and_fixed_by_the_seed():
+    references = []
+    for perturbation, seed in [(0.1, 0), (0.1, 0), (0.1, 1), (0.2, 0)]:
+        script = Script(perturbation=perturbation, seed=seed)
+        script.begin()
+        script.run(0.3, 0.2, 0.1)
+        references.append(script.model.reference_point[0].numpy())
+    np.testing.assert_array_equal(references[0], references[1])
+    assert (references[0] != references[2]).all()
+    noise, twice = (reference - np.eye(SIZE) * 2 for reference in references[::3])
+    np.testing.assert_allclose(twice, 2 * noise, rtol=1e-4)
+    # A weight of root mean square √2 and four elements.
+    assert 0.02 < np.sqrt(np.mean(noise**2)) < 0.4
+
+
+def test_the_optimizers_moments_carry_over():
+    script = Script()
+    script.begin()
+    script.model.optimizer.build(script.model.trainable_variables)
+    for variable in script.model.optimizer.variables[2:]:
+        variable.assign(tf.ones(variable.shape))
+    script.run(0.3, 0.2, 0.1)
+    assert script.ends
+    for variable in script.model.optimizer.variables[2:]:
+        np.testing.assert_array_equal(variable, np.ones(variable.shape))
+
+
+def test_the_state_can_be_saved_and_restored(tmp_path):
+    metrics = [0.2, 0.3, 0.1, 0.05, 0.4, 0.3, 0.35, 0.1, 0.2]
+    whole = Script(warmup_epochs=1)
+    whole.begin()
+    whole.run(*metrics)
+    for stop in range(1, len(metrics)):
+        first = Script(warmup_epochs=1)
+        first.begin()
+        first.run(*metrics[:stop])
+        np.savez(tmp_path / "state.npz", **first.callback.state())
+        first.model.save_weights(tmp_path / "model.weights.h5")
+
+        second = Script(warmup_epochs=1)
+        second.model.load_weights(tmp_path / "model.weights.h5")
+        with np.load(tmp_path / "state.npz") as state:
+            second.callback.restore(state)
+        second.callback.on_train_begin()
+        second.epoch = stop
+        second.run(*metrics[stop:])
+        assert second.callback.round == whole.callback.round
+        for ours, theirs in zip(second.model.get_weights(), whole.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_metric_that_is_never_a_number_ends_no_round():
+    script = Script()
+    script.begin()
+    script.run(*[float("nan")] * 5)
+    assert script.callback.round == 0
+
+
+def test_rounds_of_a_real_training(generator):
+    """Proxies are samples' embeddings, and validation is read in the epoch it was made in."""
+    labels = np.repeat(np.arange(CLASSES), 20)
+    inputs = (generator.standard_normal((60, SIZE)) + 0.5 * labels[:, None]).astype("float32")
+    data = LabeledImages(inputs.reshape(-1, 1, 1, SIZE), labels)
+    keras.utils.set_random_seed(0)
+    flat = keras.Input((1, 1, SIZE))
+    embedding = keras.layers.Dense(4)(keras.layers.Flatten()(flat))
+    model = ChanceConstrainedModel(keras.Model(flat, embedding), CLASSES, 2)
+    model.compile(keras.optimizers.Adam(0.05), loss=losses.get("contrastive"))
+    validation = RetrievalValidation(data.images, data.labels, restore_best_weights=False)
+    rounds = AlternatingProjections(class_pools(data, 6, seed=0), patience=1)
+    history = model.fit(
+        data.images, labels, batch_size=30, epochs=25, verbose=0, callbacks=[validation, rounds]
+    ).history
+    assert rounds.round > 0
+    best, ended = -np.inf, []
+    for metric, round_number in zip(history["val_map_at_r"], history["round"], strict=True):
+        assert round_number == len(ended)
+        if metric > best + 1e-5:
+            best = metric
+        else:
+            best = -np.inf
+            ended.append(metric)
+    assert len(ended) == rounds.round
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"patience": 0}, "patience must be at least 1; got 0"),
+        ({"proximal_weight": -1}, "proximal_weight must be at least 0; got -1"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0; got -1"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AlternatingProjections(pool, **arguments)
+
+
+def test_a_missing_metric_names_the_remedy():
+    script = Script()
+    script.begin()
+    with pytest.raises(ValueError, match=r"no 'val_map_at_r'.*before AlternatingProjections"):
+        script.callback.on_epoch_end(0, {"loss": 1.0})
+
+
+def test_wrong_models_and_pools_are_named():
+    callback = AlternatingProjections(pool)
+    callback.set_model(make_model(MetricLearningModel))
+    with pytest.raises(ValueError, match="ChanceConstrainedModel; got MetricLearningModel"):
+        callback.on_train_begin()
+    callback = AlternatingProjections(lambda _: pool(0).map(lambda x, y: (x, y + 1)))
+    callback.set_model(make_model())
+    with pytest.raises(ValueError, match="one sample of each of the classes 0…2"):
+        callback.on_train_begin()
+
+
+def test_restoring_something_else_changes_nothing():
+    callback = AlternatingProjections(pool)
+    with pytest.raises(ValueError, match=r"not the state .* holds \['round'\]"):
+        callback.restore({"round": 1})
+    assert callback.round == -1
+
+
+def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
+    labels = np.arange(60) % CLASSES
+    inputs = (generator.standard_normal((60, SIZE)) + 0.5 * labels[:, None]).astype("float32")
+    data = LabeledImages(inputs.reshape(-1, 1, 1, SIZE), labels)
+
+    def make():
+        keras.utils.set_random_seed(0)
+        flat = keras.Input((1, 1, SIZE))
+        embedding = keras.layers.Dense(4)(keras.layers.Flatten()(flat))
+        model = ChanceConstrainedModel(keras.Model(flat, embedding), CLASSES, 2)
+        model.compile(keras.optimizers.Adam(0.01), loss=losses.get("contrastive"))
+        return model
+
+    def train(model):
+        ends = []
+        rounds = AlternatingProjections(
+            class_pools(data, 6, seed=0),
+            monitor="scripted",
+            patience=2,
+            warmup_epochs=1,
+            on_round_end=ends.append,
+        )
+        metrics = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: logs.update(scripted=-epoch)
+        )
+        validation = RetrievalValidation(data.images, data.labels)
+        batches = training_batches(data, CLASSES, 5, seed=0)
+        model.fit(
+            batches,
+            steps_per_epoch=3,
+            epochs=6,
+            verbose=0,
+            shuffle=False,
+            callbacks=[validation, metrics, rounds],
+        )
+        return ends, model.get_weights()
+
+    ends, weights = train(make())
+    with two_replicas.scope():
+        distributed = make()
+    distributed_ends, distributed_weights = train(distributed)
+    assert len(ends) == len(distributed_ends) == 1
+    np.testing.assert_allclose(distributed_ends[0].pool, ends[0].pool, atol=1e-5)
+    for ours, theirs in zip(distributed_weights, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -1,0 +1,97 @@
+import pathlib
+import tempfile
+
+import pytest
+import tensorflow_datasets as tfds
+
+from ccp_dml.data.datasets.inshop import InShop
+from tests.data import archives
+
+
+class InShopTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = InShop
+    SPLITS = {"train": 6, "query": 2, "gallery": 4}  # noqa: RUF012
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        archives.write_inshop(pathlib.Path(folder.name))
+        cls.EXAMPLE_DIR = folder.name
+        super().setUpClass()
+
+
+@pytest.fixture
+def manual_dir(tmp_path):
+    path = tmp_path / "downloads" / "manual"
+    archives.write_inshop(path)
+    return path
+
+
+def load(data_dir):
+    return tfds.load("inshop", data_dir=data_dir, split=["train", "query", "gallery"])
+
+
+def test_examples(tmp_path, manual_dir):
+    train, query, gallery = map(list, load(tmp_path))
+    assert len(train) == 6
+    (example,) = (row for row in query if row["item_id"] == b"id_00000007")
+    assert example["label"] == 3
+    assert example["path"] == b"img/WOMEN/Blouses_Shirts/id_00000007/01_1_front.jpg"
+    assert example["image"].shape == (8, 12, 3)
+    assert {int(row["label"]) for row in gallery} == {1, 3}
+    assert "Liu, Ziwei" in InShop(data_dir=tmp_path).info.citation
+
+
+@pytest.mark.parametrize("extracted", [False, True])
+def test_the_official_files_may_be_in_a_bucket(tmp_path, bucket, extracted):
+    archives.write_inshop(bucket, extracted)
+    builder = tfds.builder("inshop", data_dir=tmp_path)
+    config = tfds.download.DownloadConfig(manual_dir="gs://bucket", try_download_gcs=False)
+    builder.download_and_prepare(download_config=config)
+    assert builder.info.splits["gallery"].num_examples == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("12\n", "13\n", r"line 1: expected the number of the images listed below, 12; got '13'"),
+        ("query\n", "\n", r"line 6: expected a path, an item id and one of train, query, gallery"),
+        ("gallery\n", "test\n", r"line 7: expected .*; got 'img/WOMEN/.* test'"),
+    ],
+)
+def test_a_wrong_line_of_the_partition_is_named(tmp_path, manual_dir, old, new, message):
+    partition = manual_dir / "inshop" / "Eval" / "list_eval_partition.txt"
+    partition.write_text(partition.read_text().replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"list_eval_partition.txt, {message}"):
+        load(tmp_path)
+
+
+def test_an_image_that_the_archive_has_not_is_named(tmp_path, manual_dir):
+    partition = manual_dir / "inshop" / "Eval" / "list_eval_partition.txt"
+    partition.write_text(partition.read_text().replace("02_1_front", "09_1_front", 1))
+    with pytest.raises(ValueError, match=r"img.zip has no img/.*/id_00000001/09_1_front.jpg"):
+        load(tmp_path)
+
+
+def test_an_image_that_the_folder_has_not_is_named(tmp_path):
+    manual_dir = tmp_path / "downloads" / "manual"
+    archives.write_inshop(manual_dir, extracted=True)
+    next((manual_dir / "inshop" / "Img").rglob("*.jpg")).unlink()
+    with pytest.raises(ValueError, match=r"Img/img/.*front.jpg is missing"):
+        load(tmp_path)
+
+
+def test_a_damaged_archive_is_named(tmp_path, manual_dir):
+    (manual_dir / "inshop" / "Img" / "img.zip").write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match=r"img.zip cannot be read: File is not a zip file"):
+        load(tmp_path)
+
+
+def test_missing_files_are_named(tmp_path, manual_dir):
+    (manual_dir / "inshop" / "Img" / "img.zip").unlink()
+    with pytest.raises(ValueError, match=r"img.zip is missing, and so is the folder .*Img/img"):
+        load(tmp_path)
+    (manual_dir / "inshop" / "Eval" / "list_eval_partition.txt").unlink()
+    with pytest.raises(ValueError, match=r"list_eval_partition.txt is missing"):
+        load(tmp_path)

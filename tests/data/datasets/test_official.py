@@ -1,0 +1,310 @@
+import collections
+import dataclasses
+import pathlib
+import re
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import checksums, downloader
+
+from ccp_dml.data import (
+    OFFICIAL_SETS,
+    ImageIndex,
+    Preprocessing,
+    SplitSize,
+    load,
+    load_official,
+    training_batches,
+)
+from ccp_dml.data.datasets import export, official
+from tests.data import archives
+
+WRITERS = {
+    "cub200_2011": archives.write_birds,
+    "cars196": archives.write_cars,
+    "sop": archives.write_products,
+    "inshop": archives.write_inshop,
+}
+SIZES = {name: benchmark.sizes for name, benchmark in OFFICIAL_SETS.items()}
+MINIATURE_SIZES = {
+    "cub200_2011": {"train": SplitSize(202, 100), "test": SplitSize(202, 100)},
+    "cars196": {"train": SplitSize(147, 98), "test": SplitSize(147, 98)},
+    "sop": {"train": SplitSize(6, 3), "test": SplitSize(4, 2)},
+    "inshop": {"train": SplitSize(6, 2), "query": SplitSize(2, 2), "gallery": SplitSize(4, 2)},
+}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def refuse(*arguments):
+        raise ConnectionRefusedError("tests have no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(downloader, "MAX_RETRIES", 0)
+
+
+@pytest.fixture(autouse=True)
+def miniature(monkeypatch):
+    for name, sizes in MINIATURE_SIZES.items():
+        monkeypatch.setitem(
+            OFFICIAL_SETS, name, dataclasses.replace(OFFICIAL_SETS[name], sizes=sizes)
+        )
+
+
+@pytest.fixture
+def manual_dir(tmp_path):
+    path = tmp_path / "downloads" / "manual"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def accept(monkeypatch, manual_dir):
+    """Makes TFDS take the miniature archives of a set for the official ones."""
+
+    def accept(name):
+        builder = tfds.builder_cls(OFFICIAL_SETS[name].builder)
+        files = {
+            url: manual_dir / url_info.filename
+            for url, url_info in (builder.url_infos or {}).items()
+        }
+        url_infos = {
+            url: checksums.compute_url_info(file) for url, file in files.items() if file.exists()
+        }
+        monkeypatch.setattr(builder, "url_infos", url_infos)
+
+    return accept
+
+
+def rows_of(index: ImageIndex):
+    """The images of an index as a multiset of class, split and bytes."""
+    data = [pathlib.Path(path).read_bytes() for path in index.paths]
+    return collections.Counter(zip(index.labels.tolist(), index.splits.tolist(), data, strict=True))
+
+
+def by_class(label, num_train_classes):
+    return "train" if label < num_train_classes else "test"
+
+
+@pytest.mark.parametrize(("name", "num_train_classes"), [("cub200_2011", 100), ("cars196", 98)])
+def test_classification_splits_are_merged_and_split_by_class(
+    name, num_train_classes, tmp_path, manual_dir, accept
+):
+    images = WRITERS[name](manual_dir)
+    accept(name)
+    index = load_official(name, str(tmp_path))
+    # The same bytes with the same class, in the split of the class.
+    assert rows_of(index) == collections.Counter(
+        (image.label, by_class(image.label, num_train_classes), image.data) for image in images
+    )
+    # Which is another one than that of the archive.
+    assert {image.split for image in images if image.label == 0} == {"train", "test"}
+    assert set(index.labels[index.splits == "train"]) == set(range(num_train_classes))
+    assert set(index.labels[index.splits == "test"]) == set(
+        range(num_train_classes, 2 * num_train_classes)
+    )
+
+
+@pytest.mark.parametrize("name", ["sop", "inshop"])
+def test_official_retrieval_splits_are_kept(name, tmp_path, manual_dir, accept):
+    images = WRITERS[name](manual_dir)
+    accept(name)
+    index = load_official(name, str(tmp_path))
+    assert rows_of(index) == collections.Counter(
+        (image.label, image.split, image.data) for image in images
+    )
+    assert index.sizes() == MINIATURE_SIZES[name]
+
+
+def test_extracted_inshop_images_do_as_well(tmp_path, manual_dir):
+    images = archives.write_inshop(manual_dir, extracted=True)
+    assert rows_of(load_official("inshop", str(tmp_path))) == collections.Counter(
+        (image.label, image.split, image.data) for image in images
+    )
+
+
+@pytest.fixture
+def inshop(tmp_path, manual_dir):
+    """A folder in which In-Shop has been loaded."""
+    archives.write_inshop(manual_dir)
+    load_official("inshop", str(tmp_path))
+    return tmp_path
+
+
+def test_images_are_in_class_order_with_absolute_paths(inshop, monkeypatch):
+    monkeypatch.chdir(inshop.parent)
+    index = load_official("inshop", inshop.name)
+    assert index.labels.dtype == np.int64
+    assert (np.diff(index.labels) >= 0).all()
+    assert all(pathlib.Path(path).is_absolute() for path in index.paths)
+    assert index.paths[0] == str(inshop / "inshop" / "images" / "00000" / "0000.jpg")
+
+
+def test_names_and_order_are_the_same_each_time(tmp_path, inshop):
+    first = load_official("inshop", str(inshop))
+    again_dir = tmp_path / "again"
+    archives.write_inshop(again_dir / "downloads" / "manual")
+    again = load_official("inshop", str(again_dir))
+    relative = [str(pathlib.Path(path).relative_to(inshop)) for path in first.paths]
+    assert [str(pathlib.Path(path).relative_to(again_dir)) for path in again.paths] == relative
+    assert [pathlib.Path(path).read_bytes() for path in first.paths] == [
+        pathlib.Path(path).read_bytes() for path in again.paths
+    ]
+
+
+def test_a_second_load_needs_neither_tfds_nor_the_archives(inshop, monkeypatch):
+    first = load_official("inshop", str(inshop))
+    shutil.rmtree(inshop / "downloads")
+    shutil.rmtree(inshop / "inshop" / "1.0.0")
+    monkeypatch.delattr(official, "tfds")
+    again = load_official("inshop", str(inshop))
+    assert rows_of(again) == rows_of(first)
+
+
+@pytest.mark.parametrize("interrupted", ["_write_image", "write_index"])
+def test_an_interrupted_load_can_be_repeated(interrupted, tmp_path, manual_dir, monkeypatch):
+    def interrupt(path, content):
+        if interrupted == "_write_image":
+            path.write_bytes(content[:10])
+        raise KeyboardInterrupt
+
+    images = archives.write_inshop(manual_dir)
+    with monkeypatch.context() as context:
+        context.setattr(export, interrupted, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            load_official("inshop", str(tmp_path))
+    assert rows_of(load_official("inshop", str(tmp_path))) == collections.Counter(
+        (image.label, image.split, image.data) for image in images
+    )
+
+
+def test_images_go_to_a_bucket(tmp_path, manual_dir, bucket):
+    images = archives.write_inshop(manual_dir)
+    builder = tfds.builder("inshop", data_dir=tmp_path)
+    builder.download_and_prepare(download_dir=tmp_path / "downloads")
+    folder = official.absolute_path("gs://bucket/inshop")
+    export.export_images(builder, "label", lambda split, label: split, folder)
+    index = load_official("inshop", "gs://bucket")
+    assert all(path.startswith("gs://bucket/inshop/images/") for path in index.paths)
+    data = {(bucket / path.removeprefix("gs://bucket/")).read_bytes() for path in index.paths}
+    assert data == {image.data for image in images}
+
+
+def test_wrong_sizes_name_the_found_and_the_official_ones(inshop, monkeypatch):
+    sizes = {**MINIATURE_SIZES["inshop"], "query": SplitSize(3, 2)}
+    monkeypatch.setitem(
+        OFFICIAL_SETS, "inshop", dataclasses.replace(OFFICIAL_SETS["inshop"], sizes=sizes)
+    )
+    with pytest.raises(ValueError, match="inshop in ") as raised:
+        load_official("inshop", str(inshop))
+    message = str(raised.value)
+    assert (
+        "has 6 train images of 2 classes, 2 query images of 2 classes, 4 gallery images of 2 "
+        "classes; the official set has 6 train images of 2 classes, 3 query images of 2 classes, "
+        "4 gallery images of 2 classes." in message
+    )
+    assert f"Delete {inshop / 'inshop'}, and" in message
+
+
+def test_the_official_sizes():
+    assert {name: sum(size.images for size in sizes.values()) for name, sizes in SIZES.items()} == {
+        "cub200_2011": 11_788,
+        "cars196": 16_185,
+        "sop": 120_053,
+        "inshop": 52_712,
+    }
+    assert SIZES["sop"]["train"].classes + SIZES["sop"]["test"].classes == 22_634
+    assert SIZES["inshop"]["train"].classes + SIZES["inshop"]["query"].classes == 7_982
+
+
+def message_of(name, data_dir):
+    with pytest.raises(ValueError, match=name) as raised:
+        load_official(name, str(data_dir))
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+def test_missing_archives_are_listed_with_what_to_do(tmp_path, manual_dir):
+    archives.write_cars(manual_dir)
+    (manual_dir / "cars_test.tgz").unlink()
+    message = message_of("cars196", tmp_path)
+    assert (
+        f"its public address is gone. Missing in {manual_dir}: cars_test.tgz (official address: "
+        in message
+    )
+    assert "cars_train.tgz" not in message
+    assert message.endswith(
+        f"run: python -m ccp_dml.main --mode=describe --dataset=cars196 --data_dir={tmp_path}"
+    )
+
+
+def test_missing_inshop_files_are_listed(tmp_path, manual_dir):
+    message = message_of("inshop", tmp_path)
+    assert "inshop/Eval/list_eval_partition.txt (official address: http" in message
+    assert (
+        "inshop/Img/img.zip or the extracted folder inshop/Img/img (official address: http"
+        in message
+    )
+    archives.write_inshop(manual_dir, extracted=True)
+    (manual_dir / "inshop" / "Eval" / "list_eval_partition.txt").unlink()
+    assert "img.zip" not in message_of("inshop", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "archive"),
+    [("cub200_2011", "segmentations.tgz"), ("sop", "Stanford_Online_Products.zip")],
+)
+def test_a_failed_download_says_what_to_put_where(name, archive, tmp_path, manual_dir, accept):
+    WRITERS[name](manual_dir)
+    accept(name)
+    (manual_dir / archive).unlink()
+    message = message_of(name, tmp_path)
+    assert "the download failed" in message
+    assert f"Missing in {manual_dir}: {archive} (official address: " in message
+    assert "CUB_200_2011.tgz" not in message
+    assert f"--dataset={name} --data_dir={tmp_path}" in message
+
+
+def test_a_damaged_archive_is_named(tmp_path, manual_dir, accept):
+    archives.write_birds(manual_dir)
+    accept("cub200_2011")
+    archive = manual_dir / "CUB_200_2011.tgz"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=re.escape(f"{archive} is incomplete or not the official")):
+        load_official("cub200_2011", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=re.escape(f"written to {tmp_path / 'file'}: ")):
+        load_official("sop", str(tmp_path / "file"))
+
+
+def test_unknown_names_list_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="unknown data set 'birds'; known are cub200_2011, cars"):
+        load_official("birds", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", OFFICIAL_SETS)
+def test_benchmarks_of_the_official_sets(name, tmp_path, manual_dir, accept):
+    WRITERS[name](manual_dir)
+    accept(name)
+    benchmark = load(name, str(tmp_path), Preprocessing(8, scaling="bgr"))
+    parts = {"train": benchmark.train, "test": benchmark.test}
+    if name == "inshop":
+        parts = {"train": benchmark.train, "query": benchmark.test, "gallery": benchmark.gallery}
+    assert {
+        split: SplitSize(len(data), data.num_classes) for split, data in parts.items()
+    } == MINIATURE_SIZES[name]
+    assert not set(benchmark.train.labels) & set(benchmark.test.labels)
+    ((images, labels),) = training_batches(benchmark.train, 2, 2, seed=0).take(1)
+    assert images.shape == (4, 8, 8, 3)
+    assert set(labels.numpy()) <= set(benchmark.train.labels)
+    embedded = np.concatenate(list(benchmark.test.evaluation_images()))
+    assert embedded.shape == (len(benchmark.test), 8, 8, 3)
+    assert embedded.min() < 0

@@ -1,0 +1,144 @@
+"""Networks that were trained before: alone, on the average, and concatenated."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from ccp_dml.data import Benchmark, LabeledImages, load
+from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.experiment.evaluation import measure_networks
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, small_convnet
+
+
+def network(seed, shape=(8, 8, 1), size=4):
+    """Embeddings of the length 3, so that parts that are not normalised are found out."""
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(size, use_bias=False),
+            keras.layers.UnitNormalization(),
+            keras.layers.Rescaling(3.0 + seed),
+        ]
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    networks = [network(seed) for seed in (1, 2, 3)]
+    paths = [str(tmp_path / f"{number}.keras") for number in range(len(networks))]
+    for each, path in zip(networks, paths, strict=True):
+        each.save(path)
+    return networks, paths
+
+
+def unit(vectors):
+    vectors = np.asarray(vectors, "float64")
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_mean_and_concatenation(saved):
+    networks, paths = saved
+    digits = load("digits")
+    measured = measure_networks(paths, digits, Settings(clustering=True))
+    parts = [unit(each.predict(digits.test.images, verbose=0)) for each in networks]
+    alone = [retrieval_metrics(part.astype("float32"), digits.test.labels) for part in parts]
+    for path, metrics in zip(paths, alone, strict=True):
+        for name, value in metrics.items():
+            assert measured[path][name] == pytest.approx(value, abs=2e-4)
+    for name in ("map_at_r", "precision_at_1"):
+        mean = np.mean([measured[path][name] for path in paths])
+        assert measured["mean"][name] == pytest.approx(mean, abs=1e-9)
+    together = retrieval_metrics(
+        unit(np.concatenate(parts, axis=1)).astype("float32"), digits.test.labels
+    )
+    for name, value in together.items():
+        assert measured["concatenated"][name] == pytest.approx(value, abs=2e-4)
+    assert 0 < measured["concatenated"]["nmi"] < 1
+    assert set(measured) == {*paths, "mean", "concatenated"}
+
+
+def test_queries_are_searched_in_the_gallery(saved):
+    networks, paths = saved
+    digits = load("digits").test
+    queries, gallery = digits.subset(np.arange(0, 200)), digits.subset(np.arange(200, 800))
+    benchmark = Benchmark(train=digits, test=queries, gallery=gallery)
+    measured = measure_networks(paths[:1], benchmark, Settings())
+    of_queries, of_gallery = (
+        unit(networks[0].predict(part.images, verbose=0)).astype("float32")
+        for part in (queries, gallery)
+    )
+    expected = retrieval_metrics(of_queries, queries.labels, of_gallery, gallery.labels)
+    assert list(measured) == paths[:1]
+    for name, value in expected.items():
+        assert measured[paths[0]][name] == pytest.approx(value, abs=2e-3)
+
+
+@pytest.fixture
+def command(capsys, run_command):
+    """Runs the command in this process and returns the lines it prints."""
+
+    def run_here(*arguments):
+        run_command("--mode=evaluate", *arguments)
+        return capsys.readouterr().out.strip().splitlines()
+
+    return run_here
+
+
+def test_the_command_prints_a_table_and_leaves_the_numbers(saved, command, tmp_path):
+    _, paths = saved
+    workdir = tmp_path / "results"
+    lines = command(f"--networks={','.join(paths)}", f"--workdir={workdir}")
+    numbers = json.loads((workdir / "evaluation.json").read_text())
+    assert [line.split("|")[1].strip() for line in lines[-5:]] == [*paths, "mean", "concatenated"]
+    cells = [cell.strip() for cell in lines[-1].split("|")]
+    assert float(cells[2]) == round(numbers["concatenated"]["precision_at_1"], 4)
+
+
+def test_what_cannot_be_measured_is_said_in_one_line(command, capsys, tmp_path):
+    colours = str(tmp_path / "colours.keras")
+    network(0, shape=(8, 8, 3)).save(colours)
+    (tmp_path / "notes.keras").write_text("notes")
+    empty = tmp_path / "empty.keras"
+    with zipfile.ZipFile(empty, "w") as archive:
+        archive.writestr("nothing", "")
+    cases = {
+        "": "--networks is missing",
+        "--networks=/nowhere/model.keras": "the network /nowhere/model.keras does not exist",
+        f"--networks={colours}": "is for images of the shape (8, 8, 3); those here have (8, 8, 1)",
+        f"--networks={tmp_path / 'notes.keras'}": "notes.keras is not a network saved by Keras",
+        f"--networks={empty}": "empty.keras is not a network saved by Keras",
+        f"--networks={colours},{colours}": "each network must be given once",
+    }
+    for argument, message in cases.items():
+        with pytest.raises(SystemExit) as stopped:
+            command(*filter(None, [argument]))
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_network_for_images_of_any_size(tmp_path):
+    inputs = keras.Input((None, None, 1))
+    outputs = keras.layers.GlobalAveragePooling2D()(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / "any.keras")
+    images = np.random.default_rng(0).random((6, 5, 5, 1), "float32")
+    data = LabeledImages(images, np.arange(6) % 2)
+    measured = measure_networks([str(tmp_path / "any.keras")], Benchmark(data, data), Settings())
+    assert 0 <= measured[str(tmp_path / "any.keras")]["map_at_r"] <= 1
+
+
+def test_a_model_that_was_saved_while_it_trained(tmp_path):
+    model = MetricLearningModel(EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=4))
+    model.compile("adam", loss="contrastive")
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    digits = load("digits")
+    embeddings = model.predict(digits.test.images, verbose=0)
+    expected = retrieval_metrics(embeddings, digits.test.labels)["map_at_r"]
+    measured = measure_networks([path], digits, Settings())
+    assert measured[path]["map_at_r"] == pytest.approx(expected, abs=1e-3)

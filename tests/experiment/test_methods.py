@@ -1,0 +1,291 @@
+"""Every loss with every method, as experiments make them."""
+
+import keras
+import numpy as np
+import pytest
+
+from ccp_dml.data import load, training_batches
+from ccp_dml.experiment.methods import make_callbacks
+from ccp_dml.experiment.settings import METHODS
+from ccp_dml.losses import LOSSES, WRAPPERS
+from ccp_dml.miners import MINERS
+from tests.cases import AROUND_LOSSES, OF_LOSSES, settings_of, small_model
+
+STEPS = 60
+
+EVERYTHING = [
+    *((case, method) for case in OF_LOSSES for method in METHODS),
+    *((case, "ccp") for case in AROUND_LOSSES),
+    ("distance_weighted", "xbm"),
+    ("proxy_synthesis", "dvml"),
+]
+# Methods together are slow, but for a loss among samples, one that learns, and one of proxies.
+WITHOUT_XLA = [
+    (case, method)
+    for case, method in EVERYTHING
+    if "+" not in method or case in ("contrastive", "margin", "soft_triple")
+]
+# Compiling takes long. The loss of ccp is both among samples and against proxies.
+WITH_XLA = [
+    *((case, "ccp") for case in OF_LOSSES),
+    *(("margin", method) for method in ("xbm", "dvml")),
+    ("contrastive", "ccp+xbm+dvml"),
+]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The training samples, one epoch of batches, and three batches to measure the loss of."""
+    train = load("digits").train
+    batches = training_batches(train, classes_per_batch=5, samples_per_class=3, seed=0)
+    images, labels = (
+        np.concatenate(each)
+        for each in zip(*batches.take(STEPS + 3).as_numpy_iterator(), strict=True)
+    )
+    of_epoch = 15 * STEPS
+    return train, (images[:of_epoch], labels[:of_epoch]), (images[of_epoch:], labels[of_epoch:])
+
+
+class Objective(keras.callbacks.Callback):
+    """Measures the losses of the same samples before and after an epoch.
+
+    Random numbers are those of the first step both times, and a memory holds the samples
+    themselves, as the present weights embed them.
+    """
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.before = self._measured()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.after = self._measured()
+
+    def _measured(self):
+        model, iterations = self.model, self.model.optimizer.iterations
+        step = iterations.numpy()
+        iterations.assign(0)
+        outputs = model.loss_inputs(self.images, training=False)
+        if model.memory is not None:
+            embeddings = model.embeddings_of(outputs)
+            for rows in np.split(np.arange(len(self.labels)), model.memory.num_batches):
+                model.memory.add(self.labels[rows], embeddings.numpy()[rows])
+        losses = model.batch_losses(self.labels, outputs)
+        iterations.assign(step)
+        return {name: float(value) for name, value in losses.items()}
+
+
+def train_one_epoch(case, method, digits, jit_compile):
+    train, (images, labels), measured = digits
+    settings = settings_of(case, jit_compile=jit_compile)
+    model = small_model(method, settings, train.num_classes)
+    objective = Objective(*measured)
+    metric = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(val_map_at_r=0.5)
+    )
+    callbacks = [metric, *make_callbacks(model, settings, train), objective]
+    history = model.fit(
+        images, labels, batch_size=15, shuffle=False, verbose=0, callbacks=callbacks
+    ).history
+    # The mean over all steps: one that is not finite would show.
+    assert np.isfinite([history[name] for name in objective.before]).all()
+    assert model.optimizer.iterations.numpy() == STEPS
+    return objective.before, objective.after
+
+
+def assert_learns(case, method, digits, jit_compile):
+    if case == "soft_triple" and "xbm" in method:
+        with pytest.raises(ValueError, match=r"SoftTriple is against proxies alone: a cross-batch"):
+            small_model(method, settings_of(case, jit_compile=jit_compile))
+        return
+    before, after = train_one_epoch(case, method, digits, jit_compile)
+    assert after["loss"] < before["loss"]
+    if "dvml" in method:
+        # Not only of the reconstruction, which is most of the loss.
+        assert after["invariant"] < before["invariant"]
+    if "xbm" in method:
+        assert before["memory_loss"] > 0
+
+
+def test_every_loss_wrapper_and_miner_has_a_case():
+    assert set(OF_LOSSES) == set(LOSSES)
+    assert set(AROUND_LOSSES) == {*WRAPPERS, *MINERS}
+
+
+@pytest.mark.parametrize(("case", "method"), WITHOUT_XLA)
+def test_every_loss_falls_with_every_method(case, method, digits):
+    assert_learns(case, method, digits, jit_compile=False)
+
+
+@pytest.mark.parametrize(("case", "method"), WITH_XLA)
+def test_every_loss_falls_with_every_method_under_xla(case, method, digits):
+    assert_learns(case, method, digits, jit_compile=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "method"), [it for it in EVERYTHING if it not in WITHOUT_XLA])
+def test_the_rest_of_them(case, method, digits):
+    assert_learns(case, method, digits, jit_compile=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "method"), [it for it in EVERYTHING if it not in WITH_XLA])
+def test_the_rest_of_them_under_xla(case, method, digits):
+    assert_learns(case, method, digits, jit_compile=True)
+
+
+class Validation(keras.callbacks.Callback):
+    """Stands for the callback that validates: puts given values of metrics into the logs."""
+
+    def __init__(self, **values):
+        super().__init__()
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({f"val_{name}": values[epoch] for name, values in self.values.items()})
+
+
+def fit_short(model, settings, train, epochs, validation=None, callbacks=()):
+    """As many epochs of the same batches as there are validations in them."""
+    batches = training_batches(train, 5, 3, seed=0).take(settings.steps_per_validation).cache()
+    return model.fit(
+        batches.repeat(),
+        steps_per_epoch=settings.steps_per_validation,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            validation or Validation(map_at_r=[0.5] * epochs),
+            *make_callbacks(model, settings, train),
+            *callbacks,
+        ],
+    ).history
+
+
+def after_every_epoch(read):
+    values = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: values.append(read())
+    )
+    return values, callback
+
+
+def test_the_backbone_is_held_for_whole_validations(digits):
+    train = digits[0].subset(np.arange(40))
+    # Two passes over 40 samples are 6 batches of 15: two validations of 4 steps, not one and a
+    # half.
+    settings = settings_of("triplet", hold_backbone_epochs=2, steps_per_validation=4)
+    model = small_model("plain", settings)
+    network = model.embedding_model
+    weights, look = after_every_epoch(
+        lambda: (network.backbone.get_weights()[0], network.projection.get_weights()[0])
+    )
+    initial = network.backbone.get_weights()[0]
+    fit_short(model, settings, train, epochs=3, callbacks=[look])
+    kernels, projections = zip(*weights, strict=True)
+    np.testing.assert_array_equal(kernels[0], initial)
+    np.testing.assert_array_equal(kernels[1], initial)
+    assert (kernels[2] != initial).any()
+    assert (projections[0] != projections[1]).any()
+
+
+def test_the_second_phase_begins_with_a_validation(digits):
+    train = digits[0]
+    settings = settings_of("triplet", first_phase_steps=5, steps_per_validation=4)
+    model = small_model("dvml", settings, train.num_classes)
+    phases, look = after_every_epoch(lambda: bool(model.second_phase.numpy()))
+    fit_short(model, settings, train, epochs=4, callbacks=[look])
+    assert phases == [False, False, True, True]
+
+
+def test_methods_need_no_other_callbacks(digits):
+    settings = settings_of("triplet")
+    for method in METHODS:
+        model = small_model(method, settings, digits[0].num_classes)
+        names = [type(each).__name__ for each in make_callbacks(model, settings, digits[0])]
+        expected = [
+            *(["VariationalPhases"] if "dvml" in method else []),
+            *(["AlternatingProjections"] if "ccp" in method else []),
+        ]
+        assert names == expected
+
+
+def test_plateaus_lower_the_learning_rate(digits):
+    train = digits[0].subset(np.arange(40))
+    settings = settings_of(
+        "triplet",
+        steps_per_validation=1,
+        learning_rate=0.25,
+        monitor="r_precision",
+        plateau_patience=2,
+        plateau_cooldown=0,
+        plateau_min_delta=0.01,
+        min_learning_rate=0.1,
+    )
+    model = small_model("plain", settings)
+    validation = Validation(
+        # The first plateau holds two improvements that are too small; the floor ends the second.
+        r_precision=[0.5, 0.505, 0.509, 0.52, 0.52, 0.52, 0.52, 0.52],
+        map_at_r=np.arange(8) / 10,
+    )
+    history = fit_short(model, settings, train, 8, validation)
+    # Of the epoch before what the validation after it changes.
+    rates = [0.25] * 3 + [0.125] * 3 + [0.1] * 2
+    assert history["learning_rate"] == pytest.approx(rates)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_the_last_validation_of_a_cooldown_is_of_the_next_plateau(digits):
+    train = digits[0].subset(np.arange(40))
+    settings = settings_of("triplet", steps_per_validation=1, plateau_patience=1)
+    assert settings.plateau_cooldown == 2
+    model = small_model("plain", settings)
+    history = fit_short(model, settings, train, epochs=6)
+    start = settings.learning_rate
+    assert history["learning_rate"] == pytest.approx(
+        [start, start, start / 2, start / 2, start / 4, start / 4]
+    )
+
+
+def test_plateaus_lower_multiplied_learning_rates_too(digits):
+    train = digits[0].subset(np.arange(40))
+    settings = settings_of(
+        "proxy_nca",
+        steps_per_validation=1,
+        plateau_patience=1,
+        plateau_cooldown=0,
+        learning_rate_multipliers={"proxies": 20.0},
+    )
+    model = small_model("plain", settings)
+    model.compile(keras.optimizers.SGD(0.01), loss=model.loss)
+    variables = model.trainable_variables
+    initial = [variable.numpy() for variable in variables]
+    steps = []
+
+    def start_again(epoch, logs):
+        steps.append(
+            [variable.numpy() - old for variable, old in zip(variables, initial, strict=True)]
+        )
+        for variable, old in zip(variables, initial, strict=True):
+            variable.assign(old)
+
+    look = keras.callbacks.LambdaCallback(on_epoch_end=start_again)
+    fit_short(model, settings, train, epochs=3, callbacks=[look])
+    for first, second, third in zip(*steps, strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-7)
+        np.testing.assert_allclose(third, first / 2, rtol=0.01, atol=1e-6)
+        assert np.abs(first).max() > 1e-4
+
+
+@pytest.mark.parametrize("monitor", ["map_at_r", "precision_at_1"])
+def test_the_monitor_ends_rounds(monitor, digits):
+    train = digits[0]
+    settings = settings_of("triplet", steps_per_validation=1, round_patience=2, monitor=monitor)
+    model = small_model("ccp", settings, train.num_classes)
+    still, rising = [0.5] * 6, np.arange(6) / 10
+    other = {"map_at_r": "precision_at_1", "precision_at_1": "map_at_r"}[monitor]
+    history = fit_short(model, settings, train, 6, Validation(**{monitor: still, other: rising}))
+    # The first validation of a round is its best, and the second after it ends the round.
+    assert history["round"] == [0, 0, 0, 1, 1, 1]

@@ -1,0 +1,254 @@
+"""Experiments: what they train on, what validates, and what they leave."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
+from ccp_dml.experiment.run import Experiment, load_benchmark, table
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.models import load_backbone_weights, small_convnet
+from tests.data.pictures import write_classes
+
+
+def tiny_backbone(input_shape):
+    """Normalises batches, as a backbone of one's own may do."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.BatchNormalization(),
+        ]
+    )
+
+
+def test_training_starts_from_the_weights(tmp_path):
+    experiment = Experiment(
+        Settings(
+            dataset="glyphs",
+            dataset_params={"train_letters": 20, "samples_per_letter": 4},
+            weights="glyphs",
+        ),
+        tmp_path,
+    )
+    experiment.prepare()
+    assert (experiment.train.num_classes, experiment.validation.num_classes) == (15, 5)
+    backbone = small_convnet((28, 28, 1))
+    load_backbone_weights(backbone, "glyphs")
+    started = experiment._embedding_model(8).backbone
+    for one, other in zip(backbone.get_weights(), started.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def csv_of(folder):
+    """A CSV file of the images that `write_classes` wrote, with queries and a gallery."""
+    rows = ["path,label,split"]
+    for place, name in enumerate(sorted(child.name for child in folder.iterdir())):
+        for number, image in enumerate(sorted((folder / name).iterdir())):
+            split = "train" if place % 2 == 0 else ("query", "gallery")[number % 2]
+            rows.append(f"{image},{name},{split}")
+    (folder / "list.csv").write_text("\n".join(rows))
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_training_on_images_in_files(tmp_path, cache):
+    write_classes(tmp_path / "data", {f"class{number}": 6 for number in range(16)})
+    settings = Settings(
+        dataset="folder",
+        data_dir=str(csv_of(tmp_path / "data")),
+        cache=cache,
+        image_size=12,
+        backbone=f"{__name__}:tiny_backbone",
+        scaling="symmetric",
+        classes_per_batch=3,
+        samples_per_class=2,
+        num_folds=2,
+        embedding_size=8,
+        learning_rate=1e-3,
+        max_steps=20,
+        steps_per_validation=5,
+        round_patience=1,
+    )
+    experiment = Experiment(settings, tmp_path / "results")
+    experiment.prepare()
+    results = experiment.run()
+    assert results["ccp"]["steps"] == 20
+    network = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
+    (statistics,) = (
+        layer.get_weights()
+        for layer in network.layers[1].backbone.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    for values, initial in zip(statistics, (1, 0, 0, 1), strict=True):
+        np.testing.assert_array_equal(values, initial)
+    queries, gallery = (
+        (network.predict(part.evaluation_images(), verbose=0), part.labels)
+        for part in (experiment.benchmark.test, experiment.benchmark.gallery)
+    )
+    measured = retrieval_metrics(*queries, *gallery)["map_at_r"]
+    assert measured == pytest.approx(results["ccp"]["map_at_r"], abs=1e-6)
+    # Colours tell the classes apart, so that chance (1 of 8) is left far behind.
+    assert results["ccp"]["precision_at_1"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("backbone", "scaling", "expected"),
+    [
+        ("small_convnet", "auto", "unit"),
+        ("EfficientNetV2B0", "auto", "raw"),
+        ("bn_inception", "auto", "bgr"),
+        ("bn_inception", "torch", "torch"),
+    ],
+)
+def test_values_are_scaled_as_the_backbone_wants_them(tmp_path, backbone, scaling, expected):
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
+    settings = Settings(
+        dataset="folder", data_dir=str(tmp_path), image_size=8, backbone=backbone, scaling=scaling
+    )
+    assert load_benchmark(settings).train.preprocessing.scaling == expected
+
+
+def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
+    (tmp_path / "important.txt").write_text("mine")
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "evaluation.json").write_text("{}")
+    experiment = Experiment(Settings(validation="samples", classes_per_batch=5), tmp_path)
+    experiment.prepare("--dataset=digits\n")
+    assert not (tmp_path / "evaluation.json").exists()
+    assert (tmp_path / "important.txt").read_text() == "mine"
+    assert (tmp_path / "flags.txt").read_text() == "--dataset=digits\n"
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "plain"}, "method must be of type tuple; got 'plain'"),
+        ({"learning_rate": "1"}, "learning_rate must be of type Real; got '1'"),
+        ({"seed": 2**32}, "seed must be at most 4294967295"),
+        ({"beta_2": 1.0}, "beta_2 must be below 1"),
+        ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
+        ({"loss_params": {"positive_margin": "0"}}, "parameters of contrastive must be numbers"),
+        ({"learning_rate_multipliers": None}, "learning_rate_multipliers must be numbers by name"),
+        ({"first_phase_weights": ("1",) * 4}, "first_phase_weights must be 4 numbers; got 1,1,1,1"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**settings)
+
+
+def experiment_of(workdir, **changes):
+    """An experiment on the digits that is over soon."""
+    small = {
+        "backbone": f"{__name__}:tiny_backbone",
+        "embedding_size": 8,
+        "validation": "samples",
+        "classes_per_batch": 5,
+        "samples_per_class": 3,
+        "learning_rate": 1e-2,
+        "max_steps": 20,
+        "steps_per_validation": 5,
+        "proxies_per_class": 2,
+        "pool_size": 3,
+        "method": ("plain",),
+    }
+    experiment = Experiment(Settings(**{**small, **changes}), workdir)
+    experiment.prepare()
+    return experiment
+
+
+def history_of(folder):
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def embedded(network, part):
+    return network.predict(part.evaluation_images(), verbose=0)
+
+
+def test_the_test_classes_validate(tmp_path):
+    experiment = experiment_of(tmp_path, validation="test")
+    train, test = experiment.benchmark.train, experiment.benchmark.test
+    assert len(experiment.train) == len(train)
+    assert np.unique(experiment.train.labels).tolist() == [0, 1, 2, 3, 4]
+    assert experiment.validation is test
+    results = experiment.run()["plain"]
+    network = keras.models.load_model(tmp_path / "plain" / "model.keras")
+    expected = retrieval_metrics(embedded(network, test), test.labels)["map_at_r"]
+    assert results["validation_map_at_r"] == pytest.approx(expected, abs=1e-6)
+    assert results["map_at_r"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_queries_validate_against_their_gallery(tmp_path):
+    sizes = {f"class{number}": 6 for number in range(16)}
+    write_classes(tmp_path / "data", sizes, contrast=0.02)
+    experiment = experiment_of(
+        tmp_path / "results",
+        dataset="folder",
+        data_dir=str(csv_of(tmp_path / "data")),
+        image_size=12,
+        validation="test",
+    )
+    assert experiment.train.num_classes == 8
+    assert len(experiment.train) == 48
+    results = experiment.run()["plain"]
+    network = keras.models.load_model(tmp_path / "results" / "plain" / "model.keras")
+    queries, gallery = experiment.benchmark.test, experiment.benchmark.gallery
+    of_queries = embedded(network, queries)
+    expected = retrieval_metrics(
+        of_queries, queries.labels, embedded(network, gallery), gallery.labels
+    )
+    among_themselves = retrieval_metrics(of_queries, queries.labels)
+    assert abs(expected["r_precision"] - among_themselves["r_precision"]) > 1e-3
+    assert results["validation_map_at_r"] == pytest.approx(expected["map_at_r"], abs=1e-6)
+    best = history_of(tmp_path / "results" / "plain")[results["best_step"] // 5 - 1]
+    for name in ("precision_at_1", "r_precision", "map_at_r"):
+        assert float(best[f"val_{name}"]) == pytest.approx(expected[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("monitor", ["precision_at_1", "r_precision"])
+def test_the_monitor_chooses_the_best_weights(monitor, tmp_path):
+    experiment = experiment_of(tmp_path, monitor=monitor, max_steps=40)
+    results = experiment.run()["plain"]
+    assert [key for key in results if key.startswith("validation_")] == [f"validation_{monitor}"]
+    values = [float(row[f"val_{monitor}"]) for row in history_of(tmp_path / "plain")]
+    assert results[f"validation_{monitor}"] == pytest.approx(max(values))
+    assert results["best_step"] == 5 * (1 + np.argmax(values))
+    network = keras.models.load_model(tmp_path / "model.keras")
+    validation = experiment.validation
+    measured = retrieval_metrics(embedded(network, validation), validation.labels)[monitor]
+    assert measured == pytest.approx(max(values), abs=1e-6)
+
+
+def test_results_hold_clustering_if_asked_for(tmp_path, capsys):
+    experiment = experiment_of(tmp_path / "with", clustering=True, max_steps=5, seed=3)
+    results = experiment.run()
+    test = experiment.benchmark.test
+    network = keras.models.load_model(tmp_path / "with" / "plain" / "model.keras")
+    expected = clustering_metrics(embedded(network, test), test.labels, seed=3)
+    assert {key: results["plain"][key] for key in ("nmi", "pairwise_f1")} == pytest.approx(
+        expected, abs=0.02
+    )
+    header, _, before, plain = capsys.readouterr().out.strip().splitlines()[-4:]
+    titles, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in (header, before, plain)
+    )
+    for row in rows:
+        shown = dict(zip(titles, row, strict=True))
+        of_row = results[shown["on unseen classes"]]
+        assert shown["NMI"] == f"{of_row['nmi']:.4f}"
+        assert shown["F1"] == f"{of_row['pairwise_f1']:.4f}"
+    without = experiment_of(tmp_path / "without", max_steps=5).run()
+    assert not {"nmi", "pairwise_f1"} & {*without["before"], *without["plain"]}
+    assert "NMI" not in table(without, ("plain",))
+
+
+def test_a_run_that_does_not_leave_its_warm_up_has_no_rounds(tmp_path):
+    results = experiment_of(tmp_path, method=("ccp",), warmup_steps=1000, max_steps=10).run()
+    assert results["ccp"]["rounds"] == 0
+    rows = history_of(tmp_path / "ccp")
+    assert [int(row["round"]) for row in rows] == [-1, -1]
