@@ -96,9 +96,9 @@ def normalized_softmax(anchors, temperature=0.05):
     losses = []
     for anchor, positives, negatives in anchors:
         total = sum(np.exp(anchor @ v / temperature) for v in positives + negatives)
-        of_anchor = [-np.log(np.exp(anchor @ p / temperature) / total) for p in positives]
+        anchor_losses = [-np.log(np.exp(anchor @ p / temperature) / total) for p in positives]
         if positives:
-            losses.append(np.mean(of_anchor))
+            losses.append(np.mean(anchor_losses))
     return np.mean(losses) if losses else 0.0
 
 
@@ -144,11 +144,11 @@ def soft_triple(
     losses = []
     for sample, label in zip(samples, labels, strict=True):
         own, others = 0.0, 0.0
-        for of_class, points in classes:
+        for proxy_label, points in classes:
             similarities = [sample @ point for point in points]
             exponentials = [np.exp(s / gamma) for s in similarities]
             relaxed = np.dot(exponentials, similarities) / sum(exponentials)
-            if of_class == label:
+            if proxy_label == label:
                 own += np.exp(scale * (relaxed - margin))
             else:
                 others += np.exp(scale * relaxed)
@@ -288,4 +288,4 @@ def retrieval(queries, labels, gallery=None, gallery_labels=None, recall_at=(1, 
         )
         for k in recall_at:
             values[f"recall_at_{k}"].append(any(correct[:k]))
-    return {name: float(np.mean(of_query)) for name, of_query in values.items()}
+    return {name: float(np.mean(query_values)) for name, query_values in values.items()}

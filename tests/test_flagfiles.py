@@ -73,7 +73,7 @@ MLRC = {
     "clip_norm": 10,
     "clip_value": 10,
     "plateau_patience": 0,
-    "hold_backbone_epochs": 0,
+    "freeze_backbone_epochs": 0,
     "warmup_steps": 0,
     "proxy_loss_weight": 1,
     "batch_loss_weight": 0.1,
@@ -87,7 +87,7 @@ MLRC = {
 PROXY_LOSSES = {
     "method": ("plain",),
     "learning_rate_multipliers": {"proxies": 100},
-    "hold_backbone_epochs": 1,
+    "freeze_backbone_epochs": 1,
     "classes_per_batch": 32,
     "samples_per_class": 1,
 }
@@ -114,7 +114,7 @@ CONVENTIONAL = {
 }
 
 
-def of_data_set(dataset):
+def dataset_flags(dataset):
     if dataset in SMALL_SETS:
         return {
             "dataset": dataset,
@@ -216,7 +216,7 @@ def runs():
     """What flagfiles that train something set."""
     table = {}
     for dataset in COLUMNS:
-        base = {**MLRC, **of_data_set(dataset)}
+        base = {**MLRC, **dataset_flags(dataset)}
         for cell, added in cells_of(dataset).items():
             table[f"experiments/{dataset}/{cell}.flags"] = {**base, **added}
         for cell, backbone in itertools.product(CONVENTIONAL_CELLS, BACKBONES):
@@ -237,7 +237,7 @@ def parts():
         "experiments/conventional.flags": CONVENTIONAL,
     }
     for dataset in COLUMNS:
-        table[f"experiments/{dataset}/base.flags"] = {**MLRC, **of_data_set(dataset)}
+        table[f"experiments/{dataset}/base.flags"] = {**MLRC, **dataset_flags(dataset)}
         for backbone in BACKBONES:
             path = f"experiments/{dataset}/conventional_{backbone}.flags"
             table[path] = conventional(dataset, backbone)

@@ -333,8 +333,8 @@ def test_wrong_flags_stop_before_anything_is_run(values, message, command, run, 
 def test_flagfiles_of_the_letters(flagfile, paired_seeds, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     run = paired_seeds.planned_run(flagfile, 0, tmp_path)
-    of_all = {"--dataset=glyphs", "--num_folds=2", "--embedding_size=64", "--max_steps=3000"}
-    assert of_all <= set(run.settings)
+    common_flags = {"--dataset=glyphs", "--num_folds=2", "--embedding_size=64", "--max_steps=3000"}
+    assert common_flags <= set(run.settings)
 
 
 @pytest.mark.parametrize(

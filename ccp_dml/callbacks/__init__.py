@@ -2,7 +2,7 @@
 
 from ccp_dml.callbacks.alternating_projections import AlternatingProjections
 from ccp_dml.callbacks.embedding_line import EmbeddingLine
-from ccp_dml.callbacks.freeze_backbone import HoldBackbone
+from ccp_dml.callbacks.freeze_backbone import FreezeBackbone
 from ccp_dml.callbacks.progress_line import ProgressLine
 from ccp_dml.callbacks.retrieval_validation import MONITORS, RetrievalValidation
 from ccp_dml.callbacks.tensorboard_logs import TensorBoardLogs
@@ -13,7 +13,7 @@ __all__ = [
     "MONITORS",
     "AlternatingProjections",
     "EmbeddingLine",
-    "HoldBackbone",
+    "FreezeBackbone",
     "ProgressLine",
     "RetrievalValidation",
     "TensorBoardLogs",

@@ -159,7 +159,7 @@ class AlternatingProjections(keras.callbacks.Callback):
 
     def _begin_first_round(self):
         self.model.warming_up.assign(False)
-        self.model.set_reference_point(self.model.held_variables)
+        self.model.set_reference_point(self.model.proximal_variables)
         self.round = 0
         pool = self._embedded_pool()
         from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
@@ -175,7 +175,7 @@ class AlternatingProjections(keras.callbacks.Callback):
         if logs[self.monitor] > self._best + self.min_delta:
             self._best = logs[self.monitor]
             self._epochs_without_improvement = 0
-            self._best_weights = [variable.numpy() for variable in self.model.held_variables]
+            self._best_weights = [variable.numpy() for variable in self.model.proximal_variables]
             self._best_proxies = self.model.proxies.by_class()
         else:
             self._epochs_without_improvement += 1

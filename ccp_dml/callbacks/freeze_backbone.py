@@ -1,16 +1,16 @@
-"""Warm-up with the backbone held: the projection and the proxies learn first."""
+"""Warm-up with a frozen backbone: the projection and the proxies learn first."""
 
 import keras
 
 from ccp_dml.models import MetricLearningModel
 
 
-class HoldBackbone(keras.callbacks.Callback):
-    """Holds the weights of the backbone for the first epochs of training.
+class FreezeBackbone(keras.callbacks.Callback):
+    """Freezes the weights of the backbone for the first epochs of training.
 
     A new projection layer and random proxies send large and meaningless gradients into a pretrained
     backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020). When
-    training ends, the backbone is held no longer.
+    training ends, the backbone is no longer frozen.
 
     An optimizer's own `weight_decay` and the moving statistics of batch normalisation that is not
     frozen go on changing it.
@@ -25,7 +25,7 @@ class HoldBackbone(keras.callbacks.Callback):
     Example:
 
     ```python
-    model.fit(batches, epochs=100, callbacks=[HoldBackbone(epochs=1)])
+    model.fit(batches, epochs=100, callbacks=[FreezeBackbone(epochs=1)])
     ```
     """
 
@@ -40,14 +40,14 @@ class HoldBackbone(keras.callbacks.Callback):
             self.model.embedding_model, "backbone"
         ):
             raise ValueError(
-                "HoldBackbone needs a ccp_dml.models.MetricLearningModel whose embedding_model "
+                "FreezeBackbone needs a ccp_dml.models.MetricLearningModel whose embedding_model "
                 f"has a backbone; got {type(self.model).__name__}"
             )
         if not self.model.built:
             raise ValueError("the model has no weights yet: call model.build(input_shape) first")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.holding_backbone.assign(epoch < self.epochs)
+        self.model.backbone_frozen.assign(epoch < self.epochs)
 
     def on_train_end(self, logs=None):
-        self.model.holding_backbone.assign(False)
+        self.model.backbone_frozen.assign(False)

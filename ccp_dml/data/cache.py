@@ -46,7 +46,7 @@ def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> 
         logging.warning("%s cannot be read and is computed again: %s", path, error)
     array = compute()
     try:
-        with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, array)
     except OSError as error:
         logging.info("%s is not kept: %s", path, error)
@@ -54,7 +54,7 @@ def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> 
 
 
 @contextlib.contextmanager
-def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Lets a file be written under another name, and gives it its own when it is complete.
 
     Processes that run at the same time never see half a file, and an interruption leaves none.

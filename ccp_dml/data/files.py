@@ -13,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ccp_dml.data.cache import cache_folder, whole_file
+from ccp_dml.data.cache import atomic_write, cache_folder
 from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.data.preprocessing import (
     Preprocessing,
     evaluation_image,
-    scaled,
+    rescale,
     training_image,
-    unscaled,
+    undo_rescale,
 )
 from ccp_dml.data.samples import LabeledSamples
 
@@ -70,7 +70,7 @@ class ImageFiles(LabeledSamples):
     def subset(self, indices: np.ndarray) -> "ImageFiles":
         return dataclasses.replace(self, paths=self.paths[indices], labels=self.labels[indices])
 
-    def relabeled(self, labels: np.ndarray) -> "ImageFiles":
+    def with_labels(self, labels: np.ndarray) -> "ImageFiles":
         return dataclasses.replace(self, labels=labels)
 
     def training_examples(
@@ -78,30 +78,30 @@ class ImageFiles(LabeledSamples):
     ) -> tf.data.Dataset:
         read, labels = self._reader, tf.constant(self.labels)
 
-        def with_seeds(step, indices):
-            of_step = tf.random.experimental.stateless_fold_in(seed, step)
+        def add_seeds(step, indices):
+            step_seed = tf.random.experimental.stateless_fold_in(seed, step)
             seeds = tf.random.stateless_uniform(
-                [tf.size(indices), 2], of_step, minval=None, maxval=None, dtype=tf.int64
+                [tf.size(indices), 2], step_seed, minval=None, maxval=None, dtype=tf.int64
             )
             return indices, seeds
 
         def load(index, seed_of_image):
             image = training_image(read(index), seed_of_image, self.preprocessing)
-            return scaled(image, self.preprocessing.scaling), labels[index]
+            return rescale(image, self.preprocessing.scaling), labels[index]
 
-        examples = batches.enumerate().map(with_seeds).unbatch()
+        examples = batches.enumerate().map(add_seeds).unbatch()
         return examples.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
         if self.cache == "none":
-            batches = _evaluation_crops(self.paths, self.preprocessing).batch(batch_size)
+            batches = _decode_crops(self.paths, self.preprocessing).batch(batch_size)
         else:
-            batches = _slices(self._cached_crops, batch_size)
+            batches = _slice_batches(self._cached_crops, batch_size)
         scaling = self.preprocessing.scaling
-        return batches.map(lambda images: scaled(images, scaling)).prefetch(tf.data.AUTOTUNE)
+        return batches.map(lambda images: rescale(images, scaling)).prefetch(tf.data.AUTOTUNE)
 
     def displayable(self, images: np.ndarray) -> np.ndarray:
-        return unscaled(images, self.preprocessing.scaling)
+        return undo_rescale(images, self.preprocessing.scaling)
 
     @functools.cached_property
     def _reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -112,14 +112,14 @@ class ImageFiles(LabeledSamples):
             )
             # Not a tensor, which would be a second copy of all while it is made.
             contents = list(
-                tqdm(read.as_numpy_iterator(), "reading images", **_progress(len(self)))
+                tqdm(read.as_numpy_iterator(), "reading images", **_progress_options(len(self)))
             )
             return lambda index: tf.ensure_shape(
                 tf.numpy_function(contents.__getitem__, [index], tf.string), ()
             )
         paths = self.paths
         if self.cache == "disk":
-            paths = _local_copies(paths, cache_folder() / "files")
+            paths = _copy_to_local(paths, cache_folder() / "files")
         paths = tf.constant(paths)
         return lambda index: tf.io.read_file(paths[index])
 
@@ -129,29 +129,29 @@ class ImageFiles(LabeledSamples):
         shape = (len(self), *self.image_shape)
         if self.cache == "memory":
             crops = np.empty(shape, "uint8")
-            for row, image in enumerate(self._decoded()):
+            for row, image in enumerate(self._decode()):
                 crops[row] = image
             return crops
         path = cache_folder() / "evaluation" / f"{_fingerprint(self.paths, self.preprocessing)}.npy"
-        with _explained(path):
-            crops = _opened(path, shape)
+        with _explain_cache_error(path):
+            crops = _open_array(path, shape)
             if crops is None:
-                with whole_file(path) as unfinished, unfinished.open("wb") as file:
+                with atomic_write(path) as unfinished, unfinished.open("wb") as file:
                     # Not a map of memory, on which a full disk kills the process.
                     np.lib.format.write_array_header_2_0(
                         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
                     )
-                    for image in self._decoded():
+                    for image in self._decode():
                         file.write(image.tobytes())
-                crops = _opened(path, shape)
+                crops = _open_array(path, shape)
         return crops
 
-    def _decoded(self):
-        images = _evaluation_crops(self.paths, self.preprocessing).as_numpy_iterator()
-        return tqdm(images, "decoding images", **_progress(len(self)))
+    def _decode(self):
+        images = _decode_crops(self.paths, self.preprocessing).as_numpy_iterator()
+        return tqdm(images, "decoding images", **_progress_options(len(self)))
 
 
-def _opened(path, shape):
+def _open_array(path, shape):
     """An array in a file, or `None` if there is no such file or it is damaged."""
     try:
         array = np.load(path, mmap_mode="r")
@@ -161,7 +161,7 @@ def _opened(path, shape):
 
 
 @contextlib.contextmanager
-def _explained(path):
+def _explain_cache_error(path):
     """Says what to do if the cache cannot be written to."""
     try:
         yield
@@ -172,14 +172,14 @@ def _explained(path):
         ) from error
 
 
-def _evaluation_crops(paths, preprocessing):
+def _decode_crops(paths, preprocessing):
     return tf.data.Dataset.from_tensor_slices(paths).map(
         lambda path: evaluation_image(tf.io.read_file(path), preprocessing),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 
 
-def _slices(array, batch_size):
+def _slice_batches(array, batch_size):
     """Batches of an array that TensorFlow could not hold another time."""
 
     def rows(start):
@@ -191,7 +191,7 @@ def _slices(array, batch_size):
     return tf.data.Dataset.range(0, len(array), batch_size).map(load)
 
 
-def _progress(total):
+def _progress_options(total):
     return {"total": total, "unit": "image", "delay": _SECONDS_WITHOUT_PROGRESS, "leave": False}
 
 
@@ -206,7 +206,7 @@ def _fingerprint(paths, preprocessing):
     return digest.hexdigest()[:32]
 
 
-def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
+def _copy_to_local(paths, folder: pathlib.Path) -> np.ndarray:
     """Copies files that are remote and not in `folder` yet, and returns the local paths."""
 
     def local(path):
@@ -214,11 +214,13 @@ def _local_copies(paths, folder: pathlib.Path) -> np.ndarray:
             return path
         copy = folder / hashlib.sha256(repr((path, file_state(path))).encode()).hexdigest()[:32]
         if not copy.exists():
-            with whole_file(copy) as unfinished:
+            with atomic_write(copy) as unfinished:
                 tf.io.gfile.copy(path, os.fspath(unfinished), overwrite=True)
         return os.fspath(copy)
 
     with concurrent.futures.ThreadPoolExecutor(_TRANSFERS) as transfers:
-        copies = tqdm(transfers.map(local, paths), "copying images", **_progress(len(paths)))
-        with _explained(folder):
+        copies = tqdm(
+            transfers.map(local, paths), "copying images", **_progress_options(len(paths))
+        )
+        with _explain_cache_error(folder):
             return np.array(list(copies))

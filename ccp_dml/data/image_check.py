@@ -12,7 +12,7 @@ from absl import logging
 from etils import epath
 from tqdm import tqdm
 
-from ccp_dml.data.cache import cache_folder, whole_file
+from ccp_dml.data.cache import atomic_write, cache_folder
 from ccp_dml.data.image_index import file_state, is_remote
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -36,7 +36,7 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
     paths = list(paths)
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:32]
     memory = cache_folder() / "checked" / f"{digest}.json"
-    seen = _recalled(memory)
+    seen = _recall(memory)
     some_remote = any(map(is_remote, paths))
     # A bucket takes tens of milliseconds for a file; as many large images decoded at a time would
     # fill the memory.
@@ -50,7 +50,7 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
         for path, state in zip(paths, states, strict=True):
             if state is not None and known.get(path, [None])[0] != state:
                 new.append((path, state))
-        results = executor.map(lambda each: _problem(each[0], decoders), new)
+        results = executor.map(lambda each: _find_problem(each[0], decoders), new)
         bar = tqdm(results, "checking images", len(new), unit="image", delay=1, leave=False)
         try:
             for number, ((path, state), problem) in enumerate(zip(new, bar, strict=True)):
@@ -71,7 +71,7 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
     return {path: problem for path, problem in every.items() if problem}
 
 
-def _problem(path, decoders):
+def _find_problem(path, decoders):
     try:
         contents = epath.Path(path).read_bytes()
     except (OSError, tf.errors.OpError, UnicodeError, ValueError) as error:
@@ -93,7 +93,7 @@ def _problem(path, decoders):
     return ""
 
 
-def _recalled(memory):
+def _recall(memory):
     try:
         recalled = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def _recalled(memory):
 
 def _remember(memory, checked):
     try:
-        with whole_file(memory) as unfinished:
+        with atomic_write(memory) as unfinished:
             unfinished.write_text(json.dumps(checked), encoding="utf-8")
     except OSError as error:
         logging.info("The images will be checked again next time: %s", error)

@@ -41,7 +41,7 @@ class LabeledImages(LabeledSamples):
     def subset(self, indices: np.ndarray) -> "LabeledImages":
         return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])
 
-    def relabeled(self, labels: np.ndarray) -> "LabeledImages":
+    def with_labels(self, labels: np.ndarray) -> "LabeledImages":
         return dataclasses.replace(self, labels=labels)
 
     def training_examples(

@@ -30,7 +30,7 @@ class Preprocessing:
             does: a box of 16–100 % of the image's area with an aspect ratio of 0.75–1.33. `"side"`,
             as its text says: a square whose side is 40–256 when the shorter side of the image is
             256.
-        scaling: The values of the inputs; see `scaled`. Defaults to `"unit"`.
+        scaling: The values of the inputs; see `rescale`. Defaults to `"unit"`.
 
     Raises:
         ValueError: If a size is not positive, `resize_size` is less than `image_size`, or a name is
@@ -77,7 +77,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
     """
     box_of = {"area": area_box, "side": side_box}[preprocessing.crop]
     size = preprocessing.image_size
-    region, _, _ = _decoded_region(contents, lambda shape: box_of(shape, seed), size)
+    region, _, _ = _decode_region(contents, lambda shape: box_of(shape, seed), size)
     image = tf.image.resize(region, (size, size))
     # Another seed than that of the box, whose random numbers would be the same.
     flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
@@ -100,7 +100,7 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
         uint8 `(image_size, image_size, 3)`.
     """
     size, shorter_side = preprocessing.image_size, preprocessing.shorter_side
-    shape = _shape(contents)
+    shape = _read_shape(contents)
     # In the coordinates of the image: the side and the corner of what will be seen, and around it
     # a margin that the filter reaches into.
     side = size / shorter_side * tf.cast(tf.reduce_min(shape), tf.float32)
@@ -109,7 +109,7 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     first = tf.maximum(tf.cast(tf.floor(corner - margin), tf.int32), 0)
     last = tf.minimum(tf.cast(tf.math.ceil(corner + side + margin), tf.int32), shape)
     box = tf.concat([first, last - first], axis=0)
-    region, origin, ratio = _decoded_region(contents, lambda _: box, size)
+    region, origin, ratio = _decode_region(contents, lambda _: box, size)
     scale = size / side
     image = tf.raw_ops.ScaleAndTranslate(
         images=region[tf.newaxis],
@@ -169,20 +169,20 @@ def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.stack([corner[0], corner[1], side, side])
 
 
-def _shape(contents):
+def _read_shape(contents):
     """Height and width of an encoded image, from the header of a JPEG."""
     return tf.cond(
         tf.io.is_jpeg(contents),
         lambda: tf.image.extract_jpeg_shape(contents)[:2],
-        lambda: tf.shape(_decoded(contents))[:2],
+        lambda: tf.shape(_decode(contents))[:2],
     )
 
 
-def _decoded(contents):
+def _decode(contents):
     return tf.io.decode_image(contents, channels=3, expand_animations=False)
 
 
-def _decoded_region(contents, box_of, size):
+def _decode_region(contents, box_of, size):
     """Decodes a box of an image.
 
     JPEGs can be decoded at fractions of their resolution, which is faster and averages what a
@@ -193,16 +193,16 @@ def _decoded_region(contents, box_of, size):
         pixels of the image, along each side, are one of its pixels, an int32 scalar.
     """
 
-    def of_jpeg():
+    def decode_jpeg():
         box = box_of(tf.image.extract_jpeg_shape(contents)[:2])
         smallest = tf.reduce_min(box[2:])
         enough = [smallest >= ratio * size for ratio in _JPEG_RATIOS[1:]]
         return tf.switch_case(
             tf.reduce_sum(tf.cast(enough, tf.int32)),
-            [lambda ratio=ratio: cropped_jpeg(box, ratio) for ratio in _JPEG_RATIOS],
+            [lambda ratio=ratio: crop_jpeg(box, ratio) for ratio in _JPEG_RATIOS],
         )
 
-    def cropped_jpeg(box, ratio):
+    def crop_jpeg(box, ratio):
         first = box[:2] // ratio
         last = (box[:2] + box[2:]) // ratio
         region = tf.raw_ops.DecodeAndCropJpeg(
@@ -213,16 +213,16 @@ def _decoded_region(contents, box_of, size):
         )
         return region, first * ratio, tf.constant(ratio)
 
-    def of_other():
-        image = _decoded(contents)
+    def decode_other():
+        image = _decode(contents)
         box = box_of(tf.shape(image)[:2])
         top, left, height, width = tf.unstack(box)
         return image[top : top + height, left : left + width], box[:2], tf.constant(1)
 
-    return tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_other)
+    return tf.cond(tf.io.is_jpeg(contents), decode_jpeg, decode_other)
 
 
-def scaled(images: tf.Tensor, scaling: str) -> tf.Tensor:
+def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
     """Scales the values of images as a backbone expects them.
 
     Args:
@@ -240,7 +240,7 @@ def scaled(images: tf.Tensor, scaling: str) -> tf.Tensor:
 
     Example:
 
-    >>> scaled(np.array([[[255.0, 0.0, 127.5]]], "float32"), "symmetric").numpy()
+    >>> rescale(np.array([[[255.0, 0.0, 127.5]]], "float32"), "symmetric").numpy()
     array([[[ 1., -1.,  0.]]], dtype=float32)
     """
     images = tf.cast(images, tf.float32)
@@ -263,12 +263,12 @@ def scaled(images: tf.Tensor, scaling: str) -> tf.Tensor:
     raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}")
 
 
-def unscaled(images: np.ndarray, scaling: str) -> np.ndarray:
-    """Undoes `scaled`, for people to look at.
+def undo_rescale(images: np.ndarray, scaling: str) -> np.ndarray:
+    """Undoes `rescale`, for people to look at.
 
     Args:
-        images: As `scaled` returned them.
-        scaling: As for `scaled`.
+        images: As `rescale` returned them.
+        scaling: As for `rescale`.
 
     Returns:
         uint8 red, green and blue, of the shape of `images`.

@@ -58,7 +58,7 @@ def balanced_batches(
         uses, draws = _draw_least_used(
             by_class, uses, samples_per_class, stateless_seed(seed, "samples", step)
         )
-        order = _class_order(
+        order = _draw_class_order(
             previous_order, classes_per_batch, step, stateless_seed(seed, "classes", step)
         )
         return (uses, order), tf.gather(draws, order)
@@ -163,7 +163,7 @@ def _draw_least_used(by_class, uses, samples_per_class, seed):
     return uses, tf.gather(by_class.samples, drawn)
 
 
-def _class_order(previous_order, classes_per_batch, step, seed):
+def _draw_class_order(previous_order, classes_per_batch, step, seed):
     """A random order of the classes that completes the last batch with classes it does not hold.
 
     Args:
@@ -180,7 +180,7 @@ def _class_order(previous_order, classes_per_batch, step, seed):
     order = tf.cast(tf.argsort(tie_break), tf.int64)
     in_last_batch = (step * num_classes) % classes_per_batch
     missing = (classes_per_batch - in_last_batch) % classes_per_batch
-    held = previous_order[num_classes - in_last_batch :]
-    is_held = tf.reduce_any(order[:, None] == held[None, :], axis=1)
-    is_next = ~is_held & (tf.cumsum(tf.cast(~is_held, tf.int64)) <= missing)
+    taken = previous_order[num_classes - in_last_batch :]
+    is_taken = tf.reduce_any(order[:, None] == taken[None, :], axis=1)
+    is_next = ~is_taken & (tf.cumsum(tf.cast(~is_taken, tf.int64)) <= missing)
     return tf.concat([order[is_next], order[~is_next]], axis=0)

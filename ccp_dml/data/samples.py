@@ -32,7 +32,7 @@ class LabeledSamples(abc.ABC):
         """The samples at `indices`, in that order."""
 
     @abc.abstractmethod
-    def relabeled(self, labels: np.ndarray) -> "LabeledSamples":
+    def with_labels(self, labels: np.ndarray) -> "LabeledSamples":
         """The same images with other labels."""
 
     @abc.abstractmethod

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ccp_dml.losses.distances import as_float, squared_distances
+from ccp_dml.losses.distances import squared_distances, to_float
 
 # Classes are handled together, padded to the largest among them, up to this many vectors.
 _MOST_VECTORS = 2**18
@@ -53,11 +53,11 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
         start += len(group)
         # The padding repeats a class's first samples, which changes no radius.
         members = starts[group, None] + np.arange(size) % sizes[group, None]
-        radii[group] = _radii(embeddings[samples[members]], means[group], num_centers)
+        radii[group] = _compute_radii(embeddings[samples[members]], means[group], num_centers)
     return radii
 
 
-def _radii(points, means, num_centers):
+def _compute_radii(points, means, num_centers):
     """Covering radii `(C, num_centers)` of points `(C, n, d)` of classes with `means` `(C, d)`."""
     rows = np.arange(len(points))
     to_mean = np.square(points - means[:, None]).sum(axis=2)
@@ -82,5 +82,5 @@ def radius_by_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     Returns:
         Covering radii `(C,)`.
     """
-    squared = squared_distances(as_float(points), as_float(centers))
+    squared = squared_distances(to_float(points), to_float(centers))
     return np.sqrt(squared.numpy().min(axis=2).max(axis=1))

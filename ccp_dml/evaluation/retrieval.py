@@ -5,7 +5,8 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-# A block of scores is the largest thing held; two of this size, and little else, live at a time.
+# A block of scores is the largest array in memory; two of this size, and little else, live at a
+# time.
 _BLOCK_BYTES = 256 * 2**20
 _BYTES_A_NEIGHBOUR = 32
 # The columns of a block are first narrowed down by their maxima over groups of this many.
@@ -52,14 +53,14 @@ def retrieval_metrics(
     >>> retrieval_metrics(embeddings, np.array([0, 0, 1, 1]), recall_at=(2,))
     {'precision_at_1': 0.5, 'r_precision': 0.5, 'map_at_r': 0.5, 'recall_at_2': 0.75}
     """
-    queries, labels = _checked(embeddings, labels, "")
+    queries, labels = _check_embeddings(embeddings, labels, "")
     if (gallery_embeddings is None) != (gallery_labels is None):
         raise ValueError("gallery_embeddings and gallery_labels must be given together")
     search_among_others = gallery_embeddings is None
     if search_among_others:
         gallery, gallery_labels = queries, labels
     else:
-        gallery, gallery_labels = _checked(gallery_embeddings, gallery_labels, "gallery_")
+        gallery, gallery_labels = _check_embeddings(gallery_embeddings, gallery_labels, "gallery_")
         common = np.result_type(queries, gallery)
         queries, gallery = queries.astype(common, copy=False), gallery.astype(common, copy=False)
     if gallery.shape[1] != queries.shape[1]:
@@ -70,7 +71,7 @@ def retrieval_metrics(
     if not all(isinstance(k, numbers.Integral) and k >= 1 for k in tuple(recall_at)):
         raise ValueError(f"recall_at must hold integers of at least 1; got {recall_at}")
 
-    labels, gallery_labels, num_relevant = _match(labels, gallery_labels)
+    labels, gallery_labels, num_relevant = _match_labels(labels, gallery_labels)
     if search_among_others:
         num_relevant = num_relevant - 1
     # Queries with like numbers of relevant samples share a block, because a block looks as deep as
@@ -90,13 +91,13 @@ def retrieval_metrics(
         block = block[: max(1, _BLOCK_BYTES // (_BYTES_A_NEIGHBOUR * depth))]
         neighbours = index.nearest(queries[block], depth, block if search_among_others else None)
         correct = gallery_labels[neighbours] == labels[block, None]
-        totals += _summed(correct, num_relevant[block], recall_at)
+        totals += _sum_metrics(correct, num_relevant[block], recall_at)
         start += len(block)
     names = ["precision_at_1", "r_precision", "map_at_r", *(f"recall_at_{k}" for k in recall_at)]
     return dict(zip(names, (totals / order.size).tolist(), strict=True))
 
 
-def _checked(embeddings, labels, prefix):
+def _check_embeddings(embeddings, labels, prefix):
     embeddings, labels = np.asarray(embeddings), np.asarray(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(
@@ -115,7 +116,7 @@ def _checked(embeddings, labels, prefix):
     return embeddings, labels
 
 
-def _match(labels, gallery_labels):
+def _match_labels(labels, gallery_labels):
     """Labels as indices into the gallery's classes (−1 for none), and those classes' sizes."""
     classes, gallery_labels, sizes = np.unique(
         gallery_labels, return_inverse=True, return_counts=True
@@ -129,7 +130,7 @@ def _match(labels, gallery_labels):
     )
 
 
-def _summed(correct, num_relevant, recall_at):
+def _sum_metrics(correct, num_relevant, recall_at):
     """Sums the metrics of queries.
 
     Args:
@@ -195,7 +196,9 @@ class _SearchIndex:
         wanted = depth + (own is not None)
         queries = queries - self.mean
         rows = np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1)
-        found = _largest_products(tf.constant(rows), self.columns, self.num_groups, wanted).numpy()
+        found = _find_largest_products(
+            tf.constant(rows), self.columns, self.num_groups, wanted
+        ).numpy()
         if own is None:
             return found
         # The query itself is dropped; where equal vectors kept it out, the last one is.
@@ -205,7 +208,7 @@ class _SearchIndex:
 
 
 @tf.function(reduce_retracing=True)
-def _largest_products(rows, columns, num_groups, count):
+def _find_largest_products(rows, columns, num_groups, count):
     """Which columns have the largest inner products with each row.
 
     The largest products lie in the groups of columns with the largest maxima, so that after one

@@ -30,17 +30,17 @@ def describe(benchmark: Benchmark, settings: Settings) -> str:
     for name, data in parts.items():
         classes, sizes = np.unique(data.labels, return_counts=True)
         extremes = (
-            f"{sizes[place]} images: {_name(classes[place], benchmark.class_names)}"
+            f"{sizes[place]} images: {_format_class(classes[place], benchmark.class_names)}"
             for place in (np.argmin(sizes), np.argmax(sizes))
         )
         lines.append(f"| {name} | {len(data):,} | {len(classes):,} | {' | '.join(extremes)} |")
-    return "\n".join([*lines, "", *_validation(benchmark, settings)])
+    return "\n".join([*lines, "", *_describe_validation(benchmark, settings)])
 
 
-def _validation(benchmark, settings):
+def _describe_validation(benchmark, settings):
     train = benchmark.train
     if settings.validation == "test":
-        return [f"trains on {_size(train)}, validates on the test classes"]
+        return [f"trains on {_format_size(train)}, validates on the test classes"]
     if settings.validation == "samples":
         training, held_out = hold_out_samples(
             train.labels, settings.validation_fraction, settings.seed
@@ -57,19 +57,22 @@ def _validation(benchmark, settings):
         )
         chosen = " (chosen)" if fold == settings.fold else ""
         few = "; too few classes to validate on" if validation.num_classes < 2 else ""
+        first, last = (
+            _format_class(label, benchmark.class_names)
+            for label in (validation.labels.min(), validation.labels.max())
+        )
         lines.append(
-            f"fold {fold} of {settings.num_folds}{chosen}: trains on {_size(training)}, validates "
-            f"on {_size(validation)}, from {_name(validation.labels.min(), benchmark.class_names)} "
-            f"to {_name(validation.labels.max(), benchmark.class_names)}{few}"
+            f"fold {fold} of {settings.num_folds}{chosen}: trains on {_format_size(training)}, "
+            f"validates on {_format_size(validation)}, from {first} to {last}{few}"
         )
     return lines
 
 
-def _size(data: LabeledSamples):
+def _format_size(data: LabeledSamples):
     return f"{len(data):,} images of {data.num_classes:,} classes"
 
 
-def _name(label, class_names):
+def _format_class(label, class_names):
     if class_names is None:
         return f"class {label}"
     # A bar would end the cell of the table.

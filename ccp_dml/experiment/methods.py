@@ -5,7 +5,7 @@ import math
 import keras
 
 from ccp_dml import losses, miners
-from ccp_dml.callbacks import AlternatingProjections, HoldBackbone, VariationalPhases
+from ccp_dml.callbacks import AlternatingProjections, FreezeBackbone, VariationalPhases
 from ccp_dml.data import LabeledSamples, class_pools
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.layers import CrossBatchMemory
@@ -87,13 +87,13 @@ def make_model(
                 **settings.learning_rate_multipliers,
             },
         }
-    model = _model_class(parts, has_proxies)(embedding_model, **options)
+    model = _choose_model_class(parts, has_proxies)(embedding_model, **options)
     optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
     model.compile(optimizer, loss=loss, jit_compile=settings.jit_compile)
     return model
 
 
-def _model_class(parts, has_proxies):
+def _choose_model_class(parts, has_proxies):
     is_variational = "dvml" in parts
     if "ccp" in parts:
         return VariationalChanceConstrainedModel if is_variational else ChanceConstrainedModel
@@ -114,12 +114,14 @@ def make_callbacks(
         on_round_end: See `AlternatingProjections`. Defaults to `None`.
     """
     callbacks = []
-    if settings.hold_backbone_epochs:
+    if settings.freeze_backbone_epochs:
         batch_size = settings.classes_per_batch * settings.samples_per_class
-        steps = math.ceil(settings.hold_backbone_epochs * len(train) / batch_size)
-        callbacks.append(HoldBackbone(_validations(steps, settings)))
+        steps = math.ceil(settings.freeze_backbone_epochs * len(train) / batch_size)
+        callbacks.append(FreezeBackbone(_count_validations(steps, settings)))
     if isinstance(model, VariationalModel):
-        callbacks.append(VariationalPhases(_validations(settings.first_phase_steps, settings)))
+        callbacks.append(
+            VariationalPhases(_count_validations(settings.first_phase_steps, settings))
+        )
     if settings.plateau_patience:
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
@@ -146,7 +148,7 @@ def make_callbacks(
                 proximal_weight=settings.proximal_weight,
                 proximal_growth=settings.proximal_growth,
                 perturbation=settings.perturbation,
-                warmup_epochs=_validations(settings.warmup_steps, settings),
+                warmup_epochs=_count_validations(settings.warmup_steps, settings),
                 seed=settings.seed,
                 on_round_end=on_round_end,
             )
@@ -154,5 +156,5 @@ def make_callbacks(
     return callbacks
 
 
-def _validations(steps, settings):
+def _count_validations(steps, settings):
     return math.ceil(steps / settings.steps_per_validation)

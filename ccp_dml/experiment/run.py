@@ -276,7 +276,7 @@ def _split(
     """Training samples, relabelled 0…C − 1, validation samples, and what these are searched in."""
     train = benchmark.train
     if settings.validation == "test":
-        return train.relabeled(contiguous(train.labels)), benchmark.test, benchmark.gallery
+        return train.with_labels(contiguous(train.labels)), benchmark.test, benchmark.gallery
     if settings.validation == "classes":
         indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
     else:
@@ -290,7 +290,7 @@ def _split(
             f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
             "validation=samples"
         )
-    return training.relabeled(contiguous(training.labels)), validation, None
+    return training.with_labels(contiguous(training.labels)), validation, None
 
 
 def _network(model):

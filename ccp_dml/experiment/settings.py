@@ -194,7 +194,7 @@ class Settings:
     min_learning_rate: float = _setting(
         1e-6, "What plateaus lower the learning rate to at most.", least=0
     )
-    hold_backbone_epochs: int = _setting(
+    freeze_backbone_epochs: int = _setting(
         0,
         "Passes over the training samples, rounded up to whole validations, that leave the "
         "weights of the backbone as they are, while the embedding layer and the proxies learn.",

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 
-def as_float(vectors):
+def to_float(vectors):
     """Converts to a tensor of at least float32: distances in half precision lose small margins."""
     vectors = ops.convert_to_tensor(vectors)
     dtype = keras.backend.standardize_dtype(vectors.dtype)

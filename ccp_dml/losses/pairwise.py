@@ -8,7 +8,7 @@ from keras import ops
 
 from ccp_dml import distribution
 from ccp_dml.layers.normalization import lipschitz_normalize
-from ccp_dml.losses.distances import as_float
+from ccp_dml.losses.distances import to_float
 
 # What stands for -∞ in exponents: e^-1e30 is 0, and no gradient becomes ∞ − ∞.
 _NEVER = -1e30
@@ -166,7 +166,7 @@ class PairwiseLoss(keras.losses.Loss):
         self, labels, embeddings, references=None, reference_labels=None, seed=None, **weights
     ):
         """The loss of what is given, whatever the other replicas hold."""
-        labels, embeddings = _checked(labels, embeddings, "labels", "embeddings")
+        labels, embeddings = _check_batch(labels, embeddings, "labels", "embeddings")
         if (references is None) != (reference_labels is None):
             raise ValueError("references and reference_labels must be given together")
         if self.normalize:
@@ -178,8 +178,8 @@ class PairwiseLoss(keras.losses.Loss):
                     f"references and reference_labels"
                 )
             pairs = Pairs(*pair_masks(labels), labels, labels)
-            return self._of_pairs(embeddings, embeddings, pairs, seed, **weights)
-        reference_labels, references = _checked(
+            return self._compute(embeddings, embeddings, pairs, seed, **weights)
+        reference_labels, references = _check_batch(
             reference_labels, references, "reference_labels", "references"
         )
         if references.shape[1] != embeddings.shape[1]:
@@ -192,9 +192,9 @@ class PairwiseLoss(keras.losses.Loss):
             references = lipschitz_normalize(references)
         reference_labels = ops.cast(reference_labels, labels.dtype)
         pairs = Pairs(*pair_masks(labels, reference_labels), labels, reference_labels)
-        return self._of_pairs(embeddings, references, pairs, seed, **weights)
+        return self._compute(embeddings, references, pairs, seed, **weights)
 
-    def _of_pairs(self, embeddings, references, pairs, seed, **weights):
+    def _compute(self, embeddings, references, pairs, seed, **weights):
         # There is no largest or nearest of nothing.
         if 0 in (embeddings.shape[0], references.shape[0]):
             return 0.0 * ops.sum(embeddings)
@@ -233,8 +233,8 @@ class PairwiseLoss(keras.losses.Loss):
         return {"name": self.name, "normalize": self.normalize}
 
 
-def _checked(labels, vectors, labels_name, vectors_name):
-    labels, vectors = ops.convert_to_tensor(labels), as_float(vectors)
+def _check_batch(labels, vectors, labels_name, vectors_name):
+    labels, vectors = ops.convert_to_tensor(labels), to_float(vectors)
     if len(labels.shape) == 2 and labels.shape[1] == 1:
         labels = ops.squeeze(labels, axis=1)
     if len(vectors.shape) != 2 or len(labels.shape) != 1:

@@ -88,7 +88,7 @@ class ProxySynthesis(LossWrapper):
         first, second, mixing = self.draw(pairs.labels, seed)
         mixing = ops.cast(mixing, embeddings.dtype)[:, None]
 
-        def mixed(vectors):
+        def mix(vectors):
             one, other = ops.take(vectors, first, axis=0), ops.take(vectors, second, axis=0)
             mixture = mixing * one + (1.0 - mixing) * other
             length = mixing * lengths(one) + (1.0 - mixing) * lengths(other)
@@ -97,12 +97,12 @@ class ProxySynthesis(LossWrapper):
         similarities = inner_products(embeddings, references)
         nearest = ops.argmax(ops.where(pairs.positives, similarities, -1e30), axis=1)
         has_positive = ops.any(pairs.positives, axis=1)
-        is_made = ops.logical_and(ops.take(has_positive, first), ops.take(has_positive, second))
-        of_first, of_second = ops.take(pairs.labels, first), ops.take(pairs.labels, second)
-        is_made = ops.logical_and(is_made, ops.not_equal(of_first, of_second))
-        pairs = _with_classes(pairs, is_made, of_first)
-        proxies = mixed(ops.take(references, nearest, axis=0))
-        embeddings = ops.concatenate([embeddings, mixed(embeddings)], axis=0)
+        is_valid = ops.logical_and(ops.take(has_positive, first), ops.take(has_positive, second))
+        first_labels, second_labels = ops.take(pairs.labels, first), ops.take(pairs.labels, second)
+        is_valid = ops.logical_and(is_valid, ops.not_equal(first_labels, second_labels))
+        pairs = _add_classes(pairs, is_valid, first_labels)
+        proxies = mix(ops.take(references, nearest, axis=0))
+        embeddings = ops.concatenate([embeddings, mix(embeddings)], axis=0)
         references = ops.concatenate([references, proxies], axis=0)
         return self.loss.labeled_loss(embeddings, references, pairs, seed, **weights)
 
@@ -110,28 +110,28 @@ class ProxySynthesis(LossWrapper):
         return {**super().get_config(), "alpha": self.alpha, "ratio": self.ratio}
 
 
-def _with_classes(pairs, is_made, labels):
+def _add_classes(pairs, is_valid, labels):
     """The pairs with one more anchor and its reference, of a class of their own, for each label.
 
-    The new classes take part where `is_made`. The labels only say whose class weights they share.
+    The new classes take part where `is_valid`. The labels only say whose class weights they share.
     """
     n, r = ops.shape(pairs.positives)[0], ops.shape(pairs.positives)[1]
-    m = ops.shape(is_made)[0]
+    m = ops.shape(is_valid)[0]
     old_rows, old_columns = ops.ones((n,), dtype="bool"), ops.ones((r,), dtype="bool")
     is_own = ops.eye(m, dtype="bool")
 
-    def bordered(mask, corner, border):
-        new_columns = ops.logical_and(old_rows[:, None], is_made[None, :])
-        new_rows = ops.logical_and(is_made[:, None], old_columns[None, :])
-        both_made = ops.logical_and(is_made[:, None], is_made[None, :])
+    def add_border(mask, corner, border):
+        new_columns = ops.logical_and(old_rows[:, None], is_valid[None, :])
+        new_rows = ops.logical_and(is_valid[:, None], old_columns[None, :])
+        both_valid = ops.logical_and(is_valid[:, None], is_valid[None, :])
         top = ops.concatenate([mask, ops.logical_and(new_columns, border)], axis=1)
-        new_corner = ops.logical_and(corner, both_made)
+        new_corner = ops.logical_and(corner, both_valid)
         bottom = ops.concatenate([ops.logical_and(new_rows, border), new_corner], axis=1)
         return ops.concatenate([top, bottom], axis=0)
 
     return Pairs(
-        bordered(pairs.positives, is_own, False),
-        bordered(pairs.negatives, ops.logical_not(is_own), True),
+        add_border(pairs.positives, is_own, False),
+        add_border(pairs.negatives, ops.logical_not(is_own), True),
         ops.concatenate([pairs.labels, labels], axis=0),
         ops.concatenate([pairs.reference_labels, labels], axis=0),
     )

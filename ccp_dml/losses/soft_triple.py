@@ -80,12 +80,12 @@ class SoftTriple(PairwiseLoss):
         order = ops.argsort(pairs.reference_labels)
         num_classes = self._num_classes(ops.take(pairs.reference_labels, order))
 
-        def by_class(rows):
+        def split_by_class(rows):
             shape = (ops.shape(rows)[0], num_classes, self.proxies_per_class)
             return ops.reshape(ops.take(rows, order, axis=1), shape)
 
-        similarities = by_class(inner_products(embeddings, references))
-        positives, negatives = by_class(pairs.positives), by_class(pairs.negatives)
+        similarities = split_by_class(inner_products(embeddings, references))
+        positives, negatives = split_by_class(pairs.positives), split_by_class(pairs.negatives)
         paired = ops.logical_or(positives, negatives)
         exponents = ops.where(paired, similarities / self.gamma, -1e30)
         weights = ops.exp(exponents - ops.logsumexp(exponents, axis=-1, keepdims=True))
@@ -93,10 +93,10 @@ class SoftTriple(PairwiseLoss):
         margins = self.margin * ops.cast(is_own, weights.dtype)
         logits = self.scale * (ops.sum(weights * similarities, axis=-1) - margins)
         losses = ops.softplus(log_sum_exp(logits, is_other) - log_sum_exp(logits, is_own))
-        classes = ops.transpose(by_class(ops.transpose(references)), (1, 2, 0))
-        return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * self._spread(classes)
+        classes = ops.transpose(split_by_class(ops.transpose(references)), (1, 2, 0))
+        return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * self._center_spread(classes)
 
-    def _spread(self, classes):
+    def _center_spread(self, classes):
         distances = euclidean_distances(classes, classes)
         # k and l, and l and k
         twice_pairs = ops.cast(ops.size(distances), distances.dtype)

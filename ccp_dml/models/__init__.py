@@ -8,7 +8,7 @@ from ccp_dml.models.backbones import (
 )
 from ccp_dml.models.chance_constrained import ChanceConstrainedModel
 from ccp_dml.models.embedding import EmbeddingModel
-from ccp_dml.models.freezing import freeze_batch_norm
+from ccp_dml.models.freeze_batch_norm import freeze_batch_norm
 from ccp_dml.models.metric_learning import MetricLearningModel
 from ccp_dml.models.proxy import ProxyModel
 from ccp_dml.models.variational import VariationalModel

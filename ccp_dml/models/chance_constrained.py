@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.metric_learning import LossPart
+from ccp_dml.models.metric_learning import LossTerm
 from ccp_dml.models.proxy import ProxyModel
 
 
@@ -31,7 +31,7 @@ class ChanceConstrainedModel(ProxyModel):
 
     Attributes:
         proximal_weight: λ, a scalar variable; 0 at first.
-        reference_point: θ_ref, non-trainable variables in the order of `held_variables`.
+        reference_point: θ_ref, non-trainable variables in the order of `proximal_variables`.
 
     Raises:
         ValueError: See `ProxyModel`.
@@ -64,7 +64,7 @@ class ChanceConstrainedModel(ProxyModel):
             batch_loss_weight,
             **kwargs,
         )
-        self.proximal_term_mean = LossPart(name="proximal_term")
+        self.proximal_term_mean = LossTerm(name="proximal_term")
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -72,29 +72,31 @@ class ChanceConstrainedModel(ProxyModel):
             shape=(), initializer="zeros", trainable=False, name="proximal_weight"
         )
         trainable = set(map(id, self.embedding_model.trainable_variables))
-        self._held = [id(each) in trainable for each in self.embedding_model.variables]
+        self._is_proximal = [id(each) in trainable for each in self.embedding_model.variables]
         self.reference_point = [
             self.add_weight(
                 shape=variable.shape, initializer="zeros", trainable=False, name="reference"
             )
-            for variable in self.held_variables
+            for variable in self.proximal_variables
         ]
-        self.set_reference_point(self.held_variables)
+        self.set_reference_point(self.proximal_variables)
 
     @property
-    def held_variables(self) -> list[keras.Variable]:
+    def proximal_variables(self) -> list[keras.Variable]:
         """θ: the variables of the network that were trainable when the model was built."""
         return [
             variable
-            for variable, held in zip(self.embedding_model.variables, self._held, strict=True)
-            if held
+            for variable, is_proximal in zip(
+                self.embedding_model.variables, self._is_proximal, strict=True
+            )
+            if is_proximal
         ]
 
     def set_reference_point(self, weights):
         """Sets θ_ref.
 
         Args:
-            weights: Arrays or variables in the order of `held_variables`.
+            weights: Arrays or variables in the order of `proximal_variables`.
         """
         for reference, weight in zip(self.reference_point, weights, strict=True):
             reference.assign(weight)
@@ -103,20 +105,24 @@ class ChanceConstrainedModel(ProxyModel):
         proximal_term = tf.stop_gradient(self._proximal_term())
         return {**super().batch_losses(labels, outputs), "proximal_term": proximal_term}
 
-    def regularized(self, gradients, variables):
-        reference_of = dict(zip(map(id, self.held_variables), self.reference_point, strict=True))
+    def transform_gradients(self, gradients, variables):
+        reference_of = dict(
+            zip(map(id, self.proximal_variables), self.reference_point, strict=True)
+        )
         gradients = gradient_steps.add_proximal_term(
             gradients,
             variables,
             [reference_of.get(id(variable)) for variable in variables],
             self.proximal_weight.value,
         )
-        return super().regularized(gradients, variables)
+        return super().transform_gradients(gradients, variables)
 
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""
         half_squares = [
             tf.nn.l2_loss(variable.value - reference.value)
-            for variable, reference in zip(self.held_variables, self.reference_point, strict=True)
+            for variable, reference in zip(
+                self.proximal_variables, self.reference_point, strict=True
+            )
         ]
         return self.proximal_weight.value * sum(half_squares)

@@ -3,7 +3,7 @@
 import keras
 
 from ccp_dml.layers import GlobalPooling
-from ccp_dml.models import freezing
+from ccp_dml.models.freeze_batch_norm import freeze_batch_norm
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -64,7 +64,7 @@ class EmbeddingModel(keras.Model):
         if not self.backbone.built:
             self.backbone.build(input_shape)
         if self.freeze_batch_norm:
-            freezing.freeze_batch_norm(self.backbone)
+            freeze_batch_norm(self.backbone)
         feature_map_shape = self.backbone.compute_output_shape(input_shape)
         if len(feature_map_shape) != 4:
             raise ValueError(

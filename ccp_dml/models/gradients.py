@@ -9,7 +9,8 @@ def add_proximal_term(gradients, weights, reference_point, proximal_weight):
     Args:
         gradients: List of tensors, the gradients of `weights`.
         weights: List of tensors or variables.
-        reference_point: List of θ_ref like `weights`; `None` for a weight that is not held.
+        reference_point: List of θ_ref like `weights`; `None` for a weight without a
+            proximal term.
         proximal_weight: λ, a scalar.
 
     Returns:

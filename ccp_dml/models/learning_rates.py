@@ -13,8 +13,8 @@ def scale_learning_rates(
     optimizer: keras.optimizers.Optimizer,
     variables: Sequence[keras.Variable],
     multipliers: Mapping[str, float],
-    held: Sequence[keras.Variable] = (),
-    holding: keras.Variable | None = None,
+    freezable: Sequence[keras.Variable] = (),
+    frozen: keras.Variable | None = None,
 ):
     """Makes an optimizer take larger or smaller steps for some of the variables.
 
@@ -28,8 +28,8 @@ def scale_learning_rates(
         variables: The variables it trains, in the order it was, or will be, built with.
         multipliers: Factors of the learning rate by a part of the variables' paths, as in
             `{"proxies": 100}`; if several parts of a path have one they multiply.
-        held: Those of the variables that are not changed while `holding` is set.
-        holding: A boolean variable, if any are held.
+        freezable: Those of the variables that are not changed while `frozen` is set.
+        frozen: A boolean variable, if any are freezable.
 
     Raises:
         ValueError: If no variable has such a part in its path.
@@ -43,14 +43,14 @@ def scale_learning_rates(
                 f"the learning rate multiplier of {part!r} is of no weight; the weights are "
                 f"{listed}"
             )
-    if not multipliers and not held:
+    if not multipliers and not freezable:
         return
     factors = [
         math.prod(multipliers.get(part, 1.0) for part in variable.path.split("/"))
         for variable in variables
     ]
-    held_ids = set(map(id, held))
-    is_held = [id(variable) in held_ids for variable in variables]
+    freezable_ids = set(map(id, freezable))
+    is_freezable = [id(variable) in freezable_ids for variable in variables]
     # Of the class, so that to compile a model again does not multiply again.
     step = type(optimizer).update_step.__get__(optimizer)
 
@@ -58,8 +58,8 @@ def scale_learning_rates(
         # As the optimizers find their moments: here a variable is TensorFlow's, without a path.
         index = optimizer._get_variable_index(variable)
         factor = factors[index]
-        if is_held[index]:
-            factor = ops.where(holding, 0.0, factor)
+        if is_freezable[index]:
+            factor = ops.where(frozen, 0.0, factor)
         return step(gradient, variable, learning_rate * factor)
 
     optimizer.update_step = update_step

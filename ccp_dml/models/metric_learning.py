@@ -45,7 +45,7 @@ class MetricLearningModel(keras.Model):
 
     Attributes:
         loss_weights: A layer that holds what the loss learns.
-        holding_backbone: A boolean variable. While it is set, the learning rate of the weights of
+        backbone_frozen: A boolean variable. While it is set, the learning rate of the weights of
             `embedding_model.backbone` is 0. Their gradients are computed, clipped with the others
             and known to the optimizer, whose first steps are then of the usual size.
 
@@ -103,8 +103,8 @@ class MetricLearningModel(keras.Model):
         self.normalization = LipschitzNormalization(name="normalization")
         self.loss_weights = LossWeights(name="loss_weights")
         if memory is not None:
-            self.batch_loss_mean = LossPart(name="batch_loss")
-            self.memory_loss_mean = LossPart(name="memory_loss")
+            self.batch_loss_mean = LossTerm(name="batch_loss")
+            self.memory_loss_mean = LossTerm(name="memory_loss")
 
     def build(self, input_shape):
         if not self.embedding_model.built:
@@ -113,8 +113,8 @@ class MetricLearningModel(keras.Model):
         self.normalization.build(output_shape)
         if self.memory is not None and not self.memory.built:
             self.memory.build(output_shape)
-        self.holding_backbone = self.add_weight(
-            shape=(), initializer="zeros", dtype="bool", trainable=False, name="holding_backbone"
+        self.backbone_frozen = self.add_weight(
+            shape=(), initializer="zeros", dtype="bool", trainable=False, name="backbone_frozen"
         )
         self.built = True
 
@@ -165,8 +165,8 @@ class MetricLearningModel(keras.Model):
             self.optimizer,
             self.trainable_variables,
             self.learning_rate_multipliers,
-            held=backbone.trainable_variables if backbone is not None else (),
-            holding=self.holding_backbone,
+            freezable=backbone.trainable_variables if backbone is not None else (),
+            frozen=self.backbone_frozen,
         )
         self.optimizer.build(self.trainable_variables)
 
@@ -198,7 +198,7 @@ class MetricLearningModel(keras.Model):
             Scalars by name; what is minimised is `"loss"`.
         """
         self._check_labels(labels)
-        return self._losses_among_samples(labels, outputs)
+        return self._compute_sample_losses(labels, outputs)
 
     def evaluation_loss(self, labels, embeddings) -> tf.Tensor:
         """What `evaluate` gives for a (global) batch: by default the loss among its samples.
@@ -218,7 +218,7 @@ class MetricLearningModel(keras.Model):
                 "ccp_dml.data.contiguous",
             )
 
-    def _training_loss(self, labels, embeddings, references=None, reference_labels=None):
+    def _compute_loss(self, labels, embeddings, references=None, reference_labels=None):
         """The loss with what it has learnt, and with random numbers of this step."""
         return self.loss.call(
             labels,
@@ -229,13 +229,13 @@ class MetricLearningModel(keras.Model):
             **self.loss_weights.by_name(),
         )
 
-    def _losses_among_samples(self, labels, embeddings):
-        batch_loss = self._training_loss(labels, embeddings)
+    def _compute_sample_losses(self, labels, embeddings):
+        batch_loss = self._compute_loss(labels, embeddings)
         if self.memory is None:
             return {"loss": batch_loss}
         memory_loss = tf.cond(
             self.memory.is_ready(),
-            lambda: self._training_loss(
+            lambda: self._compute_loss(
                 labels,
                 embeddings,
                 # Read once: after the ring was written to in place, every reading copies it.
@@ -250,7 +250,7 @@ class MetricLearningModel(keras.Model):
             "memory_loss": memory_loss,
         }
 
-    def regularized(self, gradients, variables):
+    def transform_gradients(self, gradients, variables):
         """Turns the gradients of the loss into those that the optimizer applies.
 
         Args:
@@ -261,8 +261,7 @@ class MetricLearningModel(keras.Model):
             List of tensors.
         """
         undecayed = {
-            id(weight)
-            for weight in [*_batch_normalization_weights(self), *self.loss_weights.weights]
+            id(weight) for weight in [*_find_batch_norm_weights(self), *self.loss_weights.weights]
         }
         is_decayed = [id(variable) not in undecayed for variable in variables]
         gradients = gradient_steps.add_weight_decay(
@@ -279,7 +278,7 @@ class MetricLearningModel(keras.Model):
         return outputs
 
     def train_step(self, data):
-        inputs, labels = self._unpacked(data)
+        inputs, labels = self._unpack(data)
         all_labels = distribution.gather(labels)
         with tf.GradientTape() as tape:
             outputs = self.loss_inputs(inputs, training=True)
@@ -292,7 +291,7 @@ class MetricLearningModel(keras.Model):
         self._descend(tape, loss)
         if self.memory is not None:
             self.memory.add(all_labels, all_embeddings)
-        return self._updated_metrics(batch_losses, labels, embeddings)
+        return self._update_metrics(batch_losses, labels, embeddings)
 
     def _descend(self, tape, loss):
         variables = self.trainable_variables
@@ -301,19 +300,19 @@ class MetricLearningModel(keras.Model):
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradients = self.regularized(distribution.sum_over_replicas(gradients), variables)
+        gradients = self.transform_gradients(distribution.sum_over_replicas(gradients), variables)
         # The optimizer adds up over the replicas once more.
         gradients = [gradient / distribution.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)
 
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""
-        inputs, labels = self._unpacked(data)
+        inputs, labels = self._unpack(data)
         embeddings = self.embedding_model(inputs, training=False)
         loss = self.evaluation_loss(distribution.gather(labels), distribution.gather(embeddings))
-        return self._updated_metrics({"loss": loss}, labels, embeddings)
+        return self._update_metrics({"loss": loss}, labels, embeddings)
 
-    def _unpacked(self, data):
+    def _unpack(self, data):
         inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if labels is None:
             raise ValueError("metric learning needs labels: pass (inputs, labels)")
@@ -331,12 +330,12 @@ class MetricLearningModel(keras.Model):
             )
         return inputs, tf.reshape(labels, [-1])
 
-    def _updated_metrics(self, batch_losses, labels, embeddings):
+    def _update_metrics(self, batch_losses, labels, embeddings):
         results = self.compute_metrics(
             None, labels, self.normalization(embeddings), sample_weight=None
         )
-        parts = {metric.name: metric for metric in self.metrics if isinstance(metric, LossPart)}
-        results = {name: value for name, value in results.items() if name not in parts}
+        terms = {metric.name: metric for metric in self.metrics if isinstance(metric, LossTerm)}
+        results = {name: value for name, value in results.items() if name not in terms}
         for metric in self.metrics:
             if metric.name in batch_losses:
                 metric.update_state(batch_losses[metric.name])
@@ -364,11 +363,11 @@ class MetricLearningModel(keras.Model):
         return cls(**{**config, **objects})
 
 
-class LossPart(keras.metrics.Mean):
+class LossTerm(keras.metrics.Mean):
     """The mean of one term of the loss, shown in training only."""
 
 
-def _batch_normalization_weights(model):
+def _find_batch_norm_weights(model):
     return [
         weight
         for layer in model._flatten_layers()

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from ccp_dml.layers import Proxies
-from ccp_dml.models.metric_learning import LossPart, MetricLearningModel
+from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -66,8 +66,8 @@ class ProxyModel(MetricLearningModel):
         self.proxy_loss_weight = proxy_loss_weight
         self.batch_loss_weight = batch_loss_weight
         self.proxies = Proxies(num_classes, proxies_per_class, name="proxies")
-        self.proxy_loss_mean = LossPart(name="proxy_loss")
-        self.batch_loss_mean = LossPart(name="batch_loss")
+        self.proxy_loss_mean = LossTerm(name="proxy_loss")
+        self.batch_loss_mean = LossTerm(name="batch_loss")
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -92,16 +92,16 @@ class ProxyModel(MetricLearningModel):
     def batch_losses(self, labels, outputs):
         self._check_labels(labels)
         if self.loss.needs_references:
-            proxy_loss = self._training_loss(labels, outputs, *self._references())
+            proxy_loss = self._compute_loss(labels, outputs, *self._references())
             return {"loss": self.proxy_loss_weight * proxy_loss, "proxy_loss": proxy_loss}
-        among_samples = self._losses_among_samples(labels, outputs)
-        proxy_loss = self._training_loss(labels, outputs, *self._references())
-        of_batch = among_samples["loss"]
-        loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * of_batch
+        sample_losses = self._compute_sample_losses(labels, outputs)
+        proxy_loss = self._compute_loss(labels, outputs, *self._references())
+        batch_loss = sample_losses["loss"]
+        loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * batch_loss
         return {
-            "batch_loss": of_batch,
-            **among_samples,
-            "loss": ops.where(self.warming_up, of_batch, loss),
+            "batch_loss": batch_loss,
+            **sample_losses,
+            "loss": ops.where(self.warming_up, batch_loss, loss),
             "proxy_loss": proxy_loss,
         }
 

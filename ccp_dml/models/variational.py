@@ -5,9 +5,9 @@ import tensorflow as tf
 from keras import ops
 
 from ccp_dml.models.embedding import EmbeddingModel
-from ccp_dml.models.metric_learning import LossPart, MetricLearningModel
+from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
 
-_PARTS = ("divergence", "reconstruction", "synthesized", "invariant")
+_TERMS = ("divergence", "reconstruction", "synthesized", "invariant")
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -90,7 +90,7 @@ class VariationalModel(MetricLearningModel):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
         for name, weights in [("first_weights", first_weights), ("second_weights", second_weights)]:
-            if len(weights) != len(_PARTS) or min(weights) < 0:
+            if len(weights) != len(_TERMS) or min(weights) < 0:
                 raise ValueError(f"{name} must be four numbers of at least 0; got {weights}")
         self.num_samples = num_samples
         self.hidden_units = hidden_units
@@ -102,7 +102,7 @@ class VariationalModel(MetricLearningModel):
         self.spread_log_variance = keras.layers.Dense(
             size, kernel_initializer="zeros", name="spread_log_variance"
         )
-        self.part_means = [LossPart(name=part) for part in _PARTS]
+        self.term_means = [LossTerm(name=name) for name in _TERMS]
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -137,30 +137,30 @@ class VariationalModel(MetricLearningModel):
 
         Returns:
             L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
-            `"invariant"`, and the parts of the last one; what is minimised is `"loss"`.
+            `"invariant"`, and the terms of the last one; what is minimised is `"loss"`.
         """
         features = ops.cast(outputs, "float32")
-        invariant, mean, log_variance = self._heads(features)
+        invariant, mean, log_variance = self._apply_heads(features)
         # The same for every replica, each of which computes the loss of all samples.
         noise = tf.random.stateless_normal(
             [tf.shape(features)[0], self.num_samples, invariant.shape[1]],
             [self.seed, tf.cast(self.optimizer.iterations.value, tf.int32)],
         )
         synthesized = synthesize(invariant, mean, log_variance, noise)
-        of_synthesized = super().batch_losses(
+        synthesized_losses = super().batch_losses(
             ops.repeat(labels, self.num_samples),
             ops.reshape(synthesized, (-1, invariant.shape[1])),
         )
-        of_invariant = super().batch_losses(labels, invariant)
-        parts = (
+        invariant_losses = super().batch_losses(labels, invariant)
+        terms = (
             divergence(mean, log_variance),
             self._reconstruction(features, synthesized),
-            of_synthesized["loss"],
-            of_invariant["loss"],
+            synthesized_losses["loss"],
+            invariant_losses["loss"],
         )
         weights = ops.where(self.second_phase, self.second_weights, self.first_weights)
-        loss = ops.sum(ops.cast(weights, "float32") * ops.stack(parts))
-        return {**of_invariant, "loss": loss, **dict(zip(_PARTS, parts, strict=True))}
+        loss = ops.sum(ops.cast(weights, "float32") * ops.stack(terms))
+        return {**invariant_losses, "loss": loss, **dict(zip(_TERMS, terms, strict=True))}
 
     def _reconstruction(self, features, synthesized):
         # What is rebuilt stays a constant: features of 0 would be the easiest to rebuild.
@@ -185,13 +185,13 @@ class VariationalModel(MetricLearningModel):
             float32 array `(batch, num_samples, d)`, before normalisation.
         """
         features = self.loss_inputs(inputs, training=False)
-        invariant, mean, log_variance = self._heads(features)
+        invariant, mean, log_variance = self._apply_heads(features)
         noise = tf.random.stateless_normal(
             [len(features), num_samples, invariant.shape[1]], [seed, 0]
         )
         return ops.convert_to_numpy(synthesize(invariant, mean, log_variance, noise))
 
-    def _heads(self, features):
+    def _apply_heads(self, features):
         """z_I, μ and log σ², each float32 `(n, d)`."""
         heads = (self.embeddings_of, self.spread_mean, self.spread_log_variance)
         return [ops.cast(head(features), "float32") for head in heads]

@@ -36,7 +36,7 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
     >>> greedy_k_center(pool, initial=np.array([[[0.0]]], "float32"), k=2)
     array([[3, 2]])
     """
-    pool, initial = _as_float(pool), _as_float(initial)
+    pool, initial = _to_float(pool), _to_float(initial)
     if len(pool.shape) != 3 or len(initial.shape) != 3:
         raise ValueError(
             "pool must be (C, b, d) and initial (C, K, d); got "
@@ -57,20 +57,20 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
     at_once = max(1, _BLOCK_BYTES // max(1, size * dimensions * pool.itemsize))
     blocks = [slice(start, start + at_once) for start in range(0, classes, at_once)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        chosen = threads.map(lambda block: _chosen(pool[block], initial[block], k), blocks)
+        chosen = threads.map(lambda block: _choose_centers(pool[block], initial[block], k), blocks)
         for block, indices in zip(blocks, chosen, strict=True):
             taken[block] = indices
     return taken
 
 
-def _as_float(points):
+def _to_float(points):
     """An array of at least float32, without a copy if it is one."""
     points = np.asarray(points)
     dtype = keras.backend.standardize_dtype(points.dtype)
     return points.astype(keras.backend.result_type(dtype, "float32"), copy=False)
 
 
-def _chosen(pool, initial, k):
+def _choose_centers(pool, initial, k):
     # Distances are of differences. A matrix product would be of the size of the vectors and round
     # away what is small beside it.
     pool = np.ascontiguousarray(pool)

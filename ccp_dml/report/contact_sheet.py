@@ -38,7 +38,7 @@ def draw_samples(
             "samples, classes and views to draw must be at least 1; got "
             f"{len(data)}, {num_classes} and {views}"
         )
-    chosen = _some_of_each(data.labels, num_classes, views, np.random.default_rng(seed))
+    chosen = _choose_samples(data.labels, num_classes, views, np.random.default_rng(seed))
     shown_first = data.subset(chosen[:, 0])
     evaluated = data.displayable(np.concatenate(list(shown_first.evaluation_images())))
     samples = data.subset(chosen.ravel())
@@ -51,23 +51,23 @@ def draw_samples(
 
     figure = Figure(figsize=(1.2 * (views + 1), 1.35 * len(chosen)), layout="constrained")
     panels = figure.subplots(len(chosen), views + 1, squeeze=False)
-    for row, of_class in enumerate(chosen):
+    for row, class_samples in enumerate(chosen):
         for panel, image in zip(panels[row], [evaluated[row], *trained[row]], strict=True):
             panel.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
             panel.set(xticks=[], yticks=[])
-        label = data.labels[of_class[0]]
+        label = data.labels[class_samples[0]]
         name = class_names[label] if class_names else str(label)
         # Names may hold dollar signs, which matplotlib would take for mathematics.
-        panels[row, 0].set_title(_shortened(name), fontsize=8, parse_math=False)
+        panels[row, 0].set_title(_shorten(name), fontsize=8, parse_math=False)
     panels[0, 1].set_title("as training sees it", fontsize=8, loc="left")
     return figure
 
 
-def _shortened(name):
+def _shorten(name):
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def _some_of_each(labels, num_classes, count, generator):
+def _choose_samples(labels, num_classes, count, generator):
     """Indices of samples `(classes, count)`."""
     classes = np.unique(labels)
     places = np.linspace(0, len(classes) - 1, min(num_classes, len(classes))).round().astype(int)

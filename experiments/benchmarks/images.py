@@ -157,7 +157,7 @@ def compare(paths):
     for _ in range(_REPEATS.value):
         for name, work in ways.items():
             rates[name].append(len(paths) / processor_seconds(work))
-    medians = {name: statistics.median(of_way) for name, of_way in rates.items()}
+    medians = {name: statistics.median(rates_of_way) for name, rates_of_way in rates.items()}
     size = np.mean([path.stat().st_size for path in paths])
     print(f"{len(paths)} JPEGs of {_WIDTH} x {_HEIGHT} pixels, {size / 1000:.0f} kB each")
     for name, rate in medians.items():

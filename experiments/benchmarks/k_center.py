@@ -80,9 +80,9 @@ def main(_):
     print("| | ms | greedy k-centre takes … × this and reading |")
     print("| --- | ---: | ---: |")
     chosen, reading = np.array(times["greedy k-centre"]), np.array(times["reading the pool"])
-    for name, of_way in times.items():
-        ratio = quartiles(chosen / (of_way + reading)) if name.startswith("products") else ""
-        print(f"| {name} | {quartiles(of_way)} | {ratio} |")
+    for name, seconds in times.items():
+        ratio = quartiles(chosen / (seconds + reading)) if name.startswith("products") else ""
+        print(f"| {name} | {quartiles(seconds)} | {ratio} |")
 
 
 if __name__ == "__main__":

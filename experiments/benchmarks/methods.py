@@ -188,14 +188,14 @@ def main(_):
     print("| --- | ---: | ---: | ---: | ---: | --- |")
     print(f"| plain | {np.median(everywhere[:, 0]):.0f} | 1 | 1 | | |")
     for name, method in methods.items():
-        of_method, of_plain = np.array(times[name]), np.array(beside[name])
-        ratios, more = of_method / of_plain, of_method - of_plain
+        method_times, plain_times = np.array(times[name]), np.array(beside[name])
+        ratios, more = method_times / plain_times, method_times - plain_times
         required = method.requirement
         if method.ring:
             product = np.array(product_times[name])[:, 1]
             required = f"its product: {quartiles(product, 1)} ms more"
         print(
-            f"| {name} | {np.median(of_method[:, 0]):.0f} | {quartiles(ratios[:, 0], 3)} | "
+            f"| {name} | {np.median(method_times[:, 0]):.0f} | {quartiles(ratios[:, 0], 3)} | "
             f"{quartiles(ratios[:, 1], 3)} | {quartiles(more[:, 1], 1)} | {required} |"
         )
 

@@ -14,7 +14,7 @@ from ccp_dml.data import (
     training_batches,
 )
 from ccp_dml.data.pipelines import class_pools
-from ccp_dml.data.preprocessing import evaluation_image, scaled, training_image
+from ccp_dml.data.preprocessing import evaluation_image, rescale, training_image
 from tests.data.pictures import encoded, gradient
 
 SMALL = Preprocessing(16, resize_size=18, scaling="symmetric")
@@ -55,7 +55,7 @@ def test_training_examples_are_the_files_that_were_drawn(data):
     # Each is one of the images that training_image can make of its file.
     seeds = [tf.constant([number, 0], tf.int64) for number in range(400)]
     contents = tf.io.read_file(data.paths[9])
-    possible = [scaled(training_image(contents, seed, SMALL), "symmetric") for seed in seeds]
+    possible = [rescale(training_image(contents, seed, SMALL), "symmetric") for seed in seeds]
     assert min(np.abs(images[1] - image).mean() for image in possible) < 0.05
 
 
@@ -90,7 +90,7 @@ def test_only_what_is_drawn_is_read(data, paths):
 
 def test_evaluation_images_are_all_in_order(data, paths):
     expected = [
-        scaled(evaluation_image(tf.io.read_file(path), SMALL), "symmetric") for path in paths
+        rescale(evaluation_image(tf.io.read_file(path), SMALL), "symmetric") for path in paths
     ]
     batches = list(data.evaluation_images(batch_size=8))
     assert [len(batch) for batch in batches] == [8, 8, 4]
@@ -162,7 +162,7 @@ def test_an_interruption_leaves_no_half_cache(paths, monkeypatch):
     data = ImageFiles(paths[:7], np.arange(7), SMALL, "disk")
     before = images_of(ImageFiles(paths[:7], np.arange(7), SMALL).evaluation_images())
     with monkeypatch.context() as patch:
-        patch.setattr(ImageFiles, "_decoded", interrupted)
+        patch.setattr(ImageFiles, "_decode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             data.evaluation_images()
     np.testing.assert_array_equal(images_of(data.evaluation_images()), before)

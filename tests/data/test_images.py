@@ -109,11 +109,11 @@ def test_class_folds_partition_the_classes_and_the_samples():
         train, validation = class_fold(labels, num_folds=4, fold=fold)
         np.testing.assert_array_equal(np.sort([*train, *validation]), np.arange(len(labels)))
         assert not set(labels[train]) & set(labels[validation])
-        of_fold = np.unique(labels[validation])
+        fold_classes = np.unique(labels[validation])
         # Contiguous among the classes in label order.
-        positions = np.searchsorted(classes, of_fold)
+        positions = np.searchsorted(classes, fold_classes)
         assert (np.diff(positions) == 1).all()
-        validated.append(of_fold)
+        validated.append(fold_classes)
     # Fold k validates on part 5 − k.
     np.testing.assert_array_equal(np.concatenate(validated[::-1]), classes)
     np.testing.assert_array_equal(class_fold(labels, 2, 1)[1], [0, 4, 5, 7, 8])

@@ -42,8 +42,8 @@ def test_scales_with_the_embeddings_and_does_not_grow_with_centers(generator):
 def test_radius_by_centers_center(generator):
     points, centers = generator.standard_normal((3, 20, 4)), generator.standard_normal((3, 5, 4))
     expected = [
-        max(min(np.linalg.norm(p - c) for c in of_class) for p in of_points)
-        for of_points, of_class in zip(points, centers, strict=True)
+        max(min(np.linalg.norm(p - c) for c in class_centers) for p in class_points)
+        for class_points, class_centers in zip(points, centers, strict=True)
     ]
     np.testing.assert_allclose(radius_by_centers(points, centers), expected, rtol=1e-5)
 

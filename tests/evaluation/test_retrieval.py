@@ -54,7 +54,9 @@ def test_blocks_and_groups_change_nothing(block_bytes, group, generator, monkeyp
     monkeypatch.setattr(retrieval, "_BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(retrieval, "_GROUP", group)
     # A traced function remembers the size of a group.
-    monkeypatch.setattr(retrieval, "_largest_products", retrieval._largest_products.python_function)
+    monkeypatch.setattr(
+        retrieval, "_find_largest_products", retrieval._find_largest_products.python_function
+    )
     assert retrieval_metrics(embeddings, labels) == pytest.approx(expected, abs=1e-12)
 
 

@@ -69,11 +69,13 @@ def test_queries_are_searched_in_the_gallery(saved):
     queries, gallery = digits.subset(np.arange(0, 200)), digits.subset(np.arange(200, 800))
     benchmark = Benchmark(train=digits, test=queries, gallery=gallery)
     measured = measure_networks(paths[:1], benchmark, Settings())
-    of_queries, of_gallery = (
+    query_embeddings, gallery_embeddings = (
         unit(networks[0].predict(part.images, verbose=0)).astype("float32")
         for part in (queries, gallery)
     )
-    expected = retrieval_metrics(of_queries, queries.labels, of_gallery, gallery.labels)
+    expected = retrieval_metrics(
+        query_embeddings, queries.labels, gallery_embeddings, gallery.labels
+    )
     assert list(measured) == paths[:1]
     for name, value in expected.items():
         assert measured[paths[0]][name] == pytest.approx(value, abs=2e-3)

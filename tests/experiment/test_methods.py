@@ -42,8 +42,12 @@ def digits():
         np.concatenate(each)
         for each in zip(*batches.take(STEPS + 3).as_numpy_iterator(), strict=True)
     )
-    of_epoch = 15 * STEPS
-    return train, (images[:of_epoch], labels[:of_epoch]), (images[of_epoch:], labels[of_epoch:])
+    epoch_size = 15 * STEPS
+    return (
+        train,
+        (images[:epoch_size], labels[:epoch_size]),
+        (images[epoch_size:], labels[epoch_size:]),
+    )
 
 
 class Objective(keras.callbacks.Callback):
@@ -58,12 +62,12 @@ class Objective(keras.callbacks.Callback):
         self.images, self.labels = images, labels
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.before = self._measured()
+        self.before = self._measure()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.after = self._measured()
+        self.after = self._measure()
 
-    def _measured(self):
+    def _measure(self):
         model, iterations = self.model, self.model.optimizer.iterations
         step = iterations.numpy()
         iterations.assign(0)
@@ -176,7 +180,7 @@ def test_the_backbone_is_held_for_whole_validations(digits):
     train = digits[0].subset(np.arange(40))
     # Two passes over 40 samples are 6 batches of 15: two validations of 4 steps, not one and a
     # half.
-    settings = settings_of("triplet", hold_backbone_epochs=2, steps_per_validation=4)
+    settings = settings_of("triplet", freeze_backbone_epochs=2, steps_per_validation=4)
     model = small_model("plain", settings)
     network = model.embedding_model
     weights, look = after_every_epoch(

@@ -198,11 +198,11 @@ def test_queries_validate_against_their_gallery(tmp_path):
     results = experiment.run()["plain"]
     network = keras.models.load_model(tmp_path / "results" / "plain" / "model.keras")
     queries, gallery = experiment.benchmark.test, experiment.benchmark.gallery
-    of_queries = embedded(network, queries)
+    query_embeddings = embedded(network, queries)
     expected = retrieval_metrics(
-        of_queries, queries.labels, embedded(network, gallery), gallery.labels
+        query_embeddings, queries.labels, embedded(network, gallery), gallery.labels
     )
-    among_themselves = retrieval_metrics(of_queries, queries.labels)
+    among_themselves = retrieval_metrics(query_embeddings, queries.labels)
     assert abs(expected["r_precision"] - among_themselves["r_precision"]) > 1e-3
     assert results["validation_map_at_r"] == pytest.approx(expected["map_at_r"], abs=1e-6)
     best = history_of(tmp_path / "results" / "plain")[results["best_step"] // 5 - 1]
@@ -237,11 +237,11 @@ def test_results_hold_clustering_if_asked_for(tmp_path, capsys):
     titles, *rows = (
         [cell.strip() for cell in line.split("|")[1:-1]] for line in (header, before, plain)
     )
-    for row in rows:
-        shown = dict(zip(titles, row, strict=True))
-        of_row = results[shown["on unseen classes"]]
-        assert shown["NMI"] == f"{of_row['nmi']:.4f}"
-        assert shown["F1"] == f"{of_row['pairwise_f1']:.4f}"
+    for cells in rows:
+        shown = dict(zip(titles, cells, strict=True))
+        row = results[shown["on unseen classes"]]
+        assert shown["NMI"] == f"{row['nmi']:.4f}"
+        assert shown["F1"] == f"{row['pairwise_f1']:.4f}"
     without = experiment_of(tmp_path / "without", max_steps=5).run()
     assert not {"nmi", "pairwise_f1"} & {*without["before"], *without["plain"]}
     assert "NMI" not in table(without, ("plain",))

@@ -131,12 +131,12 @@ def test_replicas_draw_the_same(name, two_replicas, generator):
     loss = WRAPPED[name]()
     for seed in (None, 3):
 
-        def of_replica(seed=seed):
+        def compute_loss(seed=seed):
             half = 6 * tf.distribute.get_replica_context().replica_id_in_sync_group
             rows = half + tf.range(6)
             return loss(tf.gather(labels, rows), tf.gather(embeddings, rows), seed=seed)
 
-        values = two_replicas.experimental_local_results(two_replicas.run(of_replica))
+        values = two_replicas.experimental_local_results(two_replicas.run(compute_loss))
         whole = float(loss(labels, embeddings, seed=seed))
         assert [2 * float(value) for value in values] == pytest.approx([whole, whole], rel=1e-12)
 

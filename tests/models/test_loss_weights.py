@@ -175,12 +175,12 @@ def test_a_step_draws_its_own_numbers(loss):
     model.compile(keras.optimizers.SGD(0.0), loss=loss)
 
     def losses_of(steps):
-        of_steps = []
+        step_losses = []
         for step in steps:
             model.optimizer.iterations.assign(step)
             history = model.fit(images, labels, batch_size=40, shuffle=False, verbose=0).history
-            of_steps.append((history["proxy_loss"][0], history["batch_loss"][0]))
-        return of_steps
+            step_losses.append((history["proxy_loss"][0], history["batch_loss"][0]))
+        return step_losses
 
     first, second, again = losses_of([0, 1, 0])
     assert first == again

@@ -47,16 +47,16 @@ def test_the_loss_is_that_of_the_batch_and_of_the_ring(loss, generator):
     for step in range(5):
         history = model.fit(inputs[step], labels[step], batch_size=6, verbose=0).history
         embeddings = inputs[step].astype("float64") @ kernel
-        of_batch = naive.loss(loss, labels[step], embeddings)
-        of_ring = 0.0
+        batch_loss = naive.loss(loss, labels[step], embeddings)
+        memory_loss = 0.0
         if step >= 3:
             ring = inputs[step - 2 : step].reshape(12, 4).astype("float64") @ kernel
             ring_labels = labels[step - 2 : step].reshape(12)
-            of_ring = naive.loss(loss, labels[step], embeddings, ring, ring_labels)
-            assert of_ring > 0
-        assert history["batch_loss"][0] == pytest.approx(of_batch, rel=1e-4)
-        assert history["memory_loss"][0] == pytest.approx(of_ring, rel=1e-4)
-        assert history["loss"][0] == pytest.approx(of_batch + of_ring, rel=1e-4)
+            memory_loss = naive.loss(loss, labels[step], embeddings, ring, ring_labels)
+            assert memory_loss > 0
+        assert history["batch_loss"][0] == pytest.approx(batch_loss, rel=1e-4)
+        assert history["memory_loss"][0] == pytest.approx(memory_loss, rel=1e-4)
+        assert history["loss"][0] == pytest.approx(batch_loss + memory_loss, rel=1e-4)
 
 
 def model_with_memory(kind="plain", jit_compile=False):

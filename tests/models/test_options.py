@@ -1,11 +1,11 @@
-"""Options of training: learning rate multipliers, a held backbone, proxies without rounds."""
+"""Options of training: learning rate multipliers, a frozen backbone, proxies without rounds."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ccp_dml.callbacks import HoldBackbone, VariationalPhases
+from ccp_dml.callbacks import FreezeBackbone, VariationalPhases
 from ccp_dml.models import (
     EmbeddingModel,
     MetricLearningModel,
@@ -97,7 +97,7 @@ def test_the_backbone_is_held_and_then_moves(jit_compile):
     look = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(backbone.get_weights())
     )
-    moved = steps_of(model, epochs=3, callbacks=[HoldBackbone(epochs=2), look])
+    moved = steps_of(model, epochs=3, callbacks=[FreezeBackbone(epochs=2), look])
     for epoch in range(2):
         for weight, old in zip(seen[epoch], initial, strict=True):
             np.testing.assert_array_equal(weight, old)
@@ -120,7 +120,7 @@ def test_the_first_steps_of_a_released_backbone_are_not_larger():
         batch_size=len(images),
         epochs=110,
         verbose=0,
-        callbacks=[HoldBackbone(epochs=100), look],
+        callbacks=[FreezeBackbone(epochs=100), look],
     )
     steps = np.abs(np.diff(values, axis=0))
     assert (steps[:99] == 0).all()
@@ -132,8 +132,8 @@ def test_a_trained_backbone_is_held_too():
     model = proxy_model(keras.optimizers.Adam(1e-3))
     backbone = [weight.path for weight in model.embedding_model.backbone.trainable_variables]
     assert all(np.abs(steps_of(model, epochs=2)[path]).max() > 0 for path in backbone)
-    held = steps_of(model, epochs=1, callbacks=[HoldBackbone(epochs=1)])
-    assert all((held[path] == 0).all() for path in backbone)
+    frozen = steps_of(model, epochs=1, callbacks=[FreezeBackbone(epochs=1)])
+    assert all((frozen[path] == 0).all() for path in backbone)
 
 
 def test_the_backbone_is_held_under_two_replicas(two_replicas):
@@ -142,24 +142,24 @@ def test_the_backbone_is_held_under_two_replicas(two_replicas):
             keras.optimizers.Adam(1e-3), learning_rate_multipliers={"projection": 0.1}
         )
 
-    alone = steps_of(made(), epochs=2, callbacks=[HoldBackbone(epochs=1)])
+    alone = steps_of(made(), epochs=2, callbacks=[FreezeBackbone(epochs=1)])
     with two_replicas.scope():
         model = made()
-    together = steps_of(model, epochs=2, callbacks=[HoldBackbone(epochs=1)])
+    together = steps_of(model, epochs=2, callbacks=[FreezeBackbone(epochs=1)])
     for one, other in zip(alone.values(), together.values(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    held = steps_of(model, epochs=1, callbacks=[HoldBackbone(epochs=1)])
+    frozen = steps_of(model, epochs=1, callbacks=[FreezeBackbone(epochs=1)])
     backbone = [weight.path for weight in model.embedding_model.backbone.trainable_variables]
-    assert all((held[path] == 0).all() for path in backbone)
+    assert all((frozen[path] == 0).all() for path in backbone)
 
 
-def test_only_models_with_a_backbone_hold_it(generator):
+def test_only_models_with_a_backbone_freeze_it(generator):
     model = MetricLearningModel(linear_model(generator.standard_normal((4, 3)).astype("float32")))
     model.compile("adam", loss="contrastive")
     with pytest.raises(ValueError, match="has a backbone"):
-        model.fit(np.zeros((4, 4)), np.arange(4), verbose=0, callbacks=[HoldBackbone(1)])
+        model.fit(np.zeros((4, 4)), np.arange(4), verbose=0, callbacks=[FreezeBackbone(1)])
     with pytest.raises(ValueError, match="epochs must be at least 0; got -1"):
-        HoldBackbone(-1)
+        FreezeBackbone(-1)
 
 
 class _Backbone(keras.Model):
@@ -173,7 +173,7 @@ class _Backbone(keras.Model):
         return self.convolution(inputs)
 
 
-@pytest.mark.parametrize("callback", [HoldBackbone(1), VariationalPhases(1)])
+@pytest.mark.parametrize("callback", [FreezeBackbone(1), VariationalPhases(1)])
 def test_callbacks_want_a_model_with_weights(callback):
     model = VariationalModel(EmbeddingModel(_Backbone(), embedding_size=6))
     model.compile("adam", loss="contrastive")
@@ -183,10 +183,10 @@ def test_callbacks_want_a_model_with_weights(callback):
 
 def test_the_backbone_is_not_held_after_training():
     model = proxy_model(keras.optimizers.Adam(1e-3))
-    held = steps_of(model, epochs=1, callbacks=[HoldBackbone(epochs=5)])
+    frozen = steps_of(model, epochs=1, callbacks=[FreezeBackbone(epochs=5)])
     moved = steps_of(model, epochs=1)
     backbone = {weight.path for weight in model.embedding_model.backbone.trainable_variables}
-    assert all((held[path] == 0).all() for path in backbone)
+    assert all((frozen[path] == 0).all() for path in backbone)
     assert all(np.abs(moved[path]).max() > 0 for path in backbone)
 
 

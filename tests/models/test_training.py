@@ -129,10 +129,10 @@ def test_a_step_without_proxies_equals_the_formula(generator):
 def test_order_of_the_gradient_steps():
     weights = [tf.constant([3.0, 4.0]), tf.constant([30.0])]
     gradients = [tf.constant([1.0, 0.0]), tf.constant([0.0])]
-    held = gradient_steps.add_proximal_term(gradients, weights, [tf.zeros(2), None], 0.5)
-    np.testing.assert_allclose(held[0], [2.5, 2.0])
-    np.testing.assert_allclose(held[1], [0.0])
-    decayed = gradient_steps.add_weight_decay(held, weights, 0.1, [False, True])
+    pulled = gradient_steps.add_proximal_term(gradients, weights, [tf.zeros(2), None], 0.5)
+    np.testing.assert_allclose(pulled[0], [2.5, 2.0])
+    np.testing.assert_allclose(pulled[1], [0.0])
+    decayed = gradient_steps.add_weight_decay(pulled, weights, 0.1, [False, True])
     np.testing.assert_allclose(decayed[0], [2.5, 2.0])
     np.testing.assert_allclose(decayed[1], [3.0])
     norm = np.sqrt(2.5**2 + 2.0**2 + 3.0**2)
@@ -146,7 +146,9 @@ def test_weight_decay_spares_batch_normalization_and_includes_proxies():
     variables = model.trainable_variables
     zeros = [tf.zeros(variable.shape) for variable in variables]
     model.clip_norm = model.clip_value = None
-    for variable, gradient in zip(variables, model.regularized(zeros, variables), strict=True):
+    for variable, gradient in zip(
+        variables, model.transform_gradients(zeros, variables), strict=True
+    ):
         decay = 0.0 if "batch_normalization" in variable.path else 0.01
         np.testing.assert_allclose(gradient, decay * variable.numpy(), rtol=1e-6)
     assert sum("batch_normalization" in variable.path for variable in variables) == 2
@@ -162,7 +164,9 @@ def test_the_proximal_term_holds_the_network_and_not_the_proxies():
     model.proximal_weight.assign(0.5)
     variables = model.trainable_variables
     zeros = [tf.zeros(variable.shape) for variable in variables]
-    for variable, gradient in zip(variables, model.regularized(zeros, variables), strict=True):
+    for variable, gradient in zip(
+        variables, model.transform_gradients(zeros, variables), strict=True
+    ):
         expected = 0.0 if variable is model.proxies.vectors else -0.5
         np.testing.assert_allclose(gradient, np.full(variable.shape, expected), atol=1e-6)
     images, labels = images_and_labels(10)

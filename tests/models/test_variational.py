@@ -102,10 +102,10 @@ def test_the_decoder_trains_the_network_in_the_second_phase_only(second_phase):
     )
     sizes = np.array([np.abs(gradient).max() for gradient in gradients])
     assert (sizes > 0).all() if second_phase else (sizes == 0).all()
-    of_decoder = tape.gradient(
+    decoder_gradients = tape.gradient(
         reconstruction, [variable.value for variable in model.decoder.trainable_variables]
     )
-    assert all(np.abs(gradient).max() > 0 for gradient in of_decoder)
+    assert all(np.abs(gradient).max() > 0 for gradient in decoder_gradients)
 
 
 def fitted(model, epochs=3):

@@ -97,9 +97,9 @@ def test_both_losses_are_those_of_the_base_model(kind, memory_batches):
             expected = naive.loss(loss, classes, embeddings)
             if memory_batches and step >= memory_batches:
                 # The ring holds z_I, whatever it is compared with.
-                held = np.concatenate(rows[step - memory_batches : step])
-                ring, _ = invariant_and_synthesized(model, images[held], step)
-                expected += naive.loss(loss, classes, embeddings, ring, labels[held])
+                remembered = np.concatenate(rows[step - memory_batches : step])
+                ring, _ = invariant_and_synthesized(model, images[remembered], step)
+                expected += naive.loss(loss, classes, embeddings, ring, labels[remembered])
             if kind != "plain":
                 proxies = model.proxies.vectors.numpy().astype("float64")
                 against = naive.loss(loss, classes, embeddings, proxies, model.proxies.labels)
@@ -188,13 +188,13 @@ def test_rounds_choose_proxies_among_invariant_embeddings(memory_batches):
 
 def test_the_proximal_term_holds_the_network_only():
     model = variational_model("ccp")
-    model.set_reference_point([variable.numpy() + 1 for variable in model.held_variables])
+    model.set_reference_point([variable.numpy() + 1 for variable in model.proximal_variables])
     model.proximal_weight.assign(0.5)
     variables = model.trainable_variables
     model.clip_norm = model.clip_value = None
     zeros = [tf.zeros(variable.shape) for variable in variables]
     network = set(map(id, model.embedding_model.trainable_variables))
-    moved = model.regularized(zeros, variables)
+    moved = model.transform_gradients(zeros, variables)
     for variable, gradient in zip(variables, moved, strict=True):
         expected = -0.5 if id(variable) in network else 0.0
         np.testing.assert_allclose(gradient, np.full(variable.shape, expected), atol=1e-6)

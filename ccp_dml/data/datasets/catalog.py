@@ -107,18 +107,18 @@ def load(
     except (OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"data_dir {data_dir} cannot be read: {reason}") from error
-    return _in_files(index, preprocessing or Preprocessing(), cache)
+    return _make_benchmark(index, preprocessing or Preprocessing(), cache)
 
 
-def _in_files(index: ImageIndex, preprocessing: Preprocessing, cache: str) -> Benchmark:
+def _make_benchmark(index: ImageIndex, preprocessing: Preprocessing, cache: str) -> Benchmark:
     data = ImageFiles(index.paths, index.labels, preprocessing, cache)
-    of_split = {
+    splits = {
         split: data.subset(np.flatnonzero(index.splits == split))
         for split in np.unique(index.splits).tolist()
     }
     return Benchmark(
-        train=of_split["train"],
-        test=of_split["query" if "query" in of_split else "test"],
-        gallery=of_split.get("gallery"),
+        train=splits["train"],
+        test=splits["query" if "query" in splits else "test"],
+        gallery=splits.get("gallery"),
         class_names=index.class_names,
     )

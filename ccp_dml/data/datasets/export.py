@@ -33,28 +33,28 @@ def export_images(
         folder: Where to write to.
     """
     rows = []
-    images_of_class = collections.Counter()
+    num_images = collections.Counter()
     total = sum(split.num_examples for split in builder.info.splits.values())
     with (
         concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor,
         tqdm(total=total, desc=f"Writing images to {folder}", unit="image") as progress,
     ):
-        for split, classes, images in _encoded_images(builder, label):
+        for split, classes, images in _read_encoded_images(builder, label):
             paths, new_folders = [], []
-            for of_class in classes.tolist():
-                class_folder = f"images/{of_class:05d}"
-                if of_class not in images_of_class:
+            for class_number in classes.tolist():
+                class_folder = f"images/{class_number:05d}"
+                if class_number not in num_images:
                     new_folders.append(folder / class_folder)
-                paths.append(f"{class_folder}/{images_of_class[of_class]:04d}.jpg")
-                images_of_class[of_class] += 1
-                rows.append((paths[-1], of_class, split_of(split, of_class)))
+                paths.append(f"{class_folder}/{num_images[class_number]:04d}.jpg")
+                num_images[class_number] += 1
+                rows.append((paths[-1], class_number, split_of(split, class_number)))
             _run(executor, _make_folder, new_folders)
             _run(executor, _write_image, (folder / path for path in paths), images)
             progress.update(len(paths))
     write_index(folder, sorted(rows))
 
 
-def _encoded_images(builder, label):
+def _read_encoded_images(builder, label):
     """Yields some images at a time: their split, their classes `(n,)` and their bytes `(n,)`."""
     decoders = tfds.decode.PartialDecoding(
         {"image": True, label: True}, decoders={"image": tfds.decode.SkipDecoding()}

@@ -56,9 +56,9 @@ def index_folder(
         if value < 0 or value % 1:
             raise ValueError(f"{name} must be a whole number of at least 0; got {value}")
     if source.is_dir():
-        rows = _rows_of_folder(source)
+        rows = _read_folder(source)
     elif source.exists():
-        rows = _rows_of_csv(source)
+        rows = _read_csv(source)
     else:
         raise ValueError(
             f"data_dir {source} does not exist: name a folder with a subfolder of images for each "
@@ -67,65 +67,65 @@ def index_folder(
     if not rows:
         raise ValueError(f"{source} holds no images: it must have a subfolder of images a class")
     rows.sort(key=lambda row: (row[1], row[0]))
-    rows = _without_bad_images(rows, os.fspath(source), max_bad_images)
+    rows = _drop_bad_images(rows, os.fspath(source), max_bad_images)
     paths, names, splits = (np.array(column) for column in zip(*rows, strict=True))
     class_names, labels = np.unique(names, return_inverse=True)
     if not splits[0]:
-        splits = _seeded_split(labels, len(class_names), test_fraction, split_seed)
+        splits = _draw_split(labels, len(class_names), test_fraction, split_seed)
     _check_split(labels, splits, class_names)
-    _report_small_classes(labels, class_names)
+    _warn_of_small_classes(labels, class_names)
     return ImageIndex(paths, labels.astype("int64"), splits, tuple(class_names.tolist()))
 
 
-def _rows_of_folder(folder):
+def _read_folder(folder):
     """Path, class and split (empty if not given) of every file."""
-    children = sorted(_visible(folder), key=lambda child: child.name)
+    children = sorted(_list_visible(folder), key=lambda child: child.name)
     folders = [child for child in children if child.is_dir()]
     given = {
         child.name
         for child in folders
-        if child.name in SPLITS and any(below.is_dir() for below in _visible(child))
+        if child.name in SPLITS and any(below.is_dir() for below in _list_visible(child))
     }
     if "train" not in given or not given & set(SPLITS[1:]):
-        _report_loose_files(folder, children, folders)
-        return _rows_of_classes(folders, "")
+        _warn_of_loose_files(folder, children, folders)
+        return _list_classes(folders, "")
     unknown = [child.name for child in folders if child.name not in SPLITS]
     if unknown:
         raise ValueError(
             f"{folder} has the folders of a given split, and other folders: "
-            f"{_listed(unknown)}; a split has {', '.join(SPLITS)}"
+            f"{_join_names(unknown)}; a split has {', '.join(SPLITS)}"
         )
     rows = []
     for root in folders:
-        classes = list(_visible(root))
-        _report_loose_files(root, classes, [child for child in classes if child.is_dir()])
-        rows += _rows_of_classes([child for child in classes if child.is_dir()], root.name)
+        classes = list(_list_visible(root))
+        _warn_of_loose_files(root, classes, [child for child in classes if child.is_dir()])
+        rows += _list_classes([child for child in classes if child.is_dir()], root.name)
     return rows
 
 
-def _rows_of_classes(class_folders, split):
+def _list_classes(class_folders, split):
     return [
         (path, class_folder.name, split)
         for class_folder in class_folders
-        for path in _files_below(class_folder)
+        for path in _walk_files(class_folder)
     ]
 
 
-def _report_loose_files(folder, children, folders):
+def _warn_of_loose_files(folder, children, folders):
     if len(folders) < len(children):
         logging.warning(
             "%d files in %s are in no class: %s.",
             len(children) - len(folders),
             folder,
-            _listed([child.name for child in children if child not in folders]),
+            _join_names([child.name for child in children if child not in folders]),
         )
 
 
-def _visible(folder):
+def _list_visible(folder):
     return [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
 
 
-def _files_below(folder):
+def _walk_files(folder):
     for parent, folders, names in _walk(os.fspath(folder)):
         # What is taken out here is not descended into.
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -152,7 +152,7 @@ def _raise(error):
     raise error
 
 
-def _rows_of_csv(file):
+def _read_csv(file):
     rows, line_of = [], {}
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -165,8 +165,8 @@ def _rows_of_csv(file):
             )
         for row in reader:
             where = f"line {reader.line_num} of {file}"
-            path, label, split = _row_of_csv(row, "split" in columns, where)
-            path = _path_in(file.parent, path)
+            path, label, split = _parse_row(row, "split" in columns, where)
+            path = _resolve_path(file.parent, path)
             if path in line_of:
                 raise ValueError(
                     f"lines {line_of[path]} and {reader.line_num} of {file} name the same {path}"
@@ -180,7 +180,7 @@ def _rows_of_csv(file):
     return rows
 
 
-def _row_of_csv(row, has_split, where):
+def _parse_row(row, has_split, where):
     path, label = (row["path"] or "").strip(), (row["label"] or "").strip()
     split = (row["split"] or "").strip() if has_split else ""
     if not path or not label:
@@ -191,7 +191,7 @@ def _row_of_csv(row, has_split, where):
     return path, label, split
 
 
-def _path_in(folder, path):
+def _resolve_path(folder, path):
     """A path as one string for one file, from a folder if it is not absolute."""
     if is_remote(path):
         return path
@@ -201,7 +201,7 @@ def _path_in(folder, path):
     return os.path.normpath(os.path.join(folder, path))
 
 
-def _without_bad_images(rows, source, max_bad_images):
+def _drop_bad_images(rows, source, max_bad_images):
     problems = image_problems([path for path, _, _ in rows], source)
     if len(problems) > max_bad_images:
         named = [f"{path} ({problem})" for path, problem in list(problems.items())[:_MOST_NAMED]]
@@ -220,7 +220,7 @@ def _without_bad_images(rows, source, max_bad_images):
     return [row for row in rows if row[0] not in problems]
 
 
-def _seeded_split(labels, num_classes, test_fraction, split_seed):
+def _draw_split(labels, num_classes, test_fraction, split_seed):
     count = round(test_fraction * num_classes)
     test = np.random.default_rng(int(split_seed)).permutation(num_classes)[:count]
     return np.where(np.isin(labels, test), "test", "train")
@@ -238,11 +238,11 @@ def _check_split(labels, splits, class_names):
     if common.size:
         raise ValueError(
             "training and test must have no class in common; in both are "
-            f"{_listed(class_names[common])}"
+            f"{_join_names(class_names[common])}"
         )
-    for name, of_split in (("train", train), ("test", test)):
-        if len(of_split) < 2:
-            raise ValueError(f"there must be at least 2 classes to {name} on; got {len(of_split)}")
+    for name, classes in (("train", train), ("test", test)):
+        if len(classes) < 2:
+            raise ValueError(f"there must be at least 2 classes to {name} on; got {len(classes)}")
     if "query" in present:
         in_both = np.intersect1d(labels[splits == "query"], labels[splits == "gallery"])
         if not in_both.size:
@@ -251,17 +251,17 @@ def _check_split(labels, splits, class_names):
         raise ValueError("no class to test on has two images, so that there is nothing to find")
 
 
-def _report_small_classes(labels, class_names):
+def _warn_of_small_classes(labels, class_names):
     small = np.flatnonzero(np.bincount(labels) < 2)
     if small.size:
         logging.warning(
             "%d of %d classes have a single image, which forms no positive pair: %s.",
             len(small),
             len(class_names),
-            _listed(class_names[small]),
+            _join_names(class_names[small]),
         )
 
 
-def _listed(names):
+def _join_names(names):
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(map(str, names[:_MOST_NAMED])) + more

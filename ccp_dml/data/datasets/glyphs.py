@@ -49,18 +49,22 @@ def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
         ValueError: If an argument is out of its bounds or not a whole number.
     """
     groups = letter_groups()
-    train_letters = _whole("train_letters", train_letters, least=2, most=len(groups["train"]))
-    samples_per_letter = _whole("samples_per_letter", samples_per_letter, least=2, most=1000)
+    train_letters = _check_whole_number(
+        "train_letters", train_letters, least=2, most=len(groups["train"])
+    )
+    samples_per_letter = _check_whole_number(
+        "samples_per_letter", samples_per_letter, least=2, most=1000
+    )
     training_letters = groups["train"][:train_letters]
     test = load_letters(groups["test"], samples_per_letter=20, seed=0)
     return Benchmark(
         train=load_letters(training_letters, samples_per_letter, seed=0),
-        test=test.relabeled(test.labels + train_letters),
+        test=test.with_labels(test.labels + train_letters),
         class_names=training_letters + groups["test"],
     )
 
 
-def _whole(name, value, least, most):
+def _check_whole_number(name, value, least, most):
     if value % 1 != 0 or not least <= value <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most}; got {value}")
     return int(value)
@@ -73,18 +77,18 @@ def letters() -> tuple[str, ...]:
     Of letters with the same outlines in every family, such as the Latin, Greek and Cyrillic capital
     B, only the first is taken: no network could tell the others apart.
     """
-    fonts = [TTFont(_path(face)) for face in FACES]
+    fonts = [TTFont(_font_path(face)) for face in FACES]
     common = set.intersection(*(set(font.getBestCmap()) for font in fonts))
     upright = [font for font, face in zip(fonts, FACES, strict=True) if "-" not in face]
     first_of = {}
     for point in sorted(common):
         if unicodedata.category(chr(point)) in _CATEGORIES:
-            outlines = tuple(_outline(font, point) for font in upright)
+            outlines = tuple(_trace_outline(font, point) for font in upright)
             first_of.setdefault(outlines, chr(point))
     return tuple(first_of.values())
 
 
-def _outline(font, point):
+def _trace_outline(font, point):
     glyphs = font.getGlyphSet()
     pen = DecomposingRecordingPen(glyphs)
     glyphs[font.getBestCmap()[point]].draw(pen)
@@ -135,7 +139,7 @@ def render_letters(
             raise ValueError(f"characters must be single characters; got {character!r}")
         for sample in range(samples_per_letter):
             generator = np.random.default_rng([seed, ord(character), sample])
-            images[row, sample] = _rendered(character, generator)
+            images[row, sample] = _render(character, generator)
     labels = np.repeat(np.arange(len(characters)), samples_per_letter)
     return LabeledImages(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1), labels)
 
@@ -169,7 +173,7 @@ def load_letters(characters: tuple[str, ...], samples_per_letter: int, seed: int
     return LabeledImages(images, np.repeat(np.arange(len(characters)), samples_per_letter))
 
 
-def _rendered(character, generator):
+def _render(character, generator):
     face = FACES[generator.integers(len(FACES))]
     angle, shear = generator.uniform(-0.25, 0.25, 2)
     size = generator.uniform(0.7, 1.25)
@@ -181,7 +185,7 @@ def _rendered(character, generator):
     center = np.full(2, (_CANVAS - 1) / 2)
     offset = center - matrix @ (center + shift)
     coefficients = np.column_stack([matrix, offset]).ravel().tolist()
-    moved = _drawn(character, face).transform(
+    moved = _draw_letter(character, face).transform(
         (_CANVAS, _CANVAS), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
     )
     ink = np.asarray(moved.reduce(2), "float32") / 255
@@ -191,18 +195,18 @@ def _rendered(character, generator):
 
 
 @functools.lru_cache(maxsize=20_000)
-def _drawn(character, face):
+def _draw_letter(character, face):
     """A letter in a face, white on black, in the middle of the canvas."""
     canvas = Image.new("L", (_CANVAS, _CANVAS))
     middle = _CANVAS / 2
-    ImageDraw.Draw(canvas).text((middle, middle), character, 255, _font(face), anchor="mm")
+    ImageDraw.Draw(canvas).text((middle, middle), character, 255, _load_font(face), anchor="mm")
     return canvas
 
 
 @functools.cache
-def _font(face):
-    return ImageFont.truetype(_path(face), _FONT_SIZE)
+def _load_font(face):
+    return ImageFont.truetype(_font_path(face), _FONT_SIZE)
 
 
-def _path(face):
+def _font_path(face):
     return pathlib.Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"

@@ -156,18 +156,18 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
     try:
         index = read_index(data_dir / name)
         if index is None:
-            index = _made(name, benchmark, data_dir)
+            index = _build(name, benchmark, data_dir)
     except (OSError, tf.errors.OpError) as error:
         raise ValueError(
-            f"{name} cannot be read from or written to {data_dir}: {_one_line(error)}"
+            f"{name} cannot be read from or written to {data_dir}: {_join_lines(error)}"
         ) from error
     _check_sizes(index, name, benchmark, data_dir)
     return index
 
 
-def _made(name, benchmark, data_dir):
+def _build(name, benchmark, data_dir):
     """Makes the image files and the index, and reads it."""
-    builder = _prepared(name, benchmark, data_dir)
+    builder = _prepare(name, benchmark, data_dir)
     export_images(builder, benchmark.label, benchmark.split_of, data_dir / name)
     logging.info(
         "%s is complete in %s: it needs neither %s nor %s any more.",
@@ -179,15 +179,17 @@ def _made(name, benchmark, data_dir):
     return read_index(data_dir / name)
 
 
-def _prepared(name, benchmark, data_dir):
+def _prepare(name, benchmark, data_dir):
     """The TFDS builder with its data prepared in `data_dir`."""
     builder = tfds.builder(benchmark.builder, data_dir=data_dir)
     if builder.is_prepared():
         return builder
     manual_dir = data_dir / "downloads" / "manual"
-    if missing := _missing(benchmark, manual_dir):
+    if missing := _find_missing(benchmark, manual_dir):
         if benchmark.obstacle:
-            raise ValueError(_by_hand(name, benchmark, data_dir, benchmark.obstacle))
+            raise ValueError(
+                _explain_manual_download(name, benchmark, data_dir, benchmark.obstacle)
+            )
         # TFDS tries for minutes before it says that there is no network.
         files = ", ".join(map(str, missing))
         logging.info("Downloading what is not in %s yet, or put it there: %s.", manual_dir, files)
@@ -201,17 +203,17 @@ def _prepared(name, benchmark, data_dir):
             if str(path) in str(error):
                 raise ValueError(
                     f"{path} is incomplete or not the official archive: its checksum is wrong. "
-                    f"Replace it and run: {_command(name, data_dir)}"
+                    f"Replace it and run: {_format_command(name, data_dir)}"
                 ) from error
         reason = "what its address gives is not the official archive"
-        raise ValueError(_by_hand(name, benchmark, data_dir, reason)) from error
+        raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
     except _DOWNLOAD_ERRORS as error:
-        reason = f"the download failed ({_one_line(error)})"
-        raise ValueError(_by_hand(name, benchmark, data_dir, reason)) from error
+        reason = f"the download failed ({_join_lines(error)})"
+        raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
     return builder
 
 
-def _missing(benchmark, manual_dir):
+def _find_missing(benchmark, manual_dir):
     return [
         archive
         for archive in benchmark.archives
@@ -220,20 +222,20 @@ def _missing(benchmark, manual_dir):
     ]
 
 
-def _by_hand(name, benchmark, data_dir, reason):
+def _explain_manual_download(name, benchmark, data_dir, reason):
     manual_dir = data_dir / "downloads" / "manual"
-    files = ", ".join(map(str, _missing(benchmark, manual_dir)))
+    files = ", ".join(map(str, _find_missing(benchmark, manual_dir)))
     return (
         f"{name} cannot be downloaded: {reason}. Missing in {manual_dir}: {files}. Put the files "
-        f"there and run: {_command(name, data_dir)}"
+        f"there and run: {_format_command(name, data_dir)}"
     )
 
 
-def _one_line(error):
+def _join_lines(error):
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _command(name, data_dir):
+def _format_command(name, data_dir):
     return (
         f"python -m ccp_dml.main --mode=describe --dataset={name} "
         f"--data_dir={shlex.quote(str(data_dir))}"
@@ -246,13 +248,13 @@ def _check_sizes(index, name, benchmark, data_dir):
         return
     folders = sorted({str(data_dir / name), str(data_dir / benchmark.builder)})
     raise ValueError(
-        f"{name} in {data_dir} has {_in_words(found)}; the official set has "
-        f"{_in_words(benchmark.sizes)}. Delete {' and '.join(folders)}, and to make it again from "
-        f"the archives run: {_command(name, data_dir)}"
+        f"{name} in {data_dir} has {_format_sizes(found)}; the official set has "
+        f"{_format_sizes(benchmark.sizes)}. Delete {' and '.join(folders)}, and to make it again "
+        f"from the archives run: {_format_command(name, data_dir)}"
     )
 
 
-def _in_words(sizes):
+def _format_sizes(sizes):
     return ", ".join(
         f"{size.images} {split} images of {size.classes} classes"
         for split, size in sorted(sizes.items(), reverse=True)

@@ -79,10 +79,10 @@ def bn_inception(input_shape: tuple[int | None, int | None, int] = (227, 227, 3)
             )
     inputs = keras.Input(input_shape)
     features = _convolution(inputs, 64, 7, strides=2, name="conv1_7x7_s2")
-    features = _halved(features, name="pool1_3x3_s2")
+    features = _downsample(features, name="pool1_3x3_s2")
     features = _convolution(features, 64, 1, name="conv2_3x3_reduce")
     features = _convolution(features, 192, 3, name="conv2_3x3")
-    features = _halved(features, name="pool2_3x3_s2")
+    features = _downsample(features, name="pool2_3x3_s2")
     for block in _BLOCKS:
         features = _inception(features, block)
     return keras.Model(inputs, features, name="bn_inception")
@@ -103,14 +103,14 @@ def _convolution(features, channels, size, name, strides=1):
     return keras.layers.ReLU(name=f"{name}_relu")(features)
 
 
-def _halved(features, name):
+def _downsample(features, name):
     """Maximum over 3 × 3 with stride 2, where the last window may hang over the edge."""
     # After a ReLU nothing is below the padding's 0. The padding is in no window if the size is odd.
     features = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_padding")(features)
     return keras.layers.MaxPooling2D(3, 2, name=name)(features)
 
 
-def _smoothed(features, pooling, name):
+def _pool(features, pooling, name):
     """Average or maximum over 3 × 3 with stride 1."""
     if pooling == "max":
         return keras.layers.MaxPooling2D(3, 1, padding="same", name=name)(features)
@@ -135,10 +135,10 @@ def _inception(features, block):
     double = _convolution(double, channels, 3, strides=strides, name=f"{name}_double_3x3_2")
 
     if halves:
-        branches = [single, double, _halved(features, name=f"{name}_pool")]
+        branches = [single, double, _downsample(features, name=f"{name}_pool")]
     else:
         direct = _convolution(features, block.direct, 1, name=f"{name}_1x1")
-        pooled = _smoothed(features, block.pooling, name=f"{name}_pool")
+        pooled = _pool(features, block.pooling, name=f"{name}_pool")
         pooled = _convolution(pooled, block.projection, 1, name=f"{name}_pool_proj")
         branches = [direct, single, double, pooled]
     return keras.layers.Concatenate(name=f"{name}_output")(branches)
@@ -171,46 +171,46 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
         (f"{layer.name}.{part}", weight)
         for layer in bn_inception((None, None, 3)).layers
         if layer.weights
-        for part, weight in zip(_parts(layer), layer.weights, strict=True)
+        for part, weight in zip(_port_names(layer), layer.weights, strict=True)
     ]
     missing = [key for key, _ in sources if key not in state_dict]
     if missing:
         raise ValueError(
-            f"the weights are not those of BN-Inception: {_listed(missing)} of the "
+            f"the weights are not those of BN-Inception: {_join_names(missing)} of the "
             f"{len(sources)} needed are missing"
         )
-    arrays = {key: _without_leading_one(np.asarray(state_dict[key])) for key, _ in sources}
+    arrays = {key: _drop_leading_axis(np.asarray(state_dict[key])) for key, _ in sources}
     wrong = [
-        f"{key} is {np.shape(state_dict[key])} instead of {_shape_in_port(weight)}"
+        f"{key} is {np.shape(state_dict[key])} instead of {_to_port_shape(weight)}"
         for key, weight in sources
-        if arrays[key].shape != _shape_in_port(weight)
+        if arrays[key].shape != _to_port_shape(weight)
     ]
     if wrong:
-        raise ValueError(f"the weights are not those of BN-Inception: {_listed(wrong)}")
-    return [arrays[key].transpose(_axes(weight)).astype("float32") for key, weight in sources]
+        raise ValueError(f"the weights are not those of BN-Inception: {_join_names(wrong)}")
+    return [arrays[key].transpose(_port_axes(weight)).astype("float32") for key, weight in sources]
 
 
-def _parts(layer):
+def _port_names(layer):
     """The port's names of a layer's weights, in Keras's order."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return ["weight", "bias", "running_mean", "running_var"]
     return ["weight", "bias"]
 
 
-def _without_leading_one(array):
+def _drop_leading_axis(array):
     return array[0] if array.ndim == 2 and len(array) == 1 else array
 
 
-def _axes(weight):
+def _port_axes(weight):
     """Where the axes of a weight are in the port: kernels are `(out, in, height, width)` there."""
     return (2, 3, 1, 0) if len(weight.shape) == 4 else (0,)
 
 
-def _shape_in_port(weight):
-    return tuple(weight.shape[place] for place in np.argsort(_axes(weight)))
+def _to_port_shape(weight):
+    return tuple(weight.shape[place] for place in np.argsort(_port_axes(weight)))
 
 
-def _listed(items: Sequence[str]) -> str:
+def _join_names(items: Sequence[str]) -> str:
     named = ", ".join(items[:_NAMED_AT_MOST])
     more = len(items) - _NAMED_AT_MOST
     return f"{named} and {more} more" if more > 0 else named

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from ccp_dml.data import SCALINGS
-from ccp_dml.data.preprocessing import scaled
+from ccp_dml.data.preprocessing import rescale
 from ccp_dml.models.backbones.pretrained import load_backbone_weights
 
 # Their module and function, and the scaling they expect.
@@ -59,10 +59,10 @@ def get_backbone(
     """
     name = _ALIASES.get(name, name)
     _check_name(name)
-    if name in _applications():
-        return _application(name, tuple(input_shape), weights)
+    if name in _list_applications():
+        return _build_application(name, tuple(input_shape), weights)
     address, _ = _OWN.get(name, (name, _SCALING_OF_OTHERS))
-    backbone = _called(address, tuple(input_shape), name)
+    backbone = _call_factory(address, tuple(input_shape), name)
     load_backbone_weights(backbone, weights)
     return backbone
 
@@ -89,13 +89,13 @@ def value_scaling(name: str) -> str:
     """
     name = _ALIASES.get(name, name)
     _check_name(name)
-    if name not in _applications():
+    if name not in _list_applications():
         return _OWN[name][1] if name in _OWN else _SCALING_OF_OTHERS
     probe = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype("float32")
-    module = inspect.getmodule(_applications()[name])
+    module = inspect.getmodule(_list_applications()[name])
     expected = np.asarray(module.preprocess_input(probe.copy()))
     for scaling in SCALINGS:
-        if np.abs(scaled(probe, scaling) - expected).max() < _TOLERANCE * np.ptp(expected):
+        if np.abs(rescale(probe, scaling) - expected).max() < _TOLERANCE * np.ptp(expected):
             return scaling
     raise ValueError(
         f"{name} expects values that are scaled in none of the ways {', '.join(SCALINGS)}"
@@ -103,18 +103,18 @@ def value_scaling(name: str) -> str:
 
 
 def _check_name(name):
-    if name not in (*_OWN, *_applications()) and ":" not in name:
+    if name not in (*_OWN, *_list_applications()) and ":" not in name:
         raise ValueError(
-            f"backbone must be one of {', '.join((*_OWN, *_ALIASES, *_applications()))} or of the "
-            f"form module:callable; got {name!r}"
+            f"backbone must be one of {', '.join((*_OWN, *_ALIASES, *_list_applications()))} or of "
+            f"the form module:callable; got {name!r}"
         )
 
 
-def _applications() -> dict[str, Callable[..., keras.Model]]:
+def _list_applications() -> dict[str, Callable[..., keras.Model]]:
     return dict(inspect.getmembers(keras.applications, inspect.isfunction))
 
 
-def _application(name, input_shape, weights):
+def _build_application(name, input_shape, weights):
     from_keras = weights == "imagenet"
     if from_keras and input_shape[-1] != 3:
         raise ValueError(
@@ -122,28 +122,28 @@ def _application(name, input_shape, weights):
             f"{input_shape[-1]}"
         )
     try:
-        backbone = _applications()[name](
+        backbone = _list_applications()[name](
             include_top=False, weights=weights if from_keras else None, input_shape=input_shape
         )
     except ValueError as error:
         raise ValueError(
-            f"{name} cannot be made for images of the shape {input_shape}: {_one_line(error)}"
+            f"{name} cannot be made for images of the shape {input_shape}: {_join_lines(error)}"
         ) from error
     # For a download that fails Keras raises `Exception` itself; others are not meant.
     except Exception as error:
         if not from_keras or type(error) is not Exception:
             raise
-        raise ValueError(_failed_download(name, error)) from error
+        raise ValueError(_explain_failed_download(name, error)) from error
     if not from_keras:
         load_backbone_weights(backbone, weights)
     return backbone
 
 
-def _failed_download(name, error):
+def _explain_failed_download(name, error):
     home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     address = re.search(r"https?://\S+\.h5", str(error))
     if address is None:
-        return f"the weights imagenet of {name} could not be loaded: {_one_line(error)}"
+        return f"the weights imagenet of {name} could not be loaded: {_join_lines(error)}"
     file_name = address.group().rpartition("/")[2]
     path = home / "models" / _KEPT_AS.get(file_name, file_name)
     return (
@@ -152,7 +152,7 @@ def _failed_download(name, error):
     )
 
 
-def _called(address, input_shape, name):
+def _call_factory(address, input_shape, name):
     """What a function, named by its module and its name, makes of `input_shape`."""
     module_name, _, function_name = address.partition(":")
     try:
@@ -160,7 +160,7 @@ def _called(address, input_shape, name):
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"backbone {name!r} must be of the form module:callable and importable: "
-            f"{_one_line(error)}"
+            f"{_join_lines(error)}"
         ) from error
     if not callable(function):
         raise ValueError(f"backbone {name!r} must be callable; got {function!r}")
@@ -169,14 +169,14 @@ def _called(address, input_shape, name):
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"backbone {name!r} cannot be made for images of the shape {input_shape}: "
-            f"{_one_line(error)}"
+            f"{_join_lines(error)}"
         ) from error
     if not isinstance(backbone, keras.Model):
         raise ValueError(f"backbone {name!r} must return a keras.Model; got {backbone!r}")
-    return _of_known_shape(backbone, input_shape, name)
+    return _fix_shapes(backbone, input_shape, name)
 
 
-def _of_known_shape(backbone, input_shape, name):
+def _fix_shapes(backbone, input_shape, name):
     """The model as one that knows the shapes of its inputs and outputs, which are checked."""
     try:
         if not hasattr(backbone, "input_shape"):
@@ -185,7 +185,8 @@ def _of_known_shape(backbone, input_shape, name):
         output_shape = backbone.compute_output_shape((None, *input_shape))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"backbone {name!r} does not take images of the shape {input_shape}: {_one_line(error)}"
+            f"backbone {name!r} does not take images of the shape {input_shape}: "
+            f"{_join_lines(error)}"
         ) from error
     if not isinstance(output_shape, tuple) or len(output_shape) != 4:
         raise ValueError(
@@ -195,5 +196,5 @@ def _of_known_shape(backbone, input_shape, name):
     return backbone
 
 
-def _one_line(error):
+def _join_lines(error):
     return " ".join(str(error).split())

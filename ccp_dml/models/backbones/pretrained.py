@@ -47,8 +47,8 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
     """
     if weights == "none":
         return
-    path = _imagenet_file(backbone) if weights == "imagenet" else _file(weights)
-    arrays = _from_torch(path) if path.suffix in _TORCH_ENDINGS else None
+    path = _find_imagenet_file(backbone) if weights == "imagenet" else _find_file(weights)
+    arrays = _read_torch_weights(path) if path.suffix in _TORCH_ENDINGS else None
     try:
         if arrays is None:
             backbone.load_weights(path)
@@ -63,7 +63,7 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
         ) from error
 
 
-def _file(weights):
+def _find_file(weights):
     path = SHIPPED.get(weights) or pathlib.Path(weights).expanduser()
     if path.suffix not in (_KERAS_ENDING, *_TORCH_ENDINGS) or not path.is_file():
         raise ValueError(
@@ -73,7 +73,7 @@ def _file(weights):
     return path
 
 
-def _from_torch(path):
+def _read_torch_weights(path):
     # Imported late: as a command the module wants to be the first to import itself.
     from ccp_dml.models.backbones.bn_inception import convert_state_dict
 
@@ -84,7 +84,7 @@ def _from_torch(path):
         raise ValueError(f"{path}: {error}") from error
 
 
-def _imagenet_file(backbone):
+def _find_imagenet_file(backbone):
     if backbone.name != "bn_inception":
         raise ValueError(
             "there are weights imagenet for bn_inception and the networks of keras.applications; "

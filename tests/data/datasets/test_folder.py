@@ -267,13 +267,13 @@ def test_long_lists_are_cut_short(tmp_path):
 def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     index_folder(str(shoes))
     looked_at = []
-    original = image_check._problem
+    original = image_check._find_problem
 
     def counted(path, decoders):
         looked_at.append(path)
         return original(path, decoders)
 
-    monkeypatch.setattr(image_check, "_problem", counted)
+    monkeypatch.setattr(image_check, "_find_problem", counted)
     index_folder(str(shoes))
     assert looked_at == []
     os.remove(shoes / "boot" / "2.jpg")

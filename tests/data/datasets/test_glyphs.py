@@ -22,7 +22,7 @@ def test_letters_are_many_and_distinct():
 
 def test_groups_have_no_letter_in_common():
     groups = letter_groups()
-    assert {group: len(of_group) for group, of_group in groups.items()} == {
+    assert {group: len(members) for group, members in groups.items()} == {
         "pretrain": 500,
         "train": 400,
         "test": 349,
@@ -52,7 +52,7 @@ def test_letters_are_inside_the_image_and_have_contrast():
 
 
 def test_faces_vary():
-    drawn = {glyphs._drawn("g", face).tobytes() for face in glyphs.FACES}
+    drawn = {glyphs._draw_letter("g", face).tobytes() for face in glyphs.FACES}
     assert len(drawn) == 12
 
 
@@ -67,8 +67,8 @@ def test_the_benchmark():
 def test_parameters_take_a_part_of_the_training_set():
     whole = load("glyphs")
     part = load("glyphs", train_letters=50, samples_per_letter=10.0)
-    of_each = np.arange(50)[:, None] * 20 + np.arange(10)
-    np.testing.assert_array_equal(part.train.images, whole.train.images[of_each.ravel()])
+    positions = np.arange(50)[:, None] * 20 + np.arange(10)
+    np.testing.assert_array_equal(part.train.images, whole.train.images[positions.ravel()])
     np.testing.assert_array_equal(part.train.labels, np.repeat(np.arange(50), 10))
     np.testing.assert_array_equal(part.test.images, whole.test.images)
 
@@ -96,7 +96,7 @@ def test_rendered_letters_are_kept(tmp_path, monkeypatch):
         loaded = load_letters(("a", "b"), 3, seed=0)
         np.testing.assert_array_equal(loaded.images, rendered.images)
         np.testing.assert_array_equal(loaded.labels, rendered.labels)
-        monkeypatch.setattr(glyphs, "_rendered", None)  # The second time nothing is rendered.
+        monkeypatch.setattr(glyphs, "_render", None)  # The second time nothing is rendered.
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -50,7 +50,7 @@ def two_outputs(input_shape):
     return keras.Model(inputs, [inputs + 1, inputs + 2])
 
 
-def of_another_shape(_):
+def build_another_shape(_):
     return own((16, 16, 7))
 
 
@@ -139,7 +139,7 @@ def test_functions_of_ones_own(function, channels):
         (f"{__name__}:no_model", "must return a keras.Model; got 'model'"),
         (f"{__name__}:flat", r"feature map .*; got \(None, 192\)"),
         (f"{__name__}:two_outputs", r"feature map .*; got \[\(None, 8, 8, 3\), "),
-        (f"{__name__}:of_another_shape", r"does not take images of the shape \(8, 8, 3\): "),
+        (f"{__name__}:build_another_shape", r"does not take images of the shape \(8, 8, 3\): "),
         (f"{__name__}:failing", r"of the shape \(8, 8, 3\): too small: \(8, 8, 3\)"),
         (f"{__name__}:without_arguments", r"of the shape \(8, 8, 3\): .* 0 positional arguments"),
         ("ResNet50", r"ResNet50 cannot be made for images of the shape \(8, 8, 3\): .*32x32"),
