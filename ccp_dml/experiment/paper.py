@@ -532,11 +532,10 @@ def cell_name(settings: Settings, method: str) -> str | None:
     """
     if settings.dataset not in DATASETS:
         return None
+    compared = _compared_values(settings, method)
     for name, cell in cells(settings.dataset).items():
-        cell_settings = Settings(**cell.settings)
-        if cell_settings.method == (method,) and _compared_values(
-            settings, method
-        ) == _compared_values(cell_settings, method):
+        of_cell = Settings(**cell.settings)
+        if of_cell.method == (method,) and _compared_values(of_cell, method) == compared:
             return name
     return None
 
