@@ -12,7 +12,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["ccp_dml", "ccp_dml.*"]),
-    package_data={"ccp_dml.models.backbones": ["weights/*.weights.h5"]},
+    package_data={
+        "ccp_dml.experiment": ["published_results.json"],
+        "ccp_dml.models.backbones": ["weights/*.weights.h5"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "absl-py",

@@ -116,8 +116,8 @@ def _parse_flags(argv):
         _stop(f"a flagfile is not a text file: {error}")
     except flags.CantOpenFlagFileError as error:
         _stop(
-            f"{str(error).removeprefix('ERROR:: ')}; paths inside flagfiles are relative to the "
-            "present folder: those of experiments/ are to be run from the root of the repository"
+            f"{str(error).removeprefix('ERROR:: ')}; paths, those inside flagfiles too, are "
+            "relative to the present folder"
         )
     except flags.Error as error:
         _stop(f"{str(error).removeprefix('ERROR:: ')}; see --help")

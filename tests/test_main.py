@@ -166,6 +166,19 @@ def test_one_clear_line_and_exit_code_two():
     assert "'missing.flags'" in process.stderr.strip().splitlines()[-1]
 
 
+def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "flagfiles").mkdir()
+    (tmp_path / "flagfiles" / "outer.flags").write_text("--flagfile=inner.flags\n")
+    (tmp_path / "flagfiles" / "inner.flags").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        run_command("--flagfile=flagfiles/outer.flags")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "'inner.flags'" in line
+    assert "relative to the present folder" in line
+
+
 @pytest.fixture
 def command(capsys, run_command):
     """Runs the command in this process and returns its last line of errors, for exit code 2."""

@@ -1,0 +1,648 @@
+"""The paper's experiments: the cells of its tables, their flagfiles and the published results.
+
+`python -m ccp_dml.experiment.paper` lists the flagfiles, with a name such as `cub200_2011/c2_ccp`
+it prints that one, and with `--output=experiments/paper` it writes all of them.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from ccp_dml import losses, miners
+from ccp_dml.experiment.settings import Settings
+
+# Names in the flags, and in the text of the paper.
+DATASETS = {
+    "cub200_2011": "CUB-200-2011",
+    "cars196": "Cars196",
+    "inshop": "In-Shop",
+    "sop": "SOP",
+}
+BACKBONES = {"bn_inception": "BN-Inception", "resnet50": "ResNet-50"}
+
+# The MLRC protocol. Values that equal the defaults are given too: flagfiles are a record.
+_MLRC = {
+    "image_size": 227,
+    "resize_size": 256,
+    "crop": "area",
+    "scaling": "auto",
+    "backbone": "bn_inception",
+    "weights": "imagenet",
+    "freeze_batch_norm": True,
+    "embedding_size": 128,
+    "pooling": "average",
+    "validation": "classes",
+    "num_folds": 4,
+    "monitor": "map_at_r",
+    "patience": 60,
+    "classes_per_batch": 8,
+    "samples_per_class": 4,
+    "learning_rate": 1e-5,
+    "beta_2": 0.999,
+    "weight_decay": 1e-4,
+    "clip_norm": 10,
+    "clip_value": 10,
+    "plateau_patience": 0,
+    "freeze_backbone_epochs": 0,
+    "warmup_steps": 0,
+    "loss_wrapper": "none",
+    "miner": "none",
+    "proxy_loss_weight": 1,
+    "batch_loss_weight": 0.1,
+    "proximal_weight": 2e-4,
+    "proximal_growth": 1,
+    "round_patience": 3,
+    "round_min_delta": 1e-5,
+    "perturbation": 0,
+    "memory_start_step": 1000,
+}
+
+_SMALL_SET = {
+    "proxies_per_class": 8,
+    "pool_size": 12,
+    "steps_per_validation": 25,
+    "max_steps": 100_000,
+    "cache": "memory",
+}
+_LARGE_SET = {
+    "proxies_per_class": 4,
+    "pool_size": 7,
+    "steps_per_validation": 250,
+    "max_steps": 400_000,
+    "cache": "none",
+}
+_DATASET_SETTINGS = {
+    "cub200_2011": _SMALL_SET,
+    "cars196": _SMALL_SET,
+    "inshop": _LARGE_SET,
+    "sop": _LARGE_SET,
+}
+
+# Batches in the smaller and the larger memory of XBM.
+_MEMORY_BATCHES = {
+    "cub200_2011": (3, 25),
+    "cars196": (3, 25),
+    "inshop": (100, 400),
+    "sop": (400, 1400),
+}
+
+
+class _Loss(NamedTuple):
+    """A loss of the tables: its title there, its name here, its parameters by data set."""
+
+    title: str
+    name: str
+    params: Mapping[str, Mapping[str, float]]
+
+    def settings(self, dataset):
+        return {"loss": self.name, "loss_params": self.params[dataset]}
+
+
+def _on_all(**params):
+    return dict.fromkeys(DATASETS, params)
+
+
+_PAIRWISE_LOSSES = {
+    "c1": _Loss("C1", "cosine_contrastive", _on_all(margin=0.5)),
+    "c2": _Loss(
+        "C2",
+        "contrastive",
+        {
+            "cub200_2011": {"positive_margin": 0, "negative_margin": 0.3841},
+            "cars196": {"positive_margin": 0.2652, "negative_margin": 0.5409},
+            "inshop": {"positive_margin": 0.2858, "negative_margin": 0.5130},
+            "sop": {"positive_margin": 0.2858, "negative_margin": 0.5130},
+        },
+    ),
+    "multi_similarity": _Loss(
+        "MS",
+        "multi_similarity",
+        {
+            "cub200_2011": {"alpha": 2, "beta": 40, "base": 0.5},
+            "cars196": {"alpha": 14.35, "beta": 75.83, "base": 0.66},
+            "inshop": {"alpha": 8.49, "beta": 57.38, "base": 0.41},
+            "sop": {"alpha": 2, "beta": 40, "base": 0.5},
+        },
+    ),
+    "triplet": _Loss(
+        "Triplet",
+        "triplet",
+        {
+            "cub200_2011": {"margin": 0.0961},
+            "cars196": {"margin": 0.1190},
+            "inshop": {"margin": 0.0451},
+            "sop": {"margin": 0.0451},
+        },
+    ),
+}
+
+# Losses against proxies that start at random. These two name their own batch and warm-up.
+_PROXY_LOSSES = {
+    "proxy_anchor": _Loss("ProxyAnchor", "proxy_anchor", _on_all(margin=0.1, alpha=32)),
+    "proxy_nca": _Loss("ProxyNCA++", "proxy_nca", _on_all(temperature=0.1)),
+}
+_PROXY_LOSS_SETTINGS = {
+    "method": ("plain",),
+    "classes_per_batch": 32,
+    "samples_per_class": 1,
+    "learning_rate_multipliers": {"proxies": 100},
+    "freeze_backbone_epochs": 1,
+}
+_SOFT_TRIPLE = _Loss(
+    "SoftTriple",
+    "soft_triple",
+    {
+        "cub200_2011": {"scale": 20, "gamma": 0.1, "tau": 0.2, "margin": 0.01},
+        "cars196": {"scale": 17.69, "gamma": 19.18, "tau": 0.0669, "margin": 0.3588},
+        "inshop": {"scale": 20, "gamma": 0.1, "tau": 0.2, "margin": 0.01},
+        "sop": {"scale": 100, "gamma": 47.9, "tau": 0.2, "margin": 0.3145},
+    },
+)
+_SOFT_TRIPLE_PROXIES = 10
+_SOFT_TRIPLE_TITLES = {
+    "cub200_2011": "SoftTriple-L",
+    "cars196": "SoftTriple-L",
+    "inshop": "SoftTriple-S",
+    "sop": "SoftTriple-S",
+}
+_SOFT_TRIPLE_NOTE = (
+    "The batch of 32 classes x 1 sample and the warm-up of one epoch are our choice, those of "
+    "proxy anchor: the sources give the parameters of the loss, the 10 proxies of a class and "
+    "their learning rate alone."
+)
+
+# Deep variational metric learning (Lin et al., ECCV 2018), on the data sets of its paper.
+_DVML_DATASETS = ("cub200_2011", "cars196", "sop")
+_DVML = {
+    "method": ("dvml",),
+    "learning_rate": 7e-5,
+    "decoder_learning_rate": 1e-2,
+    "variational_samples": 20,
+    "variational_hidden_units": 512,
+    "first_phase_steps": 1000,
+    "first_phase_weights": (1, 1, 0.1, 1),
+    "second_phase_weights": (0.8, 1, 0.2, 0.8),
+    "clustering": True,
+}
+_DVML_NOTE = (
+    "The learning rates, the weights and the 20 samples come from public re-implementations of "
+    "DVML, not from its paper. The steps of the first phase are our choice, as is the protocol, "
+    "that of the other cells."
+)
+
+# What the conventional protocol changes.
+_CONVENTIONAL = {
+    "validation": "test",
+    "monitor": "precision_at_1",
+    "embedding_size": 512,
+    "pooling": "sum",
+    "patience": 15,
+    "plateau_factor": 0.5,
+    "plateau_min_delta": 1e-3,
+    "plateau_cooldown": 2,
+    "min_learning_rate": 1e-6,
+}
+_CONVENTIONAL_DATASETS = {
+    "cub200_2011": {"learning_rate": 1e-5, "plateau_patience": 4},
+    "cars196": {"learning_rate": 1e-5, "plateau_patience": 4},
+    "inshop": {"learning_rate": 1e-4, "plateau_patience": 3},
+    "sop": {"learning_rate": 1e-4, "plateau_patience": 3},
+}
+_CONVENTIONAL_BACKBONES = {
+    "bn_inception": {"classes_per_batch": 32, "samples_per_class": 4},
+    "resnet50": {
+        "backbone": "resnet50",
+        "classes_per_batch": 28,
+        "samples_per_class": 4,
+        "weight_decay": 4e-4,
+    },
+}
+_CONVENTIONAL_PATIENCE = {("inshop", "resnet50"): 10, ("sop", "resnet50"): 10}
+
+_GENERATED = (
+    "Made by ccp_dml/experiment/paper.py, not by hand. experiments/README.md says where the values "
+    "are from."
+)
+# The order of the settings in a flagfile, under headings.
+_LAYOUT = {
+    "": ("dataset", "method", "loss", "loss_params", "loss_wrapper", "miner", "miner_params"),
+    "The images.": ("image_size", "resize_size", "crop", "scaling", "cache"),
+    "The network.": ("backbone", "weights", "freeze_batch_norm", "pooling", "embedding_size"),
+    "Validation.": (
+        "validation",
+        "num_folds",
+        "monitor",
+        "steps_per_validation",
+        "patience",
+        "max_steps",
+        "clustering",
+    ),
+    "Batches and the optimizer.": (
+        "classes_per_batch",
+        "samples_per_class",
+        "learning_rate",
+        "learning_rate_multipliers",
+        "beta_2",
+        "weight_decay",
+        "clip_norm",
+        "clip_value",
+        "freeze_backbone_epochs",
+        "warmup_steps",
+        "plateau_patience",
+        "plateau_factor",
+        "plateau_min_delta",
+        "plateau_cooldown",
+        "min_learning_rate",
+    ),
+    "CCP.": (
+        "proxies_per_class",
+        "pool_size",
+        "proxy_loss_weight",
+        "batch_loss_weight",
+        "proximal_weight",
+        "proximal_growth",
+        "round_patience",
+        "round_min_delta",
+        "perturbation",
+    ),
+    "XBM.": ("memory_batches", "memory_start_step"),
+    "DVML.": (
+        "decoder_learning_rate",
+        "variational_samples",
+        "variational_hidden_units",
+        "first_phase_steps",
+        "first_phase_weights",
+        "second_phase_weights",
+    ),
+}
+# Where values are from, if not from the paper.
+_REMARKS = {
+    "crop": "By area as in the authors' code; the paper's crop is --crop=side.",
+    "cache": "Our choice.",
+    "max_steps": "Our choice: a bound that training is not meant to reach. It ends by patience.",
+    "beta_2": "That of the authors' code; the paper says 0.99.",
+    "plateau_patience": "0: the learning rate stays as it is.",
+}
+_CONVENTIONAL_REMARKS = {
+    "backbone": "The authors' code names ResNet50V2: --backbone=ResNet50V2 after this file.",
+    "plateau_patience": "The plateaus are those of the authors' code.",
+}
+
+# What a run shares with a cell that it can be compared with; the rest may be the researcher's own.
+_COMPARED = (
+    "dataset",
+    "loss",
+    "loss_wrapper",
+    "miner",
+    "backbone",
+    "weights",
+    "embedding_size",
+    "pooling",
+    "validation",
+    "num_folds",
+)
+_METRICS = ("precision_at_1", "r_precision", "map_at_r")
+
+
+class Cell(NamedTuple):
+    """One experiment.
+
+    Attributes:
+        title: What it is called.
+        published_as: Its name in the published tables, `None` if it is not in them.
+        settings: All settings that it fixes, by name: arguments of `Settings`.
+        note: Which of its values are not the paper's.
+    """
+
+    title: str
+    published_as: str | None
+    settings: Mapping[str, Any]
+    note: str = ""
+
+
+def cells(dataset: str) -> Mapping[str, Cell]:
+    """The experiments on a data set by the MLRC protocol, by the name of their flagfile.
+
+    Args:
+        dataset: A key of `DATASETS`.
+
+    Raises:
+        ValueError: If there is no such data set.
+
+    Example:
+
+    >>> cells("cub200_2011")["c2_ccp"].settings["loss_params"]
+    {'positive_margin': 0, 'negative_margin': 0.3841}
+    """
+    _check_name("dataset", dataset, DATASETS)
+    base = {"dataset": dataset, **_MLRC, **_DATASET_SETTINGS[dataset]}
+    table = {}
+    for name, loss in _PAIRWISE_LOSSES.items():
+        settings = {**base, **loss.settings(dataset)}
+        with_ccp = f"{loss.title}-CCP-L"
+        table[name] = Cell(loss.title, loss.title, {**settings, "method": ("plain",)})
+        table[f"{name}_ccp"] = Cell(with_ccp, with_ccp, {**settings, "method": ("ccp",)})
+    for name in ("c1", "c2"):
+        settings = {**table[name].settings, "method": ("xbm",)}
+        title = f"{table[name].title}-XBM"
+        small, large = ({**settings, "memory_batches": size} for size in _MEMORY_BATCHES[dataset])
+        table[f"{name}_xbm"] = Cell(f"{title}-L", f"{title}-L", large)
+        table[f"{name}_xbm_small"] = Cell(f"{title} with the smaller memory", None, small)
+    base_of_proxies = {**base, **_PROXY_LOSS_SETTINGS}
+    for name, loss in _PROXY_LOSSES.items():
+        table[name] = Cell(loss.title, loss.title, {**base_of_proxies, **loss.settings(dataset)})
+    table["soft_triple"] = _soft_triple(dataset, base_of_proxies)
+    if dataset in _DVML_DATASETS:
+        table |= _dvml(dataset, {**base, **_DVML})
+    return table
+
+
+def _soft_triple(dataset, base):
+    settings = {**base, **_SOFT_TRIPLE.settings(dataset)}
+    settings["loss_params"] = {
+        **settings["loss_params"],
+        "proxies_per_class": _SOFT_TRIPLE_PROXIES,
+    }
+    title = _SOFT_TRIPLE_TITLES[dataset]
+    return Cell(title, title, settings, _SOFT_TRIPLE_NOTE)
+
+
+def _dvml(dataset, base):
+    triplet = _PAIRWISE_LOSSES["triplet"].settings(dataset)
+    mined = {**triplet, "miner": "semi_hard", "miner_params": triplet["loss_params"]}
+    n_pair = {"loss": "n_pair", "loss_params": {"temperature": 0.1}}
+    return {
+        "dvml_triplet": Cell(
+            "DVML with the triplet loss",
+            None,
+            {**base, **mined},
+            f"{_DVML_NOTE} So is the margin, that of Triplet, of the loss and the miner.",
+        ),
+        "dvml_n_pair": Cell(
+            "DVML with the N-pair loss",
+            None,
+            {**base, **n_pair},
+            f"{_DVML_NOTE} So is the temperature.",
+        ),
+    }
+
+
+def conventional_settings(dataset: str, backbone: str) -> Mapping[str, Any]:
+    """What the conventional protocol changes in a cell, as arguments of `Settings`.
+
+    Args:
+        dataset: A key of `DATASETS`.
+        backbone: A key of `BACKBONES`.
+
+    Raises:
+        ValueError: If there is no such data set or backbone.
+
+    Example:
+
+    >>> conventional_settings("sop", "resnet50")["patience"]
+    10
+    """
+    _check_name("dataset", dataset, DATASETS)
+    _check_name("backbone", backbone, BACKBONES)
+    settings = {
+        **_CONVENTIONAL,
+        **_CONVENTIONAL_DATASETS[dataset],
+        **_CONVENTIONAL_BACKBONES[backbone],
+    }
+    if (dataset, backbone) in _CONVENTIONAL_PATIENCE:
+        settings["patience"] = _CONVENTIONAL_PATIENCE[dataset, backbone]
+    return settings
+
+
+def flagfile(dataset: str, cell: str) -> str:
+    """The text of the flagfile of a cell, with every setting that the cell fixes.
+
+    Args:
+        dataset: A key of `DATASETS`.
+        cell: A key of `cells(dataset)`.
+
+    Raises:
+        ValueError: If there is no such data set or cell.
+    """
+    table = cells(dataset)
+    _check_name("cell", cell, table)
+    title, _, settings, note = table[cell]
+    return _render([f"{title} on {DATASETS[dataset]}.", note], settings, _REMARKS)
+
+
+def conventional_flagfile(dataset: str, backbone: str) -> str:
+    """The text of the flagfile that, given after that of any cell, sets the conventional protocol.
+
+    Args:
+        dataset: A key of `DATASETS`.
+        backbone: A key of `BACKBONES`.
+
+    Raises:
+        ValueError: If there is no such data set or backbone.
+    """
+    settings = conventional_settings(dataset, backbone)
+    heading = [
+        f"The conventional protocol with {BACKBONES[backbone]} on {DATASETS[dataset]}.",
+        "To be given after the flagfile of a cell. The test classes validate, as in older work, so "
+        "results are optimistic.",
+    ]
+    return _render(heading, settings, _CONVENTIONAL_REMARKS)
+
+
+def _check_name(kind, name, known):
+    if name not in known:
+        raise ValueError(f"{kind} must be one of {', '.join(known)}; got {name!r}")
+
+
+def _render(heading, settings, remarks):
+    lines = []
+    for sentence in [*heading, _GENERATED]:
+        lines += _comment(sentence)
+    for title, names in _LAYOUT.items():
+        given = [name for name in names if name in settings]
+        if given:
+            lines += ["", *_comment(title)]
+        for name in given:
+            lines += [*_comment(remarks.get(name, "")), _flag(name, settings[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text):
+    return textwrap.wrap(text, 100, initial_indent="# ", subsequent_indent="# ")
+
+
+def _flag(name, value):
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, Mapping):
+        value = ",".join(f"{key}={number}" for key, number in value.items())
+    elif isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return f"--{name}={value}"
+
+
+def flagfiles() -> Mapping[str, str]:
+    """The texts of all flagfiles by name, such as `"cub200_2011/c2_ccp"`."""
+    texts = {}
+    for dataset in DATASETS:
+        for cell in cells(dataset):
+            texts[f"{dataset}/{cell}"] = flagfile(dataset, cell)
+        for backbone in BACKBONES:
+            name = f"{dataset}/conventional_{backbone}"
+            texts[name] = conventional_flagfile(dataset, backbone)
+    return texts
+
+
+def write_flagfiles(folder: epath.PathLike):
+    """Writes all flagfiles, `<data set>/<name>.flags`; those that are there are replaced.
+
+    Args:
+        folder: Where to; made if it does not exist.
+    """
+    for name, text in flagfiles().items():
+        path = epath.Path(folder) / f"{name}.flags"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def cell_name(settings: Settings, method: str) -> str | None:
+    """The cell that a method of a run can be compared with, `None` if there is none.
+
+    Data set, loss, miner, network, protocol and, for `xbm`, the size of the memory are those of the
+    cell; learning rates, patience and all else may differ.
+
+    Args:
+        settings: Of the run.
+        method: One of its methods.
+
+    Returns:
+        A key of `cells(settings.dataset)`.
+
+    Example:
+
+    >>> cell_name(Settings(**cells("sop")["triplet"].settings), "ccp")
+    'triplet_ccp'
+    """
+    if settings.dataset not in DATASETS:
+        return None
+    compared = _compared_values(settings, method)
+    for name, cell in cells(settings.dataset).items():
+        of_cell = Settings(**cell.settings)
+        if of_cell.method == (method,) and _compared_values(of_cell, method) == compared:
+            return name
+    return None
+
+
+def _compared_values(settings, method):
+    values = {name: getattr(settings, name) for name in _COMPARED}
+    # Parameters that were left to their defaults count too.
+    loss = losses.get(settings.loss, **settings.loss_params)
+    names = losses.parameters(settings.loss)
+    values["loss_params"] = {name: getattr(loss, name) for name in names}
+    if settings.miner != "none":
+        values["miner_params"] = miners.get(settings.miner, **settings.miner_params).get_config()
+    if method == "xbm":
+        values["memory_batches"] = settings.memory_batches
+    return values
+
+
+def published_metrics(settings: Settings, method: str) -> Mapping[int, Mapping[str, float]] | None:
+    """What the paper reports for a method of a run, `None` if it has no such cell.
+
+    Args:
+        settings: Of the run.
+        method: One of its methods.
+
+    Returns:
+        `precision_at_1`, `r_precision` and `map_at_r`, between 0 and 1, by the size of the
+        embeddings: 128, the mean of the four single networks, and 512, their concatenation.
+
+    Example:
+
+    >>> published_metrics(Settings(**cells("sop")["c1"].settings), "plain")[128]["map_at_r"]
+    0.3654
+    """
+    published_as = _published_name(settings, method)
+    if published_as is None:
+        return None
+    return {
+        # Of percent with two decimals.
+        row["embedding_size"]: {name: round(row[name] / 100, 4) for name in _METRICS}
+        for row in _published_results()["retrieval"]
+        if (row["dataset"], row["method"]) == (settings.dataset, published_as)
+    }
+
+
+def published_steps(settings: Settings, method: str) -> int | None:
+    """The steps to converge that the paper reports for a method of a run, `None` if it has none.
+
+    Args:
+        settings: Of the run.
+        method: One of its methods.
+    """
+    published_as = _published_name(settings, method)
+    if published_as is None:
+        return None
+    # The paper's table of steps leaves the endings out.
+    name = published_as.removesuffix("-L").removesuffix("-S")
+    thousands = (
+        _published_results()["thousand_steps_to_converge"].get(settings.dataset, {}).get(name)
+    )
+    return None if thousands is None else 1000 * thousands
+
+
+def _published_name(settings, method):
+    name = cell_name(settings, method)
+    return None if name is None else cells(settings.dataset)[name].published_as
+
+
+@functools.cache
+def _published_results():
+    path = pathlib.Path(__file__).with_name("published_results.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def main(arguments: Sequence[str] | None = None):
+    """Prints or writes flagfiles.
+
+    Args:
+        arguments: Of the command line. Defaults to `None`: those of this process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m ccp_dml.experiment.paper", description="Flagfiles of the paper's tables."
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "name",
+        nargs="?",
+        help="the flagfile to print, such as cub200_2011/c2_ccp; without it, their names",
+    )
+    choice.add_argument("--output", help="folder to write all flagfiles to")
+    options = parser.parse_args(arguments)
+    if options.output:
+        try:
+            write_flagfiles(options.output)
+        except OSError as error:
+            parser.exit(2, f"ccp_dml: {options.output} cannot be written to: {error}\n")
+        return
+    texts = flagfiles()
+    if options.name is None:
+        print("\n".join(texts))
+    elif options.name in texts:
+        sys.stdout.write(texts[options.name])
+    else:
+        folder = f"{options.name.partition('/')[0]}/"
+        names = [name for name in texts if name.startswith(folder)] or texts
+        choices = ", ".join(names)
+        parser.exit(2, f"ccp_dml: there is no flagfile {options.name!r}; there are {choices}\n")
+
+
+if __name__ == "__main__":
+    main()
