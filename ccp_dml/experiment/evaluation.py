@@ -9,8 +9,8 @@ from etils import epath
 from ccp_dml.callbacks import EmbeddingLine
 from ccp_dml.data import Benchmark
 from ccp_dml.evaluation import clustering_metrics, covering_radius, embed, retrieval_metrics
+from ccp_dml.experiment.concatenation import concatenate_embeddings
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.layers import lipschitz_normalize
 
 # Metrics that are numbers of a table, with their titles.
 COLUMNS = {
@@ -90,10 +90,7 @@ def measure_networks(
             name: float(np.mean([metrics[name] for metrics in measured.values()]))
             for name in measured[paths[0]]
         }
-        together = [
-            np.asarray(lipschitz_normalize(np.concatenate(parts, axis=1)))
-            for parts in zip(*embedded, strict=True)
-        ]
+        together = [concatenate_embeddings(parts) for parts in zip(*embedded, strict=True)]
         measured |= {"mean": mean, "concatenated": measure(together, benchmark, settings)}
     return measured
 

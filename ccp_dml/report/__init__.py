@@ -2,6 +2,14 @@
 
 from ccp_dml.report.contact_sheet import draw_samples
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
-from ccp_dml.report.tables import metrics_table
+from ccp_dml.report.tables import format_estimate, markdown_table, metrics_table, terminal_table
 
-__all__ = ["RoundSnapshot", "draw_rounds", "draw_samples", "metrics_table"]
+__all__ = [
+    "RoundSnapshot",
+    "draw_rounds",
+    "draw_samples",
+    "format_estimate",
+    "markdown_table",
+    "metrics_table",
+    "terminal_table",
+]

@@ -1,4 +1,53 @@
-"""Tables of metrics."""
+"""Tables of metrics, for terminals and in Markdown."""
+
+import math
+
+import pandas as pd
+
+# Titles of columns with words; the others have numbers.
+LEFT_COLUMNS = ("name", "method", "minus", "embedding")
+
+
+def format_estimate(mean: float, half_width: float = math.nan, signed: bool = False) -> str:
+    """A number with its uncertainty, such as `0.1897 ± 0.0068`.
+
+    Args:
+        mean: The number; nothing is shown of a missing one.
+        half_width: What stands behind ±. Defaults to NaN: nothing does.
+        signed: Whether numbers above 0 have a sign. Defaults to `False`.
+
+    Example:
+
+    >>> format_estimate(0.01517, 0.0064, signed=True)
+    '+0.0152 ± 0.0064'
+    """
+    if pd.isna(mean):
+        return ""
+    text = f"{mean:+.4f}" if signed else f"{mean:.4f}"
+    return text if pd.isna(half_width) else f"{text} ± {half_width:.4f}"
+
+
+def terminal_table(cells: pd.DataFrame) -> str:
+    """A table as a terminal shows it, aligned by spaces, without its empty columns.
+
+    Args:
+        cells: Texts. Those of `LEFT_COLUMNS` stand on the left, the others on the right.
+    """
+    shown = _without_empty_columns(cells)
+    columns = []
+    for title in shown:
+        texts = [title, *shown[title]]
+        width = max(map(len, texts))
+        texts.insert(1, "-" * width)
+        align = str.ljust if title in LEFT_COLUMNS else str.rjust
+        columns.append([align(text, width) for text in texts])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def markdown_table(cells: pd.DataFrame) -> str:
+    """The same table in Markdown; see `terminal_table`."""
+    shown = _without_empty_columns(cells).map(lambda text: text.replace("|", "\\|"))
+    return _markdown(list(shown), shown.itertuples(index=False, name=None))
 
 
 def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) -> str:
@@ -11,10 +60,7 @@ def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) ->
     """
     present = {name for row in rows.values() for name in row}
     shown = {name: heading for name, heading in columns.items() if name in present}
-    lines = [
-        f"| {title} | {' | '.join(shown.values())} |",
-        "| --- |" + " ---: |" * len(shown),
-    ]
+    lines = []
     for name, row in rows.items():
         cells = (
             f"{row[key]:.4f}"
@@ -22,5 +68,14 @@ def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) ->
             else f"{row[key]:.0f}"
             for key in shown
         )
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append((name, *cells))
+    return _markdown([title, *shown.values()], lines, left_columns=[title])
+
+
+def _markdown(titles, rows, left_columns=LEFT_COLUMNS):
+    rule = ["---" if title in left_columns else "---:" for title in titles]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *rows))
+
+
+def _without_empty_columns(cells):
+    return cells.loc[:, (cells != "").any()]

@@ -1,0 +1,198 @@
+"""What the runs of a record come to: means, and paired differences."""
+
+from collections.abc import Callable, Mapping
+from math import nan
+
+import pandas as pd
+
+from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED
+from ccp_dml.experiment.records import SINGLE
+from ccp_dml.experiment.run_folders import BASELINES
+from ccp_dml.experiment.statistics import estimate_mean, paired_difference
+
+METRICS = ("map_at_r", "precision_at_1", "r_precision", "nmi", "pairwise_f1")
+# What is published of a single network and of the concatenation, by the size of the embeddings.
+PUBLISHED_SIZES = {SINGLE: 128, CONCATENATED: 512}
+
+_EFFORT = ("best_step", "rounds", "seconds")
+_SAME = 4
+
+
+def summarize(
+    runs: pd.DataFrame,
+    published: Callable[[str, str], Mapping[int, Mapping[str, float]] | None] | None = None,
+) -> pd.DataFrame:
+    """Means over folds and seeds with Student's 95 % intervals, a row for each name and method.
+
+    Baselines come first; one that several names have with the same numbers, to four digits, is
+    there once. A metric that one of the runs of a row does not have is missing in the row.
+
+    Args:
+        runs: See `ccp_dml.experiment.records.Record`.
+        published: Gives, for a name and a method, the published metrics between 0 and 1 by the size
+            of the embeddings, 128 for the mean of single networks and 512 for the concatenation, or
+            `None`. Defaults to nothing being published.
+
+    Returns:
+        `name`, `method`, `runs` (how many); each of `METRICS` and, with the ending `_half_width`,
+        half the width of its interval; `best_step`, `rounds` and `seconds`, means; `best_phase`,
+        where the best weights lie outside of the rounds, and in how many runs. Then, with
+        `concatenated_` before the names, `runs` (seeds), `embedding_size` and the metrics of the
+        concatenation of folds, with `reduced_` those of the same after a PCA; with `published_128_`
+        and `published_512_` what is published of the metrics, and with `difference_128_` and
+        `difference_512_` the mean minus what is published.
+    """
+    rows = []
+    singles = runs[runs["embedding"] == SINGLE]
+    groups = dict(list(singles.groupby(["name", "method"], sort=False)))
+    for name, method in _baselines_first(groups):
+        row = {"name": name, "method": method, **_summarize_group(groups[name, method])}
+        best_phase = _describe_phases(groups[name, method])
+        row |= {column: _mean(groups[name, method], column) for column in _EFFORT}
+        row["best_phase"] = best_phase
+        own = runs[(runs["name"] == name) & (runs["method"] == method)]
+        for kind in (CONCATENATED, REDUCED):
+            group = own[own["embedding"] == kind]
+            if len(group):
+                values = {"embedding_size": _mean(group, "embedding_size")}
+                values |= _summarize_group(group)
+                row |= {f"{kind}_{column}": value for column, value in values.items()}
+        if published is not None:
+            row |= _compare_with_published(row, own, published(name, method) or {})
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compare(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+    """Paired differences of single networks, over the folds and seeds that both sides have.
+
+    Args:
+        runs: See `ccp_dml.experiment.records.Record`.
+        baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to `None`:
+            each method is compared with the first of its name, and with the same method of the
+            first name.
+
+    Returns:
+        A row for each pair: `name`, `method`, `baseline_name`, `baseline_method`, `pairs` (how
+        many), and for each of `METRICS`, with its name before them, `_difference`, `_half_width`
+        of Student's 95 % interval, `_p_value` of the sign-flip permutation test, `_positive`, in
+        how many pairs the difference is above 0, and `_pairs`. See
+        `ccp_dml.experiment.statistics.paired_difference`.
+
+    Raises:
+        ValueError: If there is no such baseline.
+    """
+    singles = runs[runs["embedding"] == SINGLE]
+    groups = {
+        key: group.set_index(["fold", "seed"])
+        for key, group in singles.groupby(["name", "method"], sort=False)
+    }
+    trained = [key for key in groups if key[1] not in BASELINES]
+    if baseline is None:
+        pairs = _default_pairs(trained)
+    else:
+        chosen = _parse_baseline(baseline, groups)
+        pairs = [(key, chosen) for key in trained if key != chosen]
+    columns = ["name", "method", "baseline_name", "baseline_method", "pairs"]
+    rows = []
+    for ours, theirs in pairs:
+        both = groups[ours].join(groups[theirs].add_suffix("_theirs"), how="inner")
+        if len(both):
+            row = dict(zip(columns, (*ours, *theirs, len(both)), strict=True))
+            rows.append(row | _differences(both))
+    return pd.DataFrame(rows, columns=None if rows else columns)
+
+
+def _baselines_first(groups):
+    """The keys of the rows, without baselines that were there already."""
+    shown, baselines = {method: set() for method in BASELINES}, []
+    for name, method in sorted(groups, key=lambda key: _rank(key[1])):
+        if method not in BASELINES:
+            break
+        group = groups[name, method]
+        present = [metric for metric in METRICS if _is_complete(group, metric)]
+        states = set(
+            group[["fold", "seed", *present]].round(_SAME).itertuples(index=False, name=None)
+        )
+        if not states <= shown[method]:
+            baselines.append((name, method))
+        shown[method] |= states
+    return [*baselines, *(key for key in groups if key[1] not in BASELINES)]
+
+
+def _rank(method):
+    return BASELINES.index(method) if method in BASELINES else len(BASELINES)
+
+
+def _summarize_group(group):
+    row = {"runs": len(group)}
+    for metric in METRICS:
+        if metric in group:
+            estimate = estimate_mean(group[metric])
+            row |= {metric: estimate.mean, f"{metric}_half_width": estimate.half_width}
+    return row
+
+
+def _is_complete(group, column):
+    return column in group and group[column].notna().all()
+
+
+def _mean(group, column):
+    """The mean of a column, missing unless every run has it."""
+    return float(group[column].mean()) if _is_complete(group, column) else None
+
+
+def _describe_phases(group):
+    counts = group.loc[group["best_phase"] != "", "best_phase"].value_counts(sort=False)
+    return ", ".join(f"{phase} in {count} of {len(group)}" for phase, count in counts.items())
+
+
+def _compare_with_published(row, own, published):
+    """What is published beside single networks and the concatenation, where the sizes agree."""
+    columns = {}
+    for kind, size in PUBLISHED_SIZES.items():
+        sizes = own.loc[own["embedding"] == kind, "embedding_size"]
+        if len(sizes) and (sizes == size).all():
+            prefix = "" if kind == SINGLE else f"{kind}_"
+            for metric, value in published.get(size, {}).items():
+                columns[f"published_{size}_{metric}"] = value
+                columns[f"difference_{size}_{metric}"] = row.get(f"{prefix}{metric}", nan) - value
+    return columns
+
+
+def _default_pairs(trained):
+    first = {}
+    for name, method in trained:
+        first.setdefault(name, method)
+    within = [((name, method), (name, first[name])) for name, method in trained]
+    first_name = next(iter(first), None)
+    between = [
+        ((name, method), (first_name, method))
+        for name, method in trained
+        if (first_name, method) in trained
+    ]
+    return [(ours, theirs) for ours, theirs in [*within, *between] if ours != theirs]
+
+
+def _parse_baseline(baseline, groups):
+    name, _, method = baseline.rpartition(":")
+    if (name, method) not in groups:
+        choices = ", ".join(":".join(key) for key in groups)
+        raise ValueError(f"baseline must be one of {choices}; got {baseline!r}")
+    return name, method
+
+
+def _differences(both):
+    row = {}
+    for metric in METRICS:
+        ours, theirs = metric, f"{metric}_theirs"
+        if ours in both and theirs in both and both[[ours, theirs]].notna().all(axis=1).any():
+            found = paired_difference(both[ours], both[theirs])
+            row |= {
+                f"{metric}_difference": found.mean,
+                f"{metric}_half_width": found.half_width,
+                f"{metric}_p_value": found.p_value,
+                f"{metric}_positive": found.positive,
+                f"{metric}_pairs": found.count,
+            }
+    return row

@@ -1,0 +1,165 @@
+"""The networks of several folds as one: their embeddings side by side."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+from etils import epath
+from sklearn.decomposition import PCA
+
+from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.experiment.run_folders import FinishedRun
+from ccp_dml.layers import lipschitz_normalize
+
+CONCATENATED, REDUCED = "concatenated", "reduced"
+EMBEDDINGS_FILE = "test_embeddings.npz"
+
+# Of the queries and, if there is one, of the gallery.
+_EMBEDDINGS = ("embeddings", "gallery_embeddings")
+_LABELS = ("labels", "gallery_labels")
+# What NumPy and zipfile raise over a damaged file.
+_DAMAGED = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def concatenate_embeddings(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Puts the embeddings of several networks side by side and normalises the whole.
+
+    The MLRC protocol ("A Metric Learning Reality Check", Musgrave et al., ECCV 2020) reports this
+    of the networks of four folds: 512-d of four times 128-d.
+
+    Args:
+        parts: For each network its normalised embeddings `(n, d)` of the same images.
+
+    Returns:
+        `(n, sum of d)`, after the Lipschitz normalisation.
+    """
+    return np.asarray(lipschitz_normalize(np.concatenate(parts, axis=1)))
+
+
+def reduce_embeddings(parts: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Reduces the embeddings of several networks so that their concatenation has a given size.
+
+    It is the reduction of the CCP paper's program, an option that its published results do not
+    use: a PCA of each network's embeddings by itself, before they are normalised and concatenated,
+    fitted without labels on the very embeddings that it reduces (test images; for In-Shop queries
+    and gallery together), centred, by a full singular value decomposition, not whitened. That
+    program reduces what the network puts out; here it is the embeddings as they are saved, which
+    are normalised already. Each of m networks keeps `size // m` components: 32 of 128 for four.
+
+    Args:
+        parts: For each network its embeddings `(n, d)`, of queries and gallery one after the other.
+        size: Of the concatenation; that of a single network makes the two comparable.
+
+    Returns:
+        For each network its reduced embeddings, after the Lipschitz normalisation. There is at
+        least one component of each, and at most as many as there are images or dimensions.
+    """
+    components = max(1, size // len(parts))
+    return [
+        np.asarray(
+            lipschitz_normalize(
+                PCA(min(components, *part.shape), svd_solver="full").fit_transform(part)
+            )
+        )
+        for part in parts
+    ]
+
+
+def concatenate_folds(
+    runs: Sequence[FinishedRun], folds: frozenset[int]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Measures, for each seed and method, the networks of all folds as one.
+
+    Args:
+        runs: Finished runs of one protocol, whose embeddings are in `<method>/test_embeddings.npz`.
+        folds: The folds of the protocol; of a single one there is nothing to concatenate.
+
+    Returns:
+        For each seed and method a dictionary with `seed`, `method`, `embedding`, which is
+        `"concatenated"`, and what `measure_concatenation` gives, and one in which it is
+        `"reduced"`; and, in sentences, what could not be measured.
+    """
+    rows, notes = [], []
+    if len(folds) < 2:
+        return rows, notes
+    for seed in sorted({run.seed for run in runs}):
+        run_of_fold = {run.fold: run for run in runs if run.seed == seed}
+        missing = sorted(folds - set(run_of_fold))
+        if missing:
+            named = ", ".join(str(fold) for fold in missing)
+            notes.append(f"no concatenation for seed {seed}: fold {named} is missing.")
+            continue
+        for method in run_of_fold[min(folds)].methods:
+            paths = [run_of_fold[fold].folder / method / EMBEDDINGS_FILE for fold in sorted(folds)]
+            logging.info("Measuring the concatenation of %s, seed %d.", method, seed)
+            try:
+                measured = measure_concatenation(paths)
+            except ValueError as error:
+                notes.append(f"no concatenation for seed {seed} of {method}: {error}.")
+                continue
+            for kind, metrics in zip((CONCATENATED, REDUCED), measured, strict=True):
+                rows.append({"seed": seed, "method": method, "embedding": kind, **metrics})
+    return rows, notes
+
+
+def measure_concatenation(
+    paths: Sequence[epath.PathLike],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Retrieval metrics of the concatenated embeddings of several networks.
+
+    Args:
+        paths: Files `test_embeddings.npz` of networks that embedded the same test images.
+
+    Returns:
+        The metrics of `ccp_dml.evaluation.retrieval_metrics` and `embedding_size`, of the
+        concatenation and of the same reduced to the size of the first network; see
+        `concatenate_embeddings` and `reduce_embeddings`.
+
+    Raises:
+        ValueError: If a file is missing, damaged, or not of the same images as the first.
+    """
+    saved = [_load(path) for path in paths]
+    for path, arrays in zip(paths, saved, strict=True):
+        if not all(np.array_equal(arrays.get(name), saved[0].get(name)) for name in _LABELS):
+            raise ValueError(f"{path} is not of the same images as {paths[0]}")
+    labels, gallery_labels = (saved[0].get(name) for name in _LABELS)
+    parts = [
+        np.concatenate([arrays[name] for name in _EMBEDDINGS if name in arrays]) for arrays in saved
+    ]
+    size = parts[0].shape[1]
+    concatenated, reduced = (
+        _measure(concatenate_embeddings(each), labels, gallery_labels)
+        for each in (parts, reduce_embeddings(parts, size))
+    )
+    return concatenated, reduced
+
+
+def _measure(embeddings, labels, gallery_labels):
+    metrics = {"embedding_size": embeddings.shape[1]}
+    if gallery_labels is None:
+        return metrics | retrieval_metrics(embeddings, labels)
+    queries, gallery = np.split(embeddings, [len(labels)])
+    return metrics | retrieval_metrics(queries, labels, gallery, gallery_labels)
+
+
+def _load(path):
+    try:
+        with epath.Path(path).open("rb") as file, np.load(file) as saved:
+            arrays = {name: saved[name] for name in (*_EMBEDDINGS, *_LABELS) if name in saved}
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist") from error
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    for names in zip(_EMBEDDINGS, _LABELS, strict=True):
+        if "gallery_" in names[0] and not set(names) & set(arrays):
+            continue
+        shapes = [np.shape(arrays.get(name)) for name in names]
+        if len(shapes[0]) != 2 or shapes[1] != shapes[0][:1]:
+            raise ValueError(
+                f"{path} must hold {names[0]} (n, d) and {names[1]} (n,); their shapes are "
+                f"{shapes[0]} and {shapes[1]}"
+            )
+    return arrays

@@ -1,0 +1,249 @@
+"""The runs of finished experiments as one table, from their folders or from a file."""
+
+import pathlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from etils import epath
+
+from ccp_dml.data.cache import atomic_write
+from ccp_dml.experiment.run_folders import FinishedRun, find_runs
+
+RECORD = "runs.csv"
+# A row of one network; `ccp_dml.experiment.concatenation` names the others.
+SINGLE = "single"
+
+KEY = ["name", "fold", "seed", "method", "embedding"]
+_REQUIRED = ["name", "seed", "method", "map_at_r"]
+_TEXTS = ["name", "method", "embedding", "best_phase"]
+_INTEGERS = ["fold", "seed", "embedding_size", "steps", "rounds", "best_step"]
+_ONLY_FOLD = 1
+_SHOWN = 8
+
+
+class Record(NamedTuple):
+    """Runs, and where those are that have folders.
+
+    Attributes:
+        runs: A row for each name, fold, seed, method and kind of embedding, with the columns of
+            `KEY` and a column for each metric. The baselines of a run (raw pixels, pooled features,
+            the network before training) are methods here. Names are those of the folders.
+        folders: For each name the finished runs; nothing for what was read from a record.
+        folds: For each name the folds that its folder has, finished or not.
+        notes: What was left out, in sentences.
+    """
+
+    runs: pd.DataFrame
+    folders: Mapping[str, Sequence[FinishedRun]]
+    folds: Mapping[str, frozenset[int]]
+    notes: tuple[str, ...]
+
+
+def read_runs(paths: Sequence[epath.PathLike]) -> Record:
+    """Reads run folders, protocol folders and records.
+
+    Args:
+        paths: Of folders (see `ccp_dml.experiment.run_folders.find_runs`) and of files as
+            `write_record` leaves them. Where names are not unique, the folders above are added.
+
+    Raises:
+        ValueError: If a path is given twice, does not exist, holds no finished run, or is a damaged
+            record; the message says what was found.
+    """
+    paths = [epath.Path(path) for path in paths]
+    if not paths:
+        raise ValueError("there are no runs to read: name their folders, or a record")
+    for path, count in Counter(path.resolve() for path in paths).items():
+        if count > 1:
+            raise ValueError(f"{path} is given {count} times")
+    sources = [_read_source(path) for path in paths]
+    names = _unique_names(
+        [(name, path) for path, source in zip(paths, sources, strict=True) for name in source.names]
+    )
+    frames, folders, folds, notes = [], {}, {}, []
+    for path, source in zip(paths, sources, strict=True):
+        new_names = {name: names[name, path] for name in source.names}
+        frames.append(source.runs.assign(name=source.runs["name"].map(new_names)))
+        if source.folders:
+            (name,) = new_names.values()
+            folders[name], folds[name] = source.folders, source.folds
+            notes += [f"{name}: {note}" for note in source.notes]
+    return Record(_combine(frames), folders, folds, tuple(notes))
+
+
+def read_record(path: epath.PathLike) -> pd.DataFrame:
+    """Reads a record of runs, such as `runs.csv`, to the last digit.
+
+    A record without folds is of the fold 1, one that does not say what its embeddings are is of
+    single networks.
+
+    Args:
+        path: The file.
+
+    Returns:
+        See `Record.runs`.
+
+    Raises:
+        ValueError: If the file is not such a record; the message names it and the line.
+    """
+    try:
+        with epath.Path(path).open("r") as file:
+            # As text, so that numbers are not rounded before they are converted.
+            runs = pd.read_csv(file, dtype="str", index_col=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a record of runs: {error}") from error
+    missing = [column for column in _REQUIRED if column not in runs]
+    if missing:
+        raise ValueError(f"{path} has no column {missing[0]!r}")
+    if runs.empty:
+        raise ValueError(f"{path} holds no run")
+    for column in ("name", "method", "seed"):
+        _refuse(runs[column].isna(), path, f"there is no {column}")
+    for column in runs.columns.difference(_TEXTS):
+        numbers = pd.to_numeric(runs[column], errors="coerce")
+        wrong = numbers.isna() & runs[column].notna()
+        if column in _INTEGERS:
+            wrong |= numbers.notna() & (numbers % 1 != 0)
+        kind = "an integer" if column in _INTEGERS else "a number"
+        _refuse(wrong, path, f"{column} must be {kind}")
+        runs[column] = runs[column].astype("float64")
+    runs = _typed(runs)
+    _refuse(runs.duplicated(KEY), path, "the run stands there twice")
+    return runs
+
+
+def write_record(path: epath.PathLike, runs: pd.DataFrame):
+    """Writes runs so that `read_record` returns the same, whole or not at all.
+
+    Args:
+        path: The file.
+        runs: See `Record.runs`.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    with atomic_write(pathlib.Path(path)) as unfinished:
+        runs.to_csv(unfinished, index=False, lineterminator="\n")
+
+
+def add_rows(runs: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
+    """Runs with further rows.
+
+    Args:
+        runs: See `Record.runs`.
+        rows: Values by column; what one does not have is missing.
+    """
+    return _combine([runs, _typed(pd.DataFrame(rows))]) if rows else runs
+
+
+class _Source(NamedTuple):
+    names: Sequence[str]
+    runs: pd.DataFrame
+    folders: Sequence[FinishedRun] = ()
+    folds: frozenset[int] = frozenset()
+    notes: Sequence[str] = ()
+
+
+def _read_source(path):
+    if not path.exists():
+        raise ValueError(
+            f"{path} does not exist: name the folder of a run or of a protocol, or a {RECORD}"
+        )
+    if not path.is_dir():
+        runs = read_record(path)
+        return _Source(list(runs["name"].unique()), runs)
+    found = find_runs(path)
+    if not found.runs:
+        raise ValueError(f"{path} holds no finished run: {_explain(path, found.unfinished)}")
+    runs = _typed(pd.DataFrame([row for run in found.runs for row in _rows(path.name, run)]))
+    repeated = runs[runs.duplicated(KEY)]
+    if len(repeated):
+        row = repeated.iloc[0]
+        raise ValueError(
+            f"{path} holds fold {row['fold']} of seed {row['seed']} more than once: move one of "
+            "them away"
+        )
+    notes = []
+    if found.unfinished:
+        count = len(found.unfinished)
+        are = "runs that are" if count > 1 else "run that is"
+        notes.append(f"left out {count} {are} not finished ({', '.join(found.unfinished)}).")
+    return _Source([path.name], runs, found.runs, found.folds, notes)
+
+
+def _explain(path, unfinished):
+    if unfinished:
+        return f"{', '.join(unfinished)} not finished; the command that started them goes on"
+    inside = sorted(each.name for each in path.iterdir())
+    more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
+    contents = f"it has {', '.join(inside[:_SHOWN])}{more}" if inside else "it is empty"
+    return (
+        f"{contents}; name a folder with results.json, or one with such folders below that are "
+        f"named fold1_seed0 or seed0, or a {RECORD}"
+    )
+
+
+def _rows(name, run):
+    """The rows of a run: of its baselines and of its methods."""
+    size = run.flag("embedding_size")
+    for method, metrics in run.metrics.items():
+        key = {"name": name, "fold": run.fold, "seed": run.seed, "method": method}
+        is_embedding = method not in ("raw_pixels", "pooled_features")
+        yield {
+            **key,
+            "embedding_size": int(size) if size and is_embedding else None,
+            **{column: value for column, value in metrics.items() if _is_kept(column, value)},
+        }
+
+
+def _is_kept(column, value):
+    return column == "best_phase" or isinstance(value, int | float)
+
+
+def _typed(runs):
+    """Runs with the columns of `KEY` first and one type a column, whatever is missing."""
+    runs = runs.copy()
+    if "embedding" not in runs:
+        runs["embedding"] = SINGLE
+    runs["embedding"] = runs["embedding"].fillna(SINGLE)
+    if "fold" not in runs:
+        runs["fold"] = pd.NA
+    if "best_phase" not in runs:
+        runs["best_phase"] = ""
+    runs["best_phase"] = runs["best_phase"].fillna("")
+    for column in runs.columns.difference(_TEXTS):
+        kind = "Int64" if column in _INTEGERS else "float64"
+        runs[column] = pd.to_numeric(runs[column]).astype(kind)
+    # What is concatenated is of all folds.
+    is_single = runs["embedding"] == SINGLE
+    runs.loc[is_single, "fold"] = runs.loc[is_single, "fold"].fillna(_ONLY_FOLD)
+    return runs[[*KEY, *(column for column in runs if column not in KEY)]]
+
+
+def _combine(frames):
+    runs = pd.concat(frames, ignore_index=True)
+    last = [column for column in ("best_phase",) if column in runs]
+    return runs[[*(column for column in runs if column not in last), *last]]
+
+
+def _refuse(wrong, path, message):
+    if wrong.any():
+        # The first line has the names of the columns.
+        raise ValueError(f"{path}, line {wrong.to_numpy().argmax() + 2}: {message}")
+
+
+def _unique_names(named):
+    """A name for each pair of name and path: with as many folders above as it takes."""
+    depth, result = 0, {(name, path): name for name, path in named}
+    while True:
+        counts = Counter(result.values())
+        repeated = [each for each in named if counts[result[each]] > 1]
+        if not repeated:
+            return result
+        depth += 1
+        for name, path in repeated:
+            # A record's names stand in its file, a folder's name in the one above.
+            above = path.resolve().parent if path.is_dir() else path.resolve()
+            result[name, path] = "/".join([*above.parts[-depth:], name])

@@ -1,0 +1,128 @@
+"""Finds the finished runs in the folders that training leaves."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from etils import epath
+
+# What a run measures before it trains anything.
+BASELINES = ("raw_pixels", "pooled_features", "before")
+
+# The fold of a run that does not name one, as that of the setting.
+_ONLY_FOLD = 1
+_RUN_NAME = re.compile(r"(?:fold(?P<fold>\d+)_)?seed\d+")
+
+
+class FinishedRun(NamedTuple):
+    """A run with results of all its methods.
+
+    Attributes:
+        folder: Where it is.
+        fold: Its fold; 1 if its data are not split in folds.
+        seed: Its seed.
+        metrics: What was measured, by baseline and method: the baselines first, then the methods in
+            the order of their training.
+        flags: The text of its `flags.txt`; empty if it has none.
+    """
+
+    folder: epath.Path
+    fold: int
+    seed: int
+    metrics: Mapping[str, Mapping[str, Any]]
+    flags: str
+
+    @property
+    def methods(self) -> list[str]:
+        """What it trained."""
+        return [name for name in self.metrics if name not in BASELINES]
+
+    def flag(self, name: str) -> str | None:
+        """The value of a flag of `flags.txt`, `None` if it is not there."""
+        return _flag(self.flags, name)
+
+
+class RunFolders(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        runs: The finished runs.
+        unfinished: Names of run folders without all results.
+        folds: The folds of all run folders, finished or not.
+    """
+
+    runs: Sequence[FinishedRun]
+    unfinished: Sequence[str]
+    folds: frozenset[int]
+
+
+def find_runs(folder: epath.Path) -> RunFolders:
+    """Finds the finished runs of a run folder or of a protocol folder.
+
+    A run folder has a `results.json` itself; in a protocol folder they are below, in folders that
+    are named `fold1_seed0`, or `seed0` where the data are not split in folds.
+
+    Args:
+        folder: The folder.
+    """
+    if (folder / "results.json").exists():
+        candidates = [folder]
+    else:
+        candidates = [
+            each for each in folder.iterdir() if _RUN_NAME.fullmatch(each.name) and each.is_dir()
+        ]
+    found = {each: _read_run(each) for each in sorted(candidates, key=_numbers)}
+    runs = [run for run in found.values() if run is not None]
+    unfinished = [each.name for each, run in found.items() if run is None]
+    named = [_RUN_NAME.fullmatch(name)["fold"] for name in unfinished if _RUN_NAME.fullmatch(name)]
+    folds = {run.fold for run in runs} | {int(fold) for fold in named if fold}
+    return RunFolders(
+        sorted(runs, key=lambda run: (run.fold, run.seed)), unfinished, frozenset(folds)
+    )
+
+
+def _numbers(folder):
+    """Puts seed10 behind seed9."""
+    return [int(number) for number in re.findall(r"\d+", folder.name)], folder.name
+
+
+def _read_run(folder):
+    """The run in a folder, `None` if it is not finished."""
+    try:
+        results = json.loads((folder / "results.json").read_text())
+        path = folder / "flags.txt"
+        flags = path.read_text() if path.exists() else ""
+    except (OSError, ValueError):
+        return None
+    if not isinstance(results, dict):
+        return None
+    metrics = {name: value for name, value in results.items() if _are_metrics(value)}
+    methods = (_flag(flags, "method") or "").split(",") if flags else _trained(metrics)
+    if not methods or not set(methods) <= set(metrics):
+        return None
+    fold = results.get("fold", _flag(flags, "fold"))
+    seed = results.get("seed", _flag(flags, "seed"))
+    if seed is None:
+        return None
+    baselines = [name for name in BASELINES if name in metrics]
+    return FinishedRun(
+        folder,
+        _ONLY_FOLD if fold is None else int(fold),
+        int(seed),
+        {name: metrics[name] for name in (*baselines, *methods)},
+        flags,
+    )
+
+
+def _trained(metrics):
+    return [name for name in metrics if name not in BASELINES]
+
+
+def _are_metrics(value):
+    return isinstance(value, dict) and "map_at_r" in value
+
+
+def _flag(text, name):
+    values = re.findall(rf"^--{name}=(.*)$", text, flags=re.MULTILINE)
+    return values[-1].strip() if values else None

@@ -1,0 +1,240 @@
+"""The tables of finished runs: results, concatenations, published results and differences."""
+
+import pathlib
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+from absl import flags
+from etils import epath
+
+from ccp_dml.data.cache import atomic_write
+from ccp_dml.experiment.comparison import METRICS, PUBLISHED_SIZES, compare, summarize
+from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED, concatenate_folds
+from ccp_dml.experiment.flags import define_flags, settings_from
+from ccp_dml.experiment.records import (
+    RECORD,
+    SINGLE,
+    Record,
+    add_rows,
+    read_runs,
+    write_record,
+)
+from ccp_dml.experiment.run_folders import BASELINES
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.report import format_estimate, markdown_table, terminal_table
+
+Published = Callable[[Settings, str], Mapping[int, Mapping[str, float]] | None]
+
+_WIDTH = 110
+_TITLES = {
+    "map_at_r": "MAP@R",
+    "precision_at_1": "P@1",
+    "r_precision": "R-precision",
+    "nmi": "NMI",
+    "pairwise_f1": "F1",
+}
+_CAPTIONS = {
+    "results": "Mean over folds and seeds ± half of Student's 95 % interval:",
+    "concatenations": "The networks of all folds of a seed as one, their embeddings side by side, "
+    "and the same with each network's reduced by PCA; mean over the seeds:",
+    "published": "Published results, and in brackets what the means above have over them:",
+    "differences": "Paired differences over the folds and seeds of both ± half of Student's 95 % "
+    "interval. For MAP@R: p of the sign-flip permutation test, and how many are positive:",
+}
+
+
+def write_tables(
+    paths: Sequence[epath.PathLike],
+    output: epath.PathLike | None = None,
+    baseline: str | None = None,
+    published: Published | None = None,
+) -> str:
+    """Reads finished runs, tabulates and compares them; nothing is trained.
+
+    Args:
+        paths: Run folders, protocol folders and records; see
+            `ccp_dml.experiment.records.read_runs`.
+        output: Folder for `table.md`, the tables; `table.csv` and `differences.csv`, their numbers
+            in full (see `ccp_dml.experiment.comparison`); and `runs.csv`, the record of the runs.
+            Defaults to none: nothing is written.
+        baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to the
+            first method of the same name, and the same method of the first name.
+        published: Gives the published metrics for settings and a method; see `summarize`. Defaults
+            to nothing being published.
+
+    Returns:
+        The tables for a terminal.
+
+    Raises:
+        ValueError: If a path is no finished run, or there is no such baseline.
+        OSError: If `output` cannot be written to.
+    """
+    record = _with_concatenations(read_runs(paths))
+    summary = summarize(record.runs, _published_by_name(record, published))
+    differences = compare(record.runs, baseline)
+    notes = [*record.notes, *_warnings(record.runs, summary)]
+    tables = {
+        "results": _show_results(summary),
+        "concatenations": _show_concatenations(summary),
+        "published": _show_published(summary),
+        "differences": _show_differences(differences),
+    }
+    if output is not None:
+        folder = pathlib.Path(output)
+        _write(folder / "table.md", _join(tables, notes, markdown_table))
+        _write(folder / "table.csv", summary.to_csv(index=False, lineterminator="\n"))
+        _write(folder / "differences.csv", differences.to_csv(index=False, lineterminator="\n"))
+        write_record(folder / RECORD, record.runs)
+    return _join(tables, notes, terminal_table)
+
+
+def _with_concatenations(record):
+    rows, notes = [], list(record.notes)
+    for name, runs in record.folders.items():
+        new_rows, new_notes = concatenate_folds(runs, record.folds[name])
+        rows += [{"name": name, **row} for row in new_rows]
+        notes += [f"{name}: {note}" for note in new_notes]
+    return record._replace(runs=add_rows(record.runs, rows), notes=tuple(notes))
+
+
+def _published_by_name(record: Record, published: Published | None):
+    if published is None:
+        return None
+    settings = {name: _read_settings(runs[0].flags) for name, runs in record.folders.items()}
+
+    def of(name, method):
+        found = settings.get(name)
+        return None if found is None or method in BASELINES else published(found, method)
+
+    return of
+
+
+def _read_settings(text):
+    """The settings in the text of a `flags.txt`, `None` if they are not those of this version."""
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    try:
+        flag_values(["ccp_dml", *text.splitlines()])
+        return settings_from(flag_values)
+    except (flags.Error, ValueError):
+        return None
+
+
+def _warnings(runs, summary):
+    """Sentences about rows that are not what they seem."""
+    for row in summary.to_dict("records"):
+        title = f"{row['name']}, {row['method']}"
+        if row["best_phase"]:
+            yield (
+                f"{title}: the best weights lie in {row['best_phase']} runs, from before the "
+                "method came into effect."
+            )
+        is_own = (runs["name"] == row["name"]) & (runs["method"] == row["method"])
+        own = runs[is_own & (runs["embedding"] == SINGLE)]
+        for metric in METRICS:
+            if metric in own and 0 < (missing := own[metric].isna().sum()) < len(own):
+                yield f"{title}: {missing} of {len(own)} runs have no {_TITLES[metric]}."
+
+
+def _show_results(summary):
+    rows = []
+    for row in summary.to_dict("records"):
+        cells = {"name": row["name"], "method": row["method"].replace("_", " ")}
+        cells["runs"] = f"{row['runs']}"
+        cells |= {title: _estimate(row, metric) for metric, title in _TITLES.items()}
+        is_trained = row["method"] not in BASELINES
+        cells["best step"] = _show_best_step(row) if is_trained else ""
+        cells["rounds"] = _number(row["rounds"], ".1f") if is_trained else ""
+        cells["seconds"] = _number(row["seconds"], ".0f") if is_trained else ""
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _show_best_step(row):
+    return ", ".join(filter(None, (_number(row["best_step"], ".0f"), row["best_phase"])))
+
+
+def _show_concatenations(summary):
+    rows = []
+    for row in summary.to_dict("records"):
+        for kind, ending in ((CONCATENATED, ""), (REDUCED, ", PCA")):
+            size = row.get(f"{kind}_embedding_size")
+            if not pd.isna(size):
+                cells = {"name": row["name"], "method": row["method"]}
+                cells |= {
+                    "embedding": f"{size:.0f}-d{ending}",
+                    "seeds": f"{row[f'{kind}_runs']:.0f}",
+                }
+                cells |= {
+                    title: _estimate(row, f"{kind}_{metric}") for metric, title in _TITLES.items()
+                }
+                rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _show_published(summary):
+    rows = []
+    for row in summary.to_dict("records"):
+        for size in PUBLISHED_SIZES.values():
+            cells = {title: _published_cell(row, size, metric) for metric, title in _TITLES.items()}
+            if any(cells.values()):
+                names = {"name": row["name"], "method": row["method"], "embedding": f"{size}-d"}
+                rows.append(names | cells)
+    return pd.DataFrame(rows)
+
+
+def _published_cell(row, size, metric):
+    value = row.get(f"published_{size}_{metric}")
+    if pd.isna(value):
+        return ""
+    difference = format_estimate(row[f"difference_{size}_{metric}"], signed=True)
+    return f"{format_estimate(value)} ({difference})" if difference else format_estimate(value)
+
+
+def _show_differences(differences):
+    rows = []
+    for row in differences.to_dict("records"):
+        within = row["name"] == row["baseline_name"]
+        minus = (
+            row["baseline_method"] if within else f"{row['baseline_name']}:{row['baseline_method']}"
+        )
+        cells = {"name": row["name"], "method": row["method"], "minus": minus}
+        for metric, title in _TITLES.items():
+            mean, half_width = (
+                row.get(f"{metric}_{part}") for part in ("difference", "half_width")
+            )
+            cells[title] = format_estimate(mean, half_width, signed=True)
+            if metric == METRICS[0]:
+                cells["p"] = _number(row.get(f"{metric}_p_value"), ".4f")
+                cells["positive"] = _show_positive(row, metric)
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _show_positive(row, metric):
+    positive = row.get(f"{metric}_positive")
+    return "" if pd.isna(positive) else f"{positive:.0f} of {row[f'{metric}_pairs']:.0f}"
+
+
+def _estimate(row, metric):
+    return format_estimate(row.get(metric), row.get(f"{metric}_half_width"))
+
+
+def _number(value, form):
+    return "" if pd.isna(value) else format(value, form)
+
+
+def _join(tables, notes, render):
+    parts = []
+    for name, cells in tables.items():
+        if len(cells):
+            parts += [textwrap.fill(_CAPTIONS[name], _WIDTH), render(cells)]
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _write(path, text):
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
