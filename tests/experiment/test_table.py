@@ -1,14 +1,17 @@
 """The tables of finished runs, from their folders to the files."""
 
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from ccp_dml.experiment.records import read_runs
+from ccp_dml.experiment.records import read_record, read_runs
 from ccp_dml.experiment.table import write_tables
 from tests import naive
 from tests.experiment.saved_runs import save_embeddings, save_run, unit_vectors
 
+GLYPHS = pathlib.Path(__file__).parents[2] / "experiments" / "glyphs"
 LABELS = np.arange(40) % 4
 FILES = ["differences.csv", "runs.csv", "table.csv", "table.md"]
 
@@ -159,3 +162,19 @@ def test_settings_of_another_version_have_no_published_results(tmp_path):
     assert "Published" not in write_tables(
         [tmp_path / "old"], published=lambda settings, method: {128: {"map_at_r": 0.3}}
     )
+
+
+def test_the_table_of_the_letters_is_that_of_their_runs(tmp_path):
+    write_tables([GLYPHS / "runs.csv"], tmp_path)
+    text = (GLYPHS / "table.md").read_text(encoding="utf-8")
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == text
+    assert text in (GLYPHS / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_numbers_of_the_letters_are_means_of_their_runs():
+    rows = cells((GLYPHS / "table.md").read_text(encoding="utf-8"), "Mean over folds")
+    runs = read_record(GLYPHS / "runs.csv")
+    for (name, method, _), row in rows.items():
+        own = runs[(runs["name"] == name) & (runs["method"] == method)]
+        assert row["MAP@R"].split(" ± ")[0] == f"{sum(own['map_at_r']) / len(own):.4f}"
+        assert row["runs"] == str(len(own))
