@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "absl-py",
         "etils[epath]",
+        "filelock",
         "fonttools",
         "importlib_resources",  # tensorflow-datasets imports it but does not ask for it
         "keras>=3.8",
@@ -27,6 +28,7 @@ setup(
         "numpy>=2.0",
         "opencv-python-headless",
         "pandas>=2.2",
+        "psutil",
         "pillow",
         "requests",
         "scikit-learn",
@@ -37,7 +39,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["dill", "psutil", "pytest", "pytest-xdist", "ruff"],
+        "test": ["dill", "pytest", "pytest-xdist", "ruff"],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
     },
 )

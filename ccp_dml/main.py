@@ -4,7 +4,7 @@ With `--mode=describe` it shows the settings and the data instead, with `--mode=
 measures networks that were trained before.
 """
 
-import json
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -12,16 +12,33 @@ import tensorflow as tf
 from absl import app, flags, logging
 from etils import epath
 
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.experiment import TrainingFailedError, load_benchmark, train
 from ccp_dml.experiment.description import describe
 from ccp_dml.experiment.evaluation import COLUMNS, measure_networks
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
-from ccp_dml.experiment.run import Experiment, TrainingFailedError, load_benchmark
+from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
+from ccp_dml.experiment.paper import published_metrics
+from ccp_dml.experiment.protocol import (
+    missing_runs,
+    plan_runs,
+    prepare_data,
+    process_environments,
+    shell_command,
+    train_runs,
+    write_flagfile,
+)
+from ccp_dml.experiment.table import write_tables
+from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
 from ccp_dml.report import draw_samples, metrics_table
 
 _USAGE = """Trains and compares metric-learning methods.
 
 Examples:
   python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
+  python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
+      --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
+  python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
   python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes --image_size=227 \
       --backbone=bn_inception --networks=/runs/1/model.keras,/runs/2/model.keras
@@ -32,13 +49,13 @@ def _first_line(error):
     return str(error).splitlines()[0]
 
 
-def _stop(message):
+def _stop(message, exit_code=2):
     print(f"ccp_dml: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_code)
 
 
 def main(argv: Sequence[str]):
-    """Runs the experiment that the parsed flags stand for.
+    """Does what the parsed flags stand for.
 
     Args:
         argv: What is left of the command line after the flags: the program's name.
@@ -51,33 +68,102 @@ def main(argv: Sequence[str]):
             _describe(epath.Path(workdir or "."))
         elif flags.FLAGS.mode == "evaluate":
             _evaluate(workdir)
+        elif flags.FLAGS.mode == "table":
+            _tabulate(workdir)
         else:
-            _train(workdir)
-    except (TrainingFailedError, OSError) as error:
+            _run_protocol(workdir)
+    except RunInterruptedError as error:
+        flags_path = epath.Path(workdir) / "flags.txt"
+        command = "the same command again"
+        if flags_path.exists():
+            command = f"python -m ccp_dml.main --flagfile={flags_path}"
+        message = f"{error}; what was done is saved: to go on, run {command}"
+        _stop(message, exit_code=128 + error.signal_number)
+    except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
+    except OSError as error:
+        advice = "; what was done is kept: make room and run the same command again"
+        _stop(f"{error}{advice if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''}")
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")
     except tf.errors.ResourceExhaustedError as error:
         _stop(f"out of memory, take smaller batches or embeddings: {_first_line(error)}")
     except KeyboardInterrupt:
-        _stop(f"interrupted; what was finished is in {workdir}" if workdir else "interrupted")
+        _stop("interrupted", exit_code=130)
 
 
-def _train(workdir):
+def _run_protocol(workdir):
     if not workdir:
         _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
     try:
-        experiment = Experiment(settings_from(flags.FLAGS), workdir)
-        experiment.prepare(flagfile(flags.FLAGS))
+        settings = settings_from(flags.FLAGS)
+        runs = plan_runs(
+            settings,
+            _whole_numbers("folds") or [settings.fold],
+            _whole_numbers("seeds") or [settings.seed],
+            workdir,
+        )
+        if flags.FLAGS.mode == "plan":
+            write_flagfile(runs)
+            for run in missing_runs(runs):
+                print(shell_command(run))
+        elif len(runs) == 1:
+            end_with_parent()
+            train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes)
+        else:
+            _train_runs(runs)
     except ValueError as error:
-        _stop(error)
-    experiment.run()
+        _stop(_first_line(error))
+
+
+def _whole_numbers(name):
+    try:
+        return [int(number) for number in flags.FLAGS[name].value]
+    except ValueError as error:
+        given = ",".join(flags.FLAGS[name].value)
+        raise ValueError(f"{name} must be whole numbers such as 1,2; got {given}") from error
+
+
+def _train_runs(runs):
+    workdir = runs[0].workdir
+    with Interruption(), WorkdirLock(workdir):
+        write_flagfile(runs)
+        missing = missing_runs(runs)
+        failed = []
+        if missing:
+            print(f"{len(runs) - len(missing)} of {len(runs)} runs are finished", flush=True)
+            # Asked before the GPUs are hidden from this process.
+            environments = process_environments(min(flags.FLAGS.processes, len(missing)))
+            if len(environments) > 1:
+                print(f"what the runs say goes to {workdir}/*/log.txt", flush=True)
+            prepare_data(missing)
+            arguments = [f"--checkpoint_minutes={flags.FLAGS.checkpoint_minutes}"]
+            failed = train_runs(missing, environments, arguments)
+    if len(failed) < len(runs):
+        print(write_tables([workdir], output=workdir, published=published_metrics))
+    if failed:
+        _stop(
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(run.name for run in failed)}", 1
+        )
+    print(f"\neverything is in {workdir}: table.md, table.csv, runs.csv, and a folder for each run")
+
+
+def _tabulate(output):
+    if not flags.FLAGS.runs:
+        _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
+    try:
+        tables = write_tables(
+            flags.FLAGS.runs, output, flags.FLAGS.baseline, published=published_metrics
+        )
+        print(tables)
+    except ValueError as error:
+        _stop(_first_line(error))
 
 
 def _describe(folder):
     try:
         settings = settings_from(flags.FLAGS)
-        print(flagfile(flags.FLAGS))
+        print(flagfile(settings, flags.FLAGS.workdir))
         benchmark = load_benchmark(settings)
         print(describe(benchmark, settings))
     except ValueError as error:
@@ -85,8 +171,7 @@ def _describe(folder):
     figure = draw_samples(benchmark.train, benchmark.class_names, seed=settings.seed)
     path = folder / f"{settings.dataset}_samples.png"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             figure.savefig(file, format="png", dpi=110)
     except (OSError, tf.errors.OpError) as error:
         _stop(f"workdir {folder} cannot be written to: {error}")
@@ -104,9 +189,7 @@ def _evaluate(workdir):
         _stop(_first_line(error))
     print(metrics_table("on the test classes", measured, COLUMNS))
     if workdir:
-        folder = epath.Path(workdir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "evaluation.json").write_text(json.dumps(measured, indent=2) + "\n")
+        write_json(epath.Path(workdir) / "evaluation.json", measured)
 
 
 def _parse_flags(argv):

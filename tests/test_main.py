@@ -51,10 +51,11 @@ def finished(tmp_path_factory):
 
 def test_prints_the_table_of_the_results(finished):
     _, process, results = finished
-    lines = process.stdout.strip().splitlines()
-    header = [cell.strip() for cell in lines[-5].split("|")[1:-1]]
+    lines = [line for line in process.stdout.splitlines() if line.startswith("|")]
+    header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
     assert header[:5] == ["on unseen classes", "P@1", "R-precision", "MAP@R", "covering radius"]
-    for line, name in zip(lines[-3:], ["before", "plain", "ccp"], strict=True):
+    names = ["raw_pixels", "pooled_features", "before", "plain", "ccp"]
+    for line, name in zip(lines[2:], names, strict=True):
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         assert cells[0] == name
         keys = ("precision_at_1", "r_precision", "map_at_r", "covering_radius")
@@ -242,7 +243,7 @@ def command(capsys, run_command):
         ("--dataset=sop", "data_dir is missing: name the folder of the data set sop"),
         ("--dataset=folder --data_dir=/nowhere", "data_dir /nowhere does not exist"),
         ("--dataset=folder --data_dir=. --resize_size=9", "at least image_size, 227; got 9"),
-        ("--mode=show", "should be one of <train|describe|evaluate>"),
+        ("--mode=show", "should be one of <train|describe|plan|table|evaluate>"),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),
         (

@@ -1,19 +1,19 @@
 """The rounds of CCP: when one ends, and what the next one starts from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import ChanceConstrainedModel
 from ccp_dml.projections import RoundEnd, greedy_k_center
 
 
-class AlternatingProjections(keras.callbacks.Callback):
+class AlternatingProjections(ResumableCallback):
     """Ends a round of CCP when validation stops improving, and starts the next.
 
     When training begins, the proxies are chosen by greedy k-centre from a pool of embedded samples,
@@ -55,7 +55,8 @@ class AlternatingProjections(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is out of range; during training, if the model is not a
-            `ChanceConstrainedModel`, the logs hold no such metric, or the pool is not as described.
+            `ChanceConstrainedModel`, the logs hold no such metric, the pool is not as described, or
+            training resumes in the middle without the state of the rounds.
 
     Example:
 
@@ -107,13 +108,14 @@ class AlternatingProjections(keras.callbacks.Callback):
         self.warmup_epochs = warmup_epochs
         self.seed = seed
         self.on_round_end = on_round_end
-        self._restored = False
+        self._starts_over = True
         self._embed = None
-        self._start()
+        self.reset()
 
-    def _start(self):
+    def reset(self):
         self.round = -1
         self._epochs_warmed_up = 0
+        self._round_of_epoch: list[int] = []
         self._covering_radius = float("nan")
         self._forget_round()
 
@@ -135,19 +137,29 @@ class AlternatingProjections(keras.callbacks.Callback):
         self._embed = tf.function(
             lambda inputs: network(inputs, training=False), reduce_retracing=True
         )
-        if self._restored:
-            self._restored = False
+        self._starts_over = not self._restored
+        super().on_train_begin(logs)
+        if not self._starts_over:
             return
-        self._start()
         self.model.proximal_weight.assign(0.0)
         if self.warmup_epochs:
             self.model.warming_up.assign(True)
         else:
             self._begin_first_round()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._starts_over and epoch:
+            raise ValueError(
+                f"training resumes at epoch {epoch}, but the rounds would start anew: save and "
+                "restore the state of AlternatingProjections too, as "
+                "ccp_dml.callbacks.TrainingState does"
+            )
+        self._starts_over = False
+
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs
         logs["round"] = self.round
+        self._round_of_epoch.append(self.round)
         logs["proximal_weight"] = float(self.model.proximal_weight.numpy())
         if self.round < 0:
             self._epochs_warmed_up += 1
@@ -157,13 +169,21 @@ class AlternatingProjections(keras.callbacks.Callback):
             self._read_metric(logs)
         logs["covering_radius"] = self._covering_radius
 
+    def round_of_epoch(self, epoch: int) -> int:
+        """The round in which an epoch of this training was, −1 for the warm-up.
+
+        Args:
+            epoch: Number of a completed epoch, from 0.
+        """
+        return self._round_of_epoch[epoch]
+
     def _begin_first_round(self):
         self.model.warming_up.assign(False)
         self.model.set_reference_point(self.model.proximal_variables)
         self.round = 0
-        pool = self._embedded_pool()
+        pool = self._embed_pool()
         from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
-        self.model.proxies.assign_by_class(self._chosen(pool, from_origin))
+        self.model.proxies.assign_by_class(self._choose_proxies(pool, from_origin))
 
     def _read_metric(self, logs):
         if self.monitor not in logs:
@@ -188,8 +208,8 @@ class AlternatingProjections(keras.callbacks.Callback):
             logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
             return
         ended, self.round = self.round, self.round + 1
-        pool = self._embedded_pool()
-        next_proxies = self._chosen(pool, self._best_proxies)
+        pool = self._embed_pool()
+        next_proxies = self._choose_proxies(pool, self._best_proxies)
         end = RoundEnd(
             round=ended,
             proxies=self._best_proxies,
@@ -201,19 +221,19 @@ class AlternatingProjections(keras.callbacks.Callback):
         self._covering_radius = end.covering_radius
         if self.on_round_end is not None:
             self.on_round_end(end)
-        self.model.set_reference_point(self._perturbed(self._best_weights))
+        self.model.set_reference_point(self._perturb(self._best_weights))
         self.model.proximal_weight.assign(self.proximal_weight * self.proximal_growth**self.round)
         self.model.proxies.assign_by_class(next_proxies)
         self._forget_round()
 
-    def _embedded_pool(self):
+    def _embed_pool(self):
         """The pool of the present round, embedded with the current weights: `(C, b, d)`."""
         num_classes = self.model.proxies.num_classes
         pool = self.pool(self.round)
         embeddings, labels = [], []
-        for inputs, of_batch in pool:
+        for inputs, batch_labels in pool:
             embeddings.append(self._embed(inputs).numpy())
-            labels.append(of_batch.numpy())
+            labels.append(batch_labels.numpy())
         labels = np.concatenate(labels)
         draws = len(labels) // num_classes
         in_order = np.tile(np.arange(num_classes), draws)
@@ -225,11 +245,11 @@ class AlternatingProjections(keras.callbacks.Callback):
         embeddings = np.concatenate(embeddings).reshape(draws, num_classes, -1)
         return np.swapaxes(embeddings, 0, 1).astype("float32")
 
-    def _chosen(self, pool, initial):
+    def _choose_proxies(self, pool, initial):
         indices = greedy_k_center(pool, initial, self.model.proxies.proxies_per_class)
         return np.take_along_axis(pool, indices[:, :, None], axis=1)
 
-    def _perturbed(self, weights):
+    def _perturb(self, weights):
         if not self.perturbation:
             return weights
         generator = np.random.default_rng([self.seed, self.round])
@@ -250,40 +270,24 @@ class AlternatingProjections(keras.callbacks.Callback):
         state = {
             "round": np.asarray(self.round),
             "epochs_warmed_up": np.asarray(self._epochs_warmed_up),
+            "round_of_epoch": np.asarray(self._round_of_epoch, "int64"),
             "covering_radius": np.asarray(self._covering_radius),
             "best": np.asarray(self._best),
             "epochs_without_improvement": np.asarray(self._epochs_without_improvement),
         }
         if self._best_weights is not None:
             state["best_proxies"] = self._best_proxies
-            for index, weight in enumerate(self._best_weights):
-                state[f"best_weights/{index}"] = weight
-        return state
+        return state | pack_arrays("best_weights", self._best_weights)
 
-    def restore(self, state: dict[str, np.ndarray]):
-        """Takes up where `state()` was called; the next `fit` does not start over.
-
-        Args:
-            state: What `state()` returned, or the file that `numpy.savez` made of it.
-
-        Raises:
-            ValueError: If something is missing in `state`.
-        """
-        counters = {"round", "epochs_warmed_up", "best", "epochs_without_improvement"}
-        if not counters | {"covering_radius"} <= set(state):
-            raise ValueError(f"not the state of AlternatingProjections: it holds {sorted(state)}")
+    def set_state(self, state: Mapping[str, np.ndarray]):
         self.round = int(state["round"])
         self._epochs_warmed_up = int(state["epochs_warmed_up"])
+        self._round_of_epoch = state["round_of_epoch"].tolist()
         self._covering_radius = float(state["covering_radius"])
         self._best = float(state["best"])
         self._epochs_without_improvement = int(state["epochs_without_improvement"])
-        count = sum(key.startswith("best_weights/") for key in state)
-        if count:
-            self._best_weights = [state[f"best_weights/{index}"] for index in range(count)]
-            self._best_proxies = state["best_proxies"]
-        else:
-            self._best_weights = self._best_proxies = None
-        self._restored = True
+        self._best_weights = unpack_arrays("best_weights", state)
+        self._best_proxies = None if self._best_weights is None else state["best_proxies"]
 
 
 def _mean_radius(pool, proxies):

@@ -12,17 +12,20 @@ class ProgressLine(keras.callbacks.Callback):
     Args:
         description: What is trained.
         total_steps: Number of steps if training does not stop early.
+        initial_step: Number of steps that were taken before a resumed training. Defaults to 0.
     """
 
-    def __init__(self, description: str, total_steps: int):
+    def __init__(self, description: str, total_steps: int, initial_step: int = 0):
         super().__init__()
         self.description = description
         self.total_steps = total_steps
+        self.initial_step = initial_step
         self._bar = None
 
     def on_train_begin(self, logs=None):
         self._bar = tqdm(
             total=self.total_steps,
+            initial=self.initial_step,
             desc=self.description,
             unit="step",
             mininterval=0.5,
@@ -40,4 +43,9 @@ class ProgressLine(keras.callbacks.Callback):
         )
 
     def on_train_end(self, logs=None):
-        self._bar.close()
+        self.close()
+
+    def close(self):
+        """Ends the line, also when training ends with an exception."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,14 +1,17 @@
 """Validation by retrieval while a model trains."""
 
+from collections.abc import Mapping, Sequence
+
 import keras
 import numpy as np
 
+from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
 
 MONITORS = ("map_at_r", "r_precision", "precision_at_1")
 
 
-class RetrievalValidation(keras.callbacks.Callback):
+class RetrievalValidation(ResumableCallback):
     """Embeds the validation samples after every epoch, measures retrieval, keeps the best weights.
 
     Adds `val_precision_at_1`, `val_r_precision`, `val_map_at_r` and `val_embedding_spread` to the
@@ -27,6 +30,7 @@ class RetrievalValidation(keras.callbacks.Callback):
         gallery_inputs: What the validation samples are searched in, like `inputs`. Defaults to
             `None`: among themselves.
         gallery_labels: The classes of the gallery, if there is one.
+        predict_callbacks: Passed to `model.predict` when samples are embedded. Defaults to none.
 
     Attributes:
         best: The best value of the metric.
@@ -55,6 +59,7 @@ class RetrievalValidation(keras.callbacks.Callback):
         batch_size: int = 256,
         gallery_inputs=None,
         gallery_labels: np.ndarray | None = None,
+        predict_callbacks: Sequence[keras.callbacks.Callback] = (),
     ):
         super().__init__()
         if monitor not in MONITORS:
@@ -71,16 +76,26 @@ class RetrievalValidation(keras.callbacks.Callback):
             raise ValueError("gallery_inputs and gallery_labels must be given together")
         self.gallery_inputs = gallery_inputs
         self.gallery_labels = gallery_labels
+        self.predict_callbacks = tuple(predict_callbacks)
         self.embeddings = None
-        self._forget()
+        self.reset()
 
-    def _forget(self):
+    def reset(self):
         self.best = -np.inf
         self.best_epoch = -1
         self._best_weights = None
 
-    def on_train_begin(self, logs=None):
-        self._forget()
+    def state(self) -> dict[str, np.ndarray]:
+        return {
+            "best": np.asarray(self.best),
+            "best_epoch": np.asarray(self.best_epoch),
+            **pack_arrays("best_weights", self._best_weights),
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]):
+        self.best = float(state["best"])
+        self.best_epoch = int(state["best_epoch"])
+        self._best_weights = unpack_arrays("best_weights", state)
 
     def on_epoch_end(self, epoch, logs=None):
         metrics = self.measure()
@@ -103,10 +118,10 @@ class RetrievalValidation(keras.callbacks.Callback):
 
     def measure(self) -> dict[str, float]:
         """The metrics of the model as it is."""
-        self.embeddings = embed(self.model, self.inputs, self.batch_size)
+        self.embeddings = self._embed(self.inputs)
         gallery = None
         if self.gallery_inputs is not None:
-            gallery = embed(self.model, self.gallery_inputs, self.batch_size)
+            gallery = self._embed(self.gallery_inputs)
         embedded = [each for each in (self.embeddings, gallery) if each is not None]
         if not all(np.isfinite(embeddings).all() for embeddings in embedded):
             return dict.fromkeys((*MONITORS, "embedding_spread"), float("nan"))
@@ -114,3 +129,6 @@ class RetrievalValidation(keras.callbacks.Callback):
             self.embeddings, self.labels, gallery, self.gallery_labels, recall_at=()
         )
         return {**metrics, "embedding_spread": embedding_spread(self.embeddings)}
+
+    def _embed(self, inputs):
+        return embed(self.model, inputs, self.batch_size, self.predict_callbacks)

@@ -1,18 +1,25 @@
 """Logs for TensorBoard."""
 
-import keras
+import contextlib
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
+from etils import epath
+from tensorboard.compat.proto import event_pb2
 
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.callbacks.resumable_callback import ResumableCallback
 from ccp_dml.callbacks.retrieval_validation import RetrievalValidation
 from ccp_dml.evaluation import pair_distances
 
 
-class TensorBoardLogs(keras.callbacks.Callback):
+class TensorBoardLogs(ResumableCallback):
     """Writes the logs of every epoch and histograms of the distances between validation samples.
 
     Unlike `keras.callbacks.TensorBoard`, it writes nothing and waits for nothing between the steps
-    of an epoch. Put it after the callbacks that add metrics to the logs.
+    of an epoch. Put it after the callbacks that add metrics to the logs. When training starts or
+    resumes, what the folder holds of the epochs to come is removed.
 
     Args:
         validation: The validation whose embeddings are used.
@@ -24,8 +31,20 @@ class TensorBoardLogs(keras.callbacks.Callback):
         self.validation = validation
         self.log_dir = log_dir
         self._writer = None
+        self.reset()
+
+    def reset(self):
+        self._epochs = 0
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"epochs": np.asarray(self._epochs)}
+
+    def set_state(self, state: Mapping[str, np.ndarray]):
+        self._epochs = int(state["epochs"])
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        _keep_events(epath.Path(self.log_dir), self._epochs)
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -37,6 +56,30 @@ class TensorBoardLogs(keras.callbacks.Callback):
                 positive, negative = pair_distances(embeddings, self.validation.labels)
                 tf.summary.histogram("distances/positive_pairs", positive)
                 tf.summary.histogram("distances/negative_pairs", negative)
+        # What is saved from now on is on the disk.
+        self._writer.flush()
+        self._epochs = epoch + 1
 
     def on_train_end(self, logs=None):
         self._writer.close()
+
+
+def _keep_events(folder, epochs):
+    """Keeps the events of the first epochs; without any, removes the files."""
+    if not folder.exists():
+        return
+    for path in folder.glob("events.out.tfevents.*"):
+        if not epochs:
+            path.unlink()
+            continue
+        with atomic_write(path) as unfinished, tf.io.TFRecordWriter(str(unfinished)) as writer:
+            for record in _whole_records(path):
+                if event_pb2.Event.FromString(record).step < epochs:
+                    writer.write(record)
+
+
+def _whole_records(path):
+    """The records of a file up to its end, or to where a killed process stopped writing."""
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    with contextlib.suppress(tf.errors.DataLossError):
+        yield from records

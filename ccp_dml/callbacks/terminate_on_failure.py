@@ -1,11 +1,14 @@
-"""Stops training that can no longer come to anything."""
+"""Stops training that has failed."""
 
-import keras
+from collections.abc import Mapping
+
 import numpy as np
 from absl import logging
 
+from ccp_dml.callbacks.resumable_callback import ResumableCallback
 
-class TerminateOnFailure(keras.callbacks.Callback):
+
+class TerminateOnFailure(ResumableCallback):
     """Stops training when the loss is not finite or the embeddings have collapsed to one point.
 
     Reads the `loss` and the `val_embedding_spread` of an epoch, so it comes after
@@ -26,12 +29,21 @@ class TerminateOnFailure(keras.callbacks.Callback):
         super().__init__()
         self.smallest_spread = smallest_spread
         self.patience = patience
+        self.reset()
+
+    def reset(self):
         self.failure = None
         self._collapsed_epochs = 0
 
-    def on_train_begin(self, logs=None):
-        self.failure = None
-        self._collapsed_epochs = 0
+    def state(self) -> dict[str, np.ndarray]:
+        return {
+            "failure": np.asarray(self.failure or ""),
+            "collapsed_epochs": np.asarray(self._collapsed_epochs),
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]):
+        self.failure = str(state["failure"]) or None
+        self._collapsed_epochs = int(state["collapsed_epochs"])
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}

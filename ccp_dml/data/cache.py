@@ -1,15 +1,15 @@
 """A folder for what takes a while to compute."""
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from absl import logging
+
+from ccp_dml.atomic_write import atomic_write
 
 
 def cache_folder() -> pathlib.Path:
@@ -51,35 +51,3 @@ def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> 
     except OSError as error:
         logging.info("%s is not kept: %s", path, error)
     return array
-
-
-@contextlib.contextmanager
-def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Lets a file be written under another name, and gives it its own when it is complete.
-
-    Processes that run at the same time never see half a file, and an interruption leaves none.
-
-    Args:
-        path: The file; its folder is made if it does not exist.
-
-    Yields:
-        The name to write to, in the same folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    os.close(handle)
-    unfinished = pathlib.Path(name)
-    try:
-        yield unfinished
-        # As readable as other files: a temporary one is its owner's alone.
-        unfinished.chmod(0o666 & ~_umask())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _umask():
-    # It can only be read by setting it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ccp_dml.data.cache import atomic_write, cache_folder
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.data.preprocessing import (
     Preprocessing,
@@ -74,7 +75,7 @@ class ImageFiles(LabeledSamples):
         return dataclasses.replace(self, labels=labels)
 
     def training_examples(
-        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor
+        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:
         read, labels = self._reader, tf.constant(self.labels)
 
@@ -89,7 +90,7 @@ class ImageFiles(LabeledSamples):
             image = training_image(read(index), seed_of_image, self.preprocessing)
             return rescale(image, self.preprocessing.scaling), labels[index]
 
-        examples = batches.enumerate().map(add_seeds).unbatch()
+        examples = batches.enumerate(first_step).map(add_seeds).unbatch()
         return examples.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:

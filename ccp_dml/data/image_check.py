@@ -12,7 +12,8 @@ from absl import logging
 from etils import epath
 from tqdm import tqdm
 
-from ccp_dml.data.cache import atomic_write, cache_folder
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.image_index import file_state, is_remote
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")

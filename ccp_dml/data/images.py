@@ -45,7 +45,7 @@ class LabeledImages(LabeledSamples):
         return dataclasses.replace(self, labels=labels)
 
     def training_examples(
-        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor
+        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:
         images, labels = tf.constant(self.images), tf.constant(self.labels)
 
@@ -57,7 +57,7 @@ class LabeledImages(LabeledSamples):
                 )
             return batch, tf.gather(labels, indices)
 
-        return batches.enumerate().map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        return batches.enumerate(first_step).map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(self.images).batch(batch_size)

@@ -11,7 +11,11 @@ _POOL_BATCH_SIZE = 256
 
 
 def training_batches(
-    data: LabeledSamples, classes_per_batch: int, samples_per_class: int, seed: int
+    data: LabeledSamples,
+    classes_per_batch: int,
+    samples_per_class: int,
+    seed: int,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Endless training batches, balanced over the classes.
 
@@ -20,6 +24,8 @@ def training_batches(
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
         seed: Fixes the order of the samples and the augmentation.
+        first_step: Number of batches to pass over, without reading an image, for a training that
+            goes on from there. Defaults to 0.
 
     Returns:
         A dataset of `(images, labels)`.
@@ -29,9 +35,10 @@ def training_batches(
     """
     batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed)
     examples = data.training_examples(
-        batches,
+        batches.skip(first_step),
         classes_per_batch * samples_per_class,
         stateless_seed(seed, "training augmentation"),
+        first_step,
     )
     return examples.prefetch(tf.data.AUTOTUNE)
 
@@ -60,9 +67,9 @@ def class_pools(data: LabeledSamples, draws: int, seed: int) -> Callable[[int], 
     indices = class_draws(data.labels, seed)
 
     def pool(round_number: int) -> tf.data.Dataset:
-        of_round = indices.skip(round_number * draws).take(draws).rebatch(_POOL_BATCH_SIZE)
+        round_indices = indices.skip(round_number * draws).take(draws).rebatch(_POOL_BATCH_SIZE)
         pool_seed = stateless_seed(seed, "pool augmentation", round_number)
-        examples = data.training_examples(of_round, _POOL_BATCH_SIZE, pool_seed)
+        examples = data.training_examples(round_indices, _POOL_BATCH_SIZE, pool_seed)
         # Keras warns of data sets whose end it does not know.
         num_batches = -(-draws * data.num_classes // _POOL_BATCH_SIZE)
         return examples.apply(tf.data.experimental.assert_cardinality(num_batches))

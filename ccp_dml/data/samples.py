@@ -37,7 +37,7 @@ class LabeledSamples(abc.ABC):
 
     @abc.abstractmethod
     def training_examples(
-        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor
+        self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:
         """The images of batches of indices as training sees them, with random augmentation.
 
@@ -45,6 +45,7 @@ class LabeledSamples(abc.ABC):
             batches: Vectors of indices, all of `batch_size` but the last.
             batch_size: Number of indices in a batch.
             seed: Stateless seed `(2,)` that fixes the augmentation, whatever the parallelism.
+            first_step: Number of the first batch, which its augmentation depends on. Defaults to 0.
 
         Returns:
             A dataset of batches of `(images, labels)`.

@@ -1,6 +1,16 @@
 """Experiments: from settings to trained networks, their results and tables."""
 
-from ccp_dml.experiment.run import Experiment, TrainingFailedError, load_benchmark, table
+from ccp_dml.experiment.run import Run, TrainingFailedError, train
 from ccp_dml.experiment.settings import METHODS, Settings
+from ccp_dml.experiment.training_data import TrainingData, load_benchmark, split_benchmark
 
-__all__ = ["METHODS", "Experiment", "Settings", "TrainingFailedError", "load_benchmark", "table"]
+__all__ = [
+    "METHODS",
+    "Run",
+    "Settings",
+    "TrainingData",
+    "TrainingFailedError",
+    "load_benchmark",
+    "split_benchmark",
+    "train",
+]

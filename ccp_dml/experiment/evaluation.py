@@ -23,10 +23,21 @@ COLUMNS = {
 }
 
 
-def embed_test(model: keras.Model, benchmark: Benchmark) -> list[np.ndarray]:
-    """Normalised embeddings of the test samples and, if there is one, of the gallery."""
+def embed_test(
+    model: keras.Model, benchmark: Benchmark, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> list[np.ndarray]:
+    """Normalised embeddings of the test samples and, if there is one, of the gallery.
+
+    Args:
+        model: From images to embeddings.
+        benchmark: The data.
+        callbacks: Passed to `model.predict`, to show progress. Defaults to none.
+
+    Returns:
+        One or two float32 arrays `(n, d)`.
+    """
     parts = [benchmark.test] + ([benchmark.gallery] if benchmark.gallery is not None else [])
-    return [embed(model, part.evaluation_images(), callbacks=[EmbeddingLine()]) for part in parts]
+    return [embed(model, part.evaluation_images(), callbacks=callbacks) for part in parts]
 
 
 def measure(
@@ -47,9 +58,11 @@ def measure(
         (every_embedding,) = embeddings
         metrics = retrieval_metrics(every_embedding, labels)
     else:
-        of_test, of_gallery = embeddings
-        metrics = retrieval_metrics(of_test, labels, of_gallery, benchmark.gallery.labels)
-        every_embedding = np.concatenate([of_test, of_gallery])
+        query_embeddings, gallery_embeddings = embeddings
+        metrics = retrieval_metrics(
+            query_embeddings, labels, gallery_embeddings, benchmark.gallery.labels
+        )
+        every_embedding = np.concatenate([query_embeddings, gallery_embeddings])
         labels = np.concatenate([labels, benchmark.gallery.labels])
     if settings.clustering:
         metrics |= clustering_metrics(every_embedding, labels, settings.seed)
@@ -79,8 +92,8 @@ def measure_networks(
     """
     if len(set(paths)) < len(paths):
         raise ValueError(f"each network must be given once; got {', '.join(paths)}")
-    networks = [_loaded(path, benchmark) for path in paths]
-    embedded = [embed_test(network, benchmark) for network in networks]
+    networks = [_load_network(path, benchmark) for path in paths]
+    embedded = [embed_test(network, benchmark, [EmbeddingLine()]) for network in networks]
     measured = {
         path: measure(embeddings, benchmark, settings)
         for path, embeddings in zip(paths, embedded, strict=True)
@@ -95,7 +108,7 @@ def measure_networks(
     return measured
 
 
-def _loaded(path, benchmark):
+def _load_network(path, benchmark):
     if not epath.Path(path).exists():
         raise ValueError(f"the network {path} does not exist")
     try:

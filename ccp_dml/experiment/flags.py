@@ -1,13 +1,15 @@
 """The settings as flags of the command line."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 
 from absl import flags
+from etils import epath
 
 from ccp_dml.experiment.settings import Settings
 
-MODES = ("train", "describe", "evaluate")
+MODES = ("train", "describe", "plan", "table", "evaluate")
 
 
 class _NumbersParser(flags.ArgumentParser):
@@ -51,14 +53,64 @@ class _FloatsParser(flags.ArgumentParser):
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
-    """Defines a flag for every setting, `--mode` and `--workdir`."""
+    """Defines a flag for every setting, and those that say what is to be done with them."""
     flags.DEFINE_enum(
         "mode",
         "train",
         MODES,
         "train: train and compare the methods. describe: print the settings, what the data set "
-        "holds and how it is split, and draw some of its images as a network sees them. evaluate: "
-        "measure saved networks on the test classes, each alone and all concatenated.",
+        "holds and how it is split, and draw some of its images as a network sees them. plan: "
+        "print the commands of the runs of --folds and --seeds that are still missing, one a line. "
+        "table: tabulate the finished runs of --runs. evaluate: measure saved networks on the test "
+        "classes, each alone and all concatenated.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder for the results; made if it does not exist. The same command again goes on where "
+        "it was interrupted; results with other settings are moved to the folder 'earlier' inside "
+        "it. For describe, where the picture goes; the present folder if it is not given. For "
+        "table and evaluate, where the tables and evaluation.json go, if it is given.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "folds",
+        [],
+        "Folds to train, such as 1,2,3,4: a run for each of them and each of --seeds, in folders "
+        "of their own below --workdir. Overrides --fold.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "seeds", [], "Seeds to train, such as 0,1,2. Overrides --seed.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "processes",
+        1,
+        "Number of runs side by side, each with its share of the processor's threads or, where "
+        "there are several GPUs, with one of them.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "checkpoint_minutes",
+        5.0,
+        "Minutes between two checkpoints of the training, from which the same command goes on.",
+        lower_bound=1e-6,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "runs",
+        [],
+        "For table: folders that training left, or records of runs, runs.csv.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "baseline",
+        None,
+        "For table: what all rows are compared with, name:method, such as contrastive:plain. By "
+        "default the methods of a folder are compared with its first, and the folders with the "
+        "first of them.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
@@ -67,15 +119,6 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "For evaluate: files model.keras that training left, such as those of the four folds of "
         "the MLRC protocol. The other settings must be those of their training: values are scaled "
         "for the backbone.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "Folder for the results; made if it does not exist. Results of an earlier run in it are "
-        "moved to the folder 'earlier' inside it. For describe, where the picture goes; the "
-        "present folder if it is not given. For evaluate, where evaluation.json goes, if it is "
-        "given.",
         flag_values=flag_values,
     )
     for field in dataclasses.fields(Settings):
@@ -114,7 +157,40 @@ def settings_from(flag_values: flags.FlagValues) -> Settings:
     return Settings(**{**values, "method": tuple(values["method"])})
 
 
-def flagfile(flag_values: flags.FlagValues) -> str:
-    """All settings as the text of a flagfile."""
-    names = ["workdir", *(field.name for field in dataclasses.fields(Settings))]
-    return "".join(f"{flag_values[name].serialize()}\n" for name in names)
+def flagfile(settings: Settings, workdir: str | os.PathLike | None = None) -> str:
+    """All settings as the text of a flagfile.
+
+    Args:
+        settings: The settings.
+        workdir: Folder of the results. Defaults to `None`: the file does not name one.
+    """
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    if workdir is not None:
+        flag_values["workdir"].value = os.fspath(workdir)
+    names = [field.name for field in dataclasses.fields(Settings)]
+    for name in names:
+        value = getattr(settings, name)
+        flag_values[name].value = list(value) if isinstance(value, tuple) else value
+    shown = names if workdir is None else ["workdir", *names]
+    return "".join(f"{flag_values[name].serialize()}\n" for name in shown)
+
+
+def settings_from_flagfile(path: str | os.PathLike) -> Settings:
+    """The settings that a flagfile stands for.
+
+    Args:
+        path: The file; any path that `etils.epath` knows.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If a line is not a flag, or a setting is wrong.
+    """
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    lines = epath.Path(path).read_text().splitlines()
+    try:
+        flag_values(["ccp_dml", *(line for line in lines if line and not line.startswith("#"))])
+    except flags.Error as error:
+        raise ValueError(f"{path}: {error}") from error
+    return settings_from(flag_values)

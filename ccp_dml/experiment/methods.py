@@ -1,11 +1,17 @@
 """From settings to what trains: the loss, the model and the callbacks of a method."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 
 from ccp_dml import losses, miners
-from ccp_dml.callbacks import AlternatingProjections, FreezeBackbone, VariationalPhases
+from ccp_dml.callbacks import (
+    AlternatingProjections,
+    FreezeBackbone,
+    ReduceLROnPlateau,
+    VariationalPhases,
+)
 from ccp_dml.data import LabeledSamples, class_pools
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.layers import CrossBatchMemory
@@ -124,7 +130,7 @@ def make_callbacks(
         )
     if settings.plateau_patience:
         callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(
+            ReduceLROnPlateau(
                 f"val_{settings.monitor}",
                 factor=settings.plateau_factor,
                 patience=settings.plateau_patience,
@@ -154,6 +160,42 @@ def make_callbacks(
             )
         )
     return callbacks
+
+
+def best_phase(
+    model: MetricLearningModel,
+    callbacks: Sequence[keras.callbacks.Callback],
+    best_epoch: int,
+    steps_per_epoch: int,
+) -> str:
+    """The phase of the training in which the best weights lie, if the method was not whole there.
+
+    Args:
+        model: The model after training.
+        callbacks: Those of its training.
+        best_epoch: The epoch with the best weights, from 0; −1 if there is none.
+        steps_per_epoch: Number of steps of an epoch.
+
+    Returns:
+        `"frozen backbone"`; `"warm-up"`, before the first round of CCP; `"round 0"`, before its
+        proxies were renewed; `"memory not in use"`; `"first phase"` of DVML; or `""`.
+    """
+    if best_epoch < 0:
+        return ""
+    for callback in callbacks:
+        if isinstance(callback, FreezeBackbone) and best_epoch < callback.epochs:
+            return "frozen backbone"
+        if isinstance(callback, AlternatingProjections):
+            round_number = callback.round_of_epoch(best_epoch)
+            if round_number < 1:
+                return "warm-up" if round_number < 0 else "round 0"
+        if isinstance(callback, VariationalPhases) and best_epoch < callback.first_phase_epochs:
+            return "first phase"
+    if model.memory is not None:
+        start_step = max(model.memory.num_batches, model.memory.start_step)
+        if (best_epoch + 1) * steps_per_epoch <= start_step:
+            return "memory not in use"
+    return ""
 
 
 def _count_validations(steps, settings):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from etils import epath
 
-from ccp_dml.data.cache import atomic_write
+from ccp_dml.atomic_write import atomic_write
 from ccp_dml.experiment.run_folders import FinishedRun, find_runs
 
 RECORD = "runs.csv"

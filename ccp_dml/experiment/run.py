@@ -1,10 +1,11 @@
-"""One experiment from its settings: data, models, training, results."""
+"""One run: the methods of its settings are trained from the same weights and measured."""
 
-import datetime
-import json
+import dataclasses
+import hashlib
 import math
+import os
 import platform
-import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,283 +15,449 @@ from absl import logging
 from etils import epath
 
 import ccp_dml
+from ccp_dml.atomic_write import atomic_write, remove_unfinished
 from ccp_dml.callbacks import (
     AlternatingProjections,
+    EmbeddingLine,
+    HistoryLog,
     ProgressLine,
+    ResumableCallback,
     RetrievalValidation,
+    RoundSnapshots,
     TensorBoardLogs,
     TerminateOnFailure,
+    TrainingInterruptedError,
+    TrainingState,
 )
-from ccp_dml.data import (
-    Benchmark,
-    LabeledSamples,
-    Preprocessing,
-    class_fold,
-    contiguous,
-    hold_out_samples,
-    input_shape,
-    load,
-    training_batches,
-)
-from ccp_dml.evaluation import embed
+from ccp_dml.data import input_shape, training_batches
+from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.evaluation import COLUMNS, embed_test, measure
-from ccp_dml.experiment.methods import make_callbacks, make_loss, make_model
+from ccp_dml.experiment.flags import flagfile, settings_from_flagfile
+from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
+from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
+from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.settings import METHODS, Settings
-from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone, value_scaling
-from ccp_dml.report import RoundSnapshot, draw_rounds, metrics_table
+from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from ccp_dml.experiment.workdir import WorkdirLock, move_to_earlier, read_json, write_json
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
+from ccp_dml.report import draw_rounds, metrics_table
 
-_COLUMNS = {**COLUMNS, "steps": "steps", "rounds": "rounds", "seconds": "seconds"}
-
-_RESULTS = (
+RESULT_FILES = (
     "flags.txt",
     "results.json",
     "evaluation.json",
     "model.keras",
     "rounds.png",
+    "checkpoints",
     *METHODS,
 )
+"""What a run leaves in its folder."""
+
+_COLUMNS = {
+    **COLUMNS,
+    "steps": "steps",
+    "best_step": "best step",
+    "rounds": "rounds",
+    "seconds": "seconds",
+}
 
 
 class TrainingFailedError(Exception):
     """Training could not go on; the message says why and what to do."""
 
 
-class Experiment:
-    """Trains the methods of `settings` and leaves everything worth keeping in `workdir`.
+class Run:
+    """Trains the methods of `settings` and leaves everything worth keeping in a folder.
 
-    In `workdir`: `flags.txt`; `results.json`; `model.keras`, the network that validated best, from
+    In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, from
     images to normalised embeddings; `rounds.png`, if `figure_rounds` is set; and for each method a
-    folder with its `model.keras`, `history.csv` and TensorBoard logs.
+    folder with its `model.keras`, `history.csv`, TensorBoard logs and `test_embeddings.npz`.
 
     Args:
         settings: What to do.
-        workdir: Folder for the results; any path that `etils.epath` knows.
+
+    Attributes:
+        benchmark: The data set.
+        data: What of it trains and what validates.
+
+    Raises:
+        ValueError: If the settings do not fit each other or the data, or the data cannot be loaded.
 
     Example:
 
     ```python
-    experiment = Experiment(Settings(learning_rate=1e-3, validation="samples"), "/tmp/digits")
-    experiment.prepare()
-    results = experiment.run()
+    run = Run(Settings(learning_rate=1e-3, validation="samples"))
+    results = run.train("/tmp/digits")
     ```
     """
 
-    def __init__(self, settings: Settings, workdir: str):
+    def __init__(self, settings: Settings):
         self.settings = settings
-        self.workdir = epath.Path(workdir)
+        check_methods(settings)
+        self.benchmark = load_benchmark(settings)
+        self.data = split_benchmark(self.benchmark, settings)
+        self._make_batches()
 
-    def prepare(self, flagfile: str | None = None):
-        """Loads and checks everything that can be wrong, before anything takes time.
+    def train(
+        self,
+        workdir: str | os.PathLike,
+        checkpoint_minutes: float = 5.0,
+        interruption: Interruption | None = None,
+    ) -> dict[str, Any]:
+        """Trains and measures every method that `workdir` does not hold yet.
+
+        What an interrupted run left is taken up: it ends with the numbers of one that was not
+        interrupted. Results with other settings are moved to the folder `earlier` in `workdir`.
+        Nobody else may work in the folder; see `WorkdirLock`.
 
         Args:
-            flagfile: The text of `flags.txt`. Defaults to none: the file is not written.
-
-        Raises:
-            ValueError: If the settings do not fit the data, or `workdir` cannot be written to.
-        """
-        settings = self.settings
-        make_loss(settings)
-        # What is wrong with backbone and methods is said before data are downloaded.
-        embedding_model = self._embedding_model(settings.embedding_size)
-        drawn = ("ccp",) if settings.figure_rounds else ()
-        for method in dict.fromkeys((*settings.method, *drawn)):
-            make_model(method, settings, embedding_model, num_classes=2)
-        self.benchmark = load_benchmark(settings)
-        self.train, self.validation, self.validation_gallery = _split(self.benchmark, settings)
-        self.batches = training_batches(
-            self.train, settings.classes_per_batch, settings.samples_per_class, settings.seed
-        )
-        try:
-            self._make_workdir(flagfile)
-        except (OSError, tf.errors.OpError) as error:
-            raise ValueError(f"workdir {self.workdir} cannot be written to: {error}") from error
-
-    def _make_workdir(self, flagfile):
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        left = [path for path in (self.workdir / name for name in _RESULTS) if path.exists()]
-        if left:
-            moment = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S-%f")
-            earlier = self.workdir / "earlier" / moment
-            earlier.mkdir(parents=True)
-            for path in left:
-                path.rename(earlier / path.name)
-            logging.info("Moved the results of an earlier run to %s.", earlier)
-        if flagfile is not None:
-            (self.workdir / "flags.txt").write_text(flagfile)
-
-    def run(self) -> dict:
-        """Trains and measures every method, and prints a table.
+            workdir: Folder for the results; any path that `etils.epath` knows.
+            checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
+            interruption: Receives signals. Defaults to `None`: they are not handled.
 
         Returns:
             What `results.json` holds.
 
         Raises:
             TrainingFailedError: If a loss is not finite or the embeddings collapse.
+            RunInterruptedError: If a signal was received; what was done is saved.
             OSError: If `workdir` cannot be written to.
         """
-        settings = self.settings
-        initial_model = MetricLearningModel(self._embedding_model(settings.embedding_size))
-        initial_weights = initial_model.embedding_model.get_weights()
-        results = {
-            "seed": settings.seed,
-            "versions": {
-                "ccp_dml": ccp_dml.__version__,
-                "python": platform.python_version(),
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
-                "numpy": np.__version__,
-                "scikit_learn": sklearn.__version__,
-            },
-            "before": {**self._measured(initial_model), "steps": 0, "rounds": 0, "seconds": 0.0},
-        }
-        best = -math.inf
-        for method in settings.method:
-            embedding_model = self._embedding_model(settings.embedding_size)
-            embedding_model.set_weights(initial_weights)
-            model = self._model(method, embedding_model)
-            trained = self._fit(method, model, self.workdir / method)
-            results[method] = {**self._measured(model), **trained}
-            network = _network(model)
-            network.save(self.workdir / method / "model.keras")
-            if trained[f"validation_{settings.monitor}"] > best:
-                best = trained[f"validation_{settings.monitor}"]
-                network.save(self.workdir / "model.keras")
-            # Written after every method, so that a later failure loses nothing.
-            (self.workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-        print(table(results, settings.method))
-        if settings.figure_rounds:
-            self._draw_rounds()
+        workdir = epath.Path(workdir)
+        interruption = interruption or Interruption()
+        results = take_up(workdir, self.settings)
+        if "before" not in results:
+            model = MetricLearningModel(self.make_embedding_model())
+            callbacks = _embedding_callbacks(interruption)
+            results |= measure_baselines(model, self.benchmark, self.settings, callbacks)
+            _write_results(workdir, results)
+        for method in self.settings.method:
+            if method not in results:
+                results[method] = self._train_method(
+                    method, workdir, checkpoint_minutes, interruption
+                )
+                if method == _best_method(results, self.settings):
+                    _copy(workdir / method / "model.keras", workdir / "model.keras")
+                # Written after every method, so that a later failure loses nothing.
+                _write_results(workdir, results)
+                (workdir / "checkpoints" / method).rmtree(missing_ok=True)
+        if self.settings.figure_rounds and "figure" not in results:
+            results["figure"] = self._draw_rounds(workdir, checkpoint_minutes, interruption)
+            _write_results(workdir, results)
+        if (workdir / "checkpoints").exists():
+            (workdir / "checkpoints").rmtree()
         return results
 
-    def _embedding_model(self, embedding_size):
-        keras.utils.set_random_seed(self.settings.seed)
-        return EmbeddingModel(
-            self._backbone(),
-            embedding_size,
-            self.settings.pooling,
-            self.settings.freeze_batch_norm,
+    def make_embedding_model(self, embedding_size: int | None = None) -> EmbeddingModel:
+        """The network before training, the same at every call.
+
+        Args:
+            embedding_size: Defaults to that of the settings.
+        """
+        return make_embedding_model(self.settings, embedding_size)
+
+    def _train_method(self, method, workdir, checkpoint_minutes, interruption):
+        settings, folder = self.settings, workdir / method
+        model = self._make_model(method, self.make_embedding_model())
+        validation = self._make_validation(interruption)
+        method_callbacks = make_callbacks(model, settings, self.data.train)
+        loggers = [
+            HistoryLog(folder / "history.csv"),
+            TensorBoardLogs(validation, os.fspath(folder / "tensorboard")),
+        ]
+        folder.mkdir(parents=True, exist_ok=True)
+        callbacks = [validation, TerminateOnFailure(), *method_callbacks, *loggers]
+        state = self._fit(
+            method, model, callbacks, workdir / "checkpoints", checkpoint_minutes, interruption
+        )
+        embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
+        measured = measure(embeddings, self.benchmark, settings)
+        _save_embeddings(folder / "test_embeddings.npz", embeddings, self.benchmark)
+        with atomic_write(folder / "model.keras") as unfinished:
+            _network(model).save(unfinished)
+        rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
+        phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
+        if phase:
+            logging.warning(
+                "The best weights of %s lie in its phase %r: its row is that of a training "
+                "without what comes after.",
+                method,
+                phase,
+            )
+        return {
+            **measured,
+            "steps": state.step,
+            # Before the first round it is -1.
+            "rounds": max([0, *rounds]),
+            "seconds": state.seconds,
+            f"validation_{settings.monitor}": validation.best,
+            "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
+            "best_phase": phase,
+        }
+
+    def _make_model(self, method, embedding_model):
+        return make_model(method, self.settings, embedding_model, self.data.train.num_classes)
+
+    def _make_batches(self, first_step=0):
+        settings = self.settings
+        return training_batches(
+            self.data.train,
+            settings.classes_per_batch,
+            settings.samples_per_class,
+            settings.seed,
+            first_step,
         )
 
-    def _backbone(self):
-        settings = self.settings
-        image_shape = input_shape(settings.dataset, settings.image_size)
-        return get_backbone(settings.backbone, image_shape, settings.weights)
-
-    def _model(self, method, embedding_model):
-        return make_model(method, self.settings, embedding_model, self.train.num_classes)
-
-    def _fit(self, description, model, folder=None, on_round_end=None):
-        """Trains a model; with a `folder`, its history and logs go there."""
-        settings = self.settings
-        epochs = math.ceil(settings.max_steps / settings.steps_per_validation)
-        gallery = self.validation_gallery
-        validation = RetrievalValidation(
-            self.validation.evaluation_images(),
-            self.validation.labels,
+    def _make_validation(self, interruption):
+        settings, data = self.settings, self.data
+        gallery = data.validation_gallery
+        return RetrievalValidation(
+            data.validation.evaluation_images(),
+            data.validation.labels,
             settings.monitor,
             settings.patience,
             gallery_inputs=None if gallery is None else gallery.evaluation_images(),
             gallery_labels=None if gallery is None else gallery.labels,
+            predict_callbacks=[StopOnInterruption(interruption)],
         )
-        failure = TerminateOnFailure()
-        of_method = make_callbacks(model, settings, self.train, on_round_end)
-        callbacks = [validation, failure, *of_method]
-        if folder is not None:
-            folder.mkdir()
-            callbacks += [
-                keras.callbacks.CSVLogger(str(folder / "history.csv")),
-                TensorBoardLogs(validation, str(folder / "tensorboard")),
-            ]
-        callbacks.append(
-            ProgressLine(description, total_steps=epochs * settings.steps_per_validation)
+
+    def _fit(self, name, model, callbacks, checkpoints, checkpoint_minutes, interruption):
+        """Trains a model from where its checkpoints end; returns the `TrainingState`."""
+        settings = self.settings
+        steps_per_epoch = settings.steps_per_validation
+        epochs = math.ceil(settings.max_steps / steps_per_epoch)
+        state = TrainingState(
+            checkpoints / name,
+            [each for each in callbacks if isinstance(each, ResumableCallback)],
+            checkpoint_minutes,
+            fingerprint=_fingerprint(settings),
+            interrupted=interruption.is_requested,
         )
-        start = time.monotonic()
-        history = model.fit(
-            self.batches,
-            steps_per_epoch=settings.steps_per_validation,
-            epochs=epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
-        )
-        if failure.failure is not None:
-            raise TrainingFailedError(f"training of {description} stopped: {failure.failure}")
-        rounds = [each.round for each in of_method if isinstance(each, AlternatingProjections)]
-        return {
-            "steps": len(history.epoch) * settings.steps_per_validation,
-            # Before the first round it is -1.
-            "rounds": max([0, *rounds]),
-            "seconds": time.monotonic() - start,
-            f"validation_{settings.monitor}": validation.best,
-            "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
-        }
-
-    def _measured(self, model):
-        return measure(embed_test(model, self.benchmark), self.benchmark, self.settings)
-
-    def _draw_rounds(self):
-        """Trains a 2-d embedding for the first rounds and draws how each ends."""
-        model = self._model("ccp", self._embedding_model(embedding_size=2))
-        snapshots = []
-
-        def on_round_end(end):
-            embeddings = embed(model, self.train.evaluation_images())
-            snapshots.append(RoundSnapshot(end, embeddings, self.train.labels))
-            if len(snapshots) > self.settings.figure_rounds:
-                model.stop_training = True
-
+        if state.restore(model):
+            logging.info("%s goes on after step %d.", name, state.step)
+        progress = ProgressLine(name, epochs * steps_per_epoch, state.epoch * steps_per_epoch)
         try:
-            self._fit("figure", model, on_round_end=on_round_end)
+            with interruption.deferred():
+                model.fit(
+                    self._make_batches(first_step=state.step),
+                    steps_per_epoch=steps_per_epoch,
+                    # Without epochs to go only the best weights are restored.
+                    epochs=state.epoch if state.has_stopped else epochs,
+                    initial_epoch=state.epoch,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*callbacks, progress, state],
+                )
+        except TrainingInterruptedError as error:
+            raise RunInterruptedError(interruption.signal_number) from error
+        except RunInterruptedError:
+            # While the validation samples were embedded, after the last step of an epoch.
+            state.save()
+            raise
+        finally:
+            progress.close()
+        (failure,) = (each.failure for each in callbacks if isinstance(each, TerminateOnFailure))
+        if failure is not None:
+            raise TrainingFailedError(f"training of {name} stopped: {failure}")
+        return state
+
+    def _draw_rounds(self, workdir, checkpoint_minutes, interruption):
+        """Trains a 2-d embedding for the first rounds and draws how each ends."""
+        train = self.data.train
+        model = self._make_model("ccp", self.make_embedding_model(embedding_size=2))
+        snapshots = RoundSnapshots(
+            train.evaluation_images(), train.labels, self.settings.figure_rounds + 1
+        )
+        callbacks = [
+            self._make_validation(interruption),
+            TerminateOnFailure(),
+            *make_callbacks(model, self.settings, train, snapshots.add),
+            snapshots,
+        ]
+        try:
+            self._fit(
+                "figure",
+                model,
+                callbacks,
+                workdir / "checkpoints",
+                checkpoint_minutes,
+                interruption,
+            )
         except TrainingFailedError as error:
             logging.warning("The figure is incomplete: %s.", error)
-        if not snapshots:
+        drawn = snapshots.snapshots
+        if drawn:
+            with atomic_write(workdir / "rounds.png") as path, path.open("wb") as file:
+                draw_rounds(drawn).savefig(file, format="png", dpi=110)
+        else:
             logging.warning("No figure: no round of the 2-d embedding ended within max_steps.")
-            return
-        path = self.workdir / "rounds.png"
-        with path.open("wb") as file:
-            draw_rounds(snapshots).savefig(file, format="png", dpi=110)
+        return {"rounds": len(drawn)}
 
 
-def load_benchmark(settings: Settings) -> Benchmark:
-    """Loads the data set of an experiment.
+def train(
+    settings: Settings, workdir: str | os.PathLike, checkpoint_minutes: float = 5.0
+) -> dict[str, Any]:
+    """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
+
+    SIGTERM and Ctrl-C save what was done.
+
+    Args:
+        settings: What to do.
+        workdir: Folder for the results; any path that `etils.epath` knows.
+        checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
+
+    Returns:
+        What `results.json` holds.
 
     Raises:
-        ValueError: See `ccp_dml.data.load` and `ccp_dml.models.value_scaling`.
+        ValueError: See `Run`.
+        WorkdirInUseError: If another process works in the folder.
+        TrainingFailedError: See `Run.train`.
+        RunInterruptedError: See `Run.train`.
+        OSError: If `workdir` cannot be written to.
     """
-    scaling = settings.scaling
-    if scaling == "auto":
-        scaling = value_scaling(settings.backbone)
-    return load(
-        settings.dataset,
-        settings.data_dir or None,
-        Preprocessing(settings.image_size, settings.resize_size or None, settings.crop, scaling),
-        settings.cache,
-        settings.max_bad_images,
-        **settings.dataset_params,
+    workdir = epath.Path(workdir)
+    with Interruption() as interruption:
+        # A folder is made only when nothing is wrong with the settings and the data.
+        run = None if _exists(workdir) else Run(settings)
+        with WorkdirLock(workdir):
+            results = finished_results(workdir, settings)
+            if results is None:
+                run = run or Run(settings)
+                results = run.train(workdir, checkpoint_minutes, interruption)
+            else:
+                print(f"the run in {workdir} is finished: nothing is trained")
+    print(results_table(results, settings.method))
+    print(describe_results(workdir, results, settings))
+    return results
+
+
+def _exists(workdir):
+    try:
+        return workdir.exists()
+    # A place that cannot be asked cannot be written to either, which the lock explains.
+    except tf.errors.OpError:
+        return False
+
+
+def check_methods(settings: Settings):
+    """Makes the loss, the network and the model of every method, before data are loaded.
+
+    Raises:
+        ValueError: If they do not go with each other.
+    """
+    make_loss(settings)
+    embedding_model = make_embedding_model(settings)
+    drawn = ("ccp",) if settings.figure_rounds else ()
+    for method in dict.fromkeys((*settings.method, *drawn)):
+        make_model(method, settings, embedding_model, num_classes=2)
+
+
+def make_embedding_model(settings: Settings, embedding_size: int | None = None) -> EmbeddingModel:
+    """The network before training, as the seed fixes it.
+
+    Args:
+        settings: Those of the network, and the seed.
+        embedding_size: Defaults to that of the settings.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    image_shape = input_shape(settings.dataset, settings.image_size)
+    return EmbeddingModel(
+        get_backbone(settings.backbone, image_shape, settings.weights),
+        embedding_size or settings.embedding_size,
+        settings.pooling,
+        settings.freeze_batch_norm,
     )
 
 
-def _split(
-    benchmark: Benchmark, settings: Settings
-) -> tuple[LabeledSamples, LabeledSamples, LabeledSamples | None]:
-    """Training samples, relabelled 0…C − 1, validation samples, and what these are searched in."""
-    train = benchmark.train
-    if settings.validation == "test":
-        return train.with_labels(contiguous(train.labels)), benchmark.test, benchmark.gallery
-    if settings.validation == "classes":
-        indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
+def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
+    """The results of a run that has nothing left to do, `None` if something is missing.
+
+    Args:
+        workdir: Its folder.
+        settings: Its settings.
+    """
+    workdir = epath.Path(workdir)
+    results = read_json(workdir / "results.json")
+    if not isinstance(results, dict) or not _has_settings(workdir, settings):
+        return None
+    wanted = {"before", *settings.method, *(["figure"] if settings.figure_rounds else [])}
+    return results if wanted <= set(results) else None
+
+
+def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
+    """What a run that was interrupted has left, and what was made by another one out of the way.
+
+    Args:
+        workdir: Folder of the run.
+        settings: Its settings.
+
+    Returns:
+        The results so far: at least the seed and the versions.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(workdir)
+    if _has_settings(workdir, settings):
+        results = read_json(workdir / "results.json")
+        if isinstance(results, dict):
+            return results
     else:
-        indices, held_out = hold_out_samples(
-            train.labels, settings.validation_fraction, settings.seed
-        )
-    training, validation = train.subset(indices), train.subset(held_out)
-    if validation.num_classes < 2:
-        raise ValueError(
-            f"{validation.num_classes} classes are too few to validate retrieval on: choose fewer "
-            f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
-            "validation=samples"
-        )
-    return training.with_labels(contiguous(training.labels)), validation, None
+        earlier = move_to_earlier(workdir, RESULT_FILES)
+        if earlier is not None:
+            print(f"{workdir} held results with other settings: they are now in {earlier}")
+        with atomic_write(workdir / "flags.txt") as unfinished:
+            unfinished.write_text(flagfile(settings, workdir))
+    return {
+        "seed": settings.seed,
+        "fold": settings.fold,
+        "versions": {
+            "ccp_dml": ccp_dml.__version__,
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "scikit_learn": sklearn.__version__,
+        },
+    }
+
+
+def _has_settings(workdir, settings):
+    try:
+        return settings_from_flagfile(workdir / "flags.txt").same_results(settings)
+    except (OSError, ValueError):
+        return False
+
+
+def _fingerprint(settings):
+    independent_of_cache = dataclasses.replace(settings, cache="none")
+    return hashlib.sha256(flagfile(independent_of_cache).encode()).hexdigest()
+
+
+def _embedding_callbacks(interruption):
+    return [EmbeddingLine(), StopOnInterruption(interruption)]
+
+
+def _write_results(workdir, results):
+    write_json(workdir / "results.json", results)
+
+
+def _best_method(results, settings):
+    """The method that validated best, the first one among equals."""
+    finished = [method for method in settings.method if method in results]
+    return max(finished, key=lambda method: results[method][f"validation_{settings.monitor}"])
+
+
+def _copy(source, target):
+    with atomic_write(target) as unfinished:
+        source.copy(unfinished, overwrite=True)
+
+
+def _save_embeddings(path, embeddings, benchmark):
+    arrays = {"embeddings": embeddings[0], "labels": benchmark.test.labels}
+    if benchmark.gallery is not None:
+        arrays |= {"gallery_embeddings": embeddings[1], "gallery_labels": benchmark.gallery.labels}
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _network(model):
@@ -300,12 +467,35 @@ def _network(model):
     return keras.Model(inputs, outputs, name="embedding")
 
 
-def table(results: dict, methods: tuple[str, ...]) -> str:
-    """The results as a Markdown table, a row for the state before training and for each method.
+def results_table(results: dict, methods: tuple[str, ...]) -> str:
+    """The results as a Markdown table, a row for each baseline and each method.
 
     Args:
-        results: As `Experiment.run` returns them.
+        results: As `Run.train` returns them.
         methods: The methods in `results`.
     """
-    rows = {name: results[name] for name in ("before", *methods)}
+    names = [name for name in BASELINES if name in results]
+    rows = {name: results[name] for name in (*names, *methods)}
     return metrics_table("on unseen classes", rows, _COLUMNS)
+
+
+def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
+    """Says where everything is that a run has left.
+
+    Args:
+        workdir: Its folder.
+        results: As `Run.train` returns them.
+        settings: Its settings.
+    """
+    best = _best_method(results, settings)
+    lines = [
+        f"results   {workdir / 'results.json'}",
+        f"network   {workdir / 'model.keras'} ({best}, which validated best)",
+    ]
+    lines += [
+        f"{method:9} {workdir / method}: model.keras, history.csv, tensorboard, test_embeddings.npz"
+        for method in settings.method
+    ]
+    if results.get("figure", {}).get("rounds"):
+        lines.append(f"figure    {workdir / 'rounds.png'}")
+    return "\n".join(lines)

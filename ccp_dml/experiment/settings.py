@@ -300,6 +300,10 @@ class Settings:
         for part, factor in self.learning_rate_multipliers.items():
             _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})
 
+    def same_results(self, other: "Settings") -> bool:
+        """Whether other settings lead to the same numbers: all but what is kept of images."""
+        return dataclasses.replace(self, cache=other.cache) == other
+
 
 def _check_numbers(name, numbers_by_name):
     if not isinstance(numbers_by_name, Mapping) or not all(

@@ -8,7 +8,7 @@ import pandas as pd
 from absl import flags
 from etils import epath
 
-from ccp_dml.data.cache import atomic_write
+from ccp_dml.atomic_write import atomic_write
 from ccp_dml.experiment.comparison import METRICS, PUBLISHED_SIZES, compare, summarize
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED, concatenate_folds
 from ccp_dml.experiment.flags import define_flags, settings_from

@@ -63,9 +63,7 @@ def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) ->
     lines = []
     for name, row in rows.items():
         cells = (
-            f"{row[key]:.4f}"
-            if isinstance(row[key], float) and key != "seconds"
-            else f"{row[key]:.0f}"
+            _format_number(row[key], decimals=0 if key == "seconds" else 4) if key in row else ""
             for key in shown
         )
         lines.append((name, *cells))
@@ -79,3 +77,7 @@ def _markdown(titles, rows, left_columns=LEFT_COLUMNS):
 
 def _without_empty_columns(cells):
     return cells.loc[:, (cells != "").any()]
+
+
+def _format_number(number, decimals):
+    return f"{number:.{decimals}f}" if isinstance(number, float) else str(number)

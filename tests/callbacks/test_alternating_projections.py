@@ -268,7 +268,7 @@ def test_wrong_models_and_pools_are_named():
 
 def test_restoring_something_else_changes_nothing():
     callback = AlternatingProjections(pool)
-    with pytest.raises(ValueError, match=r"not the state .* holds \['round'\]"):
+    with pytest.raises(ValueError, match=r"not the state .* is missing; it holds round"):
         callback.restore({"round": 1})
     assert callback.round == -1
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
-from ccp_dml.experiment.run import Experiment, load_benchmark, table
+from ccp_dml.experiment import Run, load_benchmark
+from ccp_dml.experiment.flags import settings_from_flagfile
+from ccp_dml.experiment.run import results_table, take_up
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.models import load_backbone_weights, small_convnet
 from tests.data.pictures import write_classes
@@ -24,20 +26,18 @@ def tiny_backbone(input_shape):
     )
 
 
-def test_training_starts_from_the_weights(tmp_path):
-    experiment = Experiment(
+def test_training_starts_from_the_weights():
+    run = Run(
         Settings(
             dataset="glyphs",
             dataset_params={"train_letters": 20, "samples_per_letter": 4},
             weights="glyphs",
-        ),
-        tmp_path,
+        )
     )
-    experiment.prepare()
-    assert (experiment.train.num_classes, experiment.validation.num_classes) == (15, 5)
+    assert (run.data.train.num_classes, run.data.validation.num_classes) == (15, 5)
     backbone = small_convnet((28, 28, 1))
     load_backbone_weights(backbone, "glyphs")
-    started = experiment._embedding_model(8).backbone
+    started = run.make_embedding_model(8).backbone
     for one, other in zip(backbone.get_weights(), started.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -72,9 +72,8 @@ def test_training_on_images_in_files(tmp_path, cache):
         steps_per_validation=5,
         round_patience=1,
     )
-    experiment = Experiment(settings, tmp_path / "results")
-    experiment.prepare()
-    results = experiment.run()
+    run = Run(settings)
+    results = run.train(tmp_path / "results")
     assert results["ccp"]["steps"] == 20
     network = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
     (statistics,) = (
@@ -86,7 +85,7 @@ def test_training_on_images_in_files(tmp_path, cache):
         np.testing.assert_array_equal(values, initial)
     queries, gallery = (
         (network.predict(part.evaluation_images(), verbose=0), part.labels)
-        for part in (experiment.benchmark.test, experiment.benchmark.gallery)
+        for part in (run.benchmark.test, run.benchmark.gallery)
     )
     measured = retrieval_metrics(*queries, *gallery)["map_at_r"]
     assert measured == pytest.approx(results["ccp"]["map_at_r"], abs=1e-6)
@@ -115,11 +114,11 @@ def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
     (tmp_path / "important.txt").write_text("mine")
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "evaluation.json").write_text("{}")
-    experiment = Experiment(Settings(validation="samples", classes_per_batch=5), tmp_path)
-    experiment.prepare("--dataset=digits\n")
+    settings = Settings(validation="samples", classes_per_batch=5)
+    take_up(tmp_path, settings)
     assert not (tmp_path / "evaluation.json").exists()
     assert (tmp_path / "important.txt").read_text() == "mine"
-    assert (tmp_path / "flags.txt").read_text() == "--dataset=digits\n"
+    assert settings_from_flagfile(tmp_path / "flags.txt") == settings
     assert not (tmp_path / "results.json").exists()
 
 
@@ -141,8 +140,8 @@ def test_settings_are_checked(settings, message):
         Settings(**settings)
 
 
-def experiment_of(workdir, **changes):
-    """An experiment on the digits that is over soon."""
+def make_run(**changes):
+    """A run on the digits that is over soon."""
     small = {
         "backbone": f"{__name__}:tiny_backbone",
         "embedding_size": 8,
@@ -156,9 +155,7 @@ def experiment_of(workdir, **changes):
         "pool_size": 3,
         "method": ("plain",),
     }
-    experiment = Experiment(Settings(**{**small, **changes}), workdir)
-    experiment.prepare()
-    return experiment
+    return Run(Settings(**{**small, **changes}))
 
 
 def history_of(folder):
@@ -171,12 +168,12 @@ def embedded(network, part):
 
 
 def test_the_test_classes_validate(tmp_path):
-    experiment = experiment_of(tmp_path, validation="test")
-    train, test = experiment.benchmark.train, experiment.benchmark.test
-    assert len(experiment.train) == len(train)
-    assert np.unique(experiment.train.labels).tolist() == [0, 1, 2, 3, 4]
-    assert experiment.validation is test
-    results = experiment.run()["plain"]
+    run = make_run(validation="test")
+    train, test = run.benchmark.train, run.benchmark.test
+    assert len(run.data.train) == len(train)
+    assert np.unique(run.data.train.labels).tolist() == [0, 1, 2, 3, 4]
+    assert run.data.validation is test
+    results = run.train(tmp_path)["plain"]
     network = keras.models.load_model(tmp_path / "plain" / "model.keras")
     expected = retrieval_metrics(embedded(network, test), test.labels)["map_at_r"]
     assert results["validation_map_at_r"] == pytest.approx(expected, abs=1e-6)
@@ -186,18 +183,17 @@ def test_the_test_classes_validate(tmp_path):
 def test_queries_validate_against_their_gallery(tmp_path):
     sizes = {f"class{number}": 6 for number in range(16)}
     write_classes(tmp_path / "data", sizes, contrast=0.02)
-    experiment = experiment_of(
-        tmp_path / "results",
+    run = make_run(
         dataset="folder",
         data_dir=str(csv_of(tmp_path / "data")),
         image_size=12,
         validation="test",
     )
-    assert experiment.train.num_classes == 8
-    assert len(experiment.train) == 48
-    results = experiment.run()["plain"]
+    assert run.data.train.num_classes == 8
+    assert len(run.data.train) == 48
+    results = run.train(tmp_path / "results")["plain"]
     network = keras.models.load_model(tmp_path / "results" / "plain" / "model.keras")
-    queries, gallery = experiment.benchmark.test, experiment.benchmark.gallery
+    queries, gallery = run.benchmark.test, run.benchmark.gallery
     query_embeddings = embedded(network, queries)
     expected = retrieval_metrics(
         query_embeddings, queries.labels, embedded(network, gallery), gallery.labels
@@ -212,28 +208,28 @@ def test_queries_validate_against_their_gallery(tmp_path):
 
 @pytest.mark.parametrize("monitor", ["precision_at_1", "r_precision"])
 def test_the_monitor_chooses_the_best_weights(monitor, tmp_path):
-    experiment = experiment_of(tmp_path, monitor=monitor, max_steps=40)
-    results = experiment.run()["plain"]
+    run = make_run(monitor=monitor, max_steps=40)
+    results = run.train(tmp_path)["plain"]
     assert [key for key in results if key.startswith("validation_")] == [f"validation_{monitor}"]
     values = [float(row[f"val_{monitor}"]) for row in history_of(tmp_path / "plain")]
     assert results[f"validation_{monitor}"] == pytest.approx(max(values))
     assert results["best_step"] == 5 * (1 + np.argmax(values))
     network = keras.models.load_model(tmp_path / "model.keras")
-    validation = experiment.validation
+    validation = run.data.validation
     measured = retrieval_metrics(embedded(network, validation), validation.labels)[monitor]
     assert measured == pytest.approx(max(values), abs=1e-6)
 
 
-def test_results_hold_clustering_if_asked_for(tmp_path, capsys):
-    experiment = experiment_of(tmp_path / "with", clustering=True, max_steps=5, seed=3)
-    results = experiment.run()
-    test = experiment.benchmark.test
+def test_results_hold_clustering_if_asked_for(tmp_path):
+    run = make_run(clustering=True, max_steps=5, seed=3)
+    results = run.train(tmp_path / "with")
+    test = run.benchmark.test
     network = keras.models.load_model(tmp_path / "with" / "plain" / "model.keras")
     expected = clustering_metrics(embedded(network, test), test.labels, seed=3)
     assert {key: results["plain"][key] for key in ("nmi", "pairwise_f1")} == pytest.approx(
         expected, abs=0.02
     )
-    header, _, before, plain = capsys.readouterr().out.strip().splitlines()[-4:]
+    header, _, *_, before, plain = results_table(results, ("plain",)).splitlines()
     titles, *rows = (
         [cell.strip() for cell in line.split("|")[1:-1]] for line in (header, before, plain)
     )
@@ -242,13 +238,14 @@ def test_results_hold_clustering_if_asked_for(tmp_path, capsys):
         row = results[shown["on unseen classes"]]
         assert shown["NMI"] == f"{row['nmi']:.4f}"
         assert shown["F1"] == f"{row['pairwise_f1']:.4f}"
-    without = experiment_of(tmp_path / "without", max_steps=5).run()
+    without = make_run(max_steps=5).train(tmp_path / "without")
     assert not {"nmi", "pairwise_f1"} & {*without["before"], *without["plain"]}
-    assert "NMI" not in table(without, ("plain",))
+    assert "NMI" not in results_table(without, ("plain",))
 
 
 def test_a_run_that_does_not_leave_its_warm_up_has_no_rounds(tmp_path):
-    results = experiment_of(tmp_path, method=("ccp",), warmup_steps=1000, max_steps=10).run()
+    results = make_run(method=("ccp",), warmup_steps=1000, max_steps=10).train(tmp_path)
     assert results["ccp"]["rounds"] == 0
+    assert results["ccp"]["best_phase"] == "warm-up"
     rows = history_of(tmp_path / "ccp")
     assert [int(row["round"]) for row in rows] == [-1, -1]

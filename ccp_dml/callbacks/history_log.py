@@ -1,0 +1,63 @@
+"""The logs of every epoch in a CSV file."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.callbacks.resumable_callback import ResumableCallback
+
+
+class HistoryLog(ResumableCallback, keras.callbacks.CSVLogger):
+    """Writes the logs of every epoch to a CSV file, from which a resumed training goes on.
+
+    Put it after the callbacks that add metrics to the logs. When training resumes from an earlier
+    epoch than the file holds, the rows from that epoch on are removed.
+
+    Args:
+        path: The file; any path that `etils.epath` knows.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(os.fspath(path), append=True)
+        self.reset()
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        _keep_rows(epath.Path(self.filename), self._epochs)
+        keras.callbacks.CSVLogger.on_train_begin(self, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self._epochs = epoch + 1
+
+    def reset(self):
+        self._epochs = 0
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"epochs": np.asarray(self._epochs)}
+
+    def set_state(self, state: Mapping[str, np.ndarray]):
+        self._epochs = int(state["epochs"])
+
+
+def _keep_rows(path, epochs):
+    """Keeps the header and the rows of the first epochs; without any, removes the file."""
+    if not path.exists():
+        return
+    if not epochs:
+        path.unlink()
+        return
+    kept = io.StringIO()
+    writer = csv.writer(kept)
+    header, *rows = csv.reader(io.StringIO(path.read_text(), newline=""))
+    writer.writerow(header)
+    # A process that was killed may have left half a row.
+    writer.writerows(row for row in rows[:epochs] if len(row) == len(header))
+    with atomic_write(path) as unfinished:
+        unfinished.write_bytes(kept.getvalue().encode())

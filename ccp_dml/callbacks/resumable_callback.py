@@ -1,0 +1,84 @@
+"""Callbacks whose state can be saved while a model trains."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+
+class ResumableCallback(keras.callbacks.Callback):
+    """Base class of callbacks that a `TrainingState` saves, and restores when training resumes.
+
+    A subclass implements `reset`, `state` and `set_state`. It does not override `on_train_begin`
+    without calling this class's.
+    """
+
+    _restored = False
+
+    def on_train_begin(self, logs=None):
+        if not self._restored:
+            self.reset()
+        self._restored = False
+
+    def reset(self):
+        """Forgets all that was learnt in an earlier training."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement reset")
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The state between two steps of training, for `numpy.savez` and `restore`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement state")
+
+    def set_state(self, state: Mapping[str, np.ndarray]):
+        """Takes over what `state` returned."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement set_state")
+
+    def restore(self, state: Mapping[str, np.ndarray]):
+        """Takes up where `state()` was called: the next `fit` does not start over.
+
+        Args:
+            state: What `state()` returned, or the file that `numpy.savez` made of it.
+
+        Raises:
+            ValueError: If something is missing in `state`; then nothing is changed.
+        """
+        attributes = dict(vars(self))
+        try:
+            self.set_state(state)
+        except KeyError as error:
+            vars(self).update(attributes)
+            raise ValueError(
+                f"not the state of {type(self).__name__}: {error} is missing; it holds "
+                f"{', '.join(sorted(state)) or 'nothing'}"
+            ) from error
+        self._restored = True
+
+
+def pack_arrays(name: str, arrays: list[np.ndarray] | None) -> dict[str, np.ndarray]:
+    """A list of arrays as entries of a state, none if there is no list.
+
+    Args:
+        name: Name of the list.
+        arrays: The arrays.
+
+    Example:
+
+    >>> pack_arrays("weights", [np.array(1.0)])
+    {'weights/0': array(1.)}
+    """
+    return {f"{name}/{index}": array for index, array in enumerate(arrays or [])}
+
+
+def unpack_arrays(name: str, state: Mapping[str, np.ndarray]) -> list[np.ndarray] | None:
+    """The list that `pack_arrays` packed, `None` if there was none.
+
+    Args:
+        name: Name of the list.
+        state: The entries.
+
+    Example:
+
+    >>> unpack_arrays("weights", {"weights/0": np.array(1.0), "best": np.array(2.0)})
+    [array(1.)]
+    """
+    count = sum(key.startswith(f"{name}/") for key in state)
+    return [state[f"{name}/{index}"] for index in range(count)] or None

@@ -1,0 +1,66 @@
+"""What the rounds of a training ended with, to be drawn."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ccp_dml.callbacks.resumable_callback import ResumableCallback
+from ccp_dml.evaluation import embed
+from ccp_dml.projections import RoundEnd
+from ccp_dml.report import RoundSnapshot
+
+
+class RoundSnapshots(ResumableCallback):
+    """Keeps the end of each of the first rounds, and then stops training.
+
+    Args:
+        inputs: Samples to embed when a round ends: an array, or a `tf.data.Dataset` of batches.
+        labels: Their classes `(n,)`.
+        max_rounds: Number of rounds to keep.
+
+    Attributes:
+        snapshots: The rounds so far, in order.
+
+    Example:
+
+    ```python
+    snapshots = RoundSnapshots(train.evaluation_images(), train.labels, max_rounds=4)
+    rounds = AlternatingProjections(pools, on_round_end=snapshots.add)
+    model.fit(batches, steps_per_epoch=25, epochs=40, callbacks=[validation, rounds, snapshots])
+    ```
+    """
+
+    def __init__(self, inputs, labels: np.ndarray, max_rounds: int):
+        super().__init__()
+        self.inputs = inputs
+        self.labels = labels
+        self.max_rounds = max_rounds
+        self.reset()
+
+    def reset(self):
+        self.snapshots: list[RoundSnapshot] = []
+
+    def add(self, end: RoundEnd):
+        """Adds the end of a round; to be passed to `AlternatingProjections`."""
+        self.snapshots.append(RoundSnapshot(end, embed(self.model, self.inputs), self.labels))
+        if len(self.snapshots) >= self.max_rounds:
+            self.model.stop_training = True
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {
+            f"{number}/{name}": np.asarray(value)
+            for number, snapshot in enumerate(self.snapshots)
+            for name, value in [*vars(snapshot.end).items(), ("embeddings", snapshot.embeddings)]
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]):
+        self.snapshots = []
+        for number in range(len({key.partition("/")[0] for key in state})):
+            parts = {
+                key.partition("/")[2]: state[key] for key in state if key.startswith(f"{number}/")
+            }
+            embeddings = parts.pop("embeddings")
+            end = RoundEnd(
+                **{name: part if part.ndim else part.item() for name, part in parts.items()}
+            )
+            self.snapshots.append(RoundSnapshot(end, embeddings, self.labels))

@@ -1,0 +1,284 @@
+"""Checkpoints of a whole training, from which it goes on bit for bit."""
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from absl import logging
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+
+
+class HasState(Protocol):
+    """Anything with a state, such as a `ResumableCallback`."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The state between two steps of training."""
+
+    def restore(self, state: Mapping[str, np.ndarray]):
+        """Takes up where `state()` was called."""
+
+
+class TrainingInterruptedError(Exception):
+    """Training was asked to stop; its state has been saved."""
+
+
+class TrainingState(keras.callbacks.Callback):
+    """Saves everything that training needs to go on, and restores it.
+
+    On one device a training that was killed at any moment and resumed ends with the weights, the
+    history and the metrics of one that was never interrupted. Saved are all variables of the model
+    (proxies, reference point, proximal weight and memory among them) and of the optimizer, the
+    metrics of the epoch so far, the step, and the state of other callbacks. A checkpoint appears
+    whole or not at all; a damaged one is passed over for the one before it.
+
+    Restore before training, and let the data start at the step that training goes on from. Put the
+    callback last, so that the others have done their work when an epoch is saved.
+
+    Args:
+        folder: Folder of the checkpoints; any path that `etils.epath` knows.
+        callbacks: The other callbacks of the training that have a state, in an order that stays:
+            those of `ccp_dml.callbacks`, or others with the methods `state` and `restore`.
+        minutes: Minutes of training between two checkpoints. Defaults to 5.
+        keep: Number of checkpoints to keep, the newest ones. Defaults to 2.
+        fingerprint: Anything that must be equal for a checkpoint to be taken up, such as a hash of
+            the settings. Defaults to `""`.
+        interrupted: Asked after every step. When it says `True`, the state is saved and
+            `TrainingInterruptedError` raised. Defaults to `None`: never.
+
+    Attributes:
+        epoch: Number of epochs that were completed.
+        step: Number of steps that were taken, in all epochs.
+        seconds: How long training has taken, without interruptions.
+
+    Raises:
+        ValueError: If a number is not positive or a callback has no state; in `restore`, if the
+            checkpoints are of another training; when training begins, if the length of an epoch is
+            unknown or it begins at another epoch than that of the state.
+
+    Example:
+
+    ```python
+    batches = functools.partial(ccp_dml.data.training_batches, train, 8, 4, seed=0)
+    validation = RetrievalValidation(images, labels)
+    rounds = AlternatingProjections(class_pools(train, draws=12, seed=0))
+    training = TrainingState("/tmp/run", [validation, rounds])
+    training.restore(model)  # does nothing the first time
+    model.fit(
+        batches(first_step=training.step),
+        steps_per_epoch=25,
+        epochs=1000,
+        initial_epoch=training.epoch,
+        callbacks=[validation, rounds, training],
+    )
+    ```
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        callbacks: Sequence[HasState],
+        minutes: float = 5.0,
+        keep: int = 2,
+        fingerprint: str = "",
+        interrupted: Callable[[], bool] | None = None,
+    ):
+        super().__init__()
+        if minutes <= 0:
+            raise ValueError(f"minutes must be above 0; got {minutes}")
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1; got {keep}")
+        for callback in callbacks:
+            if not (hasattr(callback, "state") and hasattr(callback, "restore")):
+                raise ValueError(
+                    "callbacks must have the methods state and restore, as those of "
+                    f"ccp_dml.callbacks that have a state; got {type(callback).__name__}"
+                )
+        self.folder = epath.Path(folder)
+        self.callbacks = list(callbacks)
+        self.minutes = minutes
+        self.keep = keep
+        self.fingerprint = fingerprint
+        self.interrupted = interrupted
+        self.epoch = 0
+        self.step = 0
+        self._seconds_before = 0.0
+        self._started = None
+        self._saved = time.monotonic()
+        self._logs: dict[str, float] = {}
+        self._steps_to_skip = 0
+        self._metrics = None
+        self._has_stopped = False
+        self._train_function = None
+
+    @property
+    def seconds(self) -> float:
+        started = time.monotonic() if self._started is None else self._started
+        return self._seconds_before + time.monotonic() - started
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether training had ended, early or not, when the restored state was saved."""
+        return self._has_stopped
+
+    def restore(self, model: keras.Model) -> bool:
+        """Restores the newest checkpoint that is not damaged.
+
+        Args:
+            model: The model, built and compiled as the one that was saved.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            ValueError: If it is of a training with another fingerprint, model or other callbacks.
+        """
+        for path in reversed(self._checkpoints()):
+            try:
+                with path.open("rb") as file, np.load(file) as archive:
+                    arrays = dict(archive)
+                position = json.loads(str(arrays.pop("position")))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                logging.warning("The checkpoint %s is damaged and passed over: %s", path, error)
+                continue
+            self._restore(model, arrays, position, path)
+            return True
+        return False
+
+    def _restore(self, model, arrays, position, path):
+        if position["fingerprint"] != self.fingerprint:
+            raise ValueError(f"the checkpoint {path} is of a training with other settings")
+        variables = _variables(model)
+        saved = _group(arrays, "variables")
+        shapes = [list(np.shape(saved.get(str(index)))) for index in range(len(variables))]
+        if len(saved) != len(variables) or shapes != [list(each.shape) for each in variables]:
+            raise ValueError(f"the checkpoint {path} is of a model with other weights")
+        if position["callbacks"] != [type(callback).__name__ for callback in self.callbacks]:
+            raise ValueError(
+                f"the checkpoint {path} is of a training with the callbacks "
+                f"{', '.join(position['callbacks'])}"
+            )
+        for index, variable in enumerate(variables):
+            variable.assign(saved[str(index)])
+        for index, callback in enumerate(self.callbacks):
+            callback.restore(_group(arrays, f"callbacks/{index}"))
+        self.epoch, self.step = position["epoch"], position["step"]
+        self._seconds_before = position["seconds"]
+        self._steps_to_skip = position["steps_in_epoch"]
+        self._logs = position["logs"]
+        self._has_stopped = position["has_stopped"]
+        metrics = _group(arrays, "metrics")
+        self._metrics = [metrics[str(index)] for index in range(len(metrics))]
+
+    def save(self):
+        """Saves the state as it is: between two steps, or when an epoch has ended."""
+        position = {
+            "fingerprint": self.fingerprint,
+            "callbacks": [type(callback).__name__ for callback in self.callbacks],
+            "epoch": self.epoch,
+            "step": self.step,
+            "steps_in_epoch": self.step - self.epoch * self.params["steps"],
+            "seconds": self.seconds,
+            "logs": {name: float(value) for name, value in self._logs.items()},
+            "has_stopped": bool(self.model.stop_training) and self._is_between_epochs(),
+        }
+        arrays = {"position": np.asarray(json.dumps(position))}
+        for name, variables in [
+            ("variables", _variables(self.model)),
+            ("metrics", self.model.metrics_variables),
+        ]:
+            for index, variable in enumerate(variables):
+                arrays[f"{name}/{index}"] = keras.ops.convert_to_numpy(variable)
+        for index, callback in enumerate(self.callbacks):
+            for key, value in callback.state().items():
+                arrays[f"callbacks/{index}/{key}"] = value
+        path = self.folder / f"step-{self.step:09d}-{self._is_between_epochs():d}.npz"
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+        for outdated in self._checkpoints()[: -self.keep]:
+            outdated.unlink()
+        self._saved = time.monotonic()
+
+    def delete(self):
+        """Deletes the checkpoints, when what they were for is done."""
+        if self.folder.exists():
+            self.folder.rmtree()
+
+    def _checkpoints(self):
+        return sorted(self.folder.glob("step-*.npz")) if self.folder.exists() else []
+
+    def _is_between_epochs(self):
+        return self.step == self.epoch * self.params["steps"]
+
+    def on_train_begin(self, logs=None):
+        if self.params["steps"] is None:
+            raise ValueError("the length of an epoch is unknown: pass steps_per_epoch to fit")
+        self._started = self._saved = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch != self.epoch:
+            raise ValueError(
+                f"training starts at epoch {epoch}, but its state is that of epoch {self.epoch}: "
+                "call restore before fit and pass initial_epoch=training_state.epoch"
+            )
+        if self._steps_to_skip:
+            self._skip_steps()
+
+    def _skip_steps(self):
+        """Lets the first steps of the epoch, which were taken before, be none."""
+        for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
+            variable.assign(value)
+        self._train_function = train_function = self.model.train_function
+
+        def skip_or_train(iterator):
+            if self._steps_to_skip <= 0:
+                return train_function(iterator)
+            self._steps_to_skip -= self.model.steps_per_execution
+            return self._logs
+
+        self.model.train_function = skip_or_train
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.epoch * self.params["steps"] + batch + 1
+        if step <= self.step:
+            return
+        self.step, self._logs = step, logs or {}
+        if self.interrupted is not None and self.interrupted():
+            self.save()
+            raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
+        if self._is_due():
+            self.save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._train_function is not None:
+            self.model.train_function, self._train_function = self._train_function, None
+        self.epoch = epoch + 1
+        self._logs = {}
+        if self.interrupted is not None and self.interrupted():
+            self.save()
+            raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
+        is_last = self.model.stop_training or self.epoch == self.params["epochs"]
+        if is_last or self._is_due():
+            self.save()
+
+    def _is_due(self):
+        return time.monotonic() - self._saved >= 60 * self.minutes
+
+    def on_train_end(self, logs=None):
+        self._seconds_before, self._started = self.seconds, None
+
+
+def _variables(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _group(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The entries below a name, without it."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}

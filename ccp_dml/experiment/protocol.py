@@ -1,0 +1,283 @@
+"""A whole protocol: a run for each fold and seed, several side by side."""
+
+import dataclasses
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+import tensorflow as tf
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.data import training_batches
+from ccp_dml.experiment.flags import flagfile
+from ccp_dml.experiment.interruption import PARENT_VARIABLE
+from ccp_dml.experiment.run import RESULT_FILES, finished_results
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from ccp_dml.experiment.workdir import move_to_earlier
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """One run of a protocol.
+
+    Attributes:
+        settings: Its settings, with its fold and seed.
+        workdir: The folder of the protocol.
+        name: Name of its folder in `workdir`.
+    """
+
+    settings: Settings
+    workdir: epath.Path
+    name: str
+
+    @property
+    def folder(self) -> epath.Path:
+        """The folder of the run."""
+        return self.workdir / self.name
+
+    def command(self) -> list[str]:
+        """The arguments of Python that train it, from the settings in `flags.txt` of `workdir`."""
+        return [
+            "-m",
+            "ccp_dml.main",
+            f"--flagfile={self.workdir / 'flags.txt'}",
+            f"--folds={self.settings.fold}",
+            f"--seeds={self.settings.seed}",
+            f"--workdir={self.folder}",
+        ]
+
+
+def plan_runs(
+    settings: Settings, folds: Sequence[int], seeds: Sequence[int], workdir: str | os.PathLike
+) -> list[PlannedRun]:
+    """The runs of a protocol, one for each fold and seed.
+
+    Args:
+        settings: What all runs share.
+        folds: Folds, from 1; a single one if the classes are not split in folds.
+        seeds: Seeds.
+        workdir: Folder of the protocol; a local one is made absolute, so that its commands can be
+            run from anywhere.
+
+    Returns:
+        The runs, a fold's seeds next to each other, in folders `fold{k}_seed{s}`, or `seed{s}` if
+        the classes are not split in folds.
+
+    Raises:
+        ValueError: If a fold or seed is given twice or is out of range, or there are folds without
+            `validation=classes`.
+    """
+    for name, numbers in [("folds", folds), ("seeds", seeds)]:
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{name} must be given once each; got {','.join(map(str, numbers))}")
+    has_folds = settings.validation == "classes"
+    if len(folds) > 1 and not has_folds:
+        raise ValueError(
+            f"folds are parts of the classes, for validation=classes; got folds "
+            f"{','.join(map(str, folds))} with validation={settings.validation}"
+        )
+    for fold in folds:
+        if has_folds and fold > settings.num_folds:
+            raise ValueError(f"folds must be at most num_folds, {settings.num_folds}; got {fold}")
+    if "://" not in os.fspath(workdir):
+        workdir = os.path.abspath(workdir)
+    return [
+        PlannedRun(
+            dataclasses.replace(settings, fold=fold, seed=seed),
+            epath.Path(workdir),
+            f"fold{fold}_seed{seed}" if has_folds else f"seed{seed}",
+        )
+        for fold in folds
+        for seed in seeds
+    ]
+
+
+def missing_runs(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that are not finished, those that never began among them."""
+    return [run for run in runs if finished_results(run.folder, run.settings) is None]
+
+
+def write_flagfile(runs: Sequence[PlannedRun]):
+    """Writes `flags.txt` of a protocol, which the commands of its runs refer to.
+
+    Results of a single run in the same folder are moved to the folder `earlier`.
+
+    Args:
+        runs: All runs of the protocol.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
+    first = runs[0]
+    if (first.workdir / "results.json").exists():
+        earlier = move_to_earlier(first.workdir, RESULT_FILES)
+        print(f"{first.workdir} held the results of a single run: they are now in {earlier}")
+    lists = {
+        "folds": dict.fromkeys(run.settings.fold for run in runs),
+        "seeds": dict.fromkeys(run.settings.seed for run in runs),
+    }
+    text = flagfile(first.settings, first.workdir)
+    text += "".join(f"--{name}={','.join(map(str, of))}\n" for name, of in lists.items())
+    with atomic_write(first.workdir / "flags.txt") as unfinished:
+        unfinished.write_text(text)
+
+
+def shell_command(run: PlannedRun) -> str:
+    """The command of a run as a line for a shell, Slurm or GNU parallel."""
+    return shlex.join(["python", *run.command()])
+
+
+def prepare_data(runs: Sequence[PlannedRun]):
+    """Loads what the runs share, so that what takes long is done once, and errors come early.
+
+    Args:
+        runs: The runs.
+
+    Raises:
+        ValueError: If the data cannot be loaded or split.
+    """
+    # The processes of the runs need the memory of the GPUs.
+    tf.config.set_visible_devices([], "GPU")
+    benchmark = load_benchmark(runs[0].settings)
+    for settings in {run.settings.fold: run.settings for run in runs}.values():
+        data = split_benchmark(benchmark, settings)
+        if settings.cache == "disk":
+            # To ask for the images is to put them into the cache.
+            training_batches(data.train, 1, 1, settings.seed)
+            for part in (
+                data.validation,
+                data.validation_gallery,
+                benchmark.test,
+                benchmark.gallery,
+            ):
+                if part is not None:
+                    part.evaluation_images()
+
+
+def process_environments(processes: int) -> list[dict[str, str]]:
+    """The environment of each of several processes that share the machine.
+
+    Args:
+        processes: Number of processes side by side.
+
+    Returns:
+        For each an environment with its share of the threads, if there are several, and with one
+        of the GPUs, if there are several. Processes that share a GPU take only the memory they use.
+    """
+    common = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+    if processes > 1:
+        threads = str(max(1, _num_processors() // processes))
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+            common.setdefault(name, threads)
+    gpus = _gpu_names()
+    if processes > max(1, len(gpus)):
+        common.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if processes == 1 or not gpus:
+        return [dict(common) for _ in range(processes)]
+    return [{**common, "CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(processes)]
+
+
+def _num_processors():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpu_names():
+    """What `CUDA_VISIBLE_DEVICES` calls the GPUs."""
+    count = len(tf.config.list_physical_devices("GPU"))
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
+def train_runs(
+    runs: Sequence[PlannedRun], environments: Sequence[Mapping[str, str]], arguments: Sequence[str]
+) -> list[PlannedRun]:
+    """Trains runs, several side by side, and prints a line when one ends.
+
+    A single process at a time writes to this one's console, several to `log.txt` in their folders.
+    An exception, such as an interruption, is passed on to the processes, which save their work.
+
+    Args:
+        runs: The runs.
+        environments: The environment of each of the processes that run at a time.
+        arguments: Further flags of their commands.
+
+    Returns:
+        The runs that failed.
+    """
+    waiting, failed, done = list(runs), [], 0
+    running: dict[int, tuple[PlannedRun, subprocess.Popen, TextIO | None]] = {}
+    start = time.monotonic()
+    try:
+        while waiting or running:
+            for slot in [slot for slot in range(len(environments)) if slot not in running]:
+                if waiting:
+                    run = waiting.pop(0)
+                    log = _open_log(run) if len(environments) > 1 else None
+                    running[slot] = (run, _start(run, environments[slot], arguments, log), log)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            for slot, (run, process, log) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[slot]
+                if log is not None:
+                    log.close()
+                done += 1
+                if process.returncode:
+                    failed.append(run)
+                minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)
+                print(
+                    f"{done} of {len(runs)}: {run.name} {_summary(run, process.returncode, log)}"
+                    + (f"; about {minutes:.0f} minutes left" if done < len(runs) else ""),
+                    flush=True,
+                )
+    finally:
+        _stop([process for _, process, _ in running.values()])
+    return failed
+
+
+def _open_log(run):
+    run.folder.mkdir(parents=True, exist_ok=True)
+    return (run.folder / "log.txt").open("a")
+
+
+def _start(run, environment, arguments, log):
+    return subprocess.Popen(
+        [sys.executable, *run.command(), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log and subprocess.STDOUT,
+        env=environment,
+        # A Ctrl-C in the terminal is for this process, which passes it on once.
+        start_new_session=True,
+    )
+
+
+def _stop(processes):
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        raise
+
+
+def _summary(run, return_code, log):
+    if return_code:
+        return f"FAILED with exit code {return_code}" + (f", see {log.name}" if log else "")
+    results = finished_results(run.folder, run.settings)
+    values = (f"{method} {results[method]['map_at_r']:.4f}" for method in run.settings.method)
+    return f"MAP@R {', '.join(values)}"

@@ -1,0 +1,75 @@
+"""What a run trains and validates on, from its settings."""
+
+import dataclasses
+
+from ccp_dml.data import (
+    Benchmark,
+    LabeledSamples,
+    Preprocessing,
+    class_fold,
+    contiguous,
+    hold_out_samples,
+    load,
+)
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.models import value_scaling
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The training classes of a benchmark, split for training and validation.
+
+    Attributes:
+        train: Training samples with the labels 0…C − 1.
+        validation: Validation samples.
+        validation_gallery: What these are searched in; `None` if that is among themselves.
+    """
+
+    train: LabeledSamples
+    validation: LabeledSamples
+    validation_gallery: LabeledSamples | None
+
+
+def load_benchmark(settings: Settings) -> Benchmark:
+    """Loads the data set of a run.
+
+    Raises:
+        ValueError: See `ccp_dml.data.load` and `ccp_dml.models.value_scaling`.
+    """
+    scaling = settings.scaling
+    if scaling == "auto":
+        scaling = value_scaling(settings.backbone)
+    return load(
+        settings.dataset,
+        settings.data_dir or None,
+        Preprocessing(settings.image_size, settings.resize_size or None, settings.crop, scaling),
+        settings.cache,
+        settings.max_bad_images,
+        **settings.dataset_params,
+    )
+
+
+def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
+    """Splits a benchmark into what trains and what validates.
+
+    Raises:
+        ValueError: If there is no such fold, or it leaves too few classes to validate on.
+    """
+    train = benchmark.train
+    if settings.validation == "test":
+        training = train.with_labels(contiguous(train.labels))
+        return TrainingData(training, benchmark.test, benchmark.gallery)
+    if settings.validation == "classes":
+        indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
+    else:
+        indices, held_out = hold_out_samples(
+            train.labels, settings.validation_fraction, settings.seed
+        )
+    training, validation = train.subset(indices), train.subset(held_out)
+    if validation.num_classes < 2:
+        raise ValueError(
+            f"{validation.num_classes} classes are too few to validate retrieval on: choose fewer "
+            f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
+            "validation=samples"
+        )
+    return TrainingData(training.with_labels(contiguous(training.labels)), validation, None)

@@ -1,0 +1,129 @@
+"""The folder of a run: who works in it, what it holds, and what it held earlier."""
+
+import datetime
+import json
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import filelock
+import psutil
+import tensorflow as tf
+from absl import logging
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+
+_LOCK = ".lock"
+_OWNER = ".owner.json"
+# A process that was told to stop saves its work before it leaves the folder.
+_SECONDS_TO_WAIT = 5
+
+
+class WorkdirInUseError(Exception):
+    """Another process works in the folder; the message says which."""
+
+
+class WorkdirLock:
+    """Keeps other processes out of a folder while it is entered.
+
+    On a local file system the operating system frees the folder when the process ends, however it
+    ends. Elsewhere, such as on `gs://`, a process that was killed leaves its name behind: a later
+    one on the same host takes over, and one on another host is told what to delete.
+
+    Args:
+        folder: The folder, any path that `etils.epath` knows; made if it does not exist.
+
+    Raises:
+        WorkdirInUseError: When it is entered, if another process works in the folder.
+        OSError: When it is entered, if the folder cannot be written to.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = epath.Path(folder)
+        self._lock = None
+
+    def __enter__(self) -> "WorkdirLock":
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+            owner = {
+                "process": os.getpid(),
+                "host": socket.gethostname(),
+                "since": datetime.datetime.now().isoformat(sep=" ", timespec="seconds"),
+            }
+            write_json(self.folder / _OWNER, owner)
+        except (OSError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"workdir {self.folder} cannot be written to: {reason}") from error
+        return self
+
+    def _acquire(self):
+        if "://" not in os.fspath(self.folder):
+            self._lock = filelock.FileLock(os.fspath(self.folder / _LOCK))
+            try:
+                self._lock.acquire(timeout=_SECONDS_TO_WAIT)
+            except filelock.Timeout as error:
+                raise WorkdirInUseError(self._describe_owner()) from error
+        elif self._is_owned():
+            raise WorkdirInUseError(
+                f"{self._describe_owner()}; if it no longer runs, delete {self.folder / _OWNER}"
+            )
+
+    def __exit__(self, *exception):
+        (self.folder / _OWNER).unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    def _is_owned(self):
+        owner = read_json(self.folder / _OWNER)
+        if owner is None:
+            return False
+        return owner["host"] != socket.gethostname() or psutil.pid_exists(owner["process"])
+
+    def _describe_owner(self):
+        owner = read_json(self.folder / _OWNER)
+        if owner is None:
+            return f"another process works in {self.folder}"
+        return (
+            f"process {owner['process']} on {owner['host']} works in {self.folder} since "
+            f"{owner['since']}"
+        )
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """What a JSON file holds, `None` if it does not exist or is damaged."""
+    try:
+        return json.loads(epath.Path(path).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_json(path: str | os.PathLike, value: Any):
+    """Writes a JSON file, whole or not at all."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def move_to_earlier(folder: str | os.PathLike, names: Sequence[str]) -> epath.Path | None:
+    """Moves what an earlier run left to the folder `earlier` in the same place.
+
+    Args:
+        folder: The folder of the run.
+        names: The files and folders that a run leaves; others stay where they are.
+
+    Returns:
+        The folder that they were moved to, `None` if there was nothing to move.
+    """
+    folder = epath.Path(folder)
+    left = [path for path in (folder / name for name in names) if path.exists()]
+    if not left:
+        return None
+    moment = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S-%f")
+    earlier = folder / "earlier" / moment
+    earlier.mkdir(parents=True)
+    for path in left:
+        path.rename(earlier / path.name)
+    logging.info("Moved the results of an earlier run to %s.", earlier)
+    return earlier
