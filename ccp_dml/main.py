@@ -18,7 +18,6 @@ from ccp_dml.experiment.description import describe
 from ccp_dml.experiment.evaluation import COLUMNS, measure_networks
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
-from ccp_dml.experiment.paper import published_metrics
 from ccp_dml.experiment.protocol import (
     missing_runs,
     plan_runs,
@@ -28,6 +27,7 @@ from ccp_dml.experiment.protocol import (
     train_runs,
     write_flagfile,
 )
+from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.table import write_tables
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
 from ccp_dml.report import draw_samples, metrics_table
@@ -140,7 +140,7 @@ def _train_runs(runs):
             arguments = [f"--checkpoint_minutes={flags.FLAGS.checkpoint_minutes}"]
             failed = train_runs(missing, environments, arguments)
     if len(failed) < len(runs):
-        print(write_tables([workdir], output=workdir, published=published_metrics))
+        print(write_tables([workdir], output=workdir, published=find_published))
     if failed:
         _stop(
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(run.name for run in failed)}", 1
@@ -153,7 +153,7 @@ def _tabulate(output):
         _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
     try:
         tables = write_tables(
-            flags.FLAGS.runs, output, flags.FLAGS.baseline, published=published_metrics
+            flags.FLAGS.runs, output, flags.FLAGS.baseline, published=find_published
         )
         print(tables)
     except ValueError as error:

@@ -1,11 +1,12 @@
 """What the runs of a record come to: means, and paired differences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import nan
 
 import pandas as pd
 
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED
+from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import SINGLE
 from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.statistics import estimate_mean, paired_difference
@@ -20,7 +21,7 @@ _SAME = 4
 
 def summarize(
     runs: pd.DataFrame,
-    published: Callable[[str, str], Mapping[int, Mapping[str, float]] | None] | None = None,
+    published: Callable[[str, str], PublishedCell | None] | None = None,
 ) -> pd.DataFrame:
     """Means over folds and seeds with Student's 95 % intervals, a row for each name and method.
 
@@ -29,9 +30,8 @@ def summarize(
 
     Args:
         runs: See `ccp_dml.experiment.records.Record`.
-        published: Gives, for a name and a method, the published metrics between 0 and 1 by the size
-            of the embeddings, 128 for the mean of single networks and 512 for the concatenation, or
-            `None`. Defaults to nothing being published.
+        published: Gives, for a name and a method, the published cell or `None`. Defaults to nothing
+            being published.
 
     Returns:
         `name`, `method`, `runs` (how many); each of `METRICS` and, with the ending `_half_width`,
@@ -40,7 +40,7 @@ def summarize(
         `concatenated_` before the names, `runs` (seeds), `embedding_size` and the metrics of the
         concatenation of folds, with `reduced_` those of the same after a PCA; with `published_128_`
         and `published_512_` what is published of the metrics, and with `difference_128_` and
-        `difference_512_` the mean minus what is published.
+        `difference_512_` the mean minus what is published; `published_title` and `published_steps`.
     """
     rows = []
     singles = runs[runs["embedding"] == SINGLE]
@@ -58,7 +58,7 @@ def summarize(
                 values |= _summarize_group(group)
                 row |= {f"{kind}_{column}": value for column, value in values.items()}
         if published is not None:
-            row |= _compare_with_published(row, own, published(name, method) or {})
+            row |= _compare_with_published(row, own, published(name, method))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -70,7 +70,7 @@ def compare(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
         runs: See `ccp_dml.experiment.records.Record`.
         baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to `None`:
             each method is compared with the first of its name, and with the same method of the
-            first name.
+            first name or, where that has none, with its first one.
 
     Returns:
         A row for each pair: `name`, `method`, `baseline_name`, `baseline_method`, `pairs` (how
@@ -149,14 +149,18 @@ def _describe_phases(group):
 
 def _compare_with_published(row, own, published):
     """What is published beside single networks and the concatenation, where the sizes agree."""
+    if published is None:
+        return {}
     columns = {}
     for kind, size in PUBLISHED_SIZES.items():
         sizes = own.loc[own["embedding"] == kind, "embedding_size"]
         if len(sizes) and (sizes == size).all():
             prefix = "" if kind == SINGLE else f"{kind}_"
-            for metric, value in published.get(size, {}).items():
+            for metric, value in published.metrics.get(size, {}).items():
                 columns[f"published_{size}_{metric}"] = value
                 columns[f"difference_{size}_{metric}"] = row.get(f"{prefix}{metric}", nan) - value
+    if columns:
+        columns |= {"published_title": published.title, "published_steps": published.steps}
     return columns
 
 
@@ -166,11 +170,12 @@ def _default_pairs(trained):
         first.setdefault(name, method)
     within = [((name, method), (name, first[name])) for name, method in trained]
     first_name = next(iter(first), None)
-    between = [
-        ((name, method), (first_name, method))
-        for name, method in trained
-        if (first_name, method) in trained
-    ]
+    between = []
+    for name, method in trained:
+        # Where the first name has no such method, its first one stands for it.
+        theirs = method if (first_name, method) in trained else first[first_name]
+        if name != first_name:
+            between.append(((name, method), (first_name, theirs)))
     return [(ours, theirs) for ours, theirs in [*within, *between] if ours != theirs]
 
 

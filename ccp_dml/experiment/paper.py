@@ -1,22 +1,16 @@
-"""The paper's experiments: the cells of its tables, their flagfiles and the published results.
+"""The paper's experiments: the cells of its tables and their flagfiles.
 
 `python -m ccp_dml.experiment.paper` lists the flagfiles, with a name such as `cub200_2011/c2_ccp`
 it prints that one, and with `--output=experiments/paper` it writes all of them.
 """
 
 import argparse
-import functools
-import json
-import pathlib
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
-
-from ccp_dml import losses, miners
-from ccp_dml.experiment.settings import Settings
 
 # Names in the flags, and in the text of the paper.
 DATASETS = {
@@ -295,21 +289,6 @@ _CONVENTIONAL_REMARKS = {
     "plateau_patience": "The plateaus are those of the authors' code.",
 }
 
-# What a run shares with a cell that it can be compared with; the rest may be the researcher's own.
-_COMPARED = (
-    "dataset",
-    "loss",
-    "loss_wrapper",
-    "miner",
-    "backbone",
-    "weights",
-    "embedding_size",
-    "pooling",
-    "validation",
-    "num_folds",
-)
-_METRICS = ("precision_at_1", "r_precision", "map_at_r")
-
 
 class Cell(NamedTuple):
     """One experiment.
@@ -510,103 +489,6 @@ def write_flagfiles(folder: epath.PathLike):
         path = epath.Path(folder) / f"{name}.flags"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-def cell_name(settings: Settings, method: str) -> str | None:
-    """The cell that a method of a run can be compared with, `None` if there is none.
-
-    Data set, loss, miner, network, protocol and, for `xbm`, the size of the memory are those of the
-    cell; learning rates, patience and all else may differ.
-
-    Args:
-        settings: Of the run.
-        method: One of its methods.
-
-    Returns:
-        A key of `cells(settings.dataset)`.
-
-    Example:
-
-    >>> cell_name(Settings(**cells("sop")["triplet"].settings), "ccp")
-    'triplet_ccp'
-    """
-    if settings.dataset not in DATASETS:
-        return None
-    compared = _compared_values(settings, method)
-    for name, cell in cells(settings.dataset).items():
-        of_cell = Settings(**cell.settings)
-        if of_cell.method == (method,) and _compared_values(of_cell, method) == compared:
-            return name
-    return None
-
-
-def _compared_values(settings, method):
-    values = {name: getattr(settings, name) for name in _COMPARED}
-    # Parameters that were left to their defaults count too.
-    loss = losses.get(settings.loss, **settings.loss_params)
-    names = losses.parameters(settings.loss)
-    values["loss_params"] = {name: getattr(loss, name) for name in names}
-    if settings.miner != "none":
-        values["miner_params"] = miners.get(settings.miner, **settings.miner_params).get_config()
-    if method == "xbm":
-        values["memory_batches"] = settings.memory_batches
-    return values
-
-
-def published_metrics(settings: Settings, method: str) -> Mapping[int, Mapping[str, float]] | None:
-    """What the paper reports for a method of a run, `None` if it has no such cell.
-
-    Args:
-        settings: Of the run.
-        method: One of its methods.
-
-    Returns:
-        `precision_at_1`, `r_precision` and `map_at_r`, between 0 and 1, by the size of the
-        embeddings: 128, the mean of the four single networks, and 512, their concatenation.
-
-    Example:
-
-    >>> published_metrics(Settings(**cells("sop")["c1"].settings), "plain")[128]["map_at_r"]
-    0.3654
-    """
-    published_as = _published_name(settings, method)
-    if published_as is None:
-        return None
-    return {
-        # Of percent with two decimals.
-        row["embedding_size"]: {name: round(row[name] / 100, 4) for name in _METRICS}
-        for row in _published_results()["retrieval"]
-        if (row["dataset"], row["method"]) == (settings.dataset, published_as)
-    }
-
-
-def published_steps(settings: Settings, method: str) -> int | None:
-    """The steps to converge that the paper reports for a method of a run, `None` if it has none.
-
-    Args:
-        settings: Of the run.
-        method: One of its methods.
-    """
-    published_as = _published_name(settings, method)
-    if published_as is None:
-        return None
-    # The paper's table of steps leaves the endings out.
-    name = published_as.removesuffix("-L").removesuffix("-S")
-    thousands = (
-        _published_results()["thousand_steps_to_converge"].get(settings.dataset, {}).get(name)
-    )
-    return None if thousands is None else 1000 * thousands
-
-
-def _published_name(settings, method):
-    name = cell_name(settings, method)
-    return None if name is None else cells(settings.dataset)[name].published_as
-
-
-@functools.cache
-def _published_results():
-    path = pathlib.Path(__file__).with_name("published_results.json")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -2,7 +2,7 @@
 
 import pathlib
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from absl import flags
@@ -12,6 +12,7 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.experiment.comparison import METRICS, PUBLISHED_SIZES, compare, summarize
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED, concatenate_folds
 from ccp_dml.experiment.flags import define_flags, settings_from
+from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import (
     RECORD,
     SINGLE,
@@ -24,7 +25,7 @@ from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.report import format_estimate, markdown_table, terminal_table
 
-Published = Callable[[Settings, str], Mapping[int, Mapping[str, float]] | None]
+Published = Callable[[Settings, str], PublishedCell | None]
 
 _WIDTH = 110
 _TITLES = {
@@ -60,8 +61,8 @@ def write_tables(
             Defaults to none: nothing is written.
         baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to the
             first method of the same name, and the same method of the first name.
-        published: Gives the published metrics for settings and a method; see `summarize`. Defaults
-            to nothing being published.
+        published: Gives the published cell for settings and a method, such as
+            `ccp_dml.experiment.published.find_published`. Defaults to nothing being published.
 
     Returns:
         The tables for a terminal.
@@ -180,7 +181,8 @@ def _show_published(summary):
             cells = {title: _published_cell(row, size, metric) for metric, title in _TITLES.items()}
             if any(cells.values()):
                 names = {"name": row["name"], "method": row["method"], "embedding": f"{size}-d"}
-                rows.append(names | cells)
+                names["published as"] = row["published_title"]
+                rows.append(names | cells | {"best step": _published_steps(row, size)})
     return pd.DataFrame(rows)
 
 
@@ -190,6 +192,15 @@ def _published_cell(row, size, metric):
         return ""
     difference = format_estimate(row[f"difference_{size}_{metric}"], signed=True)
     return f"{format_estimate(value)} ({difference})" if difference else format_estimate(value)
+
+
+def _published_steps(row, size):
+    """The published steps of single networks, and in brackets what ours took beyond them."""
+    steps = row.get("published_steps")
+    if pd.isna(steps) or size != PUBLISHED_SIZES[SINGLE]:
+        return ""
+    difference = row["best_step"] - steps
+    return f"{steps:.0f}" if pd.isna(difference) else f"{steps:.0f} ({difference:+.0f})"
 
 
 def _show_differences(differences):

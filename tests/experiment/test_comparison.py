@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from ccp_dml.experiment.comparison import compare, summarize
+from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import add_rows, read_record
 
 
@@ -100,7 +101,7 @@ def test_concatenations_and_what_is_published(make_runs):
             for kind, size, loss in [("concatenated", 512, 0.0), ("reduced", 128, 0.1)]
         ],
     )
-    published = {128: {"map_at_r": 0.22}, 512: {"map_at_r": 0.5}}
+    published = PublishedCell("C2", {128: {"map_at_r": 0.22}, 512: {"map_at_r": 0.5}}, 62_000)
     asked = []
 
     def published_by_name(name, method):
@@ -120,9 +121,13 @@ def test_concatenations_and_what_is_published(make_runs):
     assert row["published_128_map_at_r"] == 0.22
     assert row["difference_128_map_at_r"] == pytest.approx(0.03)
     assert row["difference_512_map_at_r"] == pytest.approx(0.05)
+    assert row["published_title"] == "C2"
+    assert row["published_steps"] == 62_000
 
 
-@pytest.mark.parametrize(("size", "published"), [(64, {128: {"map_at_r": 0.2}}), (128, None)])
+@pytest.mark.parametrize(
+    ("size", "published"), [(64, PublishedCell("C2", {128: {"map_at_r": 0.2}}, None)), (128, None)]
+)
 def test_nothing_is_published(size, published, make_runs):
     runs = make_runs(("c2", "plain", {(1, 0): 0.2}, {"embedding_size": size}))
     summary = summarize(runs, lambda name, method: published)

@@ -1,9 +1,7 @@
 """The cells hold the paper's values, their flagfiles are those committed, and results are found."""
 
 import dataclasses
-import importlib.resources
 import itertools
-import json
 import pathlib
 import subprocess
 import sys
@@ -196,133 +194,6 @@ def test_describe_prints_the_resolved_settings_before_it_needs_data(tmp_path):
     assert "--dataset=cub200_2011" in shown
     assert "--loss_params=positive_margin=0.0,negative_margin=0.3841" in shown
     assert "--proximal_weight=0.0002" in shown
-
-
-def published():
-    text = importlib.resources.files("ccp_dml.experiment").joinpath("published_results.json")
-    return json.loads(text.read_text(encoding="utf-8"))
-
-
-def test_every_published_result_but_those_of_hpl_is_of_one_cell():
-    expected = {}
-    for row in published()["retrieval"]:
-        if row["method"] != "HPL-PA":
-            metrics = [row[name] for name in ("precision_at_1", "r_precision", "map_at_r")]
-            key = (row["dataset"], row["method"], row["embedding_size"])
-            assert key not in expected
-            expected[key] = pytest.approx([value / 100 for value in metrics])
-    found = {}
-    for dataset, name in CELLS:
-        cell, settings = paper.cells(dataset)[name], settings_of(dataset, name)
-        metrics = paper.published_metrics(settings, *settings.method)
-        assert (metrics is None) == (cell.published_as is None)
-        for size, values in (metrics or {}).items():
-            assert list(values) == ["precision_at_1", "r_precision", "map_at_r"]
-            assert (dataset, cell.published_as, size) not in found
-            found[dataset, cell.published_as, size] = list(values.values())
-    assert found == expected
-    assert len(found) == 110 - 2 * 3
-
-
-@pytest.mark.parametrize(
-    ("dataset", "name", "published_as"),
-    [
-        ("cub200_2011", "c2", "C2"),
-        ("cub200_2011", "c2_ccp", "C2-CCP-L"),
-        ("sop", "c2_xbm", "C2-XBM-L"),
-        ("sop", "c1_ccp", "C1-CCP-L"),
-        ("inshop", "c1_xbm", "C1-XBM-L"),
-        ("cars196", "multi_similarity", "MS"),
-        ("cars196", "triplet_ccp", "Triplet-CCP-L"),
-        ("inshop", "proxy_anchor", "ProxyAnchor"),
-        ("sop", "proxy_nca", "ProxyNCA++"),
-        ("cars196", "soft_triple", "SoftTriple-L"),
-        ("inshop", "soft_triple", "SoftTriple-S"),
-    ],
-)
-def test_names_in_the_tables(dataset, name, published_as):
-    settings = settings_of(dataset, name)
-    metrics = paper.published_metrics(settings, *settings.method)
-    assert {size: values["map_at_r"] for size, values in metrics.items()} == {
-        row["embedding_size"]: pytest.approx(row["map_at_r"] / 100)
-        for row in published()["retrieval"]
-        if (row["dataset"], row["method"]) == (dataset, published_as)
-    }
-
-
-def test_published_steps():
-    steps = {
-        (dataset, name): paper.published_steps(settings, *settings.method)
-        for dataset, name in CELLS
-        for settings in [settings_of(dataset, name)]
-    }
-    assert steps["sop", "c2"] == 62_000
-    assert steps["sop", "c2_ccp"] == 69_000
-    assert steps["sop", "c2_xbm"] == 81_000
-    assert steps["inshop", "multi_similarity_ccp"] == 131_000
-    assert steps["inshop", "soft_triple"] == 82_000
-    assert sorted(value for value in steps.values() if value) == sorted(
-        1000 * thousands
-        for by_name in published()["thousand_steps_to_converge"].values()
-        for thousands in by_name.values()
-    )
-
-
-def test_a_run_with_settings_of_its_own_is_of_the_same_cell():
-    settings = settings_of("cub200_2011", "c2")
-    changed = dataclasses.replace(
-        settings,
-        method=("plain", "ccp", "xbm", "ccp+xbm"),
-        learning_rate=1e-4,
-        patience=5,
-        fold=3,
-        seed=7,
-        max_steps=10,
-        proxies_per_class=4,
-        loss_params={},  # The defaults are the paper's for CUB.
-    )
-    methods = ("plain", "ccp", "xbm", "ccp+xbm", "dvml")
-    assert [paper.cell_name(changed, method) for method in methods] == [
-        "c2",
-        "c2_ccp",
-        "c2_xbm",
-        None,
-        None,
-    ]
-    small = dataclasses.replace(changed, memory_batches=3)
-    assert paper.cell_name(small, "xbm") == "c2_xbm_small"
-    assert paper.published_metrics(small, "xbm") is None
-    assert paper.cell_name(small, "ccp") == "c2_ccp"
-    dvml = settings_of("sop", "dvml_triplet")
-    assert paper.cell_name(dvml, "dvml") == "dvml_triplet"
-    assert paper.cell_name(dataclasses.replace(dvml, miner_params={}), "dvml") is None
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"dataset": "cars196"},
-        {"dataset": "digits"},
-        {"loss": "margin", "loss_params": {}},
-        {"loss_params": {"negative_margin": 0.5}},
-        {"loss_wrapper": "multi_level_distance"},
-        {"miner": "hard"},
-        {"backbone": "resnet50"},
-        {"weights": "none"},
-        {"embedding_size": 512},
-        {"pooling": "sum"},
-        {"validation": "test"},
-        {"num_folds": 3},
-        {"memory_batches": 24},
-    ],
-)
-def test_other_runs_are_of_no_cell(changes):
-    settings = settings_of("cub200_2011", "c2_xbm")
-    assert paper.published_metrics(settings, "xbm") is not None
-    settings = dataclasses.replace(settings, **changes)
-    assert paper.cell_name(settings, "xbm") is None
-    assert paper.published_metrics(settings, "xbm") is None
-    assert paper.published_steps(settings, "xbm") is None
 
 
 def test_unknown_names():

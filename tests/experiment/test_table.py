@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import read_record, read_runs
 from ccp_dml.experiment.table import write_tables
 from tests import naive
@@ -135,6 +136,7 @@ def test_published_results_stand_beside_the_runs(tmp_path, generator):
     for fold in range(1, 5):
         folder = tmp_path / "cell" / f"fold{fold}_seed0"
         measured = {"map_at_r": 0.25, "precision_at_1": 0.6, "r_precision": 0.3}
+        measured["best_step"] = 1000
         for method in ("plain", "ccp"):
             part = unit_vectors(generator, len(LABELS), 128)
             save_embeddings(folder / method, embeddings=part, labels=LABELS)
@@ -144,7 +146,8 @@ def test_published_results_stand_beside_the_runs(tmp_path, generator):
 
     def published(settings, method):
         asked.add((settings.dataset, settings.loss, method))
-        return {128: {"map_at_r": 0.26}, 512: {"map_at_r": 0.3}} if method == "plain" else None
+        metrics = {128: {"map_at_r": 0.26}, 512: {"map_at_r": 0.3}}
+        return PublishedCell("Triplet", metrics, 93_000) if method == "plain" else None
 
     write_tables([tmp_path / "cell"], tmp_path, published=published)
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
@@ -152,6 +155,8 @@ def test_published_results_stand_beside_the_runs(tmp_path, generator):
     assert asked == {("sop", "triplet", "plain"), ("sop", "triplet", "ccp")}
     assert [key[1:] for key in rows] == [("plain", "128-d"), ("plain", "512-d")]
     assert rows["cell", "plain", "128-d"]["MAP@R"] == "0.2600 (-0.0100)"
+    assert rows["cell", "plain", "128-d"]["best step"] == "93000 (-92000)"
+    assert rows["cell", "plain", "128-d"]["published as"] == "Triplet"
     concatenated = float(cells(text, "The networks")["cell", "plain", "512-d"]["MAP@R"])
     shown = rows["cell", "plain", "512-d"]["MAP@R"]
     assert shown == f"0.3000 ({concatenated - 0.3:+.4f})"
@@ -160,7 +165,8 @@ def test_published_results_stand_beside_the_runs(tmp_path, generator):
 def test_settings_of_another_version_have_no_published_results(tmp_path):
     save_run(tmp_path / "old", {"seed": 0, "plain": {"map_at_r": 0.2}}, ["plain"], no_flag_now=1)
     assert "Published" not in write_tables(
-        [tmp_path / "old"], published=lambda settings, method: {128: {"map_at_r": 0.3}}
+        [tmp_path / "old"],
+        published=lambda settings, method: PublishedCell("C2", {128: {"map_at_r": 0.3}}, None),
     )
 
 
