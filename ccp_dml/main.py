@@ -82,7 +82,7 @@ def main(argv: Sequence[str]):
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
     except OSError as error:
-        advice = "; what was done is kept: make room and run the same command again"
+        advice = f"; what was done is kept in {workdir}: make room, and run the same command again"
         _stop(f"{error}{advice if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''}")
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")

@@ -17,7 +17,7 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import training_batches
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
-from ccp_dml.experiment.run import RESULT_FILES, finished_results
+from ccp_dml.experiment.results import RESULT_FILES, finished_results
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import move_to_earlier

@@ -4,18 +4,15 @@ import dataclasses
 import hashlib
 import math
 import os
-import platform
 from typing import Any
 
 import keras
 import numpy as np
-import sklearn
 import tensorflow as tf
 from absl import logging
 from etils import epath
 
-import ccp_dml
-from ccp_dml.atomic_write import atomic_write, remove_unfinished
+from ccp_dml.atomic_write import atomic_write
 from ccp_dml.callbacks import (
     AlternatingProjections,
     EmbeddingLine,
@@ -31,35 +28,23 @@ from ccp_dml.callbacks import (
 )
 from ccp_dml.data import input_shape, training_batches
 from ccp_dml.experiment.baselines import measure_baselines
-from ccp_dml.experiment.evaluation import COLUMNS, embed_test, measure
-from ccp_dml.experiment.flags import flagfile, settings_from_flagfile
+from ccp_dml.experiment.evaluation import embed_test, measure
+from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
-from ccp_dml.experiment.run_folders import BASELINES
-from ccp_dml.experiment.settings import METHODS, Settings
-from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
-from ccp_dml.experiment.workdir import WorkdirLock, move_to_earlier, read_json, write_json
-from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
-from ccp_dml.report import draw_rounds, metrics_table
-
-RESULT_FILES = (
-    "flags.txt",
-    "results.json",
-    "evaluation.json",
-    "model.keras",
-    "rounds.png",
-    "checkpoints",
-    *METHODS,
+from ccp_dml.experiment.results import (
+    best_method,
+    describe_results,
+    finished_results,
+    results_table,
+    take_up,
+    write_results,
 )
-"""What a run leaves in its folder."""
-
-_COLUMNS = {
-    **COLUMNS,
-    "steps": "steps",
-    "best_step": "best step",
-    "rounds": "rounds",
-    "seconds": "seconds",
-}
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from ccp_dml.experiment.workdir import WorkdirLock
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
+from ccp_dml.report import draw_rounds
 
 
 class TrainingFailedError(Exception):
@@ -130,22 +115,21 @@ class Run:
             model = MetricLearningModel(self.make_embedding_model())
             callbacks = _embedding_callbacks(interruption)
             results |= measure_baselines(model, self.benchmark, self.settings, callbacks)
-            _write_results(workdir, results)
+            write_results(workdir, results)
         for method in self.settings.method:
             if method not in results:
                 results[method] = self._train_method(
                     method, workdir, checkpoint_minutes, interruption
                 )
-                if method == _best_method(results, self.settings):
+                if method == best_method(results, self.settings):
                     _copy(workdir / method / "model.keras", workdir / "model.keras")
                 # Written after every method, so that a later failure loses nothing.
-                _write_results(workdir, results)
+                write_results(workdir, results)
                 (workdir / "checkpoints" / method).rmtree(missing_ok=True)
         if self.settings.figure_rounds and "figure" not in results:
             results["figure"] = self._draw_rounds(workdir, checkpoint_minutes, interruption)
-            _write_results(workdir, results)
-        if (workdir / "checkpoints").exists():
-            (workdir / "checkpoints").rmtree()
+            write_results(workdir, results)
+        (workdir / "checkpoints").rmtree(missing_ok=True)
         return results
 
     def make_embedding_model(self, embedding_size: int | None = None) -> EmbeddingModel:
@@ -327,6 +311,7 @@ def train(
                 results = run.train(workdir, checkpoint_minutes, interruption)
             else:
                 print(f"the run in {workdir} is finished: nothing is trained")
+                (workdir / "checkpoints").rmtree(missing_ok=True)
     print(results_table(results, settings.method))
     print(describe_results(workdir, results, settings))
     return results
@@ -370,64 +355,6 @@ def make_embedding_model(settings: Settings, embedding_size: int | None = None) 
     )
 
 
-def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
-    """The results of a run that has nothing left to do, `None` if something is missing.
-
-    Args:
-        workdir: Its folder.
-        settings: Its settings.
-    """
-    workdir = epath.Path(workdir)
-    results = read_json(workdir / "results.json")
-    if not isinstance(results, dict) or not _has_settings(workdir, settings):
-        return None
-    wanted = {"before", *settings.method, *(["figure"] if settings.figure_rounds else [])}
-    return results if wanted <= set(results) else None
-
-
-def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
-    """What a run that was interrupted has left, and what was made by another one out of the way.
-
-    Args:
-        workdir: Folder of the run.
-        settings: Its settings.
-
-    Returns:
-        The results so far: at least the seed and the versions.
-    """
-    workdir.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(workdir)
-    if _has_settings(workdir, settings):
-        results = read_json(workdir / "results.json")
-        if isinstance(results, dict):
-            return results
-    else:
-        earlier = move_to_earlier(workdir, RESULT_FILES)
-        if earlier is not None:
-            print(f"{workdir} held results with other settings: they are now in {earlier}")
-        with atomic_write(workdir / "flags.txt") as unfinished:
-            unfinished.write_text(flagfile(settings, workdir))
-    return {
-        "seed": settings.seed,
-        "fold": settings.fold,
-        "versions": {
-            "ccp_dml": ccp_dml.__version__,
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "scikit_learn": sklearn.__version__,
-        },
-    }
-
-
-def _has_settings(workdir, settings):
-    try:
-        return settings_from_flagfile(workdir / "flags.txt").same_results(settings)
-    except (OSError, ValueError):
-        return False
-
-
 def _fingerprint(settings):
     independent_of_cache = dataclasses.replace(settings, cache="none")
     return hashlib.sha256(flagfile(independent_of_cache).encode()).hexdigest()
@@ -435,16 +362,6 @@ def _fingerprint(settings):
 
 def _embedding_callbacks(interruption):
     return [EmbeddingLine(), StopOnInterruption(interruption)]
-
-
-def _write_results(workdir, results):
-    write_json(workdir / "results.json", results)
-
-
-def _best_method(results, settings):
-    """The method that validated best, the first one among equals."""
-    finished = [method for method in settings.method if method in results]
-    return max(finished, key=lambda method: results[method][f"validation_{settings.monitor}"])
 
 
 def _copy(source, target):
@@ -465,37 +382,3 @@ def _network(model):
     inputs = keras.Input(model.embedding_model.backbone.input_shape[1:])
     outputs = model.normalization(model.embedding_model(inputs, training=False))
     return keras.Model(inputs, outputs, name="embedding")
-
-
-def results_table(results: dict, methods: tuple[str, ...]) -> str:
-    """The results as a Markdown table, a row for each baseline and each method.
-
-    Args:
-        results: As `Run.train` returns them.
-        methods: The methods in `results`.
-    """
-    names = [name for name in BASELINES if name in results]
-    rows = {name: results[name] for name in (*names, *methods)}
-    return metrics_table("on unseen classes", rows, _COLUMNS)
-
-
-def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
-    """Says where everything is that a run has left.
-
-    Args:
-        workdir: Its folder.
-        results: As `Run.train` returns them.
-        settings: Its settings.
-    """
-    best = _best_method(results, settings)
-    lines = [
-        f"results   {workdir / 'results.json'}",
-        f"network   {workdir / 'model.keras'} ({best}, which validated best)",
-    ]
-    lines += [
-        f"{method:9} {workdir / method}: model.keras, history.csv, tensorboard, test_embeddings.npz"
-        for method in settings.method
-    ]
-    if results.get("figure", {}).get("rounds"):
-        lines.append(f"figure    {workdir / 'rounds.png'}")
-    return "\n".join(lines)

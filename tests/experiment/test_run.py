@@ -9,7 +9,7 @@ import pytest
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
 from ccp_dml.experiment import Run, load_benchmark
 from ccp_dml.experiment.flags import settings_from_flagfile
-from ccp_dml.experiment.run import results_table, take_up
+from ccp_dml.experiment.results import results_table, take_up
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.models import load_backbone_weights, small_convnet
 from tests.data.pictures import write_classes

@@ -1,0 +1,142 @@
+"""What a run leaves in its folder: reading it, taking it up, and showing it."""
+
+import os
+import platform
+from typing import Any
+
+import keras
+import numpy as np
+import sklearn
+import tensorflow as tf
+from etils import epath
+
+import ccp_dml
+from ccp_dml.atomic_write import atomic_write, remove_unfinished
+from ccp_dml.experiment.evaluation import COLUMNS
+from ccp_dml.experiment.flags import flagfile, settings_from_flagfile
+from ccp_dml.experiment.run_folders import BASELINES
+from ccp_dml.experiment.settings import METHODS, Settings
+from ccp_dml.experiment.workdir import move_to_earlier, read_json, write_json
+from ccp_dml.report import metrics_table
+
+RESULT_FILES = (
+    "flags.txt",
+    "results.json",
+    "evaluation.json",
+    "model.keras",
+    "rounds.png",
+    "checkpoints",
+    *METHODS,
+)
+"""What a run leaves in its folder."""
+
+_COLUMNS = {
+    **COLUMNS,
+    "steps": "steps",
+    "best_step": "best step",
+    "rounds": "rounds",
+    "seconds": "seconds",
+}
+
+
+def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
+    """The results of a run that has nothing left to do, `None` if something is missing.
+
+    Args:
+        workdir: Its folder.
+        settings: Its settings.
+    """
+    workdir = epath.Path(workdir)
+    results = read_json(workdir / "results.json")
+    if not isinstance(results, dict) or not _has_settings(workdir, settings):
+        return None
+    wanted = {"before", *settings.method, *(["figure"] if settings.figure_rounds else [])}
+    return results if wanted <= set(results) else None
+
+
+def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
+    """What a run that was interrupted has left, and what was made by another one out of the way.
+
+    Args:
+        workdir: Folder of the run.
+        settings: Its settings.
+
+    Returns:
+        The results so far: at least the seed and the versions.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(workdir)
+    if _has_settings(workdir, settings):
+        results = read_json(workdir / "results.json")
+        if isinstance(results, dict):
+            return results
+    else:
+        earlier = move_to_earlier(workdir, RESULT_FILES)
+        if earlier is not None:
+            print(f"{workdir} held results with other settings: they are now in {earlier}")
+        with atomic_write(workdir / "flags.txt") as unfinished:
+            unfinished.write_text(flagfile(settings, workdir))
+    return {
+        "seed": settings.seed,
+        "fold": settings.fold,
+        "versions": {
+            "ccp_dml": ccp_dml.__version__,
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "scikit_learn": sklearn.__version__,
+        },
+    }
+
+
+def _has_settings(workdir, settings):
+    try:
+        return settings_from_flagfile(workdir / "flags.txt").same_results(settings)
+    except (OSError, ValueError):
+        return False
+
+
+def write_results(workdir: epath.Path, results: dict[str, Any]):
+    """Writes `results.json`, whole or not at all."""
+    write_json(workdir / "results.json", results)
+
+
+def best_method(results: dict[str, Any], settings: Settings) -> str:
+    """The method that validated best, the first one among equals."""
+    finished = [method for method in settings.method if method in results]
+    return max(finished, key=lambda method: results[method][f"validation_{settings.monitor}"])
+
+
+def results_table(results: dict, methods: tuple[str, ...]) -> str:
+    """The results as a Markdown table, a row for each baseline and each method.
+
+    Args:
+        results: As `Run.train` returns them.
+        methods: The methods in `results`.
+    """
+    names = [name for name in BASELINES if name in results]
+    rows = {name: results[name] for name in (*names, *methods)}
+    return metrics_table("on unseen classes", rows, _COLUMNS)
+
+
+def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
+    """Says where everything is that a run has left.
+
+    Args:
+        workdir: Its folder.
+        results: As `Run.train` returns them.
+        settings: Its settings.
+    """
+    best = best_method(results, settings)
+    lines = [
+        f"results   {workdir / 'results.json'}",
+        f"network   {workdir / 'model.keras'} ({best}, which validated best)",
+    ]
+    lines += [
+        f"{method:9} {workdir / method}: model.keras, history.csv, tensorboard, test_embeddings.npz"
+        for method in settings.method
+    ]
+    if results.get("figure", {}).get("rounds"):
+        lines.append(f"figure    {workdir / 'rounds.png'}")
+    return "\n".join(lines)
