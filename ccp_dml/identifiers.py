@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from ccp_dml.checks import check_parameters
+
 
 def parameters(cls: type) -> list[str]:
     """The numbers that a class takes, beside what all of its kind take.
@@ -32,9 +34,5 @@ def make(
     """
     if name not in classes:
         raise ValueError(f"unknown {kind} {name!r}; the choices are {', '.join(classes)}")
-    known = [*parameters(classes[name]), *common]
-    for param in params:
-        if param not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise ValueError(f"{name} has no parameter {param!r}; {takes}")
+    check_parameters(name, params, [*parameters(classes[name]), *common])
     return classes[name](**params)

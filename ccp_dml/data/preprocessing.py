@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from ccp_dml.checks import check_at_least, check_one_of
+
 SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
 CROPS = ("area", "side")
 _ATTEMPTS = 10
@@ -43,17 +45,14 @@ class Preprocessing:
     scaling: str = "unit"
 
     def __post_init__(self):
-        if self.image_size < 1:
-            raise ValueError(f"image_size must be at least 1; got {self.image_size}")
+        check_at_least("image_size", self.image_size, 1)
         if self.resize_size is not None and self.resize_size < self.image_size:
             raise ValueError(
                 f"resize_size must be at least image_size, {self.image_size}; "
                 f"got {self.resize_size}"
             )
-        if self.crop not in CROPS:
-            raise ValueError(f"crop must be one of {', '.join(CROPS)}; got {self.crop!r}")
-        if self.scaling not in SCALINGS:
-            raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {self.scaling!r}")
+        check_one_of("crop", self.crop, CROPS)
+        check_one_of("scaling", self.scaling, SCALINGS)
 
     @property
     def shorter_side(self) -> int:
@@ -243,6 +242,7 @@ def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
     >>> rescale(np.array([[[255.0, 0.0, 127.5]]], "float32"), "symmetric").numpy()
     array([[[ 1., -1.,  0.]]], dtype=float32)
     """
+    check_one_of("scaling", scaling, SCALINGS)
     images = tf.cast(images, tf.float32)
     if scaling == "unit":
         return images / 255
@@ -250,17 +250,15 @@ def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
         return images / 127.5 - 1
     if scaling == "raw":
         return images
-    if scaling in ("torch", "bgr"):
-        # A mean for whole rows, and a product, because TensorFlow's operations along a last axis of
-        # three are several times slower.
-        width = images.shape[-2]
-        rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
-        if scaling == "torch":
-            values = rows / np.tile(_DEVIATION, width)
-        else:
-            values = tf.reshape(rows, [-1, 3]) @ _REVERSED
-        return tf.reshape(values, tf.shape(images))
-    raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}")
+    # A mean for whole rows, and a product, because TensorFlow's operations along a last axis of
+    # three are several times slower.
+    width = images.shape[-2]
+    rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
+    if scaling == "torch":
+        values = rows / np.tile(_DEVIATION, width)
+    else:
+        values = tf.reshape(rows, [-1, 3]) @ _REVERSED
+    return tf.reshape(values, tf.shape(images))
 
 
 def undo_rescale(images: np.ndarray, scaling: str) -> np.ndarray:
@@ -276,8 +274,7 @@ def undo_rescale(images: np.ndarray, scaling: str) -> np.ndarray:
     Raises:
         ValueError: If `scaling` is unknown.
     """
-    if scaling not in SCALINGS:
-        raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}")
+    check_one_of("scaling", scaling, SCALINGS)
     images = np.asarray(images, "float32")
     pixels = {
         "unit": lambda: images * 255,

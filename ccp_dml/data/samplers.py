@@ -9,6 +9,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from ccp_dml.checks import check_at_least
+
 
 def balanced_batches(
     labels: np.ndarray, classes_per_batch: int, samples_per_class: int, seed: int
@@ -41,11 +43,8 @@ def balanced_batches(
     >>> sorted(labels[batch].tolist())
     [7, 7, 9, 9]
     """
-    if samples_per_class < 1 or classes_per_batch < 1:
-        raise ValueError(
-            "classes_per_batch and samples_per_class must be at least 1; got "
-            f"{classes_per_batch} and {samples_per_class}"
-        )
+    check_at_least("classes_per_batch", classes_per_batch, 1)
+    check_at_least("samples_per_class", samples_per_class, 1)
     by_class = _SamplesByClass(labels)
     if classes_per_batch > by_class.num_classes:
         raise ValueError(

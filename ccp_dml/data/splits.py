@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ccp_dml.checks import check_fraction
+
 
 def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
     """A class-disjoint split, as in the MLRC protocol (Musgrave et al., ECCV 2020).
@@ -56,8 +58,7 @@ def hold_out_samples(
     Raises:
         ValueError: If `fraction` is not between 0 and 1.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be between 0 and 1; got {fraction}")
+    check_fraction("fraction", fraction)
     labels = np.asarray(labels)
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), bool)

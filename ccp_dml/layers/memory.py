@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ccp_dml.checks import check_at_least
+
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class CrossBatchMemory(keras.layers.Layer):
@@ -41,13 +43,9 @@ class CrossBatchMemory(keras.layers.Layer):
 
     def __init__(self, num_batches: int, batch_size: int, start_step: int = 1000, **kwargs):
         super().__init__(**kwargs)
-        for name, value, least in [
-            ("num_batches", num_batches, 1),
-            ("batch_size", batch_size, 1),
-            ("start_step", start_step, 0),
-        ]:
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}; got {value}")
+        check_at_least("num_batches", num_batches, 1)
+        check_at_least("batch_size", batch_size, 1)
+        check_at_least("start_step", start_step, 0)
         self.num_batches = num_batches
         self.batch_size = batch_size
         self.start_step = start_step

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from ccp_dml.checks import check_one_of
+
 POOLINGS = ("average", "max", "sum")
 
 
@@ -32,8 +34,7 @@ class GlobalPooling(keras.layers.Layer):
 
     def __init__(self, pooling: str = "average", **kwargs):
         super().__init__(**kwargs)
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}")
+        check_one_of("pooling", pooling, POOLINGS)
         self.pooling = pooling
 
     def call(self, inputs):

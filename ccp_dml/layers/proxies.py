@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ccp_dml.checks import check_at_least
+
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class Proxies(keras.layers.Layer):
@@ -49,12 +51,8 @@ class Proxies(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in [
-            ("num_classes", num_classes),
-            ("proxies_per_class", proxies_per_class),
-        ]:
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        check_at_least("num_classes", num_classes, 1)
+        check_at_least("proxies_per_class", proxies_per_class, 1)
         self.num_classes = num_classes
         self.proxies_per_class = proxies_per_class
         if initializer is None:

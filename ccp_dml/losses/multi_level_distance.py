@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import mean_where
 from ccp_dml.losses.wrapper import LossWrapper
@@ -51,8 +52,7 @@ class MultiLevelDistance(LossWrapper):
 
     def __init__(self, loss, weight: float = 0.1, **kwargs):
         super().__init__(loss, **kwargs)
-        if weight < 0:
-            raise ValueError(f"weight must be at least 0; got {weight}")
+        check_at_least("weight", weight, 0)
         self.weight = weight
 
     def initial_weights(self, num_classes):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ccp_dml.checks import check_above
 from ccp_dml.losses.distances import inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_one_plus_sum_exp
 
@@ -33,8 +34,8 @@ class MultiSimilarity(PairwiseLoss):
 
     def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        if not (alpha > 0 and beta > 0):
-            raise ValueError(f"alpha and beta must be above 0; got {alpha} and {beta}")
+        check_above("alpha", alpha, 0)
+        check_above("beta", beta, 0)
         self.alpha = alpha
         self.beta = beta
         self.base = base

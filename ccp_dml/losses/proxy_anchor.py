@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ccp_dml.checks import check_above
 from ccp_dml.losses.distances import inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_one_plus_sum_exp, mean_where
 
@@ -38,8 +39,7 @@ class ProxyAnchor(PairwiseLoss):
 
     def __init__(self, margin: float = 0.1, alpha: float = 32.0, **kwargs):
         super().__init__(**kwargs)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be above 0; got {alpha}")
+        check_above("alpha", alpha, 0)
         self.margin = margin
         self.alpha = alpha
 

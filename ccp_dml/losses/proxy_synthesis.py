@@ -4,6 +4,7 @@ import keras
 from keras import ops
 from scipy import stats
 
+from ccp_dml.checks import check_above, check_at_most
 from ccp_dml.losses.distances import inner_products, lengths
 from ccp_dml.losses.pairwise import Pairs
 from ccp_dml.losses.randomness import seed_of, uniform
@@ -54,10 +55,9 @@ class ProxySynthesis(LossWrapper):
     def __init__(self, loss, alpha: float = 0.4, ratio: float = 1.0, **kwargs):
         super().__init__(loss, **kwargs)
         require_one_reference_of_a_class(self)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be above 0; got {alpha}")
-        if not 0 < ratio <= 1:
-            raise ValueError(f"ratio must be above 0 and at most 1; got {ratio}")
+        check_above("alpha", alpha, 0)
+        check_above("ratio", ratio, 0)
+        check_at_most("ratio", ratio, 1)
         self.alpha = alpha
         self.ratio = ratio
         probabilities = [(k + 0.5) / _NUM_QUANTILES for k in range(_NUM_QUANTILES)]

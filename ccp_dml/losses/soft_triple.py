@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ccp_dml.checks import check_above, check_whole_number
 from ccp_dml.losses.distances import euclidean_distances, inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
 
@@ -54,19 +55,15 @@ class SoftTriple(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in [("scale", scale), ("gamma", gamma)]:
-            if not value > 0:
-                raise ValueError(f"{name} must be above 0; got {value}")
-        if proxies_per_class < 1 or proxies_per_class != int(proxies_per_class):
-            raise ValueError(
-                f"proxies_per_class must be a whole number from 1; got {proxies_per_class}"
-            )
+        check_above("scale", scale, 0)
+        check_above("gamma", gamma, 0)
         self.scale = scale
         self.gamma = gamma
         self.tau = tau
         self.margin = margin
-        # On the command line all parameters are floats.
-        self._proxies_per_class = int(proxies_per_class)
+        self._proxies_per_class = check_whole_number(
+            "proxies_per_class", proxies_per_class, least=1
+        )
 
     @property
     def needs_references(self):

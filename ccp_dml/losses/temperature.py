@@ -1,5 +1,6 @@
 """What losses of similarities over a temperature share."""
 
+from ccp_dml.checks import check_above
 from ccp_dml.losses.distances import inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss
 
@@ -17,8 +18,7 @@ class TemperatureLoss(PairwiseLoss):
 
     def __init__(self, temperature: float = 0.1, **kwargs):
         super().__init__(**kwargs)
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0; got {temperature}")
+        check_above("temperature", temperature, 0)
         self.temperature = temperature
 
     def logits(self, embeddings, references):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ccp_dml.checks import check_above
 from ccp_dml.miners.hard import Hard
 
 
@@ -34,8 +35,7 @@ class SemiHard(Hard):
     """
 
     def __init__(self, margin: float = 0.2):
-        if not margin > 0:
-            raise ValueError(f"margin must be above 0; got {margin}")
+        check_above("margin", margin, 0)
         self.margin = margin
 
     def __call__(self, distances, positives, negatives, dimension, seed):

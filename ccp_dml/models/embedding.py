@@ -2,6 +2,7 @@
 
 import keras
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.layers import GlobalPooling
 from ccp_dml.models.freeze_batch_norm import freeze_batch_norm
 
@@ -45,8 +46,7 @@ class EmbeddingModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if embedding_size < 1:
-            raise ValueError(f"embedding_size must be at least 1; got {embedding_size}")
+        check_at_least("embedding_size", embedding_size, 1)
         self.backbone = backbone
         self.embedding_size = embedding_size
         self.freeze_batch_norm = freeze_batch_norm

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import ops
 
+from ccp_dml.checks import list_first
+
 _LISTED_AT_MOST = 16
 
 
@@ -36,12 +38,11 @@ def scale_learning_rates(
     """
     for part in multipliers:
         if not any(part in variable.path.split("/") for variable in variables):
-            # Backbones, which come first, can have hundreds.
-            paths = [variable.path for variable in variables]
-            listed = "…, " * (len(paths) > _LISTED_AT_MOST) + ", ".join(paths[-_LISTED_AT_MOST:])
+            # The last ones first, because backbones, with hundreds of them, begin.
+            paths = reversed([variable.path for variable in variables])
             raise ValueError(
                 f"the learning rate multiplier of {part!r} is of no weight; the weights are "
-                f"{listed}"
+                f"{list_first(paths, _LISTED_AT_MOST)}"
             )
     if not multipliers and not freezable:
         return

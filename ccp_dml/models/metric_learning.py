@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from ccp_dml import distribution, losses
+from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.learning_rates import scale_learning_rates
@@ -81,18 +82,12 @@ class MetricLearningModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1; got {num_classes}")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must be at least 0; got {weight_decay}")
-        for name, value in [("clip_norm", clip_norm), ("clip_value", clip_value)]:
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0 or None; got {value}")
-        for name, value in (learning_rate_multipliers or {}).items():
-            if value <= 0:
-                raise ValueError(
-                    f"learning_rate_multipliers must be above 0; got {value} for {name!r}"
-                )
+        check_at_least("num_classes", num_classes, 1, optional=True)
+        check_at_least("weight_decay", weight_decay, 0)
+        check_above("clip_norm", clip_norm, 0, optional=True)
+        check_above("clip_value", clip_value, 0, optional=True)
+        for part, multiplier in (learning_rate_multipliers or {}).items():
+            check_above(f"learning_rate_multipliers[{part!r}]", multiplier, 0)
         self.embedding_model = embedding_model
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm

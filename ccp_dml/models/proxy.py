@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.layers import Proxies
 from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
 
@@ -57,12 +58,8 @@ class ProxyModel(MetricLearningModel):
         **kwargs,
     ):
         super().__init__(embedding_model, num_classes=num_classes, **kwargs)
-        for name, value in [
-            ("proxy_loss_weight", proxy_loss_weight),
-            ("batch_loss_weight", batch_loss_weight),
-        ]:
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0; got {value}")
+        check_at_least("proxy_loss_weight", proxy_loss_weight, 0)
+        check_at_least("batch_loss_weight", batch_loss_weight, 0)
         self.proxy_loss_weight = proxy_loss_weight
         self.batch_loss_weight = batch_loss_weight
         self.proxies = Proxies(num_classes, proxies_per_class, name="proxies")

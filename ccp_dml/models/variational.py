@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
 
@@ -86,9 +87,8 @@ class VariationalModel(MetricLearningModel):
                 "embedding_model must be a ccp_dml.models.EmbeddingModel, whose features are "
                 f"rebuilt; got {type(embedding_model).__name__}"
             )
-        for name, value in [("num_samples", num_samples), ("hidden_units", hidden_units)]:
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        check_at_least("num_samples", num_samples, 1)
+        check_at_least("hidden_units", hidden_units, 1)
         for name, weights in [("first_weights", first_weights), ("second_weights", second_weights)]:
             if len(weights) != len(_TERMS) or min(weights) < 0:
                 raise ValueError(f"{name} must be four numbers of at least 0; got {weights}")

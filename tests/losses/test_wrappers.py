@@ -364,7 +364,10 @@ def test_what_losses_need():
         (lambda: losses.get("proxy_anchor", alpha=-1), "alpha must be above 0; got -1"),
         (lambda: losses.get("proxy_nca", temperature=0), "temperature must be above 0; got 0"),
         (lambda: losses.get("n_pair", temperature=0), "temperature must be above 0; got 0"),
-        (lambda: losses.get("soft_triple", proxies_per_class=2.5), "whole number from 1; got 2.5"),
+        (
+            lambda: losses.get("soft_triple", proxies_per_class=2.5),
+            "whole number of at least 1; got 2.5",
+        ),
         (lambda: losses.get("soft_triple", gamma=0), "gamma must be above 0; got 0"),
         (lambda: miners.get("easy"), "unknown miner 'easy'; .*distance_weighted"),
         (lambda: miners.get("hard", margin=1), "hard has no parameter 'margin'"),

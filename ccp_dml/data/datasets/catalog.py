@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from ccp_dml.checks import check_parameters
 from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.datasets.digits import digits
 from ccp_dml.data.datasets.folder import index_folder
@@ -90,11 +91,7 @@ def load(
     """
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
-    known = dataset_parameters(name)
-    for param in params:
-        if param not in known:
-            takes = ", ".join(known) or "none"
-            raise ValueError(f"{name} has no parameter {param!r}; it takes {takes}")
+    check_parameters(name, params, dataset_parameters(name))
     if name in _IN_MEMORY:
         return _IN_MEMORY[name](**params)
     if not data_dir:

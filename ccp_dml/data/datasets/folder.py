@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from ccp_dml.checks import check_fraction, check_one_of, check_whole_number, list_first
 from ccp_dml.data.image_check import image_problems
 from ccp_dml.data.image_index import ImageIndex, absolute_path, is_remote
 
 SPLITS = ("train", "test", "query", "gallery")
 
-_MOST_NAMED = 20
+_LISTED_AT_MOST = 20
 
 
 def index_folder(
@@ -50,11 +51,9 @@ def index_folder(
             names them.
     """
     source = absolute_path(source)
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction must be between 0 and 1; got {test_fraction}")
-    for name, value in [("max_bad_images", max_bad_images), ("split_seed", split_seed)]:
-        if value < 0 or value % 1:
-            raise ValueError(f"{name} must be a whole number of at least 0; got {value}")
+    check_fraction("test_fraction", test_fraction)
+    max_bad_images = check_whole_number("max_bad_images", max_bad_images, least=0)
+    split_seed = check_whole_number("split_seed", split_seed, least=0)
     if source.is_dir():
         rows = _read_folder(source)
     elif source.exists():
@@ -93,7 +92,7 @@ def _read_folder(folder):
     if unknown:
         raise ValueError(
             f"{folder} has the folders of a given split, and other folders: "
-            f"{_join_names(unknown)}; a split has {', '.join(SPLITS)}"
+            f"{list_first(unknown, _LISTED_AT_MOST)}; a split has {', '.join(SPLITS)}"
         )
     rows = []
     for root in folders:
@@ -117,7 +116,7 @@ def _warn_of_loose_files(folder, children, folders):
             "%d files in %s are in no class: %s.",
             len(children) - len(folders),
             folder,
-            _join_names([child.name for child in children if child not in folders]),
+            list_first([child.name for child in children if child not in folders], _LISTED_AT_MOST),
         )
 
 
@@ -185,9 +184,8 @@ def _parse_row(row, has_split, where):
     split = (row["split"] or "").strip() if has_split else ""
     if not path or not label:
         raise ValueError(f"{where} has no {'label' if path else 'path'}")
-    if has_split and split not in SPLITS:
-        allowed = ", ".join(SPLITS)
-        raise ValueError(f"{where}: split must be one of {allowed}; got {split!r}")
+    if has_split:
+        check_one_of(f"{where}: split", split, SPLITS)
     return path, label, split
 
 
@@ -204,12 +202,10 @@ def _resolve_path(folder, path):
 def _drop_bad_images(rows, source, max_bad_images):
     problems = image_problems([path for path, _, _ in rows], source)
     if len(problems) > max_bad_images:
-        named = [f"{path} ({problem})" for path, problem in list(problems.items())[:_MOST_NAMED]]
-        if len(problems) > _MOST_NAMED:
-            named.append(f"and {len(problems) - _MOST_NAMED} more")
+        listed = [f"{path} ({problem})" for path, problem in problems.items()]
         raise ValueError(
             f"{len(problems)} of {len(rows)} files are no images that can be decoded, and "
-            f"max_bad_images is {max_bad_images}: {'; '.join(named)}"
+            f"max_bad_images is {max_bad_images}: {list_first(listed, _LISTED_AT_MOST, '; ')}"
         )
     for path, problem in problems.items():
         logging.warning("Skipped %s: %s.", path, problem)
@@ -222,7 +218,7 @@ def _drop_bad_images(rows, source, max_bad_images):
 
 def _draw_split(labels, num_classes, test_fraction, split_seed):
     count = round(test_fraction * num_classes)
-    test = np.random.default_rng(int(split_seed)).permutation(num_classes)[:count]
+    test = np.random.default_rng(split_seed).permutation(num_classes)[:count]
     return np.where(np.isin(labels, test), "test", "train")
 
 
@@ -238,7 +234,7 @@ def _check_split(labels, splits, class_names):
     if common.size:
         raise ValueError(
             "training and test must have no class in common; in both are "
-            f"{_join_names(class_names[common])}"
+            f"{list_first(class_names[common], _LISTED_AT_MOST)}"
         )
     for name, classes in (("train", train), ("test", test)):
         if len(classes) < 2:
@@ -258,10 +254,5 @@ def _warn_of_small_classes(labels, class_names):
             "%d of %d classes have a single image, which forms no positive pair: %s.",
             len(small),
             len(class_names),
-            _join_names(class_names[small]),
+            list_first(class_names[small], _LISTED_AT_MOST),
         )
-
-
-def _join_names(names):
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(map(str, names[:_MOST_NAMED])) + more

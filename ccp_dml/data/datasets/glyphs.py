@@ -11,6 +11,7 @@ from fontTools.pens.recordingPen import DecomposingRecordingPen
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
+from ccp_dml.checks import check_at_least, check_whole_number
 from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.cache import cached_array
 from ccp_dml.data.images import LabeledImages
@@ -49,10 +50,10 @@ def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
         ValueError: If an argument is out of its bounds or not a whole number.
     """
     groups = letter_groups()
-    train_letters = _check_whole_number(
+    train_letters = check_whole_number(
         "train_letters", train_letters, least=2, most=len(groups["train"])
     )
-    samples_per_letter = _check_whole_number(
+    samples_per_letter = check_whole_number(
         "samples_per_letter", samples_per_letter, least=2, most=1000
     )
     training_letters = groups["train"][:train_letters]
@@ -62,12 +63,6 @@ def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
         test=test.with_labels(test.labels + train_letters),
         class_names=training_letters + groups["test"],
     )
-
-
-def _check_whole_number(name, value, least, most):
-    if value % 1 != 0 or not least <= value <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}; got {value}")
-    return int(value)
 
 
 @functools.cache
@@ -131,8 +126,7 @@ def render_letters(
     >>> render_letters(("a", "ß"), samples_per_letter=3, seed=0).images.shape
     (6, 28, 28, 1)
     """
-    if samples_per_letter < 1:
-        raise ValueError(f"samples_per_letter must be at least 1; got {samples_per_letter}")
+    check_at_least("samples_per_letter", samples_per_letter, 1)
     images = np.empty((len(characters), samples_per_letter, IMAGE_SIZE, IMAGE_SIZE), "float32")
     for row, character in enumerate(characters):
         if len(character) != 1:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from absl import app
 
+from ccp_dml.checks import list_first
 from ccp_dml.models.backbones.torch_files import read_state_dict
 
 
@@ -40,7 +41,7 @@ _BLOCKS = (
     _Block("5a", 352, (192, 320), (160, 224), "average", 128),
     _Block("5b", 352, (192, 320), (192, 224), "max", 128),
 )
-_NAMED_AT_MOST = 5
+_LISTED_AT_MOST = 5
 
 
 def bn_inception(input_shape: tuple[int | None, int | None, int] = (227, 227, 3)) -> keras.Model:
@@ -176,8 +177,8 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
     missing = [key for key, _ in sources if key not in state_dict]
     if missing:
         raise ValueError(
-            f"the weights are not those of BN-Inception: {_join_names(missing)} of the "
-            f"{len(sources)} needed are missing"
+            "the weights are not those of BN-Inception: "
+            f"{list_first(missing, _LISTED_AT_MOST)} of the {len(sources)} needed are missing"
         )
     arrays = {key: _drop_leading_axis(np.asarray(state_dict[key])) for key, _ in sources}
     wrong = [
@@ -186,7 +187,9 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
         if arrays[key].shape != _to_port_shape(weight)
     ]
     if wrong:
-        raise ValueError(f"the weights are not those of BN-Inception: {_join_names(wrong)}")
+        raise ValueError(
+            f"the weights are not those of BN-Inception: {list_first(wrong, _LISTED_AT_MOST)}"
+        )
     return [arrays[key].transpose(_port_axes(weight)).astype("float32") for key, weight in sources]
 
 
@@ -208,12 +211,6 @@ def _port_axes(weight):
 
 def _to_port_shape(weight):
     return tuple(weight.shape[place] for place in np.argsort(_port_axes(weight)))
-
-
-def _join_names(items: Sequence[str]) -> str:
-    named = ", ".join(items[:_NAMED_AT_MOST])
-    more = len(items) - _NAMED_AT_MOST
-    return f"{named} and {more} more" if more > 0 else named
 
 
 def main(argv: Sequence[str]):

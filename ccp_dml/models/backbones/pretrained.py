@@ -4,6 +4,7 @@ import pathlib
 
 import keras
 
+from ccp_dml.checks import list_first
 from ccp_dml.data import cache_folder
 from ccp_dml.models.backbones.torch_files import read_state_dict
 
@@ -23,7 +24,7 @@ _PYTORCH_PORT = (
 )
 _KERAS_ENDING = ".h5"
 _TORCH_ENDINGS = (".pth", ".pt")
-_SHAPES_AT_MOST = 8
+_LISTED_AT_MOST = 8
 
 
 def load_backbone_weights(backbone: keras.Model, weights: str):
@@ -55,11 +56,10 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
         else:
             backbone.set_weights(arrays)
     except (ValueError, OSError, LookupError) as error:
-        shapes = [str(tuple(weight.shape)) for weight in backbone.weights]
-        listed = ", ".join(shapes[:_SHAPES_AT_MOST]) + ", …" * (len(shapes) > _SHAPES_AT_MOST)
+        shapes = [tuple(weight.shape) for weight in backbone.weights]
         raise ValueError(
             f"weights {str(path)!r} do not fit the backbone {backbone.name}, whose {len(shapes)} "
-            f"weights have the shapes {listed}"
+            f"weights have the shapes {list_first(shapes, _LISTED_AT_MOST)}"
         ) from error
 
 

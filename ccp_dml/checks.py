@@ -1,0 +1,168 @@
+"""Checks of arguments, whose messages repeat the value and say what is allowed."""
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Any
+
+
+def check_at_least(name: str, value: float | None, least: float, optional: bool = False):
+    """Checks a lower bound that is allowed itself.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The number.
+        least: The smallest number allowed.
+        optional: Whether `None` is allowed too. Defaults to `False`.
+
+    Raises:
+        ValueError: If the number is smaller, or NaN.
+
+    Example:
+
+    >>> check_at_least("patience", 0, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: patience must be at least 1; got 0
+    """
+    _check(name, value, f"at least {least}", optional, lambda: value >= least)
+
+
+def check_at_most(name: str, value: float | None, most: float, optional: bool = False):
+    """Checks an upper bound that is allowed itself; see `check_at_least`."""
+    _check(name, value, f"at most {most}", optional, lambda: value <= most)
+
+
+def check_above(name: str, value: float | None, bound: float, optional: bool = False):
+    """Checks a lower bound that is not allowed itself; see `check_at_least`."""
+    _check(name, value, f"above {bound}", optional, lambda: value > bound)
+
+
+def check_below(name: str, value: float | None, bound: float, optional: bool = False):
+    """Checks an upper bound that is not allowed itself; see `check_at_least`."""
+    _check(name, value, f"below {bound}", optional, lambda: value < bound)
+
+
+def check_finite(name: str, value: float):
+    """Checks that a number is neither infinite nor NaN.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The number.
+
+    Raises:
+        ValueError: If it is infinite or NaN.
+    """
+    _check(name, value, "finite", False, lambda: math.isfinite(value))
+
+
+def check_fraction(name: str, value: float):
+    """Checks that a number is between 0 and 1, neither of which is allowed itself.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The number.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    _check(name, value, "between 0 and 1", False, lambda: 0 < value < 1)
+
+
+def check_whole_number(name: str, value: float, least: int, most: int | None = None) -> int:
+    """Checks a number that the command line, where all parameters are floats, may give as a float.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The number.
+        least: The smallest number allowed.
+        most: The largest number allowed. Defaults to `None`: any.
+
+    Returns:
+        The number as an integer.
+
+    Raises:
+        ValueError: If it is not a whole number, or out of range.
+
+    Example:
+
+    >>> check_whole_number("classes", 3.0, least=1)
+    3
+    """
+    allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+    in_range = value >= least and (most is None or value <= most)
+    _check(name, value, f"a whole number {allowed}", False, lambda: value % 1 == 0 and in_range)
+    return int(value)
+
+
+def check_one_of(name: str, value: Any, choices: Collection[str]):
+    """Checks that a value is one of several names.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The value.
+        choices: The names allowed.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+
+    >>> check_one_of("pooling", "min", ("average", "max"))
+    Traceback (most recent call last):
+    ...
+    ValueError: pooling must be one of average, max; got 'min'
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):
+    """Checks that parameters are among those that something takes.
+
+    Args:
+        owner: What takes them, for the message.
+        params: Names of the parameters.
+        known: Names of those that it takes.
+
+    Raises:
+        ValueError: If one is not among them.
+
+    Example:
+
+    >>> check_parameters("triplet", ["beta"], ["margin"])
+    Traceback (most recent call last):
+    ...
+    ValueError: triplet has no parameter 'beta'; it takes margin
+    """
+    for param in params:
+        if param not in known:
+            takes = ", ".join(known) or "none"
+            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}")
+
+
+def list_first(items: Iterable[Any], count: int, separator: str = ", ") -> str:
+    """Lists the first of several items in a message, and says how many more there are.
+
+    Args:
+        items: The items.
+        count: Number of items to list.
+        separator: What stands between them. Defaults to a comma.
+
+    Returns:
+        The list.
+
+    Example:
+
+    >>> list_first(["a", "b", "c", "d"], 2), list_first(["a", "b"], 2)
+    ('a, b and 2 more', 'a, b')
+    """
+    items = list(items)
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return separator.join(map(str, items[:count])) + more
+
+
+def _check(name, value, allowed, optional, is_valid):
+    if optional and value is None:
+        return
+    if not is_valid():
+        raise ValueError(f"{name} must be {allowed}{' or None' if optional else ''}; got {value}")
