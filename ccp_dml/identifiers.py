@@ -1,14 +1,18 @@
-"""Objects from the names by which the command line and `compile` know them."""
+"""Objects from their identifiers: names, as on the command line and in `compile`, and configs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import keras
 
 from ccp_dml.checks import check_parameters
 
+_PACKAGE = "ccp_dml"
+
 
 def parameters(cls: type) -> list[str]:
-    """The numbers that a class takes, beside what all of its kind take.
+    """Returns the names of a class's own parameters, without those of its base class.
 
     Args:
         cls: A class of losses or miners.
@@ -17,22 +21,79 @@ def parameters(cls: type) -> list[str]:
     return [name for name in names if name not in ("loss", "kwargs")]
 
 
-def make(
-    kind: str, classes: Mapping[str, type], name: str, params: Mapping[str, Any], common: list[str]
-) -> Any:
-    """Makes an object of a class that is known by a name.
+def unpack(
+    classes: Mapping[str, type], identifier: Any, params: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Turns the config of one of several classes into its name and its parameters.
 
     Args:
-        kind: What the classes are, for messages.
         classes: The classes by name.
-        name: A key of `classes`.
-        params: Arguments of the class.
-        common: Arguments that the class takes beside its `parameters`.
+        identifier: Anything; a config is a mapping with the keys `"class_name"` and `"config"`,
+            as Keras serializes objects.
+        params: Parameters that are given beside the identifier.
+
+    Returns:
+        The name and the parameters; what is not the config of such a class is returned as it is.
+    """
+    if not params and isinstance(identifier, Mapping):
+        class_name = identifier.get("class_name")
+        if identifier.get("registered_name") in (None, f"{_PACKAGE}>{class_name}"):
+            for name, cls in classes.items():
+                if cls.__name__ == class_name:
+                    return name, dict(identifier.get("config") or {})
+    return identifier, dict(params)
+
+
+def get(
+    kind: str,
+    base: type,
+    classes: Mapping[str, type],
+    identifier: Any,
+    params: Mapping[str, Any],
+    is_valid: Callable[[Any], bool] | None = None,
+) -> Any:
+    """Returns the object that an identifier stands for.
+
+    Args:
+        kind: What the objects are, for messages.
+        base: Their base class.
+        classes: Subclasses of it by name.
+        identifier: A key of `classes`; the config of an object, as Keras serializes it; or an
+            object, which is returned as it is.
+        params: Arguments of the class, if it is given by name.
+        is_valid: Whether an object will do. Defaults to `None`: those of the base class do.
 
     Raises:
-        ValueError: If the name or a parameter is unknown; the message lists the known ones.
+        ValueError: If the identifier or a parameter is unknown; the message lists the known ones.
     """
-    if name not in classes:
-        raise ValueError(f"unknown {kind} {name!r}; the choices are {', '.join(classes)}")
-    check_parameters(name, params, [*parameters(classes[name]), *common])
-    return classes[name](**params)
+    name, params = unpack(classes, identifier, params)
+    if isinstance(name, str):
+        if name not in classes:
+            raise ValueError(f"unknown {kind} {name!r}; the choices are {', '.join(classes)}")
+        check_parameters(name, params, _accepted_parameters(classes[name], base))
+        return classes[name](**params)
+    if params:
+        raise ValueError(
+            f"only a {kind} that is given by its name takes parameters; got {', '.join(params)} "
+            f"for {identifier!r}"
+        )
+    found = _deserialize(kind, identifier) if isinstance(identifier, Mapping) else identifier
+    if not (isinstance(found, base) if is_valid is None else is_valid(found)):
+        raise ValueError(
+            f"{kind} must be a {base.__name__}, its config or one of the names "
+            f"{', '.join(classes)}; got {identifier!r}"
+        )
+    return found
+
+
+def _accepted_parameters(cls, base):
+    """The parameters of a class and of its base class, and the loss that a wrapper takes."""
+    wrapped = [name for name in inspect.signature(cls).parameters if name == "loss"]
+    return [*parameters(cls), *inspect.signature(base).parameters, *wrapped]
+
+
+def _deserialize(kind, config):
+    try:
+        return keras.saving.deserialize_keras_object(dict(config))
+    except TypeError as error:
+        raise ValueError(f"{kind} {dict(config)} cannot be deserialized: {error}") from error

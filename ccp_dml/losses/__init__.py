@@ -1,5 +1,10 @@
 """Metric-learning losses: called on a batch, or on a batch against references such as proxies."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
 from ccp_dml import identifiers
 from ccp_dml.losses.contrastive import Contrastive
 from ccp_dml.losses.cosine_contrastive import CosineContrastive
@@ -39,16 +44,24 @@ WRAPPERS: dict[str, type[LossWrapper]] = {
 }
 
 
-def get(name: str, /, **params) -> PairwiseLoss:
-    """Makes a loss from its name.
+_CLASSES = {**LOSSES, **WRAPPERS, "mined": Mined}
+
+
+def get(identifier: str | Mapping[str, Any] | PairwiseLoss, /, **params) -> PairwiseLoss:
+    """Returns a loss.
 
     Args:
-        name: A key of `LOSSES` or `WRAPPERS`.
-        **params: Arguments of the loss; see its class. That of a wrapper takes a loss or the name
-            of one as `loss`, by default `"normalized_softmax"`.
+        identifier: A key of `LOSSES` or `WRAPPERS`, or `"mined"`; the config of a loss, as
+            `serialize` returns it; or a `PairwiseLoss`, which is returned as it is.
+        **params: Arguments of the loss, if it is given by its name; see its class. That of a
+            wrapper takes a loss as `loss`, in any of these forms, by default
+            `"normalized_softmax"`.
+
+    Returns:
+        The loss.
 
     Raises:
-        ValueError: If the name or a parameter is unknown; the message lists the known ones.
+        ValueError: If the identifier or a parameter is unknown; the message lists the known ones.
 
     Example:
 
@@ -56,17 +69,52 @@ def get(name: str, /, **params) -> PairwiseLoss:
     <tf.Tensor: shape=(), dtype=float32, numpy=0.5>
     >>> get("proxy_synthesis", loss="proxy_nca", alpha=0.2).loss.temperature
     0.1
+    >>> get({"class_name": "Triplet", "config": {"margin": 0.2}}).margin
+    0.2
     """
-    if name in WRAPPERS:
-        params.setdefault("loss", "normalized_softmax")
-        if isinstance(params["loss"], str):
-            params["loss"] = get(params["loss"])
-    common = ["normalize", "name", *(["loss"] if name in WRAPPERS else [])]
-    return identifiers.make("loss", {**LOSSES, **WRAPPERS}, name, params, common)
+    name, params = identifiers.unpack(_CLASSES, identifier, params)
+    if isinstance(name, str) and issubclass(_CLASSES.get(name, PairwiseLoss), LossWrapper):
+        params["loss"] = get(params.get("loss", "normalized_softmax"))
+    return identifiers.get("loss", PairwiseLoss, _CLASSES, name, params)
+
+
+def serialize(loss: PairwiseLoss) -> dict[str, Any]:
+    """Returns the config of a loss.
+
+    Args:
+        loss: The loss.
+
+    Returns:
+        A dictionary of JSON values.
+
+    Example:
+
+    >>> serialize(Triplet(margin=0.2))["config"]["margin"]
+    0.2
+    """
+    return keras.saving.serialize_keras_object(loss)
+
+
+def deserialize(config: Mapping[str, Any]) -> PairwiseLoss:
+    """Returns a loss from its config.
+
+    Args:
+        config: As `serialize` returns it. `"class_name"` and `"config"` are enough for the losses
+            of this package.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: If the class or one of its parameters is unknown.
+    """
+    return get(config)
 
 
 def parameters(name: str) -> list[str]:
-    """The numbers that a loss or a wrapper takes, beside what all of its kind take.
+    """Returns the names of the numbers that a loss or a wrapper takes.
+
+    The arguments of the base classes, such as `normalize`, are not among them.
 
     Args:
         name: A key of `LOSSES` or `WRAPPERS`.
@@ -100,6 +148,8 @@ __all__ = [
     "SoftTriple",
     "Triplet",
     "VirtualSoftmax",
+    "deserialize",
     "get",
     "parameters",
+    "serialize",
 ]

@@ -15,9 +15,9 @@ class Margin(PairwiseLoss):
     The mean over the non-zero terms among `(α + D − β)₊` of the positive and `(α − D + β)₊` of the
     negative pairs, plus `ν·β` averaged over the anchors; D is the Euclidean distance and β that of
     the anchor's class. One mean over both kinds, as the paper has one sum: with its
-    distance-weighted sampling (`Mined(Margin(), DistanceWeighted())`) they are equally many. The
-    paper adds `ν·Σβ` to sums of pairs; here both are means, so that ν does not depend on the
-    size of the batch.
+    distance-weighted sampling (`Mined(Margin(), "distance_weighted")`) there are as many of one
+    as of the other. The paper adds `ν·Σβ` to sums of pairs; here both are means, so that ν does
+    not depend on the size of the batch.
 
     The boundaries are learned if the caller makes a variable from `initial_weights(num_classes)`
     and passes it as `boundaries`.

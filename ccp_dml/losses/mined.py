@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
+from ccp_dml import miners
 from ccp_dml.losses.distances import euclidean_distances
-from ccp_dml.losses.randomness import seed_of
 from ccp_dml.losses.wrapper import LossWrapper
+from ccp_dml.randomness import seed_of
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -16,21 +17,20 @@ class Mined(LossWrapper):
 
     Args:
         loss: The `PairwiseLoss` to wrap.
-        miner: An object of `ccp_dml.miners.MINERS`, or any callable that narrows masks as `Hard`
-            does; to be saved with a model it has to be serialisable by Keras.
+        miner: A `ccp_dml.miners.Miner`, its name or its config; or any callable that is called as
+            a `Miner` is, which Keras must be able to serialize if it is to be saved with a model.
         **kwargs: See `LossWrapper`.
 
     Call arguments:
         As those of the wrapped loss.
 
     Raises:
-        ValueError: If `miner` cannot be called.
+        ValueError: If `miner` is none of these.
 
     Example:
 
     >>> from ccp_dml.losses import Triplet
-    >>> from ccp_dml.miners import Hard
-    >>> loss = Mined(Triplet(margin=0.5), Hard())
+    >>> loss = Mined(Triplet(margin=0.5), miner="hard")
     >>> embeddings = np.array([[0.0], [0.25], [0.5], [1.0]], "float32")
     >>> loss(np.array([0, 0, 1, 1]), embeddings).numpy()
     np.float32(0.4375)
@@ -38,9 +38,7 @@ class Mined(LossWrapper):
 
     def __init__(self, loss, miner, **kwargs):
         super().__init__(loss, **kwargs)
-        if not callable(miner):
-            raise ValueError(f"miner must be a callable such as Hard(); got {miner!r}")
-        self.miner = miner
+        self.miner = miners.get(miner)
 
     def labeled_loss(self, embeddings, references, pairs, seed, **weights):
         seed = seed_of(embeddings) if seed is None else seed
@@ -52,9 +50,4 @@ class Mined(LossWrapper):
         return self.loss.labeled_loss(embeddings, references, pairs, seed, **weights)
 
     def get_config(self):
-        return {**super().get_config(), "miner": keras.saving.serialize_keras_object(self.miner)}
-
-    @classmethod
-    def from_config(cls, config):
-        miner = keras.saving.deserialize_keras_object(config["miner"])
-        return super().from_config({**config, "miner": miner})
+        return {**super().get_config(), "miner": miners.serialize(self.miner)}

@@ -7,8 +7,8 @@ from scipy import stats
 from ccp_dml.checks import check_above, check_at_most
 from ccp_dml.losses.distances import inner_products, lengths
 from ccp_dml.losses.pairwise import Pairs
-from ccp_dml.losses.randomness import seed_of, uniform
 from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_of_a_class
+from ccp_dml.randomness import seed_of, uniform
 
 # How many equally likely values the mixing weight takes; there is no Beta sampler under XLA.
 _NUM_QUANTILES = 1024

@@ -1,37 +1,87 @@
 """Miners: which of the pairs a loss takes."""
 
-from ccp_dml import identifiers
-from ccp_dml.miners.distance_weighted import DistanceWeighted
-from ccp_dml.miners.hard import Hard
-from ccp_dml.miners.semi_hard import SemiHard
+from collections.abc import Callable, Mapping
+from typing import Any
 
-MINERS: dict[str, type] = {
-    "hard": Hard,
-    "semi_hard": SemiHard,
-    "distance_weighted": DistanceWeighted,
+import keras
+
+from ccp_dml import identifiers
+from ccp_dml.miners.distance_weighted_miner import DistanceWeightedMiner
+from ccp_dml.miners.hard_miner import HardMiner
+from ccp_dml.miners.miner import Miner
+from ccp_dml.miners.semi_hard_miner import SemiHardMiner
+
+MINERS: dict[str, type[Miner]] = {
+    "hard": HardMiner,
+    "semi_hard": SemiHardMiner,
+    "distance_weighted": DistanceWeightedMiner,
 }
 
 
-def get(name: str, /, **params):
-    """Makes a miner from its name, for `ccp_dml.losses.Mined`.
+def get(identifier: str | Mapping[str, Any] | Callable, /, **params) -> Callable:
+    """Returns a miner, for `ccp_dml.losses.Mined`.
 
     Args:
-        name: A key of `MINERS`.
-        **params: Arguments of the miner; see its class.
+        identifier: A key of `MINERS`; the config of a miner, as `serialize` returns it; or a
+            `Miner` or another callable that is called as one, which is returned as it is.
+        **params: Arguments of the miner, if it is given by its name; see its class.
+
+    Returns:
+        The miner.
 
     Raises:
-        ValueError: If the name or a parameter is unknown; the message lists the known ones.
+        ValueError: If the identifier or a parameter is unknown; the message lists the known ones.
 
     Example:
 
     >>> get("semi_hard", margin=0.3).margin
     0.3
+    >>> get({"class_name": "SemiHardMiner", "config": {"margin": 0.1}}).margin
+    0.1
     """
-    return identifiers.make("miner", MINERS, name, params, common=[])
+    return identifiers.get("miner", Miner, MINERS, identifier, params, is_valid=_is_miner)
+
+
+def _is_miner(miner):
+    # Classes can be called too, but not as miners.
+    return callable(miner) and not isinstance(miner, type)
+
+
+def serialize(miner: Callable) -> dict[str, Any]:
+    """Returns the config of a miner.
+
+    Args:
+        miner: A `Miner`, or another object that Keras can serialize.
+
+    Returns:
+        A dictionary of JSON values.
+
+    Example:
+
+    >>> serialize(SemiHardMiner(margin=0.1))["config"]
+    {'margin': 0.1}
+    """
+    return keras.saving.serialize_keras_object(miner)
+
+
+def deserialize(config: Mapping[str, Any]) -> Callable:
+    """Returns a miner from its config.
+
+    Args:
+        config: As `serialize` returns it. `"class_name"` and `"config"` are enough for the miners
+            of this package.
+
+    Returns:
+        The miner.
+
+    Raises:
+        ValueError: If the class or one of its parameters is unknown.
+    """
+    return get(config)
 
 
 def parameters(name: str) -> list[str]:
-    """The numbers that a miner takes.
+    """Returns the names of the numbers that a miner takes.
 
     Args:
         name: A key of `MINERS`.
@@ -44,4 +94,14 @@ def parameters(name: str) -> list[str]:
     return identifiers.parameters(MINERS[name])
 
 
-__all__ = ["MINERS", "DistanceWeighted", "Hard", "SemiHard", "get", "parameters"]
+__all__ = [
+    "MINERS",
+    "DistanceWeightedMiner",
+    "HardMiner",
+    "Miner",
+    "SemiHardMiner",
+    "deserialize",
+    "get",
+    "parameters",
+    "serialize",
+]

@@ -82,7 +82,8 @@ class MetricLearningModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least("num_classes", num_classes, 1, optional=True)
+        if num_classes is not None:
+            check_at_least("num_classes", num_classes, 1)
         check_at_least("weight_decay", weight_decay, 0)
         check_above("clip_norm", clip_norm, 0, optional=True)
         check_above("clip_value", clip_value, 0, optional=True)
@@ -121,20 +122,15 @@ class MetricLearningModel(keras.Model):
 
         Args:
             optimizer: A Keras optimizer or its name.
-            loss: A `ccp_dml.losses.PairwiseLoss` or its name.
+            loss: What `ccp_dml.losses.get` takes: a `ccp_dml.losses.PairwiseLoss`, its name or its
+                config.
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
-            ValueError: If `loss` is not a pairwise loss, for `loss_weights`, or if the optimizer
+            ValueError: If `loss` is none of these, for `loss_weights`, or if the optimizer
                 scales the loss, as Keras makes it do under the policy `mixed_float16`.
         """
-        if isinstance(loss, str):
-            loss = losses.get(loss)
-        if not isinstance(loss, losses.PairwiseLoss):
-            raise ValueError(
-                f"loss must be a ccp_dml.losses.PairwiseLoss or one of the names "
-                f"{', '.join(losses.LOSSES)}; got {loss!r}"
-            )
+        loss = losses.get(loss)
         self._check_loss(loss)
         if kwargs.get("loss_weights") is not None:
             raise ValueError("there is one loss: loss_weights must be None")

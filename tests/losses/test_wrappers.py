@@ -29,7 +29,7 @@ WRAPPED = {
         losses.get("margin"), miners.get("distance_weighted")
     ),
     "hard within virtual_softmax": lambda: losses.get(
-        "virtual_softmax", loss=losses.Mined(losses.get("proxy_nca"), miners.Hard())
+        "virtual_softmax", loss=losses.Mined(losses.get("proxy_nca"), miners.HardMiner())
     ),
 }
 DETERMINISTIC = ["multi_level_distance", "virtual_softmax", "hard triplet", "semi-hard contrastive"]
@@ -289,7 +289,7 @@ def test_boundaries_of_classes_are_learned(generator):
 def test_wrappers_hand_on_what_is_learned(generator):
     labels, embeddings, _, _ = random_case(generator)
     margin = losses.get("margin")
-    loss = losses.get("multi_level_distance", loss=losses.Mined(margin, miners.SemiHard()))
+    loss = losses.get("multi_level_distance", loss=losses.Mined(margin, miners.SemiHardMiner()))
     weights = loss.initial_weights(4)
     assert sorted(weights) == ["boundaries", "levels"]
     weights = {name: tf.constant(value) for name, value in weights.items()}
@@ -308,7 +308,7 @@ def test_distance_weighted_draws_follow_the_density():
     positives, negatives = np.zeros((1, 26), bool), np.ones((1, 26), bool)
     positives[0, 0], negatives[0, 0] = True, False
     rows = [np.repeat(each, 4000, axis=0) for each in (distances, positives, negatives)]
-    drawn_positives, drawn = miners.DistanceWeighted()(*rows, dimension=4, seed=1)
+    drawn_positives, drawn = miners.DistanceWeightedMiner()(*rows, dimension=4, seed=1)
     assert (np.asarray(drawn_positives) == rows[1]).all()
     drawn = np.asarray(drawn)
     assert (drawn.sum(axis=1) == 1).all()
@@ -321,7 +321,7 @@ def test_distance_weighted_draws_follow_the_density():
 def test_distance_weighting_is_stable(dimension):
     distances = np.array([[0.0, 0.0, 1e-3, 1.3999, 2.0]], "float32")
     positives = np.array([[False, True, False, False, False]])
-    _, drawn = miners.DistanceWeighted()(distances, positives, ~positives, dimension, seed=0)
+    _, drawn = miners.DistanceWeightedMiner()(distances, positives, ~positives, dimension, seed=0)
     assert np.asarray(drawn).sum() == 1
     assert not np.asarray(drawn)[0, 4]
 
@@ -341,7 +341,7 @@ def test_miners_go_with_every_loss(name, miner, generator):
 
 def test_what_losses_need():
     soft_triple = losses.get("soft_triple", proxies_per_class=4.0)
-    wrapped = losses.Mined(losses.get("multi_level_distance", loss=soft_triple), miners.Hard())
+    wrapped = losses.Mined(losses.get("multi_level_distance", loss=soft_triple), miners.HardMiner())
     for loss in (soft_triple, wrapped):
         assert (loss.needs_references, loss.proxies_per_class) == (True, 4)
         with pytest.raises(ValueError, match="pass references and reference_labels"):
@@ -355,7 +355,8 @@ def test_what_losses_need():
     [
         (lambda: losses.get("proxy_synthesis", loss="soft_triple"), "SoftTriple needs 10 of each"),
         (lambda: losses.get("virtual_softmax", loss="soft_triple"), "SoftTriple needs 10 of each"),
-        (lambda: losses.get("virtual_softmax", loss=3), "wraps a PairwiseLoss; got 3"),
+        (lambda: losses.VirtualSoftmax(3), "wraps a PairwiseLoss; got 3"),
+        (lambda: losses.get("virtual_softmax", loss=3), "loss must be a PairwiseLoss, .*; got 3"),
         (lambda: losses.get("virtual_softmax", alpha=3), "it takes normalize, name, loss"),
         (lambda: losses.get("virtual_softmax", loss="softmax"), "unknown loss 'softmax'"),
         (lambda: losses.get("proxy_synthesis", ratio=1.5), "at most 1; got 1.5"),
@@ -373,7 +374,7 @@ def test_what_losses_need():
         (lambda: miners.get("hard", margin=1), "hard has no parameter 'margin'"),
         (lambda: miners.get("semi_hard", margin=0), "margin must be above 0; got 0"),
         (lambda: miners.get("distance_weighted", cutoff=3.0), "got cutoff 3.0"),
-        (lambda: losses.Mined(losses.get("triplet"), "hard"), "such as Hard.*; got 'hard'"),
+        (lambda: losses.Mined(losses.get("triplet"), 3), "miner must be a Miner, .*; got 3"),
     ],
 )
 def test_errors_say_what_is_allowed(make, message):

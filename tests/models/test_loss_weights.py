@@ -159,7 +159,7 @@ def test_they_can_have_a_learning_rate(part, batch):
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.Mined(losses.get("margin"), miners.DistanceWeighted()),
+        losses.Mined(losses.get("margin"), miners.DistanceWeightedMiner()),
         losses.get("proxy_synthesis"),
     ],
     ids=["distance_weighted", "proxy_synthesis"],

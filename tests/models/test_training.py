@@ -307,7 +307,7 @@ def test_what_training_needs_is_named(generator):
     model = MetricLearningModel(linear_model(np.ones((3, 2), "float32")))
     with pytest.raises(ValueError, match="unknown loss 'tripel'"):
         model.compile("adam", loss="tripel")
-    with pytest.raises(ValueError, match="PairwiseLoss or one of the names contrastive"):
+    with pytest.raises(ValueError, match="PairwiseLoss, its config or one of the names contr"):
         model.compile("adam", loss=keras.losses.MeanSquaredError())
     with pytest.raises(ValueError, match="the loss SoftTriple needs proxies: use ccp_dml"):
         model.compile("adam", loss="soft_triple")

@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.randomness import uniform
-from ccp_dml.miners.hard import Hard
+from ccp_dml.miners.miner import Miner
+from ccp_dml.randomness import uniform
 
 _FAR = 1e30
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class DistanceWeighted(Hard):
+class DistanceWeightedMiner(Miner):
     """Negatives drawn evenly over distances (Wu et al., ICCV 2017), as many as positives.
 
     Distances between random points of the unit sphere in d dimensions have the density `q(D) ∝
@@ -24,7 +24,7 @@ class DistanceWeighted(Hard):
         farthest: The largest distance that is drawn, up to 2. Defaults to 1.4.
 
     Call arguments:
-        As those of `Hard`.
+        See `Miner`.
 
     Raises:
         ValueError: If not `0 < cutoff < farthest < 2`.
@@ -33,7 +33,7 @@ class DistanceWeighted(Hard):
 
     >>> distances = np.array([[0.0, 0.2, 0.6, 1.9]])
     >>> labels = np.array([0, 0, 1, 1])
-    >>> miner = DistanceWeighted()
+    >>> miner = DistanceWeightedMiner()
     >>> miner(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[1].numpy()
     array([[False, False,  True, False]])
     """

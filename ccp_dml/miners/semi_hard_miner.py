@@ -4,11 +4,11 @@ import keras
 from keras import ops
 
 from ccp_dml.checks import check_above
-from ccp_dml.miners.hard import Hard
+from ccp_dml.miners.miner import Miner
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class SemiHard(Hard):
+class SemiHardMiner(Miner):
     """Negatives farther than a positive, but by less than a margin (Schroff et al., CVPR 2015).
 
     A positive j and a negative k of an anchor i are semi-hard to each other if `Dᵢⱼ < Dᵢₖ <= Dᵢⱼ +
@@ -20,7 +20,7 @@ class SemiHard(Hard):
         margin: m, of Euclidean distances. Defaults to 0.2.
 
     Call arguments:
-        As those of `Hard`.
+        See `Miner`.
 
     Raises:
         ValueError: If `margin` is not positive.
@@ -29,7 +29,7 @@ class SemiHard(Hard):
 
     >>> distances = np.array([[0.0, 0.2, 0.3, 0.1, 0.5]])
     >>> labels = np.array([0, 0, 0, 1, 1])
-    >>> miner = SemiHard(margin=0.25)
+    >>> miner = SemiHardMiner(margin=0.25)
     >>> miner(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[1].numpy()
     array([[False, False, False,  True,  True]])
     """

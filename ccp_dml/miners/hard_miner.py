@@ -3,30 +3,26 @@
 import keras
 from keras import ops
 
+from ccp_dml.miners.miner import Miner
+
 _FAR = 1e30
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class Hard:
+class HardMiner(Miner):
     """The farthest positive and the nearest negative of each anchor (Hermans et al., 2017).
 
     Equally far or equally near ones are all taken.
 
     Call arguments:
-        distances: Euclidean distances of anchors and references `(n, r)`.
-        positives: Boolean mask `(n, r)`.
-        negatives: Boolean mask `(n, r)`.
-        dimension: Number of dimensions d of the vectors.
-        seed: An integer, for miners that draw random numbers.
-
-    Returns:
-        The narrower masks of positives and of negatives.
+        See `Miner`.
 
     Example:
 
     >>> distances = np.array([[0.0, 0.2, 0.3, 0.1, 0.5]])
     >>> labels = np.array([0, 0, 0, 1, 1])
-    >>> Hard()(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[0].numpy()
+    >>> miner = HardMiner()
+    >>> miner(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[0].numpy()
     array([[False, False,  True, False, False]])
     """
 
@@ -37,10 +33,3 @@ class Hard:
             ops.logical_and(positives, distances >= farthest),
             ops.logical_and(negatives, distances <= nearest),
         )
-
-    def get_config(self):
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
