@@ -94,7 +94,7 @@ class CrossBatchMemory(keras.layers.Layer):
         for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
             values = tf.stop_gradient(tf.cast(values, weight.dtype))
             # Not `assign`, which would copy the whole ring.
-            weight._value.scatter_update(tf.IndexedSlices(values, rows))
+            weight.value.scatter_update(tf.IndexedSlices(values, rows))
         self.steps.assign_add(1)
 
     def get_config(self):

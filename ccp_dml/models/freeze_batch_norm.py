@@ -2,6 +2,8 @@
 
 import keras
 
+from ccp_dml.models.keras_internals import flatten_layers
+
 
 def freeze_batch_norm(model: keras.Model):
     """Freezes every layer of batch normalisation of a model, however deep it is nested.
@@ -20,6 +22,6 @@ def freeze_batch_norm(model: keras.Model):
     >>> model.trainable_variables
     []
     """
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False

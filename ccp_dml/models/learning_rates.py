@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from ccp_dml.checks import list_first
+from ccp_dml.models.keras_internals import scale_steps
 
 _LISTED_AT_MOST = 16
 
@@ -52,15 +53,8 @@ def scale_learning_rates(
     ]
     freezable_ids = set(map(id, freezable))
     is_freezable = [id(variable) in freezable_ids for variable in variables]
-    # Of the class, so that to compile a model again does not multiply again.
-    step = type(optimizer).update_step.__get__(optimizer)
 
-    def update_step(gradient, variable, learning_rate):
-        # As the optimizers find their moments: here a variable is TensorFlow's, without a path.
-        index = optimizer._get_variable_index(variable)
-        factor = factors[index]
-        if is_freezable[index]:
-            factor = ops.where(frozen, 0.0, factor)
-        return step(gradient, variable, learning_rate * factor)
+    def factor(index):
+        return ops.where(frozen, 0.0, factors[index]) if is_freezable[index] else factors[index]
 
-    optimizer.update_step = update_step
+    scale_steps(optimizer, factor)

@@ -9,12 +9,13 @@ from ccp_dml import distribution, losses
 from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
+from ccp_dml.models.keras_internals import SelfBuiltModel, flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class MetricLearningModel(keras.Model):
+class MetricLearningModel(SelfBuiltModel):
     """An embedding network trained with a pairwise loss among the samples of a batch.
 
     A training step computes the gradients of the loss (and of the embedding network's own
@@ -172,11 +173,9 @@ class MetricLearningModel(keras.Model):
         """Compiles as the saved model was; Keras does so by itself only with its own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # To learn shapes, Keras averages the replicas' shares of the first batch, which fails when
-        # they differ in size. A model that has all its variables has nothing to learn.
-        if not self.built or self._has_compiled_metrics:
-            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+    def has_all_variables(self):
+        # Those of compiled metrics are Keras's to build.
+        return self.built and not self._has_compiled_metrics
 
     def batch_losses(self, labels, outputs) -> dict[str, tf.Tensor]:
         """The losses of a (global) batch.
@@ -361,7 +360,7 @@ class LossTerm(keras.metrics.Mean):
 def _find_batch_norm_weights(model):
     return [
         weight
-        for layer in model._flatten_layers()
+        for layer in flatten_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization)
         for weight in layer.weights
     ]

@@ -1,0 +1,54 @@
+"""What the models need of Keras that is not part of its public interface.
+
+`tests/models/test_keras_internals.py` fails when a new version of Keras no longer has it.
+"""
+
+from collections.abc import Callable
+
+import keras
+
+
+def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns a model and all layers in it, however deep they are nested.
+
+    Args:
+        model: The model.
+    """
+    return model._flatten_layers()
+
+
+def scale_steps(optimizer: keras.optimizers.Optimizer, factor: Callable):
+    """Makes an optimizer scale its learning rate for each of its variables.
+
+    Args:
+        optimizer: Any Keras optimizer that steps through the variables one by one, as all that
+            come with Keras do. Only this object changes, and its config and weights do not: when
+            it is saved and loaded, it has to be done again.
+        factor: Called with the index of a variable, in the order that the optimizer was built
+            with; returns the factor of its learning rate.
+    """
+    # Of the class, so that to scale twice does not multiply twice.
+    step = type(optimizer).update_step.__get__(optimizer)
+
+    def update_step(gradient, variable, learning_rate):
+        # As the optimizers find their moments: here a variable is TensorFlow's, without a path.
+        index = optimizer._get_variable_index(variable)
+        return step(gradient, variable, learning_rate * factor(index))
+
+    optimizer.update_step = update_step
+
+
+class SelfBuiltModel(keras.Model):
+    """A model that Keras leaves alone before training, if it has built all its variables.
+
+    To learn shapes under a `tf.distribute` strategy, Keras averages the replicas' shares of the
+    first batch, which fails when they differ in size.
+    """
+
+    def has_all_variables(self) -> bool:
+        """Whether there is nothing left to build, from the shape of a batch."""
+        return self.built
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if not self.has_all_variables():
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)

@@ -1,0 +1,117 @@
+"""What the package needs of Keras that is not public is still there, and does what it did."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml.models import keras_internals
+
+CHANGED = (
+    "Keras {version} no longer has {name}, which ccp_dml/models/keras_internals.py needs: "
+    "{advice}. Until then, require an earlier version of Keras in setup.py."
+)
+
+
+def changed(name, advice):
+    return CHANGED.format(version=keras.version(), name=name, advice=advice)
+
+
+class Outer(keras.layers.Layer):
+    """A layer with another one in it, which is in no list of `layers`."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.layers.Dense(2)
+
+
+def test_layers_are_found_however_deep():
+    assert hasattr(keras.Model, "_flatten_layers"), changed(
+        "Layer._flatten_layers", "walk through the layers and their attributes in flatten_layers"
+    )
+    outer, dense = Outer(), keras.layers.Dense(3)
+    model = keras.Sequential([keras.layers.TimeDistributed(dense), keras.Sequential([outer])])
+    found = set(map(id, keras_internals.flatten_layers(model)))
+    assert {id(model), id(outer), id(outer.inner), id(dense)} <= found
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Nadam", "Lion"])
+def test_steps_are_scaled(name):
+    optimizer_class = getattr(keras.optimizers, name)
+    for method, parameters in [
+        ("update_step", ["self", "gradient", "variable", "learning_rate"]),
+        ("_get_variable_index", ["self", "variable"]),
+    ]:
+        found = getattr(optimizer_class, method, None)
+        assert found is not None, changed(
+            f"Optimizer.{method}", "find in its new optimizers where a variable takes its step"
+        )
+        assert list(inspect.signature(found).parameters) == parameters, changed(
+            f"Optimizer.{method} of {parameters}", "adapt update_step in scale_steps"
+        )
+
+    def step(factors):
+        optimizer = optimizer_class(0.01)
+        variables = [keras.Variable([1.0, -2.0]), keras.Variable([[3.0]])]
+        optimizer.build(variables)
+        if factors:
+            keras_internals.scale_steps(optimizer, factors.__getitem__)
+        before = [variable.numpy() for variable in variables]
+        optimizer.apply([tf.constant([0.5, 0.25]), tf.constant([[-1.0]])], variables)
+        return [
+            variable.numpy() - old for variable, old in zip(variables, before, strict=True)
+        ], optimizer
+
+    plain, _ = step(None)
+    scaled, optimizer = step([3.0, 0.0])
+    assert np.abs(plain[0]).min() > 1e-4
+    np.testing.assert_allclose(
+        scaled[0],
+        3 * plain[0],
+        rtol=1e-3,
+        err_msg=changed(
+            "a learning rate that its optimizers hand to update_step",
+            "find in its new optimizers where a variable takes its step",
+        ),
+    )
+    np.testing.assert_array_equal(scaled[1], 0.0)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(copy) is optimizer_class
+    assert copy.get_config() == optimizer.get_config()
+
+
+def test_shares_of_unequal_size_do_not_stop_a_built_model(two_replicas):
+    message = changed(
+        "Model._maybe_symbolic_build(iterator, data_batch)",
+        "find what fit calls before the first step, and see whether it still averages the shares "
+        "of the replicas; if it does not, SelfBuiltModel can go",
+    )
+    found = getattr(keras.Model, "_maybe_symbolic_build", None)
+    assert found is not None, message
+    assert list(inspect.signature(found).parameters) == ["self", "iterator", "data_batch"], message
+    batches = tf.data.Dataset.from_tensor_slices((np.ones((15, 3), "float32"), np.ones(15)))
+
+    def fit(base):
+        class Model(base):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(1)
+
+            def build(self, input_shape):
+                self.dense.build(input_shape)
+                self.built = True
+
+            def call(self, inputs):
+                return self.dense(inputs)
+
+        with two_replicas.scope():
+            model = Model()
+            model.build((None, 3))
+            model.compile("sgd", "mse")
+        model.fit(batches.batch(15), verbose=0)
+
+    fit(keras_internals.SelfBuiltModel)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        fit(keras.Model)
