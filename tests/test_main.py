@@ -214,15 +214,15 @@ def command(capsys, run_command):
         ),
         (
             "--loss=soft_triple --loss_params= --loss_wrapper=virtual_softmax",
-            "SoftTriple needs 10 of each class",
+            "SoftTriple needs 10 per class",
         ),
-        ("--loss=soft_triple --loss_params= --method=xbm", "is against proxies alone"),
+        ("--loss=soft_triple --loss_params= --method=xbm", "compares samples with proxies only"),
         ("--first_phase_weights=1,1,1", "first_phase_weights must be 4 numbers; got 1.0,1.0,1.0"),
         ("--first_phase_weights=1,1,1,-1", "first_phase_weights must be at least 0; got -1.0"),
         ("--first_phase_weights=1,1,1,x", "could not convert string to float: 'x'"),
         (
             "--method=plain --learning_rate_multipliers=proxies=100",
-            "the learning rate multiplier of 'proxies' is of no weight",
+            "the learning rate multiplier 'proxies' matches no weight",
         ),
         (
             "--learning_rate_multipliers=proxies=0",
@@ -230,7 +230,7 @@ def command(capsys, run_command):
         ),
         (
             "--method=dvml --learning_rate_multipliers=spread_mean=2 --figure_rounds=1",
-            "the learning rate multiplier of 'spread_mean' is of no weight",
+            "the learning rate multiplier 'spread_mean' matches no weight",
         ),
         ("--monitor=accuracy", "monitor must be one of map_at_r, r_precision, precision_at_1"),
         ("--plateau_factor=1", "plateau_factor must be below 1; got 1.0"),

@@ -1,11 +1,11 @@
-"""Random changes to training images, fixed by stateless seeds."""
+"""Random changes to training images, determined by stateless seeds."""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
 Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""Maps images `(n, height, width, channels)` and a stateless seed `(2,)` to such images."""
+"""Maps images `(n, height, width, channels)` and a stateless seed `(2,)` to changed images."""
 
 
 def random_affine(
@@ -16,13 +16,13 @@ def random_affine(
     shear: float = 0.2,
     shift: float = 0.1,
 ) -> tf.Tensor:
-    """Turns, scales, shears and shifts each image about its centre; what comes in is zero.
+    """Rotates, scales, shears and shifts each image; pixels from outside the image are zero.
 
     Args:
         images: Float images `(n, height, width, channels)`.
         seed: Stateless seed `(2,)`.
         rotation: Largest angle, in radians. Defaults to 0.2.
-        scale: Largest relative change of the width and, apart from it, of the height. Defaults to
+        scale: Largest relative change of the width and, independently, of the height. Defaults to
             0.15.
         shear: Largest shift of a pixel relative to its height above the centre. Defaults to 0.2.
         shift: Largest shift, relative to width and height. Defaults to 0.1.

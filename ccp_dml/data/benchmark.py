@@ -11,9 +11,9 @@ class Benchmark:
 
     Attributes:
         train: Samples of the training classes.
-        test: Samples of the test classes, none of which is a training class: the queries, which are
-            searched for among each other if there is no gallery.
-        gallery: What the test samples are searched for in. Defaults to `None`.
+        test: Samples of the test classes, none of which is a training class: the queries, each of
+            which is compared with all others if there is no gallery.
+        gallery: What the queries are compared with. Defaults to `None`.
         class_names: A name for each label. Defaults to `None`.
     """
 

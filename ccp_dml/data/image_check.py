@@ -1,4 +1,4 @@
-"""Whether image files can be decoded, found out once."""
+"""Checks whether image files can be decoded, once for each file."""
 
 import concurrent.futures
 import hashlib
@@ -22,14 +22,14 @@ _REMEMBERED_AT_A_TIME = 5000
 
 
 def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
-    """Reads and decodes files and says what is wrong with those that are no JPEG or PNG images.
+    """Finds the files that cannot be decoded as JPEG or PNG images, and what is wrong with them.
 
-    What was found is remembered in `cache_folder()` while a file's size and time stay the same, for
-    as many files as were checked when it is interrupted.
+    Results are kept in `cache_folder()` and used again as long as a file's size and time stay the
+    same. An interruption keeps those of the files checked so far.
 
     Args:
         paths: The files.
-        source: Names the memory: the folder or list that the files are from.
+        source: The folder or list that the files are from, under which results are kept.
 
     Returns:
         For each bad file, in the order of `paths`, what is wrong.
@@ -68,7 +68,7 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
     if checked != seen:
         _remember(memory, checked)
     problem_of = {path: problem for path, (_, problem) in checked.items()}
-    every = {path: problem_of.get(path, "is no file") for path in paths}
+    every = {path: problem_of.get(path, "is not a file") for path in paths}
     return {path: problem for path, problem in every.items() if problem}
 
 

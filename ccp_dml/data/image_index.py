@@ -30,11 +30,11 @@ class SplitSize(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ImageIndex:
-    """Where images are, and what they show; a row is an image.
+    """Where images are stored, with their classes and splits; one row per image.
 
     Attributes:
         paths: Absolute paths or URLs of the encoded images, str `(n,)`.
-        labels: Classes, 0… over all splits, int64 `(n,)`.
+        labels: Classes, numbered from 0 over all splits, int64 `(n,)`.
         splits: Names of the splits, `"train"` and `"test"`, or `"train"`, `"query"` and
             `"gallery"`, str `(n,)`.
         class_names: A name for each class. Defaults to `None`.
@@ -65,7 +65,7 @@ class ImageIndex:
         return len(self.labels)
 
     def sizes(self) -> dict[str, SplitSize]:
-        """The size of each split."""
+        """Returns the size of each split."""
         return {
             str(split): SplitSize(
                 images=int(np.sum(self.splits == split)),
@@ -120,7 +120,7 @@ def write_index(folder: epath.PathLike, rows: Iterable[tuple[str, int, str]]):
 
 
 def absolute_path(path: epath.PathLike) -> epath.Path:
-    """The path from the root or with its scheme, and with the home folder for `~`.
+    """Returns the absolute path or the URL, with `~` expanded.
 
     Args:
         path: A local path or a URL such as `gs://bucket/folder`.
@@ -144,13 +144,13 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 def file_state(path: str) -> list[int] | None:
-    """Size and time of a file, which change when its contents do.
+    """Returns the size and time of a file, which change when its contents do.
 
     Args:
         path: A local path or a URL.
 
     Returns:
-        The size in bytes and the time of the last change, or `None` if it is no file.
+        The size in bytes and the time of the last change, or `None` if it is not a file.
     """
     try:
         if is_remote(path):

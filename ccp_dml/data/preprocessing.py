@@ -1,4 +1,4 @@
-"""From an encoded image to what a network sees: crops, resizing, value scaling."""
+"""From encoded images to inputs of a network: crops, resizing, value scaling."""
 
 import dataclasses
 
@@ -63,7 +63,7 @@ class Preprocessing:
 def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Cuts a random box out of an image, resizes it bilinearly and flips it with probability ½.
 
-    Of a JPEG only the box is decoded, at a half, a quarter or an eighth of its resolution if that
+    Of a JPEG, only the box is decoded, at a half, a quarter or an eighth of its resolution if that
     is enough.
 
     Args:
@@ -88,8 +88,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
 def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Resizes an image so that its shorter side is `shorter_side`, and cuts out the centre.
 
-    The resizing is bilinear, with a filter as wide as shrinking asks for. Of a JPEG only the centre
-    is decoded.
+    The resizing is bilinear and antialiased. Of a JPEG, only the centre is decoded.
 
     Args:
         contents: An encoded JPEG or PNG, a string scalar. Transparency is dropped.
@@ -123,10 +122,10 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
 
 
 def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """A box of 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
+    """Draws a box of 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
 
-    It is TensorFlow's sampler of such boxes, which prefers small ones a little: of images of 4 : 3
-    their mean area is 43 %. The box is the whole image if ten attempts fail.
+    It is drawn by TensorFlow's own sampler, which slightly prefers small boxes: for images of 4 : 3
+    their mean area is 43 %. If ten attempts fail, the box is the whole image.
 
     Args:
         shape: Height and width of the image, int32 `(2,)`.
@@ -149,7 +148,7 @@ def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """A square whose side is uniform in 40…256 when the shorter side of the image is 256.
+    """Draws a square whose side is uniform in 40…256 when the shorter side of the image is 256.
 
     Args:
         shape: Height and width of the image, int32 `(2,)`.
@@ -227,9 +226,9 @@ def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
     Args:
         images: Red, green and blue in 0…255, `(..., width, 3)`.
         scaling: `"unit"`, 0…1; `"symmetric"`, −1…1; `"raw"`, 0…255; `"torch"`, ImageNet's mean
-            subtracted and divided by its standard deviation, as networks trained with PyTorch take
-            them; or `"bgr"`, ImageNet's mean subtracted, blue, green and red on a scale of 255, as
-            networks trained with Caffe do, such as BN-Inception and Keras's ResNet-50.
+            subtracted and divided by its standard deviation, as networks trained with PyTorch
+            expect; or `"bgr"`, ImageNet's mean subtracted, blue, green and red on a scale of 255,
+            as networks trained with Caffe expect, such as BN-Inception and Keras's ResNet-50.
 
     Returns:
         float32 of the shape of `images`.
@@ -262,7 +261,7 @@ def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
 
 
 def undo_rescale(images: np.ndarray, scaling: str) -> np.ndarray:
-    """Undoes `rescale`, for people to look at.
+    """Undoes `rescale`, to show images.
 
     Args:
         images: As `rescale` returned them.

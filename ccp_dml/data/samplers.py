@@ -1,7 +1,7 @@
-"""Which samples make a batch: pipelines of indices, balanced over the classes.
+"""Samplers: pipelines of the indices of samples, balanced over the classes.
 
-Samplers know labels only and yield indices, so that nothing is read that is not used. All work is
-done by `tf.data` on whole vectors: once for each pass over the classes, however many there are.
+Samplers only know the labels and yield indices, so that nothing is read that is not used. All work
+is done by `tf.data` on whole vectors, once for each pass over the classes.
 """
 
 import zlib
@@ -15,7 +15,7 @@ from ccp_dml.checks import check_at_least
 def balanced_batches(
     labels: np.ndarray, classes_per_batch: int, samples_per_class: int, seed: int
 ) -> tf.data.Dataset:
-    """Endless batches of several samples of each of several classes.
+    """Yields batches, without end, of several samples of each of several classes.
 
     Classes come in random order; each is visited once before any is visited again, and a batch
     never holds a class twice. A visit takes samples of the class without replacement until they run
@@ -26,7 +26,7 @@ def balanced_batches(
         labels: Integer labels of the samples `(n,)`; any integers.
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
-        seed: Fixes the order.
+        seed: Determines the order.
 
     Returns:
         A dataset of int64 vectors `(classes_per_batch · samples_per_class,)`, indices into
@@ -72,13 +72,13 @@ def balanced_batches(
 
 
 def class_draws(labels: np.ndarray, seed: int) -> tf.data.Dataset:
-    """Endless draws of one sample of every class, in class order.
+    """Yields draws, without end, of one sample of every class, in class order.
 
     The draws of a class are without replacement until its samples run out.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.
-        seed: Fixes the draws.
+        seed: Determines the draws.
 
     Returns:
         A dataset of int64 vectors `(C,)`, indices into `labels`, in ascending order of the classes.
@@ -154,7 +154,7 @@ def _draw_least_used(by_class, uses, samples_per_class, seed):
     tie_break = tf.random.stateless_uniform([by_class.num_samples], seed=seed, dtype=tf.float64)
     keys = tf.cast(2 * by_class.class_of + newer, tf.float64) + tie_break
     order = tf.argsort(keys)
-    # A class with fewer samples goes round.
+    # A class with fewer samples starts over.
     ranks = np.arange(samples_per_class) % by_class.sizes[:, None]
     drawn = tf.gather(order, by_class.starts[:, None] + ranks)
     ones = tf.ones(tf.size(drawn), tf.int64)

@@ -6,14 +6,14 @@ from ccp_dml.checks import check_fraction
 
 
 def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    """A class-disjoint split, as in the MLRC protocol (Musgrave et al., ECCV 2020).
+    """Splits samples by class, as in the MLRC protocol (Musgrave et al., ECCV 2020).
 
     The classes, in label order, are cut into `num_folds` contiguous parts, the first ones larger by
-    one class if the number does not divide. Fold k validates on part `num_folds + 1 − k` and trains
+    one class if they cannot be equal. Fold k validates on part `num_folds + 1 − k` and trains
     on the others.
 
     Args:
-        labels: Integer labels of the samples `(n,)`; any integers, with gaps.
+        labels: Integer labels of the samples `(n,)`; any integers.
         num_folds: Number of parts, at least 2 and at most the number of classes.
         fold: k, from 1 to `num_folds`.
 
@@ -44,13 +44,14 @@ def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarra
 def hold_out_samples(
     labels: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A split that holds out samples of every class, for when classes are too few to be split.
+    """Holds out samples of every class, for when there are too few classes to split by class.
 
     Args:
         labels: Integer labels of the samples `(n,)`.
-        fraction: Part of each class's samples to hold out, between 0 and 1, rounded; at least two
-            samples stay for training and, if the class has four or more, two are held out.
-        seed: Fixes the choice.
+        fraction: Fraction of each class's samples to hold out, between 0 and 1, rounded; at least
+            two samples stay for training and, if the class has four or more, at least two are held
+            out.
+        seed: Determines the choice.
 
     Returns:
         Indices of the training and of the held-out samples, ascending.
@@ -70,7 +71,7 @@ def hold_out_samples(
 
 
 def contiguous(labels: np.ndarray) -> np.ndarray:
-    """Renumbers labels to 0…C − 1 in their order, as proxies need them.
+    """Renumbers labels as 0…C − 1 in ascending order, as proxies need them.
 
     Args:
         labels: Integer labels `(n,)`; any integers.

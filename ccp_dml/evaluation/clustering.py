@@ -9,20 +9,20 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 def clustering_metrics(
     embeddings: np.ndarray, labels: np.ndarray, seed: int = 0, max_iterations: int = 100
 ) -> dict[str, float]:
-    """Clusters embeddings by k-means, with as many clusters as classes, and compares both.
+    """Compares a k-means clustering of embeddings, with as many clusters as classes, with these.
 
     Args:
         embeddings: `(n, d)`.
         labels: Their classes `(n,)`.
-        seed: Fixes the k-means++ initialisation, of which there is one. Defaults to 0.
+        seed: Seed of the k-means++ initialisation, which is done once. Defaults to 0.
         max_iterations: Largest number of iterations of k-means. Defaults to 100.
 
     Returns:
         - `nmi`: the mutual information of clusters and classes over the arithmetic mean of their
           entropies, between 0 and 1;
-        - `pairwise_f1`: 2PR / (P + R) over all pairs of samples, where P is the part of the pairs
-          in one cluster that are of one class, and R the part of the pairs of one class that are in
-          one cluster; 0 if no such pair is in both.
+        - `pairwise_f1`: 2PR / (P + R) over all pairs of samples, where P is the fraction of the
+          pairs in one cluster that are of one class, and R the fraction of the pairs of one class
+          that are in one cluster; 0 if no pair is both.
 
     Raises:
         ValueError: If the shapes do not fit, there are no embeddings, or a value is not finite.

@@ -10,12 +10,12 @@ _MOST_VECTORS = 2**18
 
 
 def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int) -> np.ndarray:
-    """The covering radius of each class by 1…n centres that greedy k-centre chooses.
+    """Computes the covering radius of each class by 1…n centres that greedy k-centre chooses.
 
     The radius of a class is the largest distance from one of its samples to the nearest centre. The
     first centre is the sample nearest to the class's mean; each further one is the sample farthest
-    from the centres so far. The generalisation bound of the CCP paper has a term in the mean of it
-    over the classes.
+    from the centres so far. The generalisation bound of the CCP paper contains the mean of the
+    radius over the classes.
 
     Args:
         embeddings: `(n, d)`, normalised if distances are to be those of normalised vectors.
@@ -73,7 +73,7 @@ def _compute_radii(points, means, num_centers):
 
 
 def radius_by_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """The covering radius of each class by given centres.
+    """Computes the covering radius of each class by given centres.
 
     Args:
         points: `(C, n, d)`.

@@ -11,12 +11,12 @@ _MOST_SAMPLES = 1000
 def pair_distances(
     embeddings: np.ndarray, labels: np.ndarray, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of the positive and of the negative pairs of at most 1,000 samples.
+    """Computes the distances of positive and of negative pairs among at most 1,000 samples.
 
     Args:
         embeddings: `(n, d)`.
         labels: `(n,)`.
-        seed: Fixes which samples are taken of a larger number. Defaults to 0.
+        seed: Determines which samples are taken if there are more. Defaults to 0.
 
     Returns:
         Two vectors of Euclidean distances.

@@ -22,21 +22,21 @@ def retrieval_metrics(
     gallery_labels: np.ndarray | None = None,
     recall_at: tuple[int, ...] = (1, 2, 4, 8),
 ) -> dict[str, float]:
-    """Measures how well the neighbours of a query are of its class.
+    """Measures how many of the nearest neighbours of a query are of its class.
 
     Let R be the number of samples of the query's class in the gallery. P@1 is whether the nearest
-    sample is of that class; R-precision the part of the R nearest that is; MAP@R (Musgrave et al.,
-    ECCV 2020) is `1/R Σ_{j ≤ R} P@j · [the j-th is of the class]`; recall@k is whether any of the k
-    nearest is. All are means over the queries with R > 0; the others are left out.
+    sample is of that class; R-precision the fraction of the R nearest that are; MAP@R (Musgrave et
+    al., ECCV 2020) is `1/R Σ_{j ≤ R} P@j · [the j-th is of the class]`; recall@k is whether any of
+    the k nearest is. All are means over the queries with R > 0; the others are left out.
 
     Neighbours are ranked by the Euclidean distance of the vectors as given. Distances are computed
     in blocks: beside the embeddings and one copy of the gallery, memory is bounded.
 
     Args:
-        embeddings: The queries `(n, d)`; computed in float32, or in float64 if given so.
+        embeddings: The queries `(n, d)`; computed in float32, or in float64 if they are float64.
         labels: Their classes `(n,)`.
-        gallery_embeddings: What is searched `(m, d)`. `None` means that every sample is searched
-            for among all others.
+        gallery_embeddings: What the queries are compared with `(m, d)`. Defaults to `None`: every
+            query is compared with all others.
         gallery_labels: Their classes `(m,)`, required with `gallery_embeddings`.
         recall_at: The k of recall@k. Defaults to `(1, 2, 4, 8)`.
 
@@ -44,8 +44,8 @@ def retrieval_metrics(
         `precision_at_1`, `r_precision`, `map_at_r`, and `recall_at_1` and so on, between 0 and 1.
 
     Raises:
-        ValueError: If shapes do not fit, there are no embeddings, a value is not finite or 1e15 or
-            more, a k is not a positive integer, or no query has a sample of its class to be found.
+        ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
+            below 1e15, a k is not a positive integer, or no query has another sample of its class.
 
     Example:
 
@@ -79,7 +79,9 @@ def retrieval_metrics(
     order = np.argsort(num_relevant, kind="stable")
     order = order[num_relevant[order] > 0]
     if not order.size:
-        raise ValueError("no query has a sample of its class to be found: nothing to measure")
+        raise ValueError(
+            "no query has a sample of its class to be found: there is nothing to measure"
+        )
 
     index = _SearchIndex(gallery)
     totals = np.zeros(3 + len(recall_at))

@@ -12,24 +12,24 @@ class CrossBatchMemory(keras.layers.Layer):
     """The embeddings and labels of the last batches, as references for a loss.
 
     "Cross-Batch Memory for Embedding Learning" (Wang et al., CVPR 2020): embeddings drift slowly,
-    so that those of batches long past still tell which pairs are hard. The ring consists of
+    so that those of past batches still tell which pairs are hard. The ring consists of
     non-trainable weights: it is saved with the model, and equal on all replicas.
 
     Args:
         num_batches: Number of batches M that the ring holds.
         batch_size: Number of samples of a (global) batch.
-        start_step: Batches to see before the ring is of use, while embeddings still change fast.
+        start_step: Number of batches before the ring is used, while embeddings still change fast.
             Defaults to 1,000.
 
     Attributes:
         embeddings: The ring, before normalisation, `(num_batches · batch_size, d)`.
-        labels: The classes of its rows, int32.
-        steps: Number of batches that were added so far, an int64 scalar.
+        labels: The class of each row, int32.
+        steps: Number of batches added so far, an int64 scalar.
 
     Raises:
-        ValueError: If a number is out of range; in `add`, if a batch is of another size, such as
-            the last one of `fit` on arrays may be (an `InvalidArgumentError` where TensorFlow does
-            not know sizes before the step, which is not checked under XLA).
+        ValueError: If a number is out of range; in `add`, if a batch has another size, as the last
+            one of `fit` on arrays may have. Where TensorFlow does not know the size before the
+            step, it raises an `InvalidArgumentError`; under XLA the size is not checked.
 
     Example:
 

@@ -23,7 +23,7 @@ class GlobalPooling(keras.layers.Layer):
         Features `(batch, channels)`.
 
     Raises:
-        ValueError: If `pooling` is none of the three.
+        ValueError: If `pooling` is not one of the three.
 
     Example:
 

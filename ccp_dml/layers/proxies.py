@@ -12,19 +12,19 @@ class Proxies(keras.layers.Layer):
     """Several trainable proxies for each class, with their labels.
 
     Proxies live in the embedding space *before* normalisation. Row `r` of `vectors` belongs to
-    class `r mod num_classes`: the rows are `proxies_per_class` blocks of one proxy a class.
+    class `r mod num_classes`: the rows are `proxies_per_class` blocks with one proxy per class.
 
     Args:
         num_classes: Number of training classes C.
-        proxies_per_class: Number of proxies of a class K. Defaults to 8.
+        proxies_per_class: Number K of proxies per class. Defaults to 8.
         initializer: Initialiser of the proxies; in rounds of CCP they are replaced by embedded
-            samples before training starts. Defaults to `None`: normal with the deviation √(2/d),
-            as of "Proxy Anchor Loss" (Kim et al., CVPR 2020), so that proxies have a length of
-            about 1.4 however many classes there are.
+            samples before training starts. Defaults to `None`: normal with standard deviation
+            √(2/d), as in "Proxy Anchor Loss" (Kim et al., CVPR 2020), so that proxies have a length
+            of about 1.4 for any number of classes.
 
     Attributes:
         vectors: The proxies, a trainable weight `(K·C, d)`.
-        labels: The classes of the rows of `vectors`, an int32 array `(K·C,)`.
+        labels: The class of each row of `vectors`, an int32 array `(K·C,)`.
 
     Call arguments:
         embeddings: `(batch, d)`. The first call, or `build((None, d))`, fixes d.

@@ -36,7 +36,7 @@ LOSSES: dict[str, type[PairwiseLoss]] = {
     "normalized_softmax": NormalizedSoftmax,
 }
 
-# Losses around another loss.
+# Losses that wrap another loss.
 WRAPPERS: dict[str, type[LossWrapper]] = {
     "multi_level_distance": MultiLevelDistance,
     "proxy_synthesis": ProxySynthesis,

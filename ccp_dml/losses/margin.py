@@ -25,7 +25,7 @@ class Margin(PairwiseLoss):
     Args:
         alpha: α, the half-width of the margin. Defaults to 0.2.
         beta: β at the start, or throughout when no `boundaries` are passed. Defaults to 1.2.
-        nu: ν, how much small boundaries are preferred. Defaults to 0.
+        nu: ν, the weight of the boundaries in the loss, which favours small ones. Defaults to 0.
         **kwargs: See `PairwiseLoss`.
 
     Call arguments:

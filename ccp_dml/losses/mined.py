@@ -1,4 +1,4 @@
-"""A loss of the pairs that a miner chooses."""
+"""A loss over the pairs that a miner chooses."""
 
 import keras
 from keras import ops
@@ -11,9 +11,9 @@ from ccp_dml.randomness import seed_of
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class Mined(LossWrapper):
-    """A loss of those pairs that a miner chooses.
+    """A loss over those pairs that a miner chooses.
 
-    The pairs that are not chosen are neither positive nor negative to the loss.
+    To the loss, pairs that are not chosen are neither positive nor negative.
 
     Args:
         loss: The `PairwiseLoss` to wrap.

@@ -35,8 +35,8 @@ class MultiLevelDistance(LossWrapper):
         **kwargs: See `LossWrapper`.
 
     Call arguments:
-        levels: The levels s `(any,)`. Defaults to −3, 0 and 3, the paper's at the start. All other
-            arguments are those of the wrapped loss.
+        levels: The levels s `(num_levels,)`. Defaults to −3, 0 and 3, the paper's initial ones. All
+            other arguments are those of the wrapped loss.
 
     Raises:
         ValueError: If `weight` is negative.

@@ -16,7 +16,7 @@ class NPair(TemperatureLoss):
 
     Against one reference of each class this is the paper's multi-class N-pair loss. The paper
     takes un-normalised vectors and T = 1 and penalises their norms: `normalize=False,
-    temperature=1.0` and a regularisation of the network's own. With all samples of a batch as
+    temperature=1.0` and a regulariser in the network. With all samples of a batch as
     references, it counts all of their negatives instead of one of each class.
 
     Args:

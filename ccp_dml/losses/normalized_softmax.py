@@ -15,10 +15,10 @@ class NormalizedSoftmax(TemperatureLoss):
     over a sample's positive and negative references, S the inner product of normalised vectors.
     Samples without a positive reference are left out.
 
-    The paper has one proxy a class, with which it equals `ProxyNCA`. With several, the target of
-    the cross-entropy is spread evenly over the proxies of the sample's class, so that it is drawn
-    to all of them. In a batch without references it is the supervised contrastive loss (Khosla et
-    al., NeurIPS 2020).
+    The paper uses one proxy per class, for which the loss equals `ProxyNCA`. With several, the
+    target of the cross-entropy is spread evenly over the proxies of the sample's class, which pulls
+    the sample towards all of them. Within a batch, without references, it is the supervised
+    contrastive loss (Khosla et al., NeurIPS 2020).
 
     Args:
         temperature: T. Defaults to 0.05.

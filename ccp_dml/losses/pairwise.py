@@ -1,4 +1,4 @@
-"""What all pairwise losses share: the pairs, their masks, and ways to average over them."""
+"""The base class of pairwise losses; pairs, their masks, and means over them."""
 
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Pairs(NamedTuple):
 
 
 def pair_masks(labels, reference_labels=None):
-    """Which pairs of an anchor and a reference are positive, and which are negative.
+    """Returns which pairs of an anchor and a reference are positive, and which are negative.
 
     Args:
         labels: Labels of the anchors `(n,)`.
@@ -59,7 +59,7 @@ def mean_over_nonzero(terms):
 
 
 def mean_where(terms, mask):
-    """The mean of the terms where `mask` is set; 0 when it is nowhere."""
+    """The mean of the terms where `mask` is set; 0 if it is set nowhere."""
     count = ops.sum(ops.cast(mask, terms.dtype))
     return ops.sum(ops.where(mask, terms, 0.0)) / ops.maximum(count, 1.0)
 
@@ -93,7 +93,7 @@ class PairwiseLoss(keras.losses.Loss):
         name: Name of the loss.
 
     Call arguments:
-        labels: `(n,)` or `(n, 1)`, integers (also as floats, as Keras hands them on).
+        labels: `(n,)` or `(n, 1)`, integers, or the floats that Keras may convert them to.
         embeddings: `(n, d)`; half precision is computed in float32.
         references: `(r, d)`, optional; the dtype of `embeddings` after the above.
         reference_labels: `(r,)`, required with `references`.
@@ -111,7 +111,7 @@ class PairwiseLoss(keras.losses.Loss):
     Raises:
         ValueError: If the shapes do not fit, for `sample_weight`, which has no meaning for pairs,
             or without references if the loss `needs_references`.
-        TypeError: If the loss has no weight of a name.
+        TypeError: If the loss does not learn one of `weights`.
     """
 
     def __init__(self, normalize: bool = True, name: str | None = None):
@@ -120,21 +120,21 @@ class PairwiseLoss(keras.losses.Loss):
 
     @property
     def needs_references(self) -> bool:
-        """Whether it has no meaning among the samples of a batch."""
+        """Whether the loss is defined only against references, and not within a batch."""
         return False
 
     @property
     def is_proxy_loss(self) -> bool:
-        """Whether its papers take it against trained proxies of the classes."""
+        """Whether the loss was published as one against trained proxies of the classes."""
         return self.needs_references
 
     @property
     def proxies_per_class(self) -> int | None:
-        """How many references it needs of each class; `None` if any number will do."""
+        """Number of references that it needs per class; `None` if any number will do."""
         return None
 
     def initial_weights(self, num_classes: int) -> dict[str, np.ndarray]:
-        """What the loss can learn, at the values that training starts from.
+        """Returns what the loss can learn, with the values that training starts from.
 
         Args:
             num_classes: Number of training classes C; training labels are 0…C − 1.
@@ -155,7 +155,9 @@ class PairwiseLoss(keras.losses.Loss):
         **weights,
     ):
         if sample_weight is not None:
-            raise ValueError(f"{type(self).__name__} is over pairs: sample_weight must be None")
+            raise ValueError(
+                f"{type(self).__name__} is computed from pairs: sample_weight must be None"
+            )
         if distribution.num_replicas() > 1:
             labels = distribution.gather(ops.convert_to_tensor(labels))
             embeddings = distribution.gather(ops.convert_to_tensor(embeddings))
@@ -165,7 +167,7 @@ class PairwiseLoss(keras.losses.Loss):
     def call(
         self, labels, embeddings, references=None, reference_labels=None, seed=None, **weights
     ):
-        """The loss of what is given, whatever the other replicas hold."""
+        """Computes the loss of the given samples, without those of other replicas."""
         labels, embeddings = _check_batch(labels, embeddings, "labels", "embeddings")
         if (references is None) != (reference_labels is None):
             raise ValueError("references and reference_labels must be given together")
@@ -201,7 +203,7 @@ class PairwiseLoss(keras.losses.Loss):
         return self.labeled_loss(embeddings, references, pairs, seed, **weights)
 
     def labeled_loss(self, embeddings, references, pairs: Pairs, seed):
-        """The loss of anchors against references, for losses that need more than masks.
+        """Computes the loss of anchors against references, if it takes more than masks.
 
         Args:
             embeddings: Anchors `(n, d)`, normalised if `normalize` is set.
@@ -216,7 +218,7 @@ class PairwiseLoss(keras.losses.Loss):
         return self.pairs_loss(embeddings, references, pairs.positives, pairs.negatives)
 
     def pairs_loss(self, embeddings, references, positives, negatives):
-        """The loss of anchors against references.
+        """Computes the loss of anchors against references.
 
         Args:
             embeddings: Anchors `(n, d)`, normalised if `normalize` is set.
@@ -244,7 +246,7 @@ def _check_batch(labels, vectors, labels_name, vectors_name):
         )
     if None not in (labels.shape[0], vectors.shape[0]) and labels.shape[0] != vectors.shape[0]:
         raise ValueError(
-            f"{vectors_name} and {labels_name} must have one row a sample; got "
+            f"{vectors_name} and {labels_name} must have one row per sample; got "
             f"{vectors.shape[0]} and {labels.shape[0]}"
         )
     return labels, vectors

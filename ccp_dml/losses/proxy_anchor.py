@@ -10,14 +10,14 @@ from ccp_dml.losses.pairwise import PairwiseLoss, log_one_plus_sum_exp, mean_whe
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class ProxyAnchor(PairwiseLoss):
-    """Proxy anchor loss (Kim et al., CVPR 2020): the references are the anchors of the samples.
+    """Proxy anchor loss (Kim et al., CVPR 2020): the references are the anchors.
 
     The mean of `log(1 + Σ_P e^{−α(S − δ)})` over the references with a positive sample, plus that
     of `log(1 + Σ_N e^{α(S + δ)})` over the references with a negative one; P and N are a
     reference's positive and negative samples, S the inner product of normalised vectors.
 
-    The paper has one proxy a class. Several are as many anchors; in a batch without references,
-    every sample is an anchor of the others.
+    The paper uses one proxy per class. With several, each of them is an anchor; within a batch,
+    without references, every sample is an anchor for the others.
 
     Args:
         margin: δ. Defaults to 0.1.

@@ -15,9 +15,9 @@ class ProxyNCA(TemperatureLoss):
     negative references, S the inner product of normalised vectors. Samples without a positive
     reference are left out.
 
-    The paper has one proxy a class. With several, it is enough that a sample is close to one of its
-    class (see `NormalizedSoftmax`, which wants it close to all). In a batch without references it
-    is neighbourhood component analysis.
+    The paper uses one proxy per class. With several, it is enough for a sample to be close to one
+    proxy of its class (`NormalizedSoftmax` pulls it towards all of them). Within a batch, without
+    references, the loss is neighbourhood component analysis.
 
     Args:
         temperature: T. Defaults to 0.1.

@@ -7,7 +7,7 @@ from scipy import stats
 from ccp_dml.checks import check_above, check_at_most
 from ccp_dml.losses.distances import inner_products, lengths
 from ccp_dml.losses.pairwise import Pairs
-from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_of_a_class
+from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_per_class
 from ccp_dml.randomness import seed_of, uniform
 
 # How many equally likely values the mixing weight takes; there is no Beta sampler under XLA.
@@ -18,12 +18,12 @@ _NUM_QUANTILES = 1024
 class ProxySynthesis(LossWrapper):
     """A loss with synthetic classes (proxy synthesis; Gu, Ko and Kim, AAAI 2021).
 
-    A synthetic class mixes a sample x with a random one x′ of another class, and their proxies p
-    and p′ with the same weight: the sample `m x + (1 − m) x′` of the proxy `m p + (1 − m) p′`,
-    m ~ Beta(a, a). The wrapped loss is that of the real and the synthetic samples against the real
-    and the synthetic proxies together, every synthetic class different from all others. They stand
-    for classes that training has not seen. Mixtures are scaled to the mixture of the two lengths,
-    so that unit vectors give unit vectors, as in the paper.
+    A synthetic class mixes a sample x with a random sample x′ of another class, and their proxies
+    p and p′ with the same weight: its sample is `m x + (1 − m) x′`, its proxy `m p + (1 − m) p′`,
+    with m ~ Beta(a, a). The wrapped loss is computed from the real and the synthetic samples
+    against the real and the synthetic proxies, every synthetic class being different from all
+    others. They stand for classes not seen in training. Mixtures are scaled to the mixture of the
+    two lengths, so that unit vectors give unit vectors, as in the paper.
 
     The proxy of a sample is the nearest of its positive references: of its class's proxies, or, in
     a batch without references, the nearest other sample of its class.
@@ -31,14 +31,15 @@ class ProxySynthesis(LossWrapper):
     Args:
         loss: The `PairwiseLoss` to wrap.
         alpha: a. Defaults to 0.4.
-        ratio: Number of synthetic classes over that of samples, above 0 and up to 1. Defaults to 1.
+        ratio: Number of synthetic classes relative to the number of samples, above 0 and at most 1.
+            Defaults to 1.
         **kwargs: See `LossWrapper`.
 
     Call arguments:
-        seed: See `PairwiseLoss`; everything drawn follows from it.
+        seed: See `PairwiseLoss`; it determines everything that is drawn.
 
     Raises:
-        ValueError: If `alpha` or `ratio` is out of range or `loss` needs several proxies of each
+        ValueError: If `alpha` or `ratio` is out of range or `loss` needs several proxies per
             class.
 
     Example:
@@ -54,7 +55,7 @@ class ProxySynthesis(LossWrapper):
 
     def __init__(self, loss, alpha: float = 0.4, ratio: float = 1.0, **kwargs):
         super().__init__(loss, **kwargs)
-        require_one_reference_of_a_class(self)
+        require_one_reference_per_class(self)
         check_above("alpha", alpha, 0)
         check_above("ratio", ratio, 0)
         check_at_most("ratio", ratio, 1)

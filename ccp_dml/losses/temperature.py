@@ -1,4 +1,4 @@
-"""What losses of similarities over a temperature share."""
+"""Base class of losses that divide similarities by a temperature."""
 
 from ccp_dml.checks import check_above
 from ccp_dml.losses.distances import inner_products
@@ -6,7 +6,7 @@ from ccp_dml.losses.pairwise import PairwiseLoss
 
 
 class TemperatureLoss(PairwiseLoss):
-    """Base class of losses of the logits S/T, S the inner product of normalised vectors.
+    """Base class of losses computed from the logits S/T, S the inner product of normalised vectors.
 
     Args:
         temperature: T. Defaults to 0.1.

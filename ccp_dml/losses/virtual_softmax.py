@@ -5,18 +5,18 @@ from keras import ops
 
 from ccp_dml.losses.distances import inner_products, lengths
 from ccp_dml.losses.pairwise import Pairs
-from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_of_a_class
+from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_per_class
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class VirtualSoftmax(LossWrapper):
     """A loss with a virtual class for every sample (Chen, Deng and Shen, NeurIPS 2018).
 
-    Every sample x gets one more negative reference, `x·‖p‖/‖x‖`, p the nearest of its positives:
-    where no negative can be nearer. A softmax loss then keeps pulling a sample to its class when
-    all real classes are far. With `NormalizedSoftmax` and one proxy a class this is the paper's
-    loss on normalised vectors; its virtual logit is `‖p‖‖x‖/T`. Samples without a positive get no
-    virtual reference.
+    Every sample x gets one more negative reference, `x·‖p‖/‖x‖`, where p is the nearest of its
+    positives: no vector of that length is nearer to x. A softmax loss then keeps pulling a sample
+    to its class when all other classes are already far. With `NormalizedSoftmax` and one proxy per
+    class this is the paper's loss on normalised vectors; its virtual logit is `‖p‖‖x‖/T`. Samples
+    without a positive get no virtual reference.
 
     Args:
         loss: The `PairwiseLoss` to wrap. Losses of distances that are hinged pairwise, such as
@@ -24,7 +24,7 @@ class VirtualSoftmax(LossWrapper):
         **kwargs: See `LossWrapper`.
 
     Raises:
-        ValueError: If `loss` needs several proxies of each class.
+        ValueError: If `loss` needs several proxies per class.
 
     Example:
 
@@ -38,7 +38,7 @@ class VirtualSoftmax(LossWrapper):
 
     def __init__(self, loss, **kwargs):
         super().__init__(loss, **kwargs)
-        require_one_reference_of_a_class(self)
+        require_one_reference_per_class(self)
 
     def labeled_loss(self, embeddings, references, pairs, seed, **weights):
         similarities = inner_products(embeddings, references)

@@ -1,4 +1,4 @@
-"""What losses around another loss share."""
+"""Base class of losses that wrap another loss."""
 
 import keras
 
@@ -48,14 +48,14 @@ class LossWrapper(PairwiseLoss):
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
-def require_one_reference_of_a_class(wrapper: LossWrapper):
-    """Checks that the wrapped loss takes classes of a single reference, as the wrapper adds them.
+def require_one_reference_per_class(wrapper: LossWrapper):
+    """Checks that the wrapped loss takes a single reference per class, as the wrapper adds them.
 
     Raises:
         ValueError: If it needs several.
     """
     if wrapper.loss.proxies_per_class not in (None, 1):
         raise ValueError(
-            f"{type(wrapper).__name__} adds classes of one reference, and "
-            f"{type(wrapper.loss).__name__} needs {wrapper.loss.proxies_per_class} of each class"
+            f"{type(wrapper).__name__} adds classes with a single reference, but "
+            f"{type(wrapper.loss).__name__} needs {wrapper.loss.proxies_per_class} per class"
         )

@@ -24,7 +24,7 @@ class ChanceConstrainedModel(ProxyModel):
     Args:
         embedding_model: See `MetricLearningModel`.
         num_classes: Number of training classes C; training labels are 0…C − 1.
-        proxies_per_class: Number of proxies of a class K. Defaults to 8.
+        proxies_per_class: Number K of proxies per class. Defaults to 8.
         proxy_loss_weight: Weight of the loss against the proxies. Defaults to 1.
         batch_loss_weight: Weight of the loss within the batch. Defaults to 0.1.
         **kwargs: See `MetricLearningModel`.

@@ -1,4 +1,4 @@
-"""Batch normalisation that training leaves alone."""
+"""Freezing of batch normalisation."""
 
 import keras
 
@@ -6,7 +6,7 @@ from ccp_dml.models.keras_internals import flatten_layers
 
 
 def freeze_batch_norm(model: keras.Model):
-    """Freezes every layer of batch normalisation of a model, however deep it is nested.
+    """Freezes every batch normalisation layer of a model, however deep it is nested.
 
     Such a layer normalises with its moving statistics in training too and does not update them,
     and its scale γ and offset β are not trainable: what fine-tuning with small batches asks for,

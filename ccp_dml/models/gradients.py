@@ -32,7 +32,7 @@ def add_weight_decay(gradients, weights, weight_decay, is_decayed):
         gradients: List of tensors, the gradients of `weights`.
         weights: List of tensors or variables.
         weight_decay: A number; 0 adds nothing.
-        is_decayed: List of booleans, one a weight.
+        is_decayed: List of booleans, one per weight.
 
     Returns:
         List of tensors.

@@ -21,9 +21,9 @@ def scale_steps(optimizer: keras.optimizers.Optimizer, factor: Callable):
     """Makes an optimizer scale its learning rate for each of its variables.
 
     Args:
-        optimizer: Any Keras optimizer that steps through the variables one by one, as all that
-            come with Keras do. Only this object changes, and its config and weights do not: when
-            it is saved and loaded, it has to be done again.
+        optimizer: A Keras optimizer that updates the variables one by one, as all that come with
+            Keras do. Only this object changes, but not its config or its weights: after saving and
+            loading, it has to be done again.
         factor: Called with the index of a variable, in the order that the optimizer was built
             with; returns the factor of its learning rate.
     """

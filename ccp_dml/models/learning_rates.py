@@ -26,23 +26,23 @@ def scale_learning_rates(
     multipliers does it again when it is compiled.
 
     Args:
-        optimizer: Any Keras optimizer that steps through the variables one by one, as all that
-            come with Keras do.
+        optimizer: A Keras optimizer that updates the variables one by one, as all that come with
+            Keras do.
         variables: The variables it trains, in the order it was, or will be, built with.
         multipliers: Factors of the learning rate by a part of the variables' paths, as in
-            `{"proxies": 100}`; if several parts of a path have one they multiply.
+            `{"proxies": 100}`; if several parts of a path have one, they are multiplied.
         freezable: Those of the variables that are not changed while `frozen` is set.
         frozen: A boolean variable, if any are freezable.
 
     Raises:
-        ValueError: If no variable has such a part in its path.
+        ValueError: If a multiplier matches no variable.
     """
     for part in multipliers:
         if not any(part in variable.path.split("/") for variable in variables):
             # The last ones first, because backbones, with hundreds of them, begin.
             paths = reversed([variable.path for variable in variables])
             raise ValueError(
-                f"the learning rate multiplier of {part!r} is of no weight; the weights are "
+                f"the learning rate multiplier {part!r} matches no weight; the weights are "
                 f"{list_first(paths, _LISTED_AT_MOST)}"
             )
     if not multipliers and not freezable:

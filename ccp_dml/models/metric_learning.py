@@ -19,7 +19,7 @@ class MetricLearningModel(SelfBuiltModel):
     """An embedding network trained with a pairwise loss among the samples of a batch.
 
     A training step computes the gradients of the loss (and of the embedding network's own
-    regularisation losses, if it has some), adds `weight_decay · w`, clips by the global
+    regularisation losses, if it has any), adds `weight_decay · w`, clips by the global
     norm, clips each value, and applies the optimizer, in this order. Under a `tf.distribute`
     strategy the batch is the global batch: embeddings are gathered from all replicas before the
     loss, and gradients are added up before they are clipped, so that any number of replicas takes
@@ -35,15 +35,15 @@ class MetricLearningModel(SelfBuiltModel):
             batch normalisation. Defaults to 0.
         clip_norm: Largest global norm of the gradients. Defaults to 10; `None` does not clip.
         clip_value: Largest absolute value of a gradient. Defaults to 10; `None` does not clip.
-        learning_rate_multipliers: Factors of the optimizer's learning rate for some of the weights,
-            by a part of their path: `{"proxies": 100}` are those of every layer of that name.
+        learning_rate_multipliers: Factors of the optimizer's learning rate by a part of the
+            weights' paths: `{"proxies": 100}` applies to the weights of every layer of that name.
             Defaults to `None`: no factors.
         memory: A `CrossBatchMemory`. The loss against what it holds is added to that of the batch
             as soon as it is ready; then the batch is added to it. Defaults to `None`.
         num_classes: Number of training classes C, for a loss that learns something beside the
             embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1,
             which is checked, but not under XLA. These weights are not decayed. Defaults to `None`:
-            they stay as they are.
+            they are not learned.
 
     Attributes:
         loss_weights: A layer that holds what the loss learns.
@@ -55,11 +55,11 @@ class MetricLearningModel(SelfBuiltModel):
         inputs: What `embedding_model` takes.
 
     Returns:
-        Embeddings `(batch, d)` after the Lipschitz normalisation: what distances are taken of.
+        Embeddings `(batch, d)` after the Lipschitz normalisation, as distances compare them.
 
     Raises:
         ValueError: If `weight_decay` is negative, or a clipping bound or a multiplier is not
-            positive; when it is compiled, if a multiplier is of no weight.
+            positive; when it is compiled, if a multiplier matches no weight.
 
     Example:
 
@@ -134,7 +134,7 @@ class MetricLearningModel(SelfBuiltModel):
         loss = losses.get(loss)
         self._check_loss(loss)
         if kwargs.get("loss_weights") is not None:
-            raise ValueError("there is one loss: loss_weights must be None")
+            raise ValueError("the model has a single loss: loss_weights must be None")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         if self.num_classes is not None:
             self.loss_weights.start(loss.initial_weights(self.num_classes))
@@ -145,8 +145,8 @@ class MetricLearningModel(SelfBuiltModel):
             self.build(input_shape)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
-                "loss scaling does not go with weight decay and clipping, which are of unscaled "
-                "gradients: use the policy mixed_bfloat16 instead of mixed_float16"
+                "loss scaling cannot be combined with weight decay and clipping, which need "
+                "unscaled gradients: use the policy mixed_bfloat16 instead of mixed_float16"
             )
         if self.built:
             self._prepare_optimizer()
@@ -178,7 +178,7 @@ class MetricLearningModel(SelfBuiltModel):
         return self.built and not self._has_compiled_metrics
 
     def batch_losses(self, labels, outputs) -> dict[str, tf.Tensor]:
-        """The losses of a (global) batch.
+        """Computes the losses of a (global) batch.
 
         Args:
             labels: `(n,)`.
@@ -191,9 +191,9 @@ class MetricLearningModel(SelfBuiltModel):
         return self._compute_sample_losses(labels, outputs)
 
     def evaluation_loss(self, labels, embeddings) -> tf.Tensor:
-        """What `evaluate` gives for a (global) batch: by default the loss among its samples.
+        """Computes the loss that `evaluate` shows, by default that among the samples of a batch.
 
-        Their classes may be any: what the loss learns is as it was before training.
+        Their classes need not be training classes: what the loss learns is not used.
         """
         return self.loss.call(labels, embeddings)
 
@@ -260,7 +260,7 @@ class MetricLearningModel(SelfBuiltModel):
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
 
     def loss_inputs(self, inputs, training: bool):
-        """What the losses are computed from, of this replica's inputs: here their embeddings."""
+        """Computes what the losses take, from this replica's inputs: here their embeddings."""
         return self.embedding_model(inputs, training=training)
 
     def embeddings_of(self, outputs):
@@ -307,7 +307,7 @@ class MetricLearningModel(SelfBuiltModel):
         if labels is None:
             raise ValueError("metric learning needs labels: pass (inputs, labels)")
         if sample_weight is not None:
-            raise ValueError("metric losses are over pairs: sample_weight must be None")
+            raise ValueError("metric losses are computed from pairs: sample_weight must be None")
         if not self.built:
             self.build(inputs.shape)
             self._prepare_optimizer()
@@ -354,7 +354,7 @@ class MetricLearningModel(SelfBuiltModel):
 
 
 class LossTerm(keras.metrics.Mean):
-    """The mean of one term of the loss, shown in training only."""
+    """The mean of one term of the loss, shown during training only."""
 
 
 def _find_batch_norm_weights(model):

@@ -16,13 +16,13 @@ class ProxyModel(MetricLearningModel):
     ℓ(samples against samples)` over the weights θ of the embedding network and the proxies ρ. A
     loss that needs proxies, such as `"proxy_anchor"`, has no second term.
 
-    `evaluate` gives the loss among the samples of a batch, because proxies stand for training
-    classes and evaluation is on others; for a loss that needs proxies it is that against them.
+    `evaluate` computes the loss among the samples of a batch, because proxies stand for training
+    classes and evaluation uses others; a loss that needs proxies is computed against them.
 
     Args:
         embedding_model: See `MetricLearningModel`.
         num_classes: Number of training classes C; training labels are 0…C − 1.
-        proxies_per_class: Number of proxies of a class K. Defaults to 1.
+        proxies_per_class: Number K of proxies per class. Defaults to 1.
         proxy_loss_weight: Weight of the loss against the proxies. Defaults to 1.
         batch_loss_weight: Weight of the loss within the batch. Defaults to 0.
         **kwargs: See `MetricLearningModel`.
@@ -30,8 +30,8 @@ class ProxyModel(MetricLearningModel):
     Attributes:
         proxies: The `Proxies` layer.
         warming_up: A boolean variable. While it is set, the loss is ℓ(samples against samples)
-            alone, with weight 1, as `MetricLearningModel` has it; of the proxies there is only
-            the weight decay. It means nothing for a loss that needs proxies.
+            alone, with weight 1, as in `MetricLearningModel`, and proxies change by weight decay
+            only. It has no effect on a loss that needs proxies.
 
     Raises:
         ValueError: If a count or a weight is out of range; when it is compiled, if the loss needs
@@ -77,13 +77,13 @@ class ProxyModel(MetricLearningModel):
         needed = getattr(loss, "proxies_per_class", None)
         if needed not in (None, self.proxies.proxies_per_class):
             raise ValueError(
-                f"the loss {type(loss).__name__} is for {needed} proxies a class, and the model "
+                f"the loss {type(loss).__name__} needs {needed} proxies per class, but the model "
                 f"has {self.proxies.proxies_per_class}"
             )
         if loss.needs_references and self.memory is not None:
             raise ValueError(
-                f"the loss {type(loss).__name__} is against proxies alone: a cross-batch memory, "
-                "whose rows are samples, does not go with it"
+                f"the loss {type(loss).__name__} compares samples with proxies only: it cannot be "
+                "combined with a cross-batch memory, whose rows are samples"
             )
 
     def batch_losses(self, labels, outputs):

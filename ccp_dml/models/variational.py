@@ -44,19 +44,19 @@ class VariationalModel(MetricLearningModel):
 
     Args:
         embedding_model: An `EmbeddingModel`; its projection makes z_I.
-        num_samples: Number T of synthesised embeddings of an image. Defaults to 20.
+        num_samples: Number T of synthesised embeddings per image. Defaults to 20.
         hidden_units: Units of the decoder's hidden layer. Defaults to 512.
         first_weights: λ₁…λ₄ of the first phase. Defaults to `(1, 1, 0.1, 1)`.
         second_weights: λ₁…λ₄ of the second phase. Defaults to `(0.8, 1, 0.2, 0.8)`.
-        seed: Fixes ε; with XLA it is another one. Defaults to 0.
+        seed: Seed of ε; XLA draws other numbers from it. Defaults to 0.
         **kwargs: See `MetricLearningModel`.
 
     Attributes:
         second_phase: A boolean variable.
 
     Raises:
-        ValueError: If a number is out of range or `embedding_model` is no `EmbeddingModel`; when
-            it is compiled, if the loss needs proxies.
+        ValueError: If a number is out of range or `embedding_model` is not an `EmbeddingModel`;
+            when it is compiled, if the loss needs proxies.
 
     Example:
 

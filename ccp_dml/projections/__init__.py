@@ -1,4 +1,4 @@
-"""Projections: greedy k-centre, and what a round ends with."""
+"""Projections: greedy k-centre, and the result of a round."""
 
 from ccp_dml.projections.k_center import greedy_k_center
 from ccp_dml.projections.round_end import RoundEnd

@@ -12,16 +12,16 @@ _BLOCK_BYTES = 2**22
 
 
 def greedy_k_center(pool, initial, k: int) -> np.ndarray:
-    """Chooses k points of each class, each time the one farthest from what is there already.
+    """Chooses k points of each class, each time the one farthest from those chosen so far.
 
-    For every class on its own: start from each pool point's squared distance to the nearest of the
+    For each class separately: start from each pool point's squared distance to the nearest of the
     initial points; k times, take the pool point with the largest such distance (the first one among
     equals) and lower every point's distance by its distance to the one just taken.
 
     Args:
         pool: Points to choose from `(C, b, d)`, b of each of C classes.
-        initial: Points that are present already `(C, K, d)`. With K = 0 distances are measured from
-            the origin.
+        initial: Points that count as chosen already `(C, K, d)`. With K = 0, distances are measured
+            from the origin.
         k: Number of points to take, at least 1 and at most b.
 
     Returns:
@@ -49,7 +49,7 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
             f"{tuple(pool.shape)} and {tuple(initial.shape)}"
         )
     if not 1 <= k <= size:
-        raise ValueError(f"k must be between 1 and the pool's {size} points a class; got {k}")
+        raise ValueError(f"k must be between 1 and the pool's {size} points per class; got {k}")
     initial = initial.astype(pool.dtype, copy=False)
     if initial.shape[1] == 0:
         initial = np.zeros((classes, 1, dimensions), pool.dtype)

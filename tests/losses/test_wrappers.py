@@ -353,8 +353,14 @@ def test_what_losses_need():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: losses.get("proxy_synthesis", loss="soft_triple"), "SoftTriple needs 10 of each"),
-        (lambda: losses.get("virtual_softmax", loss="soft_triple"), "SoftTriple needs 10 of each"),
+        (
+            lambda: losses.get("proxy_synthesis", loss="soft_triple"),
+            "SoftTriple needs 10 per class",
+        ),
+        (
+            lambda: losses.get("virtual_softmax", loss="soft_triple"),
+            "SoftTriple needs 10 per class",
+        ),
         (lambda: losses.VirtualSoftmax(3), "wraps a PairwiseLoss; got 3"),
         (lambda: losses.get("virtual_softmax", loss=3), "loss must be a PairwiseLoss, .*; got 3"),
         (lambda: losses.get("virtual_softmax", alpha=3), "it takes normalize, name, loss"),

@@ -81,7 +81,7 @@ def test_multipliers_are_saved(tmp_path):
 
 
 def test_multipliers_of_no_weight_are_named():
-    with pytest.raises(ValueError, match=r"multiplier of 'proxy' is of no weight; .*proxies"):
+    with pytest.raises(ValueError, match=r"multiplier 'proxy' matches no weight; .*proxies"):
         proxy_model("adam", learning_rate_multipliers={"proxy": 10})
     with pytest.raises(ValueError, match=r"multipliers\['proxies'\] must be above 0; got 0"):
         proxy_model("adam", learning_rate_multipliers={"proxies": 0})

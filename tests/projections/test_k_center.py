@@ -76,7 +76,7 @@ def test_many_classes(generator):
         ((2, 3), (2, 1, 3), 1, r"pool must be \(C, b, d\)"),
         ((2, 4, 3), (1, 1, 3), 1, "same classes and dimensions"),
         ((2, 4, 3), (2, 1, 2), 1, "same classes and dimensions"),
-        ((2, 4, 3), (2, 1, 3), 5, "between 1 and the pool's 4 points a class; got 5"),
+        ((2, 4, 3), (2, 1, 3), 5, "between 1 and the pool's 4 points per class; got 5"),
         ((2, 4, 3), (2, 1, 3), 0, "got 0"),
     ],
 )

@@ -23,7 +23,7 @@ DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 
 
 def dataset_parameters(name: str) -> list[str]:
-    """The numbers that a data set takes.
+    """Returns the names of the numbers that a data set takes.
 
     Args:
         name: One of `DATASETS`.
@@ -40,11 +40,11 @@ def dataset_parameters(name: str) -> list[str]:
 
 
 def input_shape(name: str, image_size: int) -> tuple[int, int, int]:
-    """Height, width and channels of the images of a data set, before it is loaded.
+    """Returns height, width and channels of the images of a data set before it is loaded.
 
     Args:
         name: One of `DATASETS`.
-        image_size: What `Preprocessing` makes of images in files.
+        image_size: Height and width that `Preprocessing` gives to images in files.
 
     Example:
 
@@ -68,21 +68,21 @@ def load(
     - `"digits"`: handwritten digits; see `ccp_dml.data.datasets.digits`.
     - `"glyphs"`: letters; see `ccp_dml.data.datasets.glyphs`.
     - `"cub200_2011"`, `"cars196"`, `"sop"`, `"inshop"`: see `ccp_dml.data.load_official`.
-    - `"folder"`: images of your own; see `ccp_dml.data.index_folder`.
+    - `"folder"`: your own images; see `ccp_dml.data.index_folder`.
 
     Args:
         name: One of `DATASETS`.
         data_dir: The folder of a data set in files; any path that `etils.epath` knows.
         preprocessing: How files become inputs of a network. Defaults to `Preprocessing()`.
-        cache: What is kept of what was read from files: `"none"` (default), `"memory"` or `"disk"`;
-            see `ImageFiles`.
-        max_bad_images: How many files of `"folder"` may be skipped because they are damaged or no
+        cache: Where images that were read from files are kept: `"none"` (default), `"memory"` or
+            `"disk"`; see `ImageFiles`.
+        max_bad_images: How many files of `"folder"` may be skipped because they are damaged or not
             images. Defaults to 0.
         **params: Numbers that the data set takes; see its function.
 
     Raises:
-        ValueError: If the name or a parameter is unknown, the message lists the known ones; if a
-            value is out of its bounds; or if the data cannot be loaded.
+        ValueError: If the name or a parameter is unknown (the message lists the known ones), a
+            value is out of range, or the data cannot be loaded.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""From data sets that TFDS has prepared to image files with an index."""
+"""Exports data sets that TFDS has prepared to image files with an index."""
 
 import collections
 import concurrent.futures
@@ -24,11 +24,11 @@ def export_images(
     """Writes the images of a prepared data set to `<folder>/images/<class>/<number>.jpg`.
 
     The bytes are those of the official archive; names and order are the same each time. The index
-    is written last: if this is interrupted it can be called again.
+    is written last: after an interruption, call it again.
 
     Args:
-        builder: A TFDS builder that is prepared.
-        label: Name of the feature that is the class.
+        builder: A prepared TFDS builder.
+        label: Name of the feature that holds the class.
         split_of: The split to put an image in, from its split in TFDS and its class.
         folder: Where to write to.
     """

@@ -1,4 +1,4 @@
-"""Anybody's images: a folder with a subfolder for each class, or a CSV file that lists them."""
+"""Your own images: a folder with a subfolder for each class, or a CSV file that lists them."""
 
 import csv
 import io
@@ -24,22 +24,21 @@ def index_folder(
 
     A folder has a subfolder for each class, with images in it or below it. If it has the subfolders
     `train` and `test`, or `train`, `query` and `gallery`, these have the subfolders of the classes,
-    and the split is given. A CSV file has the columns `path`, from the folder of the file if it is
-    not absolute, `label`, any text, and optionally `split`: `train`, and `test` or both `query` and
+    and the split is given. A CSV file has the columns `path`, absolute or relative to the folder of
+    the file, `label`, any text, and optionally `split`: `train`, and `test` or both `query` and
     `gallery`. Files and folders whose names begin with a dot are ignored, and so is the orientation
     in EXIF data: images are seen as they are stored.
 
-    If no split is given, classes are drawn at random to test on. Every image is read and decoded
-    once to see that it can be; that is remembered in `cache_folder()` while a file's size and time
-    stay the same.
+    If no split is given, classes to test on are drawn at random. Every image is decoded once to
+    check it; the result is kept in `cache_folder()` while a file's size and time stay the same.
 
     Args:
         source: The folder or CSV file; any path that `etils.epath` knows.
-        max_bad_images: How many files may be skipped because they are no images or cannot be
-            decoded. Defaults to 0.
-        test_fraction: Part of the classes to test on, between 0 and 1, rounded, if no split is
+        max_bad_images: How many files may be skipped because they cannot be decoded as images.
+            Defaults to 0.
+        test_fraction: Fraction of the classes to test on, between 0 and 1, rounded, if no split is
             given. Defaults to 0.5.
-        split_seed: Fixes which classes these are. Defaults to 0.
+        split_seed: Determines which classes these are. Defaults to 0.
 
     Returns:
         The images in the order of their classes. Classes are in the order of their names.
@@ -64,7 +63,7 @@ def index_folder(
             "class, or a CSV file with the columns path, label and, optionally, split"
         )
     if not rows:
-        raise ValueError(f"{source} holds no images: it must have a subfolder of images a class")
+        raise ValueError(f"{source} holds no images: it must have a subfolder of images per class")
     rows.sort(key=lambda row: (row[1], row[0]))
     rows = _drop_bad_images(rows, os.fspath(source), max_bad_images)
     paths, names, splits = (np.array(column) for column in zip(*rows, strict=True))
@@ -204,7 +203,7 @@ def _drop_bad_images(rows, source, max_bad_images):
     if len(problems) > max_bad_images:
         listed = [f"{path} ({problem})" for path, problem in problems.items()]
         raise ValueError(
-            f"{len(problems)} of {len(rows)} files are no images that can be decoded, and "
+            f"{len(problems)} of {len(rows)} files cannot be decoded as images, and "
             f"max_bad_images is {max_bad_images}: {list_first(listed, _LISTED_AT_MOST, '; ')}"
         )
     for path, problem in problems.items():

@@ -30,24 +30,23 @@ FACES = tuple(
 _CANVAS = 2 * IMAGE_SIZE
 _FONT_SIZE = 38
 _CATEGORIES = ("Lu", "Ll", "Lo")
-# To be raised with every change of what is drawn: part of the key of the cached images.
+# Raise it with every change of what is drawn: part of the key of the cached images.
 _RENDERER_VERSION = 1
 
 
 def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
     """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1.
 
-    400 letters train and 349 others test; see `ccp_dml.data.render_letters`. The training set of
-    fewer letters or samples is a part of that of more; the test set, 20 images of each letter, is
-    always the same.
+    400 letters are for training and 349 others for testing; see `ccp_dml.data.render_letters`. A
+    training set of fewer letters or samples is a subset of a larger one; the test set, 20 images of
+    each letter, is always the same.
 
     Args:
-        train_letters: How many of the training letters to take, 2 to 400, the first ones. Defaults
-            to 400.
+        train_letters: Number of training letters, 2 to 400: the first ones. Defaults to 400.
         samples_per_letter: Images of each training letter, at least 2. Defaults to 20.
 
     Raises:
-        ValueError: If an argument is out of its bounds or not a whole number.
+        ValueError: If an argument is out of range or not a whole number.
     """
     groups = letter_groups()
     train_letters = check_whole_number(
@@ -107,19 +106,20 @@ def render_letters(
     """Renders letters with random face, size, pose, shear, contrast and noise.
 
     The samples of a letter depend on the letter and the seed alone, so that a set of more letters
-    or more samples holds those of a smaller one.
+    or more samples contains those of a smaller one.
 
     Args:
         characters: The letters, each one a class.
         samples_per_letter: Number of images of each letter.
-        seed: Fixes the images.
+        seed: Determines the images.
 
     Returns:
         Grey images in 0…1, float32 `(n, 28, 28, 1)`, n = `len(characters) · samples_per_letter`,
         the samples of a letter next to each other, and as labels the positions in `characters`.
 
     Raises:
-        ValueError: If `samples_per_letter` is not positive, or a character is not a single one.
+        ValueError: If `samples_per_letter` is not positive, or one of `characters` is not a single
+            character.
 
     Example:
 
@@ -139,7 +139,7 @@ def render_letters(
 
 
 def load_letters(characters: tuple[str, ...], samples_per_letter: int, seed: int) -> LabeledImages:
-    """What `render_letters` renders, kept in `cache_folder()` from one process to the next.
+    """Renders letters as `render_letters` does, and keeps them in `cache_folder()`.
 
     Args:
         characters: See `render_letters`.

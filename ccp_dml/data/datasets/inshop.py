@@ -15,8 +15,8 @@ HOMEPAGE = "http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.htm
 
 _DESCRIPTION = """
 In-Shop Clothes Retrieval, a benchmark of DeepFashion: 52,712 images of 7,982 items of clothing from
-a shop, each item in several poses and colours. 3,997 items train. The others are tested on: each of
-14,218 query images asks for the images of its item among 12,612 gallery images.
+a shop, each item in several poses and colours. 3,997 items are for training. With the others, each
+of 14,218 query images is to retrieve the images of its item among 12,612 gallery images.
 """
 
 _CITATION = """
@@ -33,7 +33,7 @@ _CITATION = """
 
 
 class InShop(tfds.core.GeneratorBasedBuilder):
-    """In-Shop Clothes Retrieval, from the files that the authors give out after a request.
+    """In-Shop Clothes Retrieval, from the files that the authors give out on request.
 
     An example is an `image`, its `item_id` as in the official lists, the item as an integer
     `label` (its place among the sorted ids of all splits), and the official `path` of the image.
@@ -48,7 +48,7 @@ class InShop(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012, TFDS declares no class variable
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    The files of the In-Shop Clothes Retrieval Benchmark are given out after a request, see
+    The files of the In-Shop Clothes Retrieval Benchmark are given out on request, see
     {HOMEPAGE}. manual_dir needs inshop/Eval/list_eval_partition.txt and either inshop/Img/img.zip
     or the folder inshop/Img/img/ extracted from it.
     """
@@ -124,8 +124,8 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
         The images in the order of the file.
 
     Raises:
-        ValueError: If the file is missing, a line is not in this format, or the number of images is
-            another than the first line says; the message names the file and the line.
+        ValueError: If the file is missing, a line is not in this format, or the number of images
+            differs from the first line; the message names the file and the line.
     """
     if not path.exists():
         raise ValueError(f"{path} is missing")
@@ -140,7 +140,7 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
             )
         if fields[0] in line_of:
             raise ValueError(
-                f"{path}, lines {line_of[fields[0]]} and {number} are of the same image {fields[0]}"
+                f"{path}, lines {line_of[fields[0]]} and {number} name the same image {fields[0]}"
             )
         line_of[fields[0]] = number
         rows.append(PartitionRow(*fields))

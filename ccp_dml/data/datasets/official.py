@@ -21,9 +21,9 @@ class Archive:
     """A file that the authors of a data set give out.
 
     Attributes:
-        path: Where users put it by hand, below `<data_dir>/downloads/manual`.
-        address: Where it is, or was.
-        extracted: A folder extracted from it that does as well. Defaults to none.
+        path: Where to put it by hand, below `<data_dir>/downloads/manual`.
+        address: Its official address, which may be gone.
+        extracted: A folder extracted from it that will do as well. Defaults to none.
     """
 
     path: str
@@ -37,16 +37,16 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class OfficialSet:
-    """A benchmark and how it is made of a TFDS data set.
+    """A benchmark and how it is made from a TFDS data set.
 
     Attributes:
         builder: Name of the TFDS data set.
-        label: Name of its feature that is the class.
+        label: Name of the feature that holds the class.
         sizes: The official size of each split.
-        archives: What it is made of.
+        archives: The files it is made from.
         obstacle: Why the archives cannot be downloaded; empty if they can.
-        splits_by_class: Whether the splits of TFDS are those of a classification benchmark: they
-            are merged, the first classes train and the others test.
+        splits_by_class: Whether the splits of TFDS are those of a classification benchmark, which
+            are merged and split again: the first classes for training, the others for testing.
     """
 
     builder: str
@@ -116,7 +116,7 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
             Archive("inshop/Eval/list_eval_partition.txt", inshop.HOMEPAGE),
             Archive("inshop/Img/img.zip", inshop.HOMEPAGE, extracted="inshop/Img/img"),
         ),
-        obstacle="its files are given out after a request",
+        obstacle="its files are given out on request",
     ),
 }
 """The benchmarks by name."""
@@ -192,7 +192,9 @@ def _prepare(name, benchmark, data_dir):
             )
         # TFDS tries for minutes before it says that there is no network.
         files = ", ".join(map(str, missing))
-        logging.info("Downloading what is not in %s yet, or put it there: %s.", manual_dir, files)
+        logging.info(
+            "Downloading what is missing in %s (or put it there yourself): %s.", manual_dir, files
+        )
     # Only the official archives: a prepared copy from elsewhere would go unchecked.
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     try:

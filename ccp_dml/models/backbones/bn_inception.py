@@ -1,6 +1,6 @@
 """BN-Inception, the network that the CCP paper fine-tunes, and its weights from PyTorch.
 
-Converts the PyTorch file of the weights, once and for all, into one that needs no PyTorch:
+Converts the PyTorch file of the weights into one that can be read without PyTorch:
 
     python -m ccp_dml.models.backbones.bn_inception in.pth out.weights.h5
 """
@@ -146,7 +146,7 @@ def _inception(features, block):
 
 
 def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
-    """Weights of `bn_inception` from those of the PyTorch port.
+    """Converts weights of the PyTorch port to those of `bn_inception`.
 
     Args:
         state_dict: Arrays, or what `np.asarray` makes arrays of, by their names in the port:

@@ -33,13 +33,13 @@ _KEPT_AS = {
 def get_backbone(
     name: str, input_shape: tuple[int | None, int | None, int], weights: str = "none"
 ) -> keras.Model:
-    """A backbone by its name.
+    """Returns a backbone by its name.
 
     Args:
         name: `"small_convnet"`; `"bn_inception"`, the network of the CCP paper; `"resnet50"` or any
-            network of `keras.applications`, such as `"EfficientNetV2B0"`, spelt as there; or
-            `"module:callable"`: a function of yours, which is called with `input_shape` and
-            returns a `keras.Model`.
+            network of `keras.applications` by the name it has there, such as
+            `"EfficientNetV2B0"`; or `"module:callable"`: your own function, which is called with
+            `input_shape` and returns a `keras.Model`.
         input_shape: Height, width and channels of the images.
         weights: `"none"` (default), random weights; `"imagenet"`, which Keras downloads for its
             networks; or else what `load_backbone_weights` takes, such as a path.
@@ -50,7 +50,7 @@ def get_backbone(
 
     Raises:
         ValueError: If the name is unknown, there is no such network for images of this shape, what
-            the function returns is no backbone, or the weights are missing or do not fit.
+            the function returns is not a backbone, or the weights are missing or do not fit.
 
     Example:
 
@@ -68,7 +68,7 @@ def get_backbone(
 
 
 def value_scaling(name: str) -> str:
-    """How values of images are scaled for a backbone.
+    """Returns how the values of images are scaled for a backbone.
 
     For the networks of `keras.applications` it is found by comparing what Keras does to an image
     before it shows it to the network with each of our scalings.
@@ -77,7 +77,7 @@ def value_scaling(name: str) -> str:
         name: As for `get_backbone`.
 
     Returns:
-        One of `ccp_dml.data.SCALINGS`; for functions of yours `"unit"`, 0…1.
+        One of `ccp_dml.data.SCALINGS`; for your own functions `"unit"`, 0…1.
 
     Raises:
         ValueError: If the name is unknown or Keras scales values in another way.

@@ -1,4 +1,4 @@
-"""Weights of backbones that were trained before."""
+"""Weights of pretrained backbones."""
 
 import pathlib
 
@@ -36,8 +36,8 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
             trained to tell 500 letters apart, for grey images; `"imagenet"`, those of a
             `bn_inception` from `IMAGENET_FILES`; or a path: of a `.weights.h5` file that
             `backbone.save_weights` made (or an older `.h5` file of Keras), or of a `.pth` file
-            with the weights of `bn_inception` from PyTorch, which takes the extra `ccp_dml[torch]`
-            to be read.
+            with the weights of `bn_inception` from PyTorch, which requires the extra
+            `ccp_dml[torch]`.
 
     Raises:
         ValueError: If there is no such file, or its weights do not fit.

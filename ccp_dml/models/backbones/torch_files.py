@@ -1,4 +1,4 @@
-"""Weights in the files of PyTorch."""
+"""Reading weights from PyTorch files."""
 
 import os
 import pathlib
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a `.pth` file, of the old format or the new one (zip).
+    """Reads the tensors of a `.pth` file, in the old or the new (zip) format.
 
-    PyTorch reads it, which is an optional dependency, and only tensors: a file cannot run code.
+    This requires PyTorch, an optional dependency. Only tensors are read: a file cannot run code.
 
     Args:
         path: The file.
@@ -29,7 +29,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise ValueError(
-            f'reading {path} takes PyTorch: pip install "ccp_dml[torch]", or convert the file '
+            f'reading {path} requires PyTorch: pip install "ccp_dml[torch]", or convert the file '
             "where PyTorch is installed: python -m ccp_dml.models.backbones.bn_inception in.pth "
             "out.weights.h5"
         ) from error

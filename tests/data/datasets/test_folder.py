@@ -113,7 +113,7 @@ def test_files_that_cannot_be_read(shoes):
     os.symlink(shoes / "heel" / "0.jpg", os.fsencode(shoes / "heel") + b"/\xff.jpg")
     with pytest.raises(ValueError, match="3 of 14 files") as error:
         index_folder(str(shoes))
-    for problem in ("pipe.jpg (is no file)", "gone.jpg (is no file)", "not UTF-8"):
+    for problem in ("pipe.jpg (is not a file)", "gone.jpg (is not a file)", "not UTF-8"):
         assert problem in str(error.value)
 
 
@@ -161,7 +161,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         (["path,label"], "holds no images: each line"),
         (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
         (["path,label", "boot/0.jpg,a", "./boot/0.jpg,a"], "lines 2 and 3 of .* name the same"),
-        (["path,label", "a\0.jpg,a"], "is no file|not a CSV file"),
+        (["path,label", "a\0.jpg,a"], "is not a file|not a CSV file"),
         (
             [
                 "path,label,split",
@@ -179,7 +179,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
             ],
             "no class to test on has two images",
         ),
-        (["path,label", "gone.jpg,a"], r"1 of 1 files .*gone.jpg \(is no file\)"),
+        (["path,label", "gone.jpg,a"], r"1 of 1 files .*gone.jpg \(is not a file\)"),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,test"],
             "no class in common; in both are a",

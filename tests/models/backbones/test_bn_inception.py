@@ -171,7 +171,9 @@ def test_pytorch_files_that_are_none(tmp_path):
 def test_pytorch_files_without_pytorch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "port.pth").write_bytes(b"")
-    with pytest.raises(ValueError, match=r'port.pth takes PyTorch: pip install "ccp_dml\[torch\]"'):
+    with pytest.raises(
+        ValueError, match=r'port.pth requires PyTorch: pip install "ccp_dml\[torch\]"'
+    ):
         load_backbone_weights(bn_inception(), str(tmp_path / "port.pth"))
 
 
