@@ -166,3 +166,13 @@ def test_what_is_unknown_is_named(get, message):
 def test_miners_say_what_they_lack():
     with pytest.raises(NotImplementedError, match="Miner does not implement __call__"):
         miners.Miner()(None, None, None, 2, 0)
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(
+        ValueError, match=r"unknown loss 'tripel'.*contrastive.*triplet.*virtual_softmax"
+    ):
+        losses.get("tripel")
+    assert losses.get("triplet", name="mine").name == "mine"
+    with pytest.raises(ValueError, match="no parameter 'alpha'; it takes margin"):
+        losses.get("triplet", alpha=1)

@@ -8,7 +8,7 @@ from ccp_dml import losses, miners
 from ccp_dml.losses.multi_level_distance import LEVELS
 from ccp_dml.models import MetricLearningModel, ProxyModel
 from tests import naive
-from tests.models.test_training import images_and_labels, linear_model
+from tests.models.small_models import images_and_labels, linear_model
 
 
 def margin_model(num_classes=3, loss="margin", optimizer=None, **arguments):

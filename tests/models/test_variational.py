@@ -9,7 +9,7 @@ from ccp_dml.data import load
 from ccp_dml.models import EmbeddingModel, VariationalModel, small_convnet
 from ccp_dml.models.variational import divergence, synthesize
 from tests import naive
-from tests.models.test_training import images_and_labels
+from tests.models.small_models import images_and_labels
 
 
 def variational_model(loss="triplet", optimizer=None, jit_compile=False, **arguments):

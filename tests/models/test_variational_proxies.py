@@ -18,7 +18,7 @@ from ccp_dml.models import (
     small_convnet,
 )
 from tests import naive
-from tests.models.test_training import images_and_labels
+from tests.models.small_models import images_and_labels
 
 NUM_SAMPLES = 3
 PROXY_WEIGHTS = {"proxy_loss_weight": 0.7, "batch_loss_weight": 0.3}

@@ -7,9 +7,14 @@ import tensorflow as tf
 
 from ccp_dml import losses
 from ccp_dml.layers import CrossBatchMemory
-from ccp_dml.models import ChanceConstrainedModel, EmbeddingModel, MetricLearningModel
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    small_convnet,
+)
 from tests import naive
-from tests.models.test_training import images_and_labels, linear_model, small_convnet
+from tests.models.small_models import images_and_labels, linear_model
 
 
 def test_the_ring_holds_the_last_batches(generator):

@@ -1,4 +1,4 @@
-"""Losses around another loss, and miners."""
+"""What all losses that wrap another loss promise."""
 
 import keras
 import numpy as np
@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from ccp_dml import losses, miners
 from tests import naive
-from tests.losses.test_losses import EDGE_CASES, random_case, values_and_gradients
+from tests.losses.pair_cases import (
+    EDGE_CASES,
+    against,
+    finite_differences,
+    random_case,
+    values_and_gradients,
+)
 
 WRAPPED = {
     "multi_level_distance": lambda: losses.get("multi_level_distance", loss="contrastive"),
@@ -33,10 +39,6 @@ WRAPPED = {
     ),
 }
 DETERMINISTIC = ["multi_level_distance", "virtual_softmax", "hard triplet", "semi-hard contrastive"]
-
-
-def against(references, reference_labels):
-    return {"references": references, "reference_labels": reference_labels}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -175,18 +177,6 @@ def test_equals_the_naive_loss(name, against_references, generator):
     assert float(value) == pytest.approx(expected, rel=1e-9)
 
 
-def finite_differences(function, vectors, step=1e-6):
-    numeric = np.zeros_like(vectors)
-    for index in np.ndindex(vectors.shape):
-        values = []
-        for sign in (1, -1):
-            shifted = vectors.copy()
-            shifted[index] += sign * step
-            values.append(function(shifted))
-        numeric[index] = (values[0] - values[1]) / (2 * step)
-    return numeric
-
-
 @pytest.mark.parametrize("name", ["virtual_softmax", "hard triplet", "semi-hard contrastive"])
 def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
     labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
@@ -203,89 +193,6 @@ def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
         np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
 
 
-def test_multi_level_distance_has_no_gradient_through_statistics(generator):
-    labels, embeddings, _, _ = random_case(generator, n=6, d=3)
-    loss = losses.get("multi_level_distance", loss="contrastive", weight=1.0, normalize=False)
-    plain = losses.get("contrastive", normalize=False)
-    gradient = values_and_gradients(loss, labels, embeddings)[1][0]
-    gradient = gradient - values_and_gradients(plain, labels, embeddings)[1][0]
-    pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
-    distances = [np.linalg.norm(embeddings[i] - embeddings[j]) for i, j in pairs]
-    mean, deviation = np.mean(distances), np.sqrt(np.var(distances) + 1e-6)
-
-    def with_fixed_statistics(vectors):
-        normalized = [
-            (np.linalg.norm(vectors[i] - vectors[j]) - mean) / deviation for i, j in pairs
-        ]
-        return np.mean([min(abs(value - level) for level in (-3, 0, 3)) for value in normalized])
-
-    numeric = finite_differences(with_fixed_statistics, embeddings)
-    np.testing.assert_allclose(gradient, numeric, atol=1e-6)
-
-
-@pytest.mark.parametrize("against_references", [False, True])
-@pytest.mark.parametrize("ratio", [0.5, 1.0])
-def test_proxy_synthesis_equals_the_naive_loss(ratio, against_references, generator):
-    labels, embeddings, references, reference_labels = random_case(generator)
-    loss = losses.get("proxy_synthesis", loss="n_pair", ratio=ratio)
-    draws = [np.asarray(each) for each in loss.draw(tf.constant(labels), 5)]
-    assert len(draws[0]) == int(ratio * len(labels))
-    assert (labels[draws[0]] != labels[draws[1]]).all()
-    if against_references:
-        proxies = against(references, reference_labels)
-        pairs = naive.synthesized(labels, embeddings, references, reference_labels, draws)
-        value = float(loss(labels, embeddings, **proxies, seed=5))
-        assert value == pytest.approx(naive.n_pair(pairs), rel=1e-9)
-    else:
-        # Among themselves, samples and those they are mixed from do not meet in `naive`: what can
-        # be said is that synthetic classes add to the loss of the real ones.
-        plain = float(losses.get("n_pair")(labels, embeddings))
-        assert float(loss(labels, embeddings, seed=5)) != pytest.approx(plain, rel=1e-3)
-
-
-def test_proxy_synthesis_has_the_gradient_of_the_naive_loss(generator):
-    labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
-    loss = losses.get("proxy_synthesis", loss="n_pair")
-    draws = [np.asarray(each) for each in loss.draw(tf.constant(labels), 5)]
-    _, gradients = values_and_gradients(
-        loss, labels, embeddings, **against(references, reference_labels), seed=5
-    )
-    for which, gradient in enumerate(gradients):
-
-        def naive_loss(vectors, which=which):
-            both = [vectors, references] if which == 0 else [embeddings, vectors]
-            return naive.n_pair(naive.synthesized(labels, *both, reference_labels, draws))
-
-        numeric = finite_differences(naive_loss, [embeddings, references][which])
-        np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
-
-
-def test_proxy_synthesis_mixes_by_the_beta_distribution():
-    loss = losses.get("proxy_synthesis", alpha=0.4)
-    mixing = np.concatenate([loss.draw(tf.constant(np.arange(200)), s)[2] for s in range(20)])
-    assert mixing.mean() == pytest.approx(0.5, abs=0.03)
-    assert mixing.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), rel=0.05)
-
-
-def test_boundaries_of_classes_are_learned(generator):
-    labels, embeddings, references, reference_labels = random_case(generator, n=8)
-    loss = losses.get("margin", nu=0.3)
-    assert loss.initial_weights(4)["boundaries"].tolist() == [np.float32(1.2)] * 4
-    proxies = against(references, reference_labels)
-    boundaries = tf.constant(np.array([0.9, 1.0, 1.1, 1.3]))
-    with tf.GradientTape() as tape:
-        tape.watch(boundaries)
-        value = loss(labels, embeddings, **proxies, boundaries=boundaries)
-
-    def naive_loss(betas):
-        pairs = naive.pairs(labels, embeddings, references, reference_labels)
-        return naive.margin(pairs, beta=betas[labels], nu=0.3)
-
-    assert float(value) == pytest.approx(naive_loss(boundaries.numpy()), rel=1e-9)
-    numeric = finite_differences(naive_loss, boundaries.numpy())
-    np.testing.assert_allclose(tape.gradient(value, boundaries), numeric, atol=1e-6)
-
-
 def test_wrappers_hand_on_what_is_learned(generator):
     labels, embeddings, _, _ = random_case(generator)
     margin = losses.get("margin")
@@ -300,43 +207,6 @@ def test_wrappers_hand_on_what_is_learned(generator):
     assert all(np.abs(gradient).sum() > 0 for gradient in tape.gradient(value, weights).values())
     with pytest.raises(TypeError, match="boundries"):
         margin(labels, embeddings, boundries=weights["boundaries"])
-
-
-def test_distance_weighted_draws_follow_the_density():
-    # Distances 0.6 and 1.2 in 4 dimensions: q(D) ∝ D² (1 − D²/4)^½; one positive, one draw.
-    distances = np.array([[0.3] + [0.6] * 10 + [1.2] * 10 + [1.5] * 5])
-    positives, negatives = np.zeros((1, 26), bool), np.ones((1, 26), bool)
-    positives[0, 0], negatives[0, 0] = True, False
-    rows = [np.repeat(each, 4000, axis=0) for each in (distances, positives, negatives)]
-    drawn_positives, drawn = miners.DistanceWeightedMiner()(*rows, dimension=4, seed=1)
-    assert (np.asarray(drawn_positives) == rows[1]).all()
-    drawn = np.asarray(drawn)
-    assert (drawn.sum(axis=1) == 1).all()
-    assert not drawn[:, 21:].any()
-    weights = [1 / (D**2 * np.sqrt(1 - D**2 / 4)) for D in (0.6, 1.2)]
-    assert drawn[:, 1:11].sum() / 4000 == pytest.approx(weights[0] / sum(weights), abs=0.03)
-
-
-@pytest.mark.parametrize("dimension", [1, 2, 512])
-def test_distance_weighting_is_stable(dimension):
-    distances = np.array([[0.0, 0.0, 1e-3, 1.3999, 2.0]], "float32")
-    positives = np.array([[False, True, False, False, False]])
-    _, drawn = miners.DistanceWeightedMiner()(distances, positives, ~positives, dimension, seed=0)
-    assert np.asarray(drawn).sum() == 1
-    assert not np.asarray(drawn)[0, 4]
-
-
-@pytest.mark.parametrize("miner", miners.MINERS)
-@pytest.mark.parametrize("name", losses.LOSSES)
-def test_miners_go_with_every_loss(name, miner, generator):
-    labels, embeddings, references, reference_labels = random_case(generator, per_class=3)
-    params = {"proxies_per_class": 3} if name == "soft_triple" else {}
-    loss = losses.Mined(losses.get(name, **params), miners.get(miner))
-    value, gradients = values_and_gradients(
-        loss, labels, embeddings, **against(references, reference_labels)
-    )
-    assert value > 0
-    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_what_losses_need():
@@ -368,49 +238,9 @@ def test_what_losses_need():
         (lambda: losses.get("proxy_synthesis", ratio=1.5), "at most 1; got 1.5"),
         (lambda: losses.get("proxy_synthesis", alpha=0), "alpha must be above 0; got 0"),
         (lambda: losses.get("multi_level_distance", weight=-1), "at least 0; got -1"),
-        (lambda: losses.get("proxy_anchor", alpha=-1), "alpha must be above 0; got -1"),
-        (lambda: losses.get("proxy_nca", temperature=0), "temperature must be above 0; got 0"),
-        (lambda: losses.get("n_pair", temperature=0), "temperature must be above 0; got 0"),
-        (
-            lambda: losses.get("soft_triple", proxies_per_class=2.5),
-            "whole number of at least 1; got 2.5",
-        ),
-        (lambda: losses.get("soft_triple", gamma=0), "gamma must be above 0; got 0"),
-        (lambda: miners.get("easy"), "unknown miner 'easy'; .*distance_weighted"),
-        (lambda: miners.get("hard", margin=1), "hard has no parameter 'margin'"),
-        (lambda: miners.get("semi_hard", margin=0), "margin must be above 0; got 0"),
-        (lambda: miners.get("distance_weighted", cutoff=3.0), "got cutoff 3.0"),
         (lambda: losses.Mined(losses.get("triplet"), 3), "miner must be a Miner, .*; got 3"),
     ],
 )
 def test_errors_say_what_is_allowed(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.parametrize("reference_labels", [[0, 0, 1, 1, 1], [0, 0, 0, 1]])
-def test_soft_triple_wants_as_many_proxies_of_each_class(reference_labels):
-    loss = losses.get("soft_triple", proxies_per_class=2)
-    references = np.zeros((len(reference_labels), 3))
-    with pytest.raises(ValueError, match="2 references of each class"):
-        loss(np.zeros(2), np.zeros((2, 3)), **against(references, np.array(reference_labels)))
-
-
-def test_soft_triple_is_finite_for_equal_proxies():
-    loss = losses.get("soft_triple", proxies_per_class=2)
-    labels = np.array([0, 0, 1, 1])
-    for vectors in (np.zeros((4, 3)), np.ones((4, 3)), np.full((4, 3), 0.3)):
-        value, gradients = values_and_gradients(loss, labels, vectors, **against(vectors, labels))
-        expected = naive.soft_triple(labels, vectors, vectors, labels, proxies_per_class=2)
-        assert value == pytest.approx(expected)
-        assert all(np.isfinite(gradient).all() for gradient in gradients)
-
-
-def test_normalized_softmax_equals_proxy_nca_with_one_proxy_of_a_class(generator):
-    labels, embeddings, references, reference_labels = random_case(generator, r=5, per_class=1)
-    proxies = against(references, reference_labels)
-    one, other = (
-        losses.get(name, temperature=0.2)(labels, embeddings, **proxies)
-        for name in ("normalized_softmax", "proxy_nca")
-    )
-    assert float(one) == pytest.approx(float(other))

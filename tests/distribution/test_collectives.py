@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.cases import CASES, settings_of, small_model
-from tests.models.test_training import convolutional_model, images_and_labels
+from tests.models.small_models import convolutional_model, images_and_labels
 
 
 def compiled(method, case, optimizer):

@@ -1,3 +1,5 @@
+"""What all losses promise."""
+
 import json
 import pathlib
 
@@ -7,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from ccp_dml import losses
-from ccp_dml.losses.distances import euclidean_distances, squared_distances
 from tests import naive
+from tests.losses.pair_cases import EDGE_CASES, random_case, values_and_gradients
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 # The reference implementation's names of the parameters.
@@ -35,20 +37,6 @@ def make(name, **params):
 
 
 NAMES_WITHIN_BATCH = [name for name in NAMES if not make(name).needs_references]
-
-
-def values_and_gradients(loss, labels, embeddings, **references):
-    """The loss, and its gradients by the embeddings and, if given, the references."""
-    inputs = [tf.constant(embeddings)]
-    if references:
-        inputs.append(tf.constant(references["references"]))
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        if references:
-            value = loss(labels, inputs[0], **{**references, "references": inputs[1]})
-        else:
-            value = loss(labels, inputs[0])
-    return float(value), [gradient.numpy() for gradient in tape.gradient(value, inputs)]
 
 
 def test_the_golden_cases_are_there():
@@ -83,20 +71,6 @@ def test_golden(case, golden):
             continue
         expected = arrays[f"{name}/{of}_gradient"]
         assert np.linalg.norm(gradient - expected) < 1e-5 * np.linalg.norm(expected)
-
-
-def random_case(generator, n=12, r=15, d=5, classes=4, per_class=None):
-    """Float64 vectors around the unit sphere, some inside and some outside.
-
-    With `per_class`, every class of the references has as many.
-    """
-    labels, reference_labels = generator.integers(0, classes, n), generator.integers(0, classes, r)
-    if per_class:
-        reference_labels = generator.permutation(np.repeat(np.arange(r // per_class), per_class))
-    scales = generator.uniform(0.3, 2, (n, 1))
-    embeddings = scales * generator.standard_normal((n, d)) / np.sqrt(d)
-    references = generator.standard_normal((len(reference_labels), d)) / np.sqrt(d)
-    return labels, embeddings, references, reference_labels
 
 
 @pytest.mark.parametrize("against_references", [False, True])
@@ -140,19 +114,6 @@ def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
                 shifted.append(naive_loss(*both))
             numeric[index] = (shifted[0] - shifted[1]) / (2 * step)
         np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
-
-
-EDGE_CASES = {
-    "no positive pair": ([0, 1, 2], np.eye(3)),
-    "no negative pair": ([4, 4, 4], np.eye(3)),
-    "equal vectors": ([0, 0, 1, 1], np.full((4, 3), 0.3)),
-    "equal vectors beyond the unit ball": ([0, 0, 1, 1], np.full((4, 3), 7.1)),
-    "two pairs of equal vectors": ([0, 0, 1, 1], np.repeat([[0.1, 0.7, 0.2], [0.3, 0, 0.4]], 2, 0)),
-    "zero vectors": ([0, 0, 1], np.zeros((3, 3))),
-    "one class, one sample": ([5], np.ones((1, 3))),
-    "huge vectors": ([0, 0, 1], 1e6 * np.eye(3)),
-    "tiny vectors": ([0, 0, 1], 1e-12 * np.eye(3)),
-}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -220,24 +181,6 @@ def test_normalization_is_that_of_the_method(name, generator):
     assert float(unnormalized(labels, embeddings)) != pytest.approx(value, rel=1e-3)
 
 
-def test_triplet_counts_no_negative_at_exactly_the_margin():
-    # D = 0.25 to the positive, 0.5 and 0.625 to the negatives, all exact in binary.
-    embeddings = np.array([[0.0], [0.25], [0.5], [-0.625]], "float32")
-    labels = np.array([0, 0, 1, 2])
-    value = losses.get("triplet", margin=0.25)(labels, embeddings)
-    assert float(value) == naive.loss("triplet", labels, embeddings, margin=0.25)
-
-
-def test_multi_similarity_does_not_overflow():
-    embeddings = np.array([[1.0, 0], [-1, 0], [1, 0]], "float32")
-    loss = losses.get("multi_similarity", alpha=100.0, beta=100.0)
-    value, gradients = values_and_gradients(loss, np.array([0, 0, 1]), embeddings)
-    assert value == pytest.approx(
-        naive.loss("multi_similarity", [0, 0, 1], embeddings, alpha=100.0, beta=100.0), rel=1e-5
-    )
-    assert np.isfinite(gradients[0]).all()
-
-
 @pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
 def test_trains_any_keras_model_with_integer_labels(name, generator):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
@@ -282,16 +225,6 @@ def test_xla_agrees(name, generator):
     )
 
 
-def test_unknown_names_list_the_known_ones():
-    with pytest.raises(
-        ValueError, match=r"unknown loss 'tripel'.*contrastive.*triplet.*virtual_softmax"
-    ):
-        losses.get("tripel")
-    assert losses.get("triplet", name="mine").name == "mine"
-    with pytest.raises(ValueError, match="no parameter 'alpha'; it takes margin"):
-        losses.get("triplet", alpha=1)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -309,23 +242,6 @@ def test_wrong_shapes_are_named(arguments, message):
     arguments = {"labels": np.zeros(3), "embeddings": np.zeros((3, 2)), **arguments}
     with pytest.raises(ValueError, match=message):
         losses.get("contrastive")(**arguments)
-
-
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_distances_of_equal_vectors_are_exactly_zero(offset, generator):
-    for d in (2, 128, 2048):
-        vectors = (generator.standard_normal((50, d)) + offset).astype("float32")
-        distances = squared_distances(tf.constant(vectors), tf.constant(vectors)).numpy()
-        assert (np.diag(distances) == 0).all()
-        assert (distances[~np.eye(50, dtype=bool)] > 0).all()
-
-
-def test_distances_keep_their_precision_far_from_the_origin(generator):
-    vectors = (generator.standard_normal((20, 8)) * 1e-3 + 1).astype("float32")
-    exact = np.linalg.norm(vectors[:, None].astype("float64") - vectors[None], axis=2)
-    np.testing.assert_allclose(
-        euclidean_distances(tf.constant(vectors), tf.constant(vectors)), exact, rtol=1e-3
-    )
 
 
 @pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
@@ -373,3 +289,21 @@ def test_in_the_scope_of_a_strategy_the_loss_is_whole(two_replicas, generator):
     with two_replicas.scope():
         inside = float(loss(labels, embeddings))
     assert inside == float(loss(labels, embeddings))
+
+
+@pytest.mark.parametrize(
+    ("make_loss", "message"),
+    [
+        (lambda: losses.get("proxy_anchor", alpha=-1), "alpha must be above 0; got -1"),
+        (lambda: losses.get("proxy_nca", temperature=0), "temperature must be above 0; got 0"),
+        (lambda: losses.get("n_pair", temperature=0), "temperature must be above 0; got 0"),
+        (
+            lambda: losses.get("soft_triple", proxies_per_class=2.5),
+            "whole number of at least 1; got 2.5",
+        ),
+        (lambda: losses.get("soft_triple", gamma=0), "gamma must be above 0; got 0"),
+    ],
+)
+def test_errors_say_what_is_allowed(make_loss, message):
+    with pytest.raises(ValueError, match=message):
+        make_loss()

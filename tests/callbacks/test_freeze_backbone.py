@@ -1,0 +1,110 @@
+import keras
+import numpy as np
+import pytest
+
+from ccp_dml.callbacks import FreezeBackbone, VariationalPhases
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, VariationalModel
+from tests.models.small_models import images_and_labels, linear_model, proxy_model, steps_of
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_backbone_is_held_and_then_moves(jit_compile):
+    model = proxy_model(keras.optimizers.Adam(1e-3), weight_decay=0.1)
+    model.compile(model.optimizer, loss="contrastive", jit_compile=jit_compile)
+    backbone = model.embedding_model.backbone
+    initial = backbone.get_weights()
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(backbone.get_weights())
+    )
+    moved = steps_of(model, epochs=3, callbacks=[FreezeBackbone(epochs=2), look])
+    for epoch in range(2):
+        for weight, old in zip(seen[epoch], initial, strict=True):
+            np.testing.assert_array_equal(weight, old)
+    assert any((weight != old).any() for weight, old in zip(seen[2], initial, strict=True))
+    assert all(np.abs(step).max() > 0 for step in moved.values())
+
+
+def test_the_first_steps_of_a_released_backbone_are_not_larger():
+    rate = 1e-4
+    model = proxy_model(keras.optimizers.Adam(rate))
+    images, labels = images_and_labels()
+    kernel = model.embedding_model.backbone.trainable_variables[0]
+    values = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: values.append(kernel.numpy())
+    )
+    model.fit(
+        images,
+        labels,
+        batch_size=len(images),
+        epochs=110,
+        verbose=0,
+        callbacks=[FreezeBackbone(epochs=100), look],
+    )
+    steps = np.abs(np.diff(values, axis=0))
+    assert (steps[:99] == 0).all()
+    # Adam that only saw gradients of 0 until then would take steps of 1.6 times the rate.
+    assert 0.1 * rate < steps[99:].mean() < 1.1 * rate
+
+
+def test_a_trained_backbone_is_held_too():
+    model = proxy_model(keras.optimizers.Adam(1e-3))
+    backbone = [weight.path for weight in model.embedding_model.backbone.trainable_variables]
+    assert all(np.abs(steps_of(model, epochs=2)[path]).max() > 0 for path in backbone)
+    frozen = steps_of(model, epochs=1, callbacks=[FreezeBackbone(epochs=1)])
+    assert all((frozen[path] == 0).all() for path in backbone)
+
+
+def test_the_backbone_is_held_under_two_replicas(two_replicas):
+    def made():
+        return proxy_model(
+            keras.optimizers.Adam(1e-3), learning_rate_multipliers={"projection": 0.1}
+        )
+
+    alone = steps_of(made(), epochs=2, callbacks=[FreezeBackbone(epochs=1)])
+    with two_replicas.scope():
+        model = made()
+    together = steps_of(model, epochs=2, callbacks=[FreezeBackbone(epochs=1)])
+    for one, other in zip(alone.values(), together.values(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    frozen = steps_of(model, epochs=1, callbacks=[FreezeBackbone(epochs=1)])
+    backbone = [weight.path for weight in model.embedding_model.backbone.trainable_variables]
+    assert all((frozen[path] == 0).all() for path in backbone)
+
+
+def test_only_models_with_a_backbone_freeze_it(generator):
+    model = MetricLearningModel(linear_model(generator.standard_normal((4, 3)).astype("float32")))
+    model.compile("adam", loss="contrastive")
+    with pytest.raises(ValueError, match="has a backbone"):
+        model.fit(np.zeros((4, 4)), np.arange(4), verbose=0, callbacks=[FreezeBackbone(1)])
+    with pytest.raises(ValueError, match="epochs must be at least 0; got -1"):
+        FreezeBackbone(-1)
+
+
+class _Backbone(keras.Model):
+    """A subclassed network, which does not know the shape of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = keras.layers.Conv2D(4, 3)
+
+    def call(self, inputs, training=None):
+        return self.convolution(inputs)
+
+
+@pytest.mark.parametrize("callback", [FreezeBackbone(1), VariationalPhases(1)])
+def test_callbacks_want_a_model_with_weights(callback):
+    model = VariationalModel(EmbeddingModel(_Backbone(), embedding_size=6))
+    model.compile("adam", loss="contrastive")
+    with pytest.raises(ValueError, match="the model has no weights yet"):
+        model.fit(*images_and_labels(), verbose=0, callbacks=[callback])
+
+
+def test_the_backbone_is_not_held_after_training():
+    model = proxy_model(keras.optimizers.Adam(1e-3))
+    frozen = steps_of(model, epochs=1, callbacks=[FreezeBackbone(epochs=5)])
+    moved = steps_of(model, epochs=1)
+    backbone = {weight.path for weight in model.embedding_model.backbone.trainable_variables}
+    assert all((frozen[path] == 0).all() for path in backbone)
+    assert all(np.abs(moved[path]).max() > 0 for path in backbone)

@@ -1,0 +1,61 @@
+"""Pairs that losses are tested on, and numbers they are compared with."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def values_and_gradients(loss, labels, embeddings, **references):
+    """The loss, and its gradients by the embeddings and, if given, the references."""
+    inputs = [tf.constant(embeddings)]
+    if references:
+        inputs.append(tf.constant(references["references"]))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        if references:
+            value = loss(labels, inputs[0], **{**references, "references": inputs[1]})
+        else:
+            value = loss(labels, inputs[0])
+    return float(value), [gradient.numpy() for gradient in tape.gradient(value, inputs)]
+
+
+def random_case(generator, n=12, r=15, d=5, classes=4, per_class=None):
+    """Float64 vectors around the unit sphere, some inside and some outside.
+
+    With `per_class`, every class of the references has as many.
+    """
+    labels, reference_labels = generator.integers(0, classes, n), generator.integers(0, classes, r)
+    if per_class:
+        reference_labels = generator.permutation(np.repeat(np.arange(r // per_class), per_class))
+    scales = generator.uniform(0.3, 2, (n, 1))
+    embeddings = scales * generator.standard_normal((n, d)) / np.sqrt(d)
+    references = generator.standard_normal((len(reference_labels), d)) / np.sqrt(d)
+    return labels, embeddings, references, reference_labels
+
+
+EDGE_CASES = {
+    "no positive pair": ([0, 1, 2], np.eye(3)),
+    "no negative pair": ([4, 4, 4], np.eye(3)),
+    "equal vectors": ([0, 0, 1, 1], np.full((4, 3), 0.3)),
+    "equal vectors beyond the unit ball": ([0, 0, 1, 1], np.full((4, 3), 7.1)),
+    "two pairs of equal vectors": ([0, 0, 1, 1], np.repeat([[0.1, 0.7, 0.2], [0.3, 0, 0.4]], 2, 0)),
+    "zero vectors": ([0, 0, 1], np.zeros((3, 3))),
+    "one class, one sample": ([5], np.ones((1, 3))),
+    "huge vectors": ([0, 0, 1], 1e6 * np.eye(3)),
+    "tiny vectors": ([0, 0, 1], 1e-12 * np.eye(3)),
+}
+
+
+def against(references, reference_labels):
+    return {"references": references, "reference_labels": reference_labels}
+
+
+def finite_differences(function, vectors, step=1e-6):
+    numeric = np.zeros_like(vectors)
+    for index in np.ndindex(vectors.shape):
+        values = []
+        for sign in (1, -1):
+            shifted = vectors.copy()
+            shifted[index] += sign * step
+            values.append(function(shifted))
+        numeric[index] = (values[0] - values[1]) / (2 * step)
+    return numeric

@@ -1,0 +1,18 @@
+import numpy as np
+import pytest
+
+from ccp_dml import losses, miners
+from tests.losses.pair_cases import against, random_case, values_and_gradients
+
+
+@pytest.mark.parametrize("miner", miners.MINERS)
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_miners_go_with_every_loss(name, miner, generator):
+    labels, embeddings, references, reference_labels = random_case(generator, per_class=3)
+    params = {"proxies_per_class": 3} if name == "soft_triple" else {}
+    loss = losses.Mined(losses.get(name, **params), miners.get(miner))
+    value, gradients = values_and_gradients(
+        loss, labels, embeddings, **against(references, reference_labels)
+    )
+    assert value > 0
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
