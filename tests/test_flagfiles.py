@@ -49,7 +49,7 @@ def test_a_flagfile_is_complete_and_gives_nothing_twice(path, tmp_path, monkeypa
     flag_values = parse(f"--flagfile={FOLDER / path}", f"--workdir={tmp_path}")
     settings = settings_from(flag_values)
     # The resolved flags can be passed back.
-    (tmp_path / "flags.txt").write_text(flagfile(flag_values))
+    (tmp_path / "flags.txt").write_text(flagfile(settings, tmp_path))
     again = parse(f"--flagfile={tmp_path / 'flags.txt'}")
     assert settings_from(again) == settings
     assert again.workdir == str(tmp_path)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
+from ccp_dml.checks import check_at_least
 from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import ChanceConstrainedModel
@@ -87,8 +88,7 @@ class AlternatingProjections(ResumableCallback):
         on_round_end: Callable[[RoundEnd], None] | None = None,
     ):
         super().__init__()
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1; got {patience}")
+        check_at_least("patience", patience, 1)
         for name, value in [
             ("min_delta", min_delta),
             ("proximal_weight", proximal_weight),
@@ -96,8 +96,7 @@ class AlternatingProjections(ResumableCallback):
             ("perturbation", perturbation),
             ("warmup_epochs", warmup_epochs),
         ]:
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0; got {value}")
+            check_at_least(name, value, 0)
         self.pool = pool
         self.monitor = monitor
         self.patience = patience

@@ -2,6 +2,7 @@
 
 import keras
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.models import MetricLearningModel
 
 
@@ -31,8 +32,7 @@ class FreezeBackbone(keras.callbacks.Callback):
 
     def __init__(self, epochs: int):
         super().__init__()
-        if epochs < 0:
-            raise ValueError(f"epochs must be at least 0; got {epochs}")
+        check_at_least("epochs", epochs, 0)
         self.epochs = epochs
 
     def on_train_begin(self, logs=None):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
+from ccp_dml.checks import check_at_least, check_one_of
 from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
 
 MONITORS = ("map_at_r", "r_precision", "precision_at_1")
@@ -62,10 +63,8 @@ class RetrievalValidation(ResumableCallback):
         predict_callbacks: Sequence[keras.callbacks.Callback] = (),
     ):
         super().__init__()
-        if monitor not in MONITORS:
-            raise ValueError(f"monitor must be one of {', '.join(MONITORS)}; got {monitor!r}")
-        if patience is not None and patience < 1:
-            raise ValueError(f"patience must be at least 1 or None; got {patience}")
+        check_one_of("monitor", monitor, MONITORS)
+        check_at_least("patience", patience, 1, optional=True)
         self.inputs = inputs
         self.labels = np.asarray(labels)
         self.monitor = monitor

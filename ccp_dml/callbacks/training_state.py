@@ -13,6 +13,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
+from ccp_dml.checks import check_above, check_at_least
 
 
 class HasState(Protocol):
@@ -90,10 +91,8 @@ class TrainingState(keras.callbacks.Callback):
         interrupted: Callable[[], bool] | None = None,
     ):
         super().__init__()
-        if minutes <= 0:
-            raise ValueError(f"minutes must be above 0; got {minutes}")
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1; got {keep}")
+        check_above("minutes", minutes, 0)
+        check_at_least("keep", keep, 1)
         for callback in callbacks:
             if not (hasattr(callback, "state") and hasattr(callback, "restore")):
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 import keras
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.models import VariationalModel
 
 
@@ -24,8 +25,7 @@ class VariationalPhases(keras.callbacks.Callback):
 
     def __init__(self, first_phase_epochs: int):
         super().__init__()
-        if first_phase_epochs < 0:
-            raise ValueError(f"first_phase_epochs must be at least 0; got {first_phase_epochs}")
+        check_at_least("first_phase_epochs", first_phase_epochs, 0)
         self.first_phase_epochs = first_phase_epochs
 
     def on_train_begin(self, logs=None):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write
+from ccp_dml.checks import check_one_of
 from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.data.preprocessing import (
@@ -61,8 +62,7 @@ class ImageFiles(LabeledSamples):
             raise ValueError(
                 f"paths and labels must be (n,); got {self.paths.shape} and {self.labels.shape}"
             )
-        if self.cache not in CACHES:
-            raise ValueError(f"cache must be one of {', '.join(CACHES)}; got {self.cache!r}")
+        check_one_of("cache", self.cache, CACHES)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

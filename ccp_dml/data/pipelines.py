@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from ccp_dml.checks import check_at_least
 from ccp_dml.data.samplers import balanced_batches, class_draws, stateless_seed
 from ccp_dml.data.samples import LabeledSamples
 
@@ -62,8 +63,7 @@ def class_pools(data: LabeledSamples, draws: int, seed: int) -> Callable[[int], 
     Raises:
         ValueError: If there are no samples or `draws` is not positive.
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1; got {draws}")
+    check_at_least("draws", draws, 1)
     indices = class_draws(data.labels, seed)
 
     def pool(round_number: int) -> tf.data.Dataset:

@@ -5,6 +5,7 @@ from math import nan
 
 import pandas as pd
 
+from ccp_dml.checks import check_one_of
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED
 from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import SINGLE
@@ -180,10 +181,8 @@ def _default_pairs(trained):
 
 
 def _parse_baseline(baseline, groups):
+    check_one_of("baseline", baseline, [":".join(key) for key in groups])
     name, _, method = baseline.rpartition(":")
-    if (name, method) not in groups:
-        choices = ", ".join(":".join(key) for key in groups)
-        raise ValueError(f"baseline must be one of {choices}; got {baseline!r}")
     return name, method
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from ccp_dml.checks import check_one_of
+
 # Names in the flags, and in the text of the paper.
 DATASETS = {
     "cub200_2011": "CUB-200-2011",
@@ -320,7 +322,7 @@ def cells(dataset: str) -> Mapping[str, Cell]:
     >>> cells("cub200_2011")["c2_ccp"].settings["loss_params"]
     {'positive_margin': 0, 'negative_margin': 0.3841}
     """
-    _check_name("dataset", dataset, DATASETS)
+    check_one_of("dataset", dataset, DATASETS)
     base = {"dataset": dataset, **_MLRC, **_DATASET_SETTINGS[dataset]}
     table = {}
     for name, loss in _PAIRWISE_LOSSES.items():
@@ -388,8 +390,8 @@ def conventional_settings(dataset: str, backbone: str) -> Mapping[str, Any]:
     >>> conventional_settings("sop", "resnet50")["patience"]
     10
     """
-    _check_name("dataset", dataset, DATASETS)
-    _check_name("backbone", backbone, BACKBONES)
+    check_one_of("dataset", dataset, DATASETS)
+    check_one_of("backbone", backbone, BACKBONES)
     settings = {
         **_CONVENTIONAL,
         **_CONVENTIONAL_DATASETS[dataset],
@@ -411,7 +413,7 @@ def flagfile(dataset: str, cell: str) -> str:
         ValueError: If there is no such data set or cell.
     """
     table = cells(dataset)
-    _check_name("cell", cell, table)
+    check_one_of("cell", cell, table)
     title, _, settings, note = table[cell]
     return _render([f"{title} on {DATASETS[dataset]}.", note], settings, _REMARKS)
 
@@ -433,11 +435,6 @@ def conventional_flagfile(dataset: str, backbone: str) -> str:
         "results are optimistic.",
     ]
     return _render(heading, settings, _CONVENTIONAL_REMARKS)
-
-
-def _check_name(kind, name, known):
-    if name not in known:
-        raise ValueError(f"{kind} must be one of {', '.join(known)}; got {name!r}")
 
 
 def _render(heading, settings, remarks):

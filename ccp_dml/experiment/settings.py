@@ -1,13 +1,21 @@
 """The settings of an experiment, with their defaults, units and bounds."""
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from ccp_dml import losses, miners
 from ccp_dml.callbacks import MONITORS
+from ccp_dml.checks import (
+    check_above,
+    check_at_least,
+    check_at_most,
+    check_below,
+    check_finite,
+    check_one_of,
+    check_parameters,
+)
 from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS, dataset_parameters
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, WRAPPERS
@@ -314,10 +322,8 @@ def _check_numbers(name, numbers_by_name):
 
 def _check_params(owner, params, known):
     _check_numbers(f"parameters of {owner}", params)
+    check_parameters(owner, params, known)
     for param, value in params.items():
-        if param not in known:
-            takes = ", ".join(known) or "none"
-            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}")
         _check(param, value, {})
 
 
@@ -333,16 +339,18 @@ def _check(name, value, metadata):
 
 
 def _check_one(name, value, metadata):
-    if "choices" in metadata and value not in metadata["choices"]:
-        allowed = ", ".join(metadata["choices"])
-        raise ValueError(f"{name} must be one of {allowed}; got {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} must be finite; got {value}")
-    if "least" in metadata and value < metadata["least"]:
-        raise ValueError(f"{name} must be at least {metadata['least']}; got {value}")
-    if "most" in metadata and value > metadata["most"]:
-        raise ValueError(f"{name} must be at most {metadata['most']}; got {value}")
-    if "below" in metadata and value >= metadata["below"]:
-        raise ValueError(f"{name} must be below {metadata['below']}; got {value}")
-    if "above" in metadata and value <= metadata["above"]:
-        raise ValueError(f"{name} must be above {metadata['above']}; got {value}")
+    if "choices" in metadata:
+        check_one_of(name, value, metadata["choices"])
+    if isinstance(value, float):
+        check_finite(name, value)
+    for bound, check in _BOUND_CHECKS.items():
+        if bound in metadata:
+            check(name, value, metadata[bound])
+
+
+_BOUND_CHECKS = {
+    "least": check_at_least,
+    "most": check_at_most,
+    "below": check_below,
+    "above": check_above,
+}
