@@ -1,7 +1,8 @@
-"""Runs an experiment: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`.
+"""The command line: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`.
 
-With `--mode=describe` it shows the settings and the data instead, with `--mode=evaluate` it
-measures networks that were trained before.
+`--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `plan`
+prints the commands of those that are missing; `table` tabulates finished runs; `describe` shows the
+settings and the data; `evaluate` measures networks that were trained before.
 """
 
 import errno
@@ -55,7 +56,7 @@ def _stop(message, exit_code=2):
 
 
 def main(argv: Sequence[str]):
-    """Does what the parsed flags stand for.
+    """Does what the flags say.
 
     Args:
         argv: What is left of the command line after the flags: the program's name.
@@ -113,6 +114,7 @@ def _run_protocol(workdir):
         else:
             _train_runs(runs)
     except ValueError as error:
+        logging.debug("Where this was found:", exc_info=error)
         _stop(_first_line(error))
 
 
