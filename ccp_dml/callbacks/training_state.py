@@ -14,6 +14,9 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 
+# What NumPy and zipfile raise over a damaged file.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+
 
 class HasState(Protocol):
     """Anything with a state, such as a `ResumableCallback`."""
@@ -144,7 +147,7 @@ class TrainingState(keras.callbacks.Callback):
                 with path.open("rb") as file, np.load(file) as archive:
                     arrays = dict(archive)
                 position = json.loads(str(arrays.pop("position")))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except _DAMAGED as error:
                 logging.warning("The checkpoint %s is damaged and passed over: %s", path, error)
                 continue
             self._restore(model, arrays, position, path)
