@@ -157,6 +157,8 @@ class TrainingState(keras.callbacks.Callback):
     def _restore(self, model, arrays, position, path):
         if position["fingerprint"] != self.fingerprint:
             raise ValueError(f"the checkpoint {path} is of a training with other settings")
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         saved = _group(arrays, "variables")
         shapes = [list(np.shape(saved.get(str(index)))) for index in range(len(variables))]
