@@ -63,7 +63,8 @@ class TrainingState(keras.callbacks.Callback):
     Raises:
         ValueError: If a number is not positive or a callback has no state; in `restore`, if the
             checkpoints are of another training; when training begins, if the length of an epoch is
-            unknown or it begins at another epoch than that of the state.
+            unknown or no multiple of the model's `steps_per_execution`, or it begins at another
+            epoch than that of the state.
 
     Example:
 
@@ -224,6 +225,12 @@ class TrainingState(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self.params["steps"] is None:
             raise ValueError("the length of an epoch is unknown: pass steps_per_epoch to fit")
+        if self.params["steps"] % self.model.steps_per_execution:
+            # Keras takes more steps in such an epoch than it says.
+            raise ValueError(
+                f"an epoch of {self.params['steps']} steps cannot be saved: its length must be a "
+                f"multiple of steps_per_execution, {self.model.steps_per_execution}"
+            )
         self._started = self._saved = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
