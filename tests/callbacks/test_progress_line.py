@@ -1,0 +1,31 @@
+import keras
+import numpy as np
+
+from ccp_dml.callbacks import ProgressLine
+
+
+def test_progress_shows_steps_and_metrics(capsys):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(
+        np.ones((6, 1)),
+        np.ones((6, 1)),
+        batch_size=2,
+        epochs=2,
+        verbose=0,
+        callbacks=[ProgressLine("plain", total_steps=6)],
+    )
+    shown = capsys.readouterr().err
+    assert "plain" in shown
+    assert "6/6" in shown
+    assert "loss=" in shown
+
+
+def test_a_resumed_training_goes_on_where_it_was(capsys):
+    line = ProgressLine("ccp", total_steps=6, initial_step=4)
+    line.on_train_begin()
+    line.on_train_batch_end(0)
+    line.on_train_end()
+    shown = capsys.readouterr().err
+    assert "4/6" in shown
+    assert "5/6" in shown
