@@ -5,6 +5,7 @@ measures networks that were trained before.
 """
 
 import errno
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]):
         flags_path = epath.Path(workdir) / "flags.txt"
         command = "the same command again"
         if flags_path.exists():
-            command = f"python -m ccp_dml.main --flagfile={flags_path}"
+            command = shlex.join(["python", "-m", "ccp_dml.main", f"--flagfile={flags_path}"])
         message = f"{error}; what was done is saved: to go on, run {command}"
         _stop(message, exit_code=128 + error.signal_number)
     except (TrainingFailedError, WorkdirInUseError) as error:
