@@ -5,6 +5,7 @@ measures networks that were trained before.
 """
 
 import errno
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,16 @@ def _first_line(error):
     return str(error).splitlines()[0]
 
 
+def _explain_exhaustion(error):
+    # TensorFlow raises the same error for a full disk and for a full memory.
+    if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+        reason = _first_line(error).rpartition("}} ")[-1]
+        return f"{reason}; what was done is kept: make room and run the same command again"
+    if isinstance(error, OSError):
+        return str(error)
+    return f"out of memory, take smaller batches or embeddings: {_first_line(error)}"
+
+
 def _stop(message, exit_code=2):
     print(f"ccp_dml: {message}", file=sys.stderr)
     sys.exit(exit_code)
@@ -82,13 +93,10 @@ def main(argv: Sequence[str]):
         _stop(message, exit_code=128 + error.signal_number)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
-    except OSError as error:
-        advice = "; what was done is kept: make room and run the same command again"
-        _stop(f"{error}{advice if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''}")
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        _stop(_explain_exhaustion(error))
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")
-    except tf.errors.ResourceExhaustedError as error:
-        _stop(f"out of memory, take smaller batches or embeddings: {_first_line(error)}")
     except KeyboardInterrupt:
         _stop("interrupted", exit_code=130)
 
