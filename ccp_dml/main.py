@@ -6,6 +6,8 @@ settings and the data; `evaluate` measures networks that were trained before.
 """
 
 import errno
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +52,16 @@ def _first_line(error):
     return str(error).splitlines()[0]
 
 
+def _explain_exhaustion(error):
+    # TensorFlow raises the same error for a full disk and for a full memory.
+    if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+        reason = _first_line(error).rpartition("}} ")[-1]
+        return f"{reason}; what was done is kept: make room and run the same command again"
+    if isinstance(error, OSError):
+        return str(error)
+    return f"out of memory, take smaller batches or embeddings: {_first_line(error)}"
+
+
 def _stop(message, exit_code=2):
     print(f"ccp_dml: {message}", file=sys.stderr)
     sys.exit(exit_code)
@@ -77,18 +89,15 @@ def main(argv: Sequence[str]):
         flags_path = epath.Path(workdir) / "flags.txt"
         command = "the same command again"
         if flags_path.exists():
-            command = f"python -m ccp_dml.main --flagfile={flags_path}"
+            command = shlex.join(["python", "-m", "ccp_dml.main", f"--flagfile={flags_path}"])
         message = f"{error}; what was done is saved: to go on, run {command}"
         _stop(message, exit_code=128 + error.signal_number)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
-    except OSError as error:
-        advice = f"; what was done is kept in {workdir}: make room, and run the same command again"
-        _stop(f"{error}{advice if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''}")
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        _stop(_explain_exhaustion(error))
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")
-    except tf.errors.ResourceExhaustedError as error:
-        _stop(f"out of memory, take smaller batches or embeddings: {_first_line(error)}")
     except KeyboardInterrupt:
         _stop("interrupted", exit_code=130)
 

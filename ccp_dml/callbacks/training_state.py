@@ -15,6 +15,9 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_above, check_at_least
 
+# What NumPy and zipfile raise over a damaged file.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+
 
 class HasState(Protocol):
     """Anything with a state, such as a `ResumableCallback`."""
@@ -61,7 +64,8 @@ class TrainingState(keras.callbacks.Callback):
     Raises:
         ValueError: If a number is not positive or a callback has no state; in `restore`, if the
             checkpoints are of another training; when training begins, if the length of an epoch is
-            unknown or it begins at another epoch than that of the state.
+            unknown or no multiple of the model's `steps_per_execution`, or it begins at another
+            epoch than that of the state.
 
     Example:
 
@@ -143,7 +147,7 @@ class TrainingState(keras.callbacks.Callback):
                 with path.open("rb") as file, np.load(file) as archive:
                     arrays = dict(archive)
                 position = json.loads(str(arrays.pop("position")))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except _DAMAGED as error:
                 logging.warning("The checkpoint %s is damaged and passed over: %s", path, error)
                 continue
             self._restore(model, arrays, position, path)
@@ -153,6 +157,8 @@ class TrainingState(keras.callbacks.Callback):
     def _restore(self, model, arrays, position, path):
         if position["fingerprint"] != self.fingerprint:
             raise ValueError(f"the checkpoint {path} is of a training with other settings")
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         saved = _group(arrays, "variables")
         shapes = [list(np.shape(saved.get(str(index)))) for index in range(len(variables))]
@@ -218,6 +224,12 @@ class TrainingState(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self.params["steps"] is None:
             raise ValueError("the length of an epoch is unknown: pass steps_per_epoch to fit")
+        if self.params["steps"] % self.model.steps_per_execution:
+            # Keras takes more steps in such an epoch than it says.
+            raise ValueError(
+                f"an epoch of {self.params['steps']} steps cannot be saved: its length must be a "
+                f"multiple of steps_per_execution, {self.model.steps_per_execution}"
+            )
         self._started = self._saved = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -273,6 +273,42 @@ def test_restoring_something_else_changes_nothing():
     assert callback.round == -1
 
 
+def test_training_does_not_resume_without_the_state_of_the_rounds(generator, tmp_path):
+    inputs = generator.standard_normal((30, SIZE)).astype("float32")
+    labels = np.arange(30) % CLASSES
+
+    def fit(model, callbacks, **options):
+        metric = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: logs.update(val_map_at_r=0.5)
+        )
+        return model.fit(inputs, labels, verbose=0, callbacks=[metric, *callbacks], **options)
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+
+    message = "training resumes at epoch 2, but the rounds would start anew.*TrainingState"
+    with pytest.raises(ValueError, match=message):
+        fit(make_model(), [AlternatingProjections(pool)], epochs=4, initial_epoch=2)
+    rounds = AlternatingProjections(pool)
+    fit(make_model(), [rounds, backup()], epochs=2)
+    with pytest.raises(ValueError, match=message):
+        fit(make_model(), [AlternatingProjections(pool), backup()], epochs=4)
+    # With it, training goes on.
+    resumed = AlternatingProjections(pool)
+    resumed.restore(rounds.state())
+    fit(make_model(), [resumed, backup()], epochs=4)
+    assert [resumed.round_of_epoch(epoch) for epoch in range(4)] == [0, 0, 0, 0]
+    # Another training from its first epoch may begin.
+    fit(make_model(), [resumed], epochs=1)
+
+
+def test_the_rounds_of_epochs_are_known():
+    script = Script(warmup_epochs=1)
+    script.begin()
+    script.run(0.5, 0.3, 0.2, 0.1, 0.4)
+    assert [script.callback.round_of_epoch(epoch) for epoch in range(5)] == [-1, 0, 0, 0, 1]
+
+
 def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
     labels = np.arange(60) % CLASSES
     inputs = (generator.standard_normal((60, SIZE)) + 0.5 * labels[:, None]).astype("float32")

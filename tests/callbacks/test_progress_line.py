@@ -19,3 +19,13 @@ def test_progress_shows_steps_and_metrics(capsys):
     assert "plain" in shown
     assert "6/6" in shown
     assert "loss=" in shown
+
+
+def test_a_resumed_training_goes_on_where_it_was(capsys):
+    line = ProgressLine("ccp", total_steps=6, initial_step=4)
+    line.on_train_begin()
+    line.on_train_batch_end(0)
+    line.on_train_end()
+    shown = capsys.readouterr().err
+    assert "4/6" in shown
+    assert "5/6" in shown

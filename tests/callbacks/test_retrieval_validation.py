@@ -1,10 +1,18 @@
+"""Validation while a network trains whose weights the test sets."""
+
 import numpy as np
 import pytest
 
 from ccp_dml.callbacks import RetrievalValidation
 from ccp_dml.evaluation import retrieval_metrics
 from tests import naive
-from tests.callbacks.scripted_training import SetWeights, fit, make_model
+from tests.callbacks.matrix_network import SetWeights, fit, make_model
+
+
+@pytest.fixture
+def samples(generator):
+    labels = np.arange(40) % 4
+    return (generator.standard_normal((40, 3)) + labels[:, None]).astype("float32"), labels
 
 
 def test_measures_this_epochs_weights_and_restores_the_best(samples):
@@ -39,3 +47,34 @@ def test_wrong_arguments_are_named(samples):
         RetrievalValidation(*samples, monitor="recall")
     with pytest.raises(ValueError, match="patience must be at least 1 or None; got 0"):
         RetrievalValidation(*samples, patience=0)
+
+
+def test_the_state_can_be_saved_and_restored(samples, tmp_path):
+    inputs, labels = samples
+    # The best is in epoch 2; after it the patience runs out.
+    kernels = [np.eye(3, dtype="float32") * factor for factor in (0.1, 0.3, 3, 0.2, 0.1, 0.1)]
+    kernels[0][0] = kernels[3][0] = kernels[4][0] = 0
+    whole = RetrievalValidation(inputs, labels, patience=2)
+    whole_model = make_model()
+    epochs = len(fit(whole_model, [SetWeights(kernels), whole], epochs=6).epoch)
+    assert whole.best_epoch + 2 == epochs - 1 < 5
+    for stop in range(1, epochs):
+        first = RetrievalValidation(inputs, labels, patience=2, restore_best_weights=False)
+        fit(make_model(), [SetWeights(kernels), first], epochs=stop)
+        np.savez(tmp_path / "state.npz", **first.state())
+        second, model = RetrievalValidation(inputs, labels, patience=2), make_model()
+        with np.load(tmp_path / "state.npz") as state:
+            second.restore(state)
+        history = fit(model, [SetWeights(kernels), second], epochs=6, initial_epoch=stop)
+        assert history.epoch[-1] == epochs - 1
+        assert (second.best, second.best_epoch) == (whole.best, whole.best_epoch)
+        np.testing.assert_array_equal(model.get_weights(), whole_model.get_weights())
+
+
+def test_a_second_training_has_a_best_of_its_own(samples):
+    good, bad = np.eye(3, dtype="float32"), np.diag([1.0, 0, 0]).astype("float32")
+    validation = RetrievalValidation(*samples)
+    fit(make_model(), [SetWeights([good]), validation], epochs=1)
+    best = validation.best
+    fit(make_model(), [SetWeights([bad]), validation], epochs=1)
+    assert validation.best < best

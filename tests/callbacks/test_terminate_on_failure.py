@@ -1,7 +1,16 @@
+"""Trainings that cannot come to anything."""
+
 import numpy as np
+import pytest
 
 from ccp_dml.callbacks import RetrievalValidation, TerminateOnFailure
-from tests.callbacks.scripted_training import SetWeights, fit, make_model
+from tests.callbacks.matrix_network import SetWeights, fit, make_model
+
+
+@pytest.fixture
+def samples(generator):
+    labels = np.arange(40) % 4
+    return (generator.standard_normal((40, 3)) + labels[:, None]).astype("float32"), labels
 
 
 def test_stops_when_embeddings_are_not_finite(samples):
@@ -44,3 +53,35 @@ def test_stops_when_the_loss_is_not_finite():
     failure.on_epoch_end(1, {"loss": float("inf")})
     assert "the loss is not finite after epoch 2" in failure.failure
     assert failure.model.stop_training
+
+
+def drive(failure, epochs):
+    """Drives the callback through epochs in which the embeddings are collapsed but in epoch 1."""
+    failure.set_model(make_model())
+    failure.on_train_begin()
+    for epoch in epochs:
+        failure.on_epoch_end(epoch, {"val_embedding_spread": 1.0 if epoch == 1 else 1e-5})
+    return failure
+
+
+@pytest.mark.parametrize("stop", range(5))
+def test_collapsed_epochs_are_counted_on_when_training_resumes(stop, tmp_path):
+    assert drive(TerminateOnFailure(), range(4)).failure is None
+    whole = drive(TerminateOnFailure(), range(5))
+    assert "after epoch 5" in whole.failure
+    np.savez(tmp_path / "state.npz", **drive(TerminateOnFailure(), range(stop)).state())
+    resumed = TerminateOnFailure()
+    with np.load(tmp_path / "state.npz") as state:
+        resumed.restore(state)
+    assert drive(resumed, range(stop, 5)).failure == whole.failure
+
+
+def test_a_failure_is_not_forgotten_when_training_resumes(tmp_path):
+    failed = drive(TerminateOnFailure(), range(5))
+    np.savez(tmp_path / "state.npz", **failed.state())
+    resumed = TerminateOnFailure()
+    with np.load(tmp_path / "state.npz") as state:
+        resumed.restore(state)
+    assert drive(resumed, []).failure == failed.failure
+    # But it is when another training begins.
+    assert drive(resumed, []).failure is None

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from ccp_dml.callbacks import AlternatingProjections
 from ccp_dml.data import load, training_batches
-from ccp_dml.experiment.methods import make_callbacks
+from ccp_dml.experiment.methods import best_phase, make_callbacks
 from ccp_dml.experiment.settings import METHODS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -295,3 +296,47 @@ def test_the_monitor_ends_rounds(monitor, digits):
     history = fit_short(model, settings, train, 6, Validation(**{monitor: still, other: rising}))
     # The first validation of a round is its best, and the second after it ends the round.
     assert history["round"] == [0, 0, 0, 1, 1, 1]
+
+
+def phases(method, train, rounds=None, **changes):
+    """The phase of each of ten epochs of 4 steps, if the best weights were from there."""
+    settings = settings_of("contrastive", steps_per_validation=4, **changes)
+    model = small_model(method, settings, train.num_classes)
+    callbacks = make_callbacks(model, settings, train)
+    for callback in callbacks:
+        if isinstance(callback, AlternatingProjections):
+            callback.restore({**callback.state(), "round_of_epoch": np.array(rounds)})
+    return [best_phase(model, callbacks, epoch, steps_per_epoch=4) for epoch in range(10)]
+
+
+def test_the_phase_of_the_best_weights_is_known(digits):
+    train = digits[0]
+    assert phases("plain", train) == [""] * 10
+    # Three passes over 90 samples are 18 batches of 15.
+    few = train.subset(np.arange(90))
+    assert phases("plain", few, freeze_backbone_epochs=3) == ["frozen backbone"] * 5 + [""] * 5
+    assert phases("dvml", train, first_phase_steps=9) == ["first phase"] * 3 + [""] * 7
+    rounds = [-1, -1, 0, 0, 0, 1, 1, 2, 2, 2]
+    assert phases("ccp", train, rounds) == ["warm-up"] * 2 + ["round 0"] * 3 + [""] * 5
+
+
+@pytest.mark.parametrize(
+    ("batches", "start_step", "epochs"),
+    # It is used from the step after which it is full, and after its first step.
+    [(3, 0, 0), (4, 0, 1), (5, 0, 1), (3, 12, 3), (3, 13, 3), (9, 5, 2)],
+)
+def test_the_memory_may_not_have_been_in_use(batches, start_step, epochs, digits):
+    found = phases("xbm", digits[0], memory_batches=batches, memory_start_step=start_step)
+    assert found == ["memory not in use"] * epochs + [""] * (10 - epochs)
+
+
+def test_the_first_of_several_phases_is_named(digits):
+    rounds = [-1, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+    found = phases("ccp+xbm+dvml", digits[0], rounds, memory_start_step=24, first_phase_steps=20)
+    assert found == ["first phase"] * 5 + ["memory not in use"] + [""] * 4
+
+
+def test_without_a_best_epoch_there_is_no_phase(digits):
+    settings = settings_of("contrastive", freeze_backbone_epochs=1)
+    model = small_model("plain", settings, digits[0].num_classes)
+    assert best_phase(model, make_callbacks(model, settings, digits[0]), -1, 4) == ""

@@ -1,16 +1,24 @@
 """Experiments: what they train on, what validates, and what they leave."""
 
 import csv
+import dataclasses
+import itertools
+import signal
 
 import keras
 import numpy as np
 import pytest
 
+from ccp_dml.callbacks import HistoryLog, RetrievalValidation, RoundSnapshots
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
-from ccp_dml.experiment import Run, load_benchmark
+from ccp_dml.experiment import Run, TrainingFailedError, load_benchmark, train
+from ccp_dml.experiment import run as run_module
+from ccp_dml.experiment import workdir as workdir_module
 from ccp_dml.experiment.flags import settings_from_flagfile
-from ccp_dml.experiment.results import results_table, take_up
+from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
+from ccp_dml.experiment.results import finished_results, results_table, take_up
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json
 from ccp_dml.models import load_backbone_weights, small_convnet
 from tests.data.pictures import write_classes
 
@@ -249,3 +257,163 @@ def test_a_run_that_does_not_leave_its_warm_up_has_no_rounds(tmp_path):
     assert results["ccp"]["best_phase"] == "warm-up"
     rows = history_of(tmp_path / "ccp")
     assert [int(row["round"]) for row in rows] == [-1, -1]
+
+
+def without_seconds(results):
+    return {
+        name: {key: value for key, value in entry.items() if key != "seconds"}
+        if isinstance(entry, dict)
+        else entry
+        for name, entry in results.items()
+    }
+
+
+class StopAt:
+    """Stands for a signal that comes at a place of a run."""
+
+    def __init__(self, monkeypatch):
+        self.monkeypatch = monkeypatch
+
+    def __call__(self, place, calls):
+        """An interruption that receives SIGTERM when a function is called the nth time."""
+        owner, name = place
+        interruption = Interruption()
+        whole, count = getattr(owner, name), itertools.count(1)
+
+        def interrupted(*args, **kwargs):
+            if next(count) == calls:
+                interruption.signal_number = signal.SIGTERM
+            return whole(*args, **kwargs)
+
+        self.monkeypatch.setattr(owner, name, interrupted)
+        return interruption
+
+
+PLACES = {
+    "baselines": ((run_module, "measure_baselines"), 1),
+    "a step": ((HistoryLog, "on_train_batch_end"), 8),
+    "the last step of an epoch": ((HistoryLog, "on_train_batch_end"), 5),
+    "validation": ((RetrievalValidation, "measure"), 2),
+    "the end of an epoch": ((HistoryLog, "on_epoch_end"), 3),
+    "test samples": ((run_module, "embed_test"), 1),
+    "the figure": ((RoundSnapshots, "on_train_batch_end"), 7),
+}
+"""Where a run is interrupted, and in which of the calls."""
+
+ROUNDS = {
+    "method": ("plain", "ccp"),
+    "max_steps": 20,
+    "round_patience": 1,
+    "plateau_patience": 1,
+    "figure_rounds": 1,
+}
+
+
+def test_a_run_that_is_interrupted_everywhere_ends_as_one_that_is_not(tmp_path):
+    expected = make_run(**ROUNDS).train(tmp_path / "whole")
+    assert expected["figure"]["rounds"] >= 1
+    workdir = tmp_path / "interrupted"
+    for place, calls in PLACES.values():
+        with pytest.MonkeyPatch.context() as patches:
+            interruption = StopAt(patches)(place, calls)
+            with pytest.raises(RunInterruptedError, match="interrupted by SIGTERM"):
+                # Once an hour: what goes on is what was saved because of the signal.
+                make_run(**ROUNDS).train(workdir, 60, interruption)
+    results = make_run(**ROUNDS).train(workdir, 60)
+    assert without_seconds(results) == without_seconds(expected)
+    for method in ROUNDS["method"]:
+        ours, theirs = (folder / method / "history.csv" for folder in (workdir, tmp_path / "whole"))
+        assert ours.read_bytes() == theirs.read_bytes()
+        networks = [
+            keras.models.load_model(folder / method / "model.keras")
+            for folder in (workdir, tmp_path / "whole")
+        ]
+        for one, other in zip(*(each.get_weights() for each in networks), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not (workdir / "checkpoints").exists()
+
+
+def test_methods_that_are_finished_are_not_trained_again(tmp_path, monkeypatch):
+    settings = {"method": ("plain", "ccp"), "max_steps": 10}
+    train_method = Run._train_method
+
+    def fail_in_ccp(run, method, *arguments):
+        if method == "ccp":
+            raise TrainingFailedError("of ccp")
+        return train_method(run, method, *arguments)
+
+    monkeypatch.setattr(Run, "_train_method", fail_in_ccp)
+    with pytest.raises(TrainingFailedError):
+        make_run(**settings).train(tmp_path)
+    first = read_json(tmp_path / "results.json")
+    assert "plain" in first
+    assert "ccp" not in first
+    network = (tmp_path / "model.keras").read_bytes()
+    assert network == (tmp_path / "plain" / "model.keras").read_bytes()
+
+    trained = []
+
+    def note(run, method, *arguments):
+        trained.append(method)
+        return train_method(run, method, *arguments)
+
+    monkeypatch.setattr(Run, "_train_method", note)
+    results = make_run(**settings).train(tmp_path)
+    assert trained == ["ccp"]
+    assert results["plain"] == first["plain"]
+    assert read_json(tmp_path / "results.json") == results
+
+
+@pytest.fixture
+def small_settings():
+    return make_run(max_steps=5).settings
+
+
+def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, small_settings):
+    results = train(small_settings, tmp_path)
+    first = capsys.readouterr().out
+    assert f"results   {tmp_path / 'results.json'}" in first
+    assert f"network   {tmp_path / 'model.keras'} (plain, which validated best)" in first
+    monkeypatch.setattr(run_module, "Run", None)
+    again = train(small_settings, tmp_path)
+    assert again == results
+    output = capsys.readouterr().out
+    assert output == f"the run in {tmp_path} is finished: nothing is trained\n{first}"
+    # Whatever is kept of the images, the numbers are the same.
+    assert train(dataclasses.replace(small_settings, cache="memory"), tmp_path) == results
+    assert not (tmp_path / "earlier").exists()
+
+
+def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings):
+    first = train(small_settings, tmp_path)
+    capsys.readouterr()
+    other = dataclasses.replace(small_settings, learning_rate=1e-3)
+    results = train(other, tmp_path)
+    (earlier,) = (tmp_path / "earlier").iterdir()
+    output = capsys.readouterr().out
+    assert f"{tmp_path} held results with other settings: they are now in {earlier}" in output
+    assert read_json(earlier / "results.json") == first
+    assert settings_from_flagfile(earlier / "flags.txt") == small_settings
+    assert {"model.keras", "plain"} <= {path.name for path in earlier.iterdir()}
+    assert results["plain"]["map_at_r"] != first["plain"]["map_at_r"]
+    assert finished_results(tmp_path, other) == read_json(tmp_path / "results.json")
+    assert finished_results(tmp_path, small_settings) is None
+
+
+def test_checkpoints_of_other_settings_are_moved(tmp_path, small_settings):
+    with pytest.MonkeyPatch.context() as patches:
+        interruption = StopAt(patches)(*PLACES["a step"][:1], 3)
+        with pytest.raises(RunInterruptedError):
+            Run(small_settings).train(tmp_path, 60, interruption)
+    assert (tmp_path / "checkpoints" / "plain").exists()
+    other = dataclasses.replace(small_settings, seed=1)
+    results = Run(other).train(tmp_path)
+    (earlier,) = (tmp_path / "earlier").iterdir()
+    assert (earlier / "checkpoints" / "plain").exists()
+    assert without_seconds(results) == without_seconds(Run(other).train(tmp_path / "new"))
+
+
+def test_a_folder_that_is_in_use(tmp_path, monkeypatch, small_settings):
+    monkeypatch.setattr(workdir_module, "_SECONDS_TO_WAIT", 0.01)
+    with WorkdirLock(tmp_path), pytest.raises(WorkdirInUseError, match="works in"):
+        train(small_settings, tmp_path)

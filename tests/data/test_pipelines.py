@@ -1,0 +1,67 @@
+"""What training draws when it goes on from a step."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml.data import ImageFiles, Preprocessing, load, training_batches
+from tests.data.pictures import encoded, gradient
+
+SMALL = Preprocessing(8, resize_size=9, scaling="symmetric")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    paths = [folder / f"{number}.jpg" for number in range(20)]
+    for number, path in enumerate(paths):
+        path.write_bytes(encoded(gradient(24, 30, seed=number)))
+    return ImageFiles(np.array(list(map(str, paths))), np.arange(20) // 5, SMALL)
+
+
+@pytest.fixture(params=["memory", "files", "encoded files in memory"])
+def data(request, files):
+    if request.param == "memory":
+        digits = load("digits").train
+        assert digits.augmentation is not None
+        return digits
+    if request.param == "files":
+        return files
+    return ImageFiles(files.paths, files.labels, SMALL, "memory")
+
+
+@pytest.mark.parametrize("first_step", [1, 4, 23])
+def test_training_goes_on_with_the_batches_that_were_not_taken(data, first_step):
+    whole = training_batches(data, 3, 2, seed=7)
+    ours = training_batches(data, 3, 2, seed=7, first_step=first_step)
+    expected = whole.skip(first_step).take(5).as_numpy_iterator()
+    differ = set()
+    for (images, labels), (their_images, their_labels) in zip(
+        ours.take(5).as_numpy_iterator(), expected, strict=True
+    ):
+        np.testing.assert_array_equal(images, their_images)
+        np.testing.assert_array_equal(labels, their_labels)
+        differ.add(images.tobytes())
+    assert len(differ) == 5
+
+
+def test_files_of_steps_that_are_passed_over_are_not_read(files, tmp_path):
+    # The labels tell which files were drawn.
+    named = files.with_labels(np.arange(20))
+    drawn = [
+        set(labels) for _, labels in training_batches(named, 3, 1, 0).take(4).as_numpy_iterator()
+    ]
+    copies = np.array([str(tmp_path / os.path.basename(path)) for path in files.paths])
+    kept = drawn[2] | drawn[3]
+    assert (drawn[0] | drawn[1]) - kept
+    for number in kept:
+        with open(files.paths[number], "rb") as source:
+            (tmp_path / os.path.basename(copies[number])).write_bytes(source.read())
+    rest = ImageFiles(copies, named.labels, SMALL)
+    options = tf.data.Options()
+    # As is, TensorFlow reads ahead.
+    options.autotune.enabled = False
+    batches = training_batches(rest, 3, 1, 0, first_step=2).take(2).with_options(options)
+    assert [set(labels) for _, labels in batches.as_numpy_iterator()] == drawn[2:]

@@ -1,0 +1,199 @@
+"""Runs that are killed or interrupted, as processes, against the same ones that are not."""
+
+import json
+import pathlib
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+DIGITS = (
+    f"--flagfile={ROOT / 'experiments' / 'digits.flags'}",
+    "--steps_per_validation=5",
+    "--warmup_steps=10",
+    "--round_patience=1",
+    "--learning_rate=1e-3",
+    "--plateau_patience=2",
+)
+MANY = (
+    "--memory_batches=4",
+    "--memory_start_step=20",
+    "--first_phase_steps=30",
+    "--variational_samples=3",
+    "--first_phase_weights=1e-3,1e-3,.1,1",
+    "--second_phase_weights=1e-3,1e-3,.1,1",
+)
+CASES = {
+    "ccp with a figure": (*DIGITS, "--max_steps=60", "--method=ccp", "--figure_rounds=1"),
+    "plain and ccp": (*DIGITS, "--max_steps=300", "--figure_rounds=1"),
+    "together": (
+        *DIGITS,
+        *MANY,
+        "--max_steps=150",
+        "--method=ccp+xbm,dvml,ccp+xbm+dvml",
+        "--figure_rounds=0",
+    ),
+    "letters": (
+        f"--flagfile={ROOT / 'experiments' / 'glyphs' / 'contrastive.flags'}",
+        "--max_steps=150",
+        "--round_patience=1",
+        "--freeze_backbone_epochs=1",
+    ),
+}
+# After every step or two.
+OFTEN = "--checkpoint_minutes=0.0005"
+
+
+def start(arguments, workdir):
+    """Starts a run whose console is a file beside its folder."""
+    with open(f"{workdir}.txt", "w") as console:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ccp_dml.main", *arguments, f"--workdir={workdir}"],
+            stdout=console,
+            stderr=console,
+            cwd=ROOT,
+        )
+
+
+def console_of(workdir):
+    return pathlib.Path(f"{workdir}.txt").read_text()
+
+
+def finish(arguments, workdir):
+    """Makes a run and returns how many seconds it took."""
+    began = time.monotonic()
+    assert start(arguments, workdir).wait() == 0, console_of(workdir)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder of a run that was not interrupted, and its seconds."""
+    made = {}
+
+    def of(case):
+        if case not in made:
+            workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+            made[case] = workdir, finish((*CASES[case], OFTEN), workdir)
+        return made[case]
+
+    return of
+
+
+def wait_for_step(process, folder, step):
+    """Waits until a checkpoint is of a step, or of a later one."""
+    while process.poll() is None:
+        steps = [int(path.name.split("-")[1]) for path in folder.glob("step-*.npz")]
+        if max(steps, default=-1) >= step:
+            return
+        try:
+            process.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError(f"the process ended before step {step}")
+
+
+def kill_at(seconds, arguments, workdir):
+    """Lets a run live for some seconds; returns whether it lived that long."""
+    process = start(arguments, workdir)
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    assert process.returncode == 0, console_of(workdir)
+    return False
+
+
+def without_seconds(results):
+    return {
+        name: {key: value for key, value in entry.items() if key != "seconds"}
+        if isinstance(entry, dict)
+        else entry
+        for name, entry in results.items()
+    }
+
+
+def assert_same_run(ours, theirs):
+    """All numbers of two run folders are equal, and there are the same files."""
+    read = [json.loads((folder / "results.json").read_text()) for folder in (ours, theirs)]
+    assert without_seconds(read[0]) == without_seconds(read[1])
+    hidden = {".lock"}
+    names = [
+        {str(path.relative_to(folder)) for path in folder.rglob("*") if "tfevents" not in path.name}
+        - hidden
+        for folder in (ours, theirs)
+    ]
+    assert names[0] == names[1]
+    assert not [name for name in names[0] if "unfinished" in name or "checkpoints" in name]
+    for name in names[0]:
+        if name.endswith("history.csv"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        elif name.endswith(".npz"):
+            with np.load(ours / name) as one, np.load(theirs / name) as other:
+                assert one.files == other.files
+                for key in one.files:
+                    np.testing.assert_array_equal(one[key], other[key])
+        elif name.endswith(".keras"):
+            networks = [keras.models.load_model(folder / name) for folder in (ours, theirs)]
+            for one, other in zip(*(each.get_weights() for each in networks), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_that_is_interrupted_goes_on_with_the_command_that_it_names(uninterrupted, tmp_path):
+    case = "ccp with a figure"
+    expected, _ = uninterrupted(case)
+    workdir = tmp_path / "a run"
+    checkpoints = workdir / "checkpoints"
+    process = start((*CASES[case], OFTEN), workdir)
+    wait_for_step(process, checkpoints / "ccp", 8)
+    process.terminate()
+    assert process.wait() == 143
+    *_, line = console_of(workdir).splitlines()
+    assert line.startswith("ccp_dml: interrupted by SIGTERM; what was done is saved: to go on, run")
+    # The command that it names, with Ctrl-C.
+    command = shlex.split(line.partition("to go on, run ")[2])
+    assert command[:3] == ["python", "-m", "ccp_dml.main"]
+    process = start((*command[3:], OFTEN), workdir)
+    wait_for_step(process, checkpoints / "figure", 3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    *_, line = console_of(workdir).splitlines()
+    assert line.startswith("ccp_dml: interrupted by SIGINT; what was done is saved")
+    assert "ccp goes on after step" in console_of(workdir)
+    finish((*CASES[case], OFTEN), workdir)
+    assert_same_run(workdir, expected)
+
+
+def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path):
+    case = "ccp with a figure"
+    expected, seconds = uninterrupted(case)
+    moments = random.Random(1)
+    workdir = tmp_path / "run"
+    for _ in range(2):
+        kill_at(moments.uniform(0.4, 0.9) * seconds, (*CASES[case], OFTEN), workdir)
+    finish((*CASES[case], OFTEN), workdir)
+    assert_same_run(workdir, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(7))
+@pytest.mark.parametrize("case", ["plain and ccp", "together", "letters"])
+def test_twenty_runs_that_are_killed_at_random_moments(case, seed, uninterrupted, tmp_path):
+    expected, seconds = uninterrupted(case)
+    moments = random.Random(seed)
+    workdir, kills = tmp_path / "run", 0
+    # The last of them comes when little is left, or nothing.
+    while kill_at(moments.uniform(0.2, 0.7) * seconds, (*CASES[case], OFTEN), workdir):
+        kills += 1
+        assert kills < 50
+    assert kills
+    assert_same_run(workdir, expected)
