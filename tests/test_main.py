@@ -10,10 +10,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ccp_dml import main
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.experiment.settings import Settings
@@ -345,14 +343,6 @@ def test_training_that_fails_says_so(command, tmp_path):
     message = command(f"--workdir={tmp_path}", *SHORT, "--learning_rate=1e30")
     assert "training of plain stopped" in message
     assert "try a smaller learning rate" in message
-
-
-def test_every_setting_has_a_flag_with_help():
-    flag_values = flags.FlagValues()
-    main.define_flags(flag_values)
-    for name in ("workdir", *Settings.__dataclass_fields__):
-        assert len(flag_values[name].help) > 4
-    assert "One of plain, ccp, xbm, dvml, ccp+xbm" in flag_values["method"].help
 
 
 def test_a_flagfile_that_is_not_text(command, tmp_path):

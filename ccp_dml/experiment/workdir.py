@@ -55,6 +55,7 @@ class WorkdirLock:
             }
             write_json(self.folder / _OWNER, owner)
         except (OSError, tf.errors.OpError) as error:
+            self._release()
             reason = str(error).splitlines()[0]
             raise OSError(f"workdir {self.folder} cannot be written to: {reason}") from error
         return self
@@ -73,6 +74,9 @@ class WorkdirLock:
 
     def __exit__(self, *exception):
         (self.folder / _OWNER).unlink(missing_ok=True)
+        self._release()
+
+    def _release(self):
         if self._lock is not None:
             self._lock.release()
 

@@ -11,7 +11,7 @@ import pytest
 
 from ccp_dml.callbacks import HistoryLog, RetrievalValidation, RoundSnapshots
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
-from ccp_dml.experiment import Run, TrainingFailedError, load_benchmark, train
+from ccp_dml.experiment import Run, TrainingFailedError, train
 from ccp_dml.experiment import run as run_module
 from ccp_dml.experiment import workdir as workdir_module
 from ccp_dml.experiment.flags import settings_from_flagfile
@@ -101,23 +101,6 @@ def test_training_on_images_in_files(tmp_path, cache):
     assert results["ccp"]["precision_at_1"] > 0.5
 
 
-@pytest.mark.parametrize(
-    ("backbone", "scaling", "expected"),
-    [
-        ("small_convnet", "auto", "unit"),
-        ("EfficientNetV2B0", "auto", "raw"),
-        ("bn_inception", "auto", "bgr"),
-        ("bn_inception", "torch", "torch"),
-    ],
-)
-def test_values_are_scaled_as_the_backbone_wants_them(tmp_path, backbone, scaling, expected):
-    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
-    settings = Settings(
-        dataset="folder", data_dir=str(tmp_path), image_size=8, backbone=backbone, scaling=scaling
-    )
-    assert load_benchmark(settings).train.preprocessing.scaling == expected
-
-
 def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
     (tmp_path / "important.txt").write_text("mine")
     (tmp_path / "results.json").write_text("{}")
@@ -128,24 +111,6 @@ def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
     assert (tmp_path / "important.txt").read_text() == "mine"
     assert settings_from_flagfile(tmp_path / "flags.txt") == settings
     assert not (tmp_path / "results.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"method": "plain"}, "method must be of type tuple; got 'plain'"),
-        ({"learning_rate": "1"}, "learning_rate must be of type Real; got '1'"),
-        ({"seed": 2**32}, "seed must be at most 4294967295"),
-        ({"beta_2": 1.0}, "beta_2 must be below 1"),
-        ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
-        ({"loss_params": {"positive_margin": "0"}}, "parameters of contrastive must be numbers"),
-        ({"learning_rate_multipliers": None}, "learning_rate_multipliers must be numbers by name"),
-        ({"first_phase_weights": ("1",) * 4}, "first_phase_weights must be 4 numbers; got 1,1,1,1"),
-    ],
-)
-def test_settings_are_checked(settings, message):
-    with pytest.raises(ValueError, match=message):
-        Settings(**settings)
 
 
 def make_run(**changes):

@@ -72,6 +72,15 @@ def test_the_folder_is_free_when_its_owner_has_left(tmp_path, impatient):
         assert not (tmp_path / "run" / ".owner.json").exists()
 
 
+def test_a_folder_is_free_when_its_owner_could_not_enter(tmp_path, impatient, monkeypatch):
+    with monkeypatch.context() as patches:
+        patches.setattr(workdir, "write_json", lambda path, value: (tmp_path / "no" / "x").touch())
+        with pytest.raises(OSError, match="cannot be written to"):
+            WorkdirLock(tmp_path).__enter__()
+    with WorkdirLock(tmp_path):
+        assert (tmp_path / ".owner.json").exists()
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"workdir .*file/run cannot be written to"):

@@ -1,0 +1,71 @@
+"""What a run trains and validates on."""
+
+import numpy as np
+import pytest
+
+from ccp_dml.data import Benchmark, LabeledImages
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from tests.data.pictures import write_classes
+
+
+@pytest.mark.parametrize(
+    ("backbone", "scaling", "expected"),
+    [
+        ("small_convnet", "auto", "unit"),
+        ("EfficientNetV2B0", "auto", "raw"),
+        ("bn_inception", "auto", "bgr"),
+        ("bn_inception", "torch", "torch"),
+    ],
+)
+def test_values_are_scaled_as_the_backbone_wants_them(tmp_path, backbone, scaling, expected):
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
+    settings = Settings(
+        dataset="folder", data_dir=str(tmp_path), image_size=8, backbone=backbone, scaling=scaling
+    )
+    assert load_benchmark(settings).train.preprocessing.scaling == expected
+
+
+LABELS = np.repeat([3, 4, 7, 8, 9, 12], 5)
+
+
+@pytest.fixture
+def benchmark():
+    """Images that hold their number, of six training classes."""
+    images = np.arange(30, dtype="float32").reshape(-1, 1, 1, 1)
+    train = LabeledImages(images, LABELS)
+    test, gallery = (LabeledImages(images[:4] + 100, np.array([20, 20, 21, 21])) for _ in range(2))
+    return Benchmark(train=train, test=test, gallery=gallery)
+
+
+def numbers(part):
+    return part.images.ravel().astype(int).tolist()
+
+
+def test_a_fold_of_the_classes_validates(benchmark):
+    data = split_benchmark(benchmark, Settings(num_folds=3, fold=2))
+    expected = np.isin(LABELS, [7, 8])
+    assert numbers(data.validation) == np.flatnonzero(expected).tolist()
+    assert numbers(data.train) == np.flatnonzero(~expected).tolist()
+    np.testing.assert_array_equal(data.train.labels, np.repeat([0, 1, 2, 3], 5))
+    assert data.validation_gallery is None
+
+
+def test_samples_of_every_class_validate(benchmark):
+    settings = Settings(validation="samples", validation_fraction=0.4)
+    data = split_benchmark(benchmark, settings)
+    assert sorted(numbers(data.train) + numbers(data.validation)) == list(range(30))
+    np.testing.assert_array_equal(np.unique(data.validation.labels, return_counts=True)[1], [2] * 6)
+    np.testing.assert_array_equal(np.unique(data.train.labels), range(6))
+
+
+def test_the_test_samples_validate_in_their_gallery(benchmark):
+    data = split_benchmark(benchmark, Settings(validation="test"))
+    assert numbers(data.train) == list(range(30))
+    assert data.validation is benchmark.test
+    assert data.validation_gallery is benchmark.gallery
+
+
+def test_a_single_class_cannot_validate(benchmark):
+    with pytest.raises(ValueError, match="1 classes are too few to validate retrieval on"):
+        split_benchmark(benchmark, Settings(num_folds=6))
