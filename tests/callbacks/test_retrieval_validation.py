@@ -6,7 +6,7 @@ import pytest
 from ccp_dml.callbacks import RetrievalValidation
 from ccp_dml.evaluation import retrieval_metrics
 from tests import naive
-from tests.callbacks.matrix_network import SetWeights, fit, make_model
+from tests.callbacks.scripted_training import SetWeights, fit, make_model
 
 
 @pytest.fixture

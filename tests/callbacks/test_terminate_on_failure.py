@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccp_dml.callbacks import RetrievalValidation, TerminateOnFailure
-from tests.callbacks.matrix_network import SetWeights, fit, make_model
+from tests.callbacks.scripted_training import SetWeights, fit, make_model
 
 
 @pytest.fixture
