@@ -1,6 +1,16 @@
 """Deep metric learning with chance constraints (CCP) for Keras."""
 
-from ccp_dml import callbacks, data, evaluation, layers, losses, miners, models, projections
+from ccp_dml import (
+    callbacks,
+    data,
+    evaluation,
+    inference,
+    layers,
+    losses,
+    miners,
+    models,
+    projections,
+)
 from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.models import ChanceConstrainedModel, EmbeddingModel, MetricLearningModel
@@ -16,6 +26,7 @@ __all__ = [
     "callbacks",
     "data",
     "evaluation",
+    "inference",
     "layers",
     "losses",
     "miners",

@@ -5,6 +5,7 @@ prints the commands of those that are missing; `table` tabulates finished runs; 
 settings and the data; `evaluate` measures networks that were trained before.
 """
 
+import dataclasses
 import errno
 import os
 import shlex
@@ -18,7 +19,12 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.experiment import TrainingFailedError, load_benchmark, train
 from ccp_dml.experiment.description import describe
-from ccp_dml.experiment.evaluation import COLUMNS, measure_networks
+from ccp_dml.experiment.evaluation import (
+    COLUMNS,
+    adopt_preprocessing,
+    load_networks,
+    measure_networks,
+)
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
 from ccp_dml.experiment.protocol import (
@@ -43,8 +49,8 @@ Examples:
       --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
   python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
-  python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes --image_size=227 \
-      --backbone=bn_inception --networks=/runs/1/model.keras,/runs/2/model.keras
+  python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes \
+      --networks=/runs/1/model.keras,/runs/2/model.keras
 """
 
 
@@ -195,7 +201,12 @@ def _evaluate(workdir):
         _stop("--networks is missing: name the networks to measure, such as --networks=model.keras")
     try:
         settings = settings_from(flags.FLAGS)
-        measured = measure_networks(paths, load_benchmark(settings), settings)
+        given = [
+            field.name for field in dataclasses.fields(settings) if flags.FLAGS[field.name].present
+        ]
+        networks = load_networks(paths)
+        settings = adopt_preprocessing(networks, settings, given)
+        measured = measure_networks(networks, load_benchmark(settings), settings)
     except ValueError as error:
         _stop(_first_line(error))
     print(metrics_table("on the test classes", measured, COLUMNS))

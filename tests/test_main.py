@@ -81,9 +81,12 @@ def test_the_saved_networks_give_the_results(finished):
     workdir, _, results = finished
     test = load("digits").test
     measured = {}
+    pixels = np.round(255 * test.images).astype("uint8")
     for folder in ("plain", "ccp", "."):
-        network = keras.models.load_model(workdir / folder / "model.keras")
-        embeddings = network.predict(test.images, verbose=0)
+        embedder = keras.models.load_model(workdir / folder / "model.keras")
+        embeddings = embedder.network.predict(test.images, verbose=0)
+        expected = embedder.network.predict(pixels.astype("float32") / 255, verbose=0)
+        np.testing.assert_allclose(embedder.embed(pixels), expected, atol=1e-6)
         measured[folder] = retrieval_metrics(embeddings, test.labels)["map_at_r"]
     for method in ("plain", "ccp"):
         assert measured[method] == pytest.approx(results[method]["map_at_r"], abs=1e-6)

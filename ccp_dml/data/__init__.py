@@ -5,6 +5,7 @@ from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.datasets import (
     DATASETS,
+    DATASETS_IN_MEMORY,
     OFFICIAL_SETS,
     OfficialSet,
     dataset_parameters,
@@ -29,6 +30,7 @@ __all__ = [
     "CACHES",
     "CROPS",
     "DATASETS",
+    "DATASETS_IN_MEMORY",
     "OFFICIAL_SETS",
     "SCALINGS",
     "Benchmark",

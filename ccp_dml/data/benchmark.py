@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from ccp_dml.data.preprocessing import Preprocessing
 from ccp_dml.data.samples import LabeledSamples
 
 
@@ -21,3 +22,15 @@ class Benchmark:
     test: LabeledSamples
     gallery: LabeledSamples | None = None
     class_names: tuple[str, ...] | None = None
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "Benchmark":
+        """The same benchmark for a network that wants another preprocessing.
+
+        Raises:
+            ValueError: See `LabeledSamples.with_preprocessing`.
+        """
+        train, test, gallery = (
+            None if part is None else part.with_preprocessing(preprocessing)
+            for part in (self.train, self.test, self.gallery)
+        )
+        return dataclasses.replace(self, train=train, test=test, gallery=gallery)

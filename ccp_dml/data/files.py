@@ -74,6 +74,9 @@ class ImageFiles(LabeledSamples):
     def with_labels(self, labels: np.ndarray) -> "ImageFiles":
         return dataclasses.replace(self, labels=labels)
 
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "ImageFiles":
+        return dataclasses.replace(self, preprocessing=preprocessing)
+
     def training_examples(
         self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:

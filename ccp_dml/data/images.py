@@ -6,7 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data.augmentation import Augmentation
+from ccp_dml.data.preprocessing import Preprocessing
 from ccp_dml.data.samples import LabeledSamples
+
+# Of values in 0…1.
+_SCALING = "unit"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,11 +42,24 @@ class LabeledImages(LabeledSamples):
     def image_shape(self) -> tuple[int, int, int]:
         return self.images.shape[1:]
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Makes of square images in files images as these: values in 0…1, nothing cut off."""
+        size = self.image_shape[0]
+        return Preprocessing(size, resize_size=size, scaling=_SCALING)
+
     def subset(self, indices: np.ndarray) -> "LabeledImages":
         return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def with_labels(self, labels: np.ndarray) -> "LabeledImages":
         return dataclasses.replace(self, labels=labels)
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "LabeledImages":
+        if preprocessing.scaling != _SCALING:
+            raise ValueError(
+                f"scaling of images in memory must be {_SCALING!r}; got {preprocessing.scaling!r}"
+            )
+        return self
 
     def training_examples(
         self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0

@@ -1,6 +1,7 @@
 """From encoded images to inputs of a network: crops, resizing, value scaling."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -97,28 +98,29 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     Returns:
         uint8 `(image_size, image_size, 3)`.
     """
-    size, shorter_side = preprocessing.image_size, preprocessing.shorter_side
-    shape = _read_shape(contents)
-    # In the coordinates of the image: the side and the corner of what will be seen, and around it
-    # a margin that the filter reaches into.
-    side = size / shorter_side * tf.cast(tf.reduce_min(shape), tf.float32)
-    corner = (tf.cast(shape, tf.float32) - side) / 2
-    margin = side / size + 1
-    first = tf.maximum(tf.cast(tf.floor(corner - margin), tf.int32), 0)
-    last = tf.minimum(tf.cast(tf.math.ceil(corner + side + margin), tf.int32), shape)
-    box = tf.concat([first, last - first], axis=0)
-    region, origin, ratio = _decode_region(contents, lambda _: box, size)
-    scale = size / side
-    image = tf.raw_ops.ScaleAndTranslate(
-        images=region[tf.newaxis],
-        size=(size, size),
-        scale=tf.repeat(scale * tf.cast(ratio, tf.float32), 2),
-        translation=(tf.cast(origin, tf.float32) - corner) * scale,
-        kernel_type="triangle",
-        antialias=True,
-    )[0]
-    image = tf.saturate_cast(tf.round(image), tf.uint8)
-    return tf.ensure_shape(image, (size, size, 3))
+    size = preprocessing.image_size
+    center = _locate_center(_read_shape(contents), preprocessing)
+    region, origin, ratio = _decode_region(contents, lambda _: center.box, size)
+    crops = _resize_center(region[tf.newaxis], origin, ratio, center, size)
+    return tf.ensure_shape(crops[0], (size, size, 3))
+
+
+def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Does to pixels what `evaluation_image` does to an encoded image.
+
+    Args:
+        images: A batch of images of one size, `(batch, height, width, channels)`, values in 0…255.
+        preprocessing: The sizes.
+
+    Returns:
+        uint8 `(batch, image_size, image_size, channels)`.
+    """
+    size = preprocessing.image_size
+    center = _locate_center(tf.shape(images)[1:3], preprocessing)
+    top, left, height, width = tf.unstack(center.box)
+    region = images[:, top : top + height, left : left + width]
+    crops = _resize_center(region, center.box[:2], tf.constant(1), center, size)
+    return tf.ensure_shape(crops, (images.shape[0], size, size, images.shape[3]))
 
 
 def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -165,6 +167,47 @@ def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     # The product can be rounded up to `free`.
     corner = tf.minimum(tf.cast(uniform[1:] * free, tf.int32), shape - side)
     return tf.stack([corner[0], corner[1], side, side])
+
+
+class _Center(NamedTuple):
+    """What evaluation sees of an image, in the coordinates of the image."""
+
+    side: tf.Tensor
+    corner: tf.Tensor
+    # What the filter reaches into as well: top, left, height and width in whole pixels.
+    box: tf.Tensor
+
+
+def _locate_center(shape, preprocessing):
+    size, shorter_side = preprocessing.image_size, preprocessing.shorter_side
+    side = size / shorter_side * tf.cast(tf.reduce_min(shape), tf.float32)
+    corner = (tf.cast(shape, tf.float32) - side) / 2
+    margin = side / size + 1
+    first = tf.maximum(tf.cast(tf.floor(corner - margin), tf.int32), 0)
+    last = tf.minimum(tf.cast(tf.math.ceil(corner + side + margin), tf.int32), shape)
+    return _Center(side, corner, tf.concat([first, last - first], axis=0))
+
+
+def _resize_center(regions, origin, ratio, center, size):
+    """Resizes the centres of regions of images `(batch, h, w, channels)` to uint8.
+
+    Args:
+        regions: Parts of images around their centres.
+        origin: Where their corners are in the images.
+        ratio: How many pixels of an image, along each side, are a pixel of its region.
+        center: The centre.
+        size: Height and width of the result.
+    """
+    scale = size / center.side
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=regions,
+        size=(size, size),
+        scale=tf.repeat(scale * tf.cast(ratio, tf.float32), 2),
+        translation=(tf.cast(origin, tf.float32) - center.corner) * scale,
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 
 def _read_shape(contents):

@@ -5,15 +5,19 @@ import abc
 import numpy as np
 import tensorflow as tf
 
+from ccp_dml.data.preprocessing import Preprocessing
+
 
 class LabeledSamples(abc.ABC):
     """Images with their classes, which are read only when a batch asks for them.
 
     Attributes:
         labels: Integers `(n,)`.
+        preprocessing: How images in files become images as these.
     """
 
     labels: np.ndarray
+    preprocessing: Preprocessing
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,6 +38,14 @@ class LabeledSamples(abc.ABC):
     @abc.abstractmethod
     def with_labels(self, labels: np.ndarray) -> "LabeledSamples":
         """The same images with other labels."""
+
+    @abc.abstractmethod
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "LabeledSamples":
+        """The same samples as a network takes them that wants another preprocessing.
+
+        Raises:
+            ValueError: If they are not in files any more and their values are scaled otherwise.
+        """
 
     @abc.abstractmethod
     def training_examples(

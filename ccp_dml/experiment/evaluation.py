@@ -1,16 +1,20 @@
 """What networks are worth on the test classes: alone, on the average, and concatenated."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 import numpy as np
-from etils import epath
+from absl import logging
 
 from ccp_dml.callbacks import EmbeddingLine
-from ccp_dml.data import Benchmark
+from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark, Preprocessing
 from ccp_dml.evaluation import clustering_metrics, covering_radius, embed, retrieval_metrics
 from ccp_dml.experiment.concatenation import concatenate_embeddings
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.inference import ImageEmbedder
+from ccp_dml.inference.load import read_network
+from ccp_dml.models import value_scaling
 
 # Metrics that are numbers of a table, with their titles.
 COLUMNS = {
@@ -70,58 +74,158 @@ def measure(
     return {**metrics, "covering_radius": float(radii[:, -1].mean())}
 
 
+def load_networks(paths: Sequence[str]) -> dict[str, keras.Model]:
+    """Loads saved networks with or without their preprocessing.
+
+    Args:
+        paths: Files that training left, `model.keras`.
+
+    Returns:
+        See `ccp_dml.inference.load.read_network`, by path.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is not a network, or is given twice.
+    """
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"each network must be given once; got {', '.join(paths)}")
+    return {path: read_network(path) for path in paths}
+
+
+def adopt_preprocessing(
+    networks: Mapping[str, keras.Model], settings: Settings, given: Collection[str] = ()
+) -> Settings:
+    """Takes over from networks how images in files are prepared for them.
+
+    Networks that were saved without their preprocessing take images as the settings say, which is
+    logged.
+
+    Args:
+        networks: As `load_networks` returns them.
+        settings: The settings.
+        given: Names of the settings that somebody chose and that must not be contradicted. Defaults
+            to none.
+
+    Returns:
+        The settings with the preprocessing of the first network, unless there is one that does not
+        know its own.
+
+    Raises:
+        ValueError: If a given setting contradicts a network; the message names both values.
+    """
+    known = {
+        path: network.preprocessing
+        for path, network in networks.items()
+        if isinstance(network, ImageEmbedder)
+    }
+    for path, preprocessing in known.items():
+        _check_given(path, preprocessing, settings, given)
+    unknown = [path for path in networks if path not in known]
+    for path in unknown:
+        logging.warning(
+            "%s was saved without its preprocessing: images are prepared as the settings say, "
+            "which must be those of its training.",
+            path,
+        )
+    if unknown or not known:
+        return settings
+    first = next(iter(known.values()))
+    return dataclasses.replace(
+        settings,
+        image_size=first.image_size,
+        resize_size=first.shorter_side,
+        scaling=first.scaling,
+    )
+
+
+def _check_given(path, saved, settings, given):
+    wanted = {}
+    if settings.scaling != "auto":
+        if "scaling" in given:
+            wanted["scaling"] = (settings.scaling, saved.scaling)
+    elif "backbone" in given and settings.dataset not in DATASETS_IN_MEMORY:
+        scaling = value_scaling(settings.backbone)
+        wanted[f"scaling of backbone {settings.backbone}"] = (scaling, saved.scaling)
+    if settings.dataset not in DATASETS_IN_MEMORY:
+        if "image_size" in given:
+            wanted["image_size"] = (settings.image_size, saved.image_size)
+        if "resize_size" in given:
+            default = Preprocessing(saved.image_size).shorter_side
+            wanted["resize_size"] = (settings.resize_size or default, saved.shorter_side)
+    for name, (value, of_network) in wanted.items():
+        if value != of_network:
+            raise ValueError(
+                f"{name} is {value}, but {path} was trained with {of_network}: leave the flag "
+                "out, because the network knows it"
+            )
+
+
 def measure_networks(
-    paths: Sequence[str], benchmark: Benchmark, settings: Settings
+    networks: Mapping[str, keras.Model], benchmark: Benchmark, settings: Settings
 ) -> dict[str, dict[str, float]]:
-    """Measures saved networks, each alone and all together.
+    """Measures networks, each alone and all together.
 
     The MLRC protocol ("A Metric Learning Reality Check", Musgrave et al., ECCV 2020) reports, of
     the networks of four folds, the mean of their metrics and the metrics of their concatenation.
 
     Args:
-        paths: Files that training left, `model.keras`.
+        networks: Networks by name. Of an `ImageEmbedder`, images are prepared as it wants them; for
+            other models, as the benchmark prepares them.
         benchmark: The data.
         settings: See `measure`.
 
     Returns:
-        The metrics of each path and, of several, `"mean"` and `"concatenated"`: those of the
+        The metrics of each network and, of several, `"mean"` and `"concatenated"`: those of the
         embeddings side by side, each normalised and then the whole.
 
     Raises:
-        ValueError: If a file is not a network for the images of the benchmark, or is given twice.
+        ValueError: If a network is not for the images of the benchmark.
     """
-    if len(set(paths)) < len(paths):
-        raise ValueError(f"each network must be given once; got {', '.join(paths)}")
-    networks = [_load_network(path, benchmark) for path in paths]
-    embedded = [embed_test(network, benchmark, [EmbeddingLine()]) for network in networks]
-    measured = {
-        path: measure(embeddings, benchmark, settings)
-        for path, embeddings in zip(paths, embedded, strict=True)
+    prepared = _prepare_benchmarks(networks, benchmark)
+    embedded = {
+        name: embed_test(_bare(network), prepared[name], [EmbeddingLine()])
+        for name, network in networks.items()
     }
-    if len(paths) > 1:
+    measured = {
+        name: measure(embeddings, benchmark, settings) for name, embeddings in embedded.items()
+    }
+    if len(networks) > 1:
         mean = {
-            name: float(np.mean([metrics[name] for metrics in measured.values()]))
-            for name in measured[paths[0]]
+            metric: float(np.mean([metrics[metric] for metrics in measured.values()]))
+            for metric in next(iter(measured.values()))
         }
-        together = [concatenate_embeddings(parts) for parts in zip(*embedded, strict=True)]
+        together = [concatenate_embeddings(parts) for parts in zip(*embedded.values(), strict=True)]
         measured |= {"mean": mean, "concatenated": measure(together, benchmark, settings)}
     return measured
 
 
-def _load_network(path, benchmark):
-    if not epath.Path(path).exists():
-        raise ValueError(f"the network {path} does not exist")
-    try:
-        network = keras.models.load_model(path)
-    except (ValueError, TypeError, OSError, LookupError) as error:
-        raise ValueError(f"{path} is not a network saved by Keras: {error}") from error
-    # Of a model that was saved while it trained, as in a notebook, the network that it trains.
-    network = getattr(network, "embedding_model", network)
+def _prepare_benchmarks(networks, benchmark):
+    """The benchmark as each network takes it, the same object for the same preprocessing."""
+    by_preprocessing, prepared = {}, {}
+    for name, network in networks.items():
+        prepared[name] = benchmark
+        if isinstance(network, ImageEmbedder):
+            preprocessing = network.preprocessing
+            if preprocessing not in by_preprocessing:
+                try:
+                    by_preprocessing[preprocessing] = benchmark.with_preprocessing(preprocessing)
+                except ValueError as error:
+                    raise ValueError(f"{name} does not go with the data: {error}") from error
+            prepared[name] = by_preprocessing[preprocessing]
+        _check_shape(name, _bare(network), prepared[name])
+    return prepared
+
+
+def _bare(network):
+    """A network without the preprocessing that data sets do for it."""
+    return network.network if isinstance(network, ImageEmbedder) else network
+
+
+def _check_shape(name, network, benchmark):
     if getattr(network, "input_shape", None) is None:
-        raise ValueError(f"{path} does not say the shape of the images that it takes")
+        raise ValueError(f"{name} does not say the shape of the images that it takes")
     wanted, given = tuple(network.input_shape[1:]), tuple(benchmark.train.image_shape)
     if len(wanted) != len(given) or any(
         size not in (None, there) for size, there in zip(wanted, given, strict=True)
     ):
-        raise ValueError(f"{path} is for images of the shape {wanted}; those here have {given}")
-    return network
+        raise ValueError(f"{name} is for images of the shape {wanted}; those here have {given}")

@@ -117,8 +117,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "networks",
         [],
         "For evaluate: files model.keras that training left, such as those of the four folds of "
-        "the MLRC protocol. The other settings must be those of their training: values are scaled "
-        "for the backbone.",
+        "the MLRC protocol. They know how images have to be prepared: --dataset and --data_dir "
+        "are enough, and settings that contradict them are errors.",
         flag_values=flag_values,
     )
     for field in dataclasses.fields(Settings):

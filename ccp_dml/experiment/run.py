@@ -43,6 +43,7 @@ from ccp_dml.experiment.results import (
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import WorkdirLock
+from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 from ccp_dml.report import draw_rounds
 
@@ -54,9 +55,10 @@ class TrainingFailedError(Exception):
 class Run:
     """Trains the methods of `settings` and leaves everything worth keeping in a folder.
 
-    In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, from
-    images to normalised embeddings; `rounds.png`, if `figure_rounds` is set; and for each method a
-    folder with its `model.keras`, `history.csv`, TensorBoard logs and `test_embeddings.npz`.
+    In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, an
+    `ImageEmbedder` from images as they are in files to normalised embeddings; `rounds.png`, if
+    `figure_rounds` is set; and for each method a folder with its `model.keras`, `history.csv`,
+    TensorBoard logs and `test_embeddings.npz`.
 
     Args:
         settings: What to do.
@@ -158,7 +160,7 @@ class Run:
         measured = measure(embeddings, self.benchmark, settings)
         _save_embeddings(folder / "test_embeddings.npz", embeddings, self.benchmark)
         with atomic_write(folder / "model.keras") as unfinished:
-            _network(model).save(unfinished)
+            _make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
         phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
         if phase:
@@ -377,8 +379,9 @@ def _save_embeddings(path, embeddings, benchmark):
         np.savez(file, **arrays)
 
 
-def _network(model):
-    """The part of a model that is used after training: from images to normalised embeddings."""
-    inputs = keras.Input(model.embedding_model.backbone.input_shape[1:])
+def _make_embedder(model, data):
+    """The part of a model that is used after training, with the preprocessing of its images."""
+    inputs = keras.Input(data.image_shape)
     outputs = model.normalization(model.embedding_model(inputs, training=False))
-    return keras.Model(inputs, outputs, name="embedding")
+    network = keras.Model(inputs, outputs, name="embedding")
+    return ImageEmbedder(network, data.preprocessing.scaling, data.preprocessing.shorter_side)

@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from ccp_dml.data import Benchmark, LabeledImages, load
+from ccp_dml.data import Benchmark, LabeledImages, index_folder, load
 from ccp_dml.evaluation import retrieval_metrics
-from ccp_dml.experiment.evaluation import measure_networks
+from ccp_dml.experiment.evaluation import load_networks, measure_networks
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, small_convnet
+from tests.data.pictures import encoded
 
 
 def network(seed, shape=(8, 8, 1), size=4):
@@ -45,7 +47,7 @@ def unit(vectors):
 def test_mean_and_concatenation(saved):
     networks, paths = saved
     digits = load("digits")
-    measured = measure_networks(paths, digits, Settings(clustering=True))
+    measured = measure_networks(load_networks(paths), digits, Settings(clustering=True))
     parts = [unit(each.predict(digits.test.images, verbose=0)) for each in networks]
     alone = [retrieval_metrics(part.astype("float32"), digits.test.labels) for part in parts]
     for path, metrics in zip(paths, alone, strict=True):
@@ -68,7 +70,7 @@ def test_queries_are_searched_in_the_gallery(saved):
     digits = load("digits").test
     queries, gallery = digits.subset(np.arange(0, 200)), digits.subset(np.arange(200, 800))
     benchmark = Benchmark(train=digits, test=queries, gallery=gallery)
-    measured = measure_networks(paths[:1], benchmark, Settings())
+    measured = measure_networks(load_networks(paths[:1]), benchmark, Settings())
     query_embeddings, gallery_embeddings = (
         unit(networks[0].predict(part.images, verbose=0)).astype("float32")
         for part in (queries, gallery)
@@ -130,7 +132,8 @@ def test_a_network_for_images_of_any_size(tmp_path):
     keras.Model(inputs, outputs).save(tmp_path / "any.keras")
     images = np.random.default_rng(0).random((6, 5, 5, 1), "float32")
     data = LabeledImages(images, np.arange(6) % 2)
-    measured = measure_networks([str(tmp_path / "any.keras")], Benchmark(data, data), Settings())
+    networks = load_networks([str(tmp_path / "any.keras")])
+    measured = measure_networks(networks, Benchmark(data, data), Settings())
     assert 0 <= measured[str(tmp_path / "any.keras")]["map_at_r"] <= 1
 
 
@@ -142,5 +145,107 @@ def test_a_model_that_was_saved_while_it_trained(tmp_path):
     digits = load("digits")
     embeddings = model.predict(digits.test.images, verbose=0)
     expected = retrieval_metrics(embeddings, digits.test.labels)["map_at_r"]
-    measured = measure_networks([path], digits, Settings())
+    measured = measure_networks(load_networks([path]), digits, Settings())
     assert measured[path]["map_at_r"] == pytest.approx(expected, abs=1e-3)
+
+
+def write_files(folder):
+    """Classes of noise in other shades, of which another preprocessing sees other pixels."""
+    generator = np.random.default_rng(0)
+    for label in range(8):
+        (folder / f"class{label}").mkdir(parents=True)
+        for number in range(5):
+            pixels = generator.integers(0, 256, (24, 31, 3)) // 2 + 4 * label
+            contents = encoded(pixels.astype("uint8"), "PNG")
+            (folder / f"class{label}" / f"{number}.png").write_bytes(contents)
+
+
+def expected_metrics(embedder, data_dir):
+    """From the files, without the pipeline of data sets."""
+    index = index_folder(str(data_dir))
+    test = index.splits == "test"
+    embeddings = embedder.embed(index.paths[test])
+    return retrieval_metrics(embeddings, index.labels[test])
+
+
+@pytest.fixture
+def embedders(tmp_path):
+    write_files(tmp_path / "data")
+    made = {
+        str(tmp_path / "bgr.keras"): ImageEmbedder(network(1, (12, 12, 3)), "bgr", 14),
+        str(tmp_path / "unit.keras"): ImageEmbedder(network(2, (9, 9, 3)), "unit"),
+        str(tmp_path / "same.keras"): ImageEmbedder(network(3, (12, 12, 3)), "bgr", 14),
+    }
+    for path, embedder in made.items():
+        embedder.save(path)
+    return made, [f"--data_dir={tmp_path / 'data'}", "--dataset=folder"]
+
+
+def test_networks_know_how_files_are_prepared(embedders, command, tmp_path):
+    made, data = embedders
+    workdir = tmp_path / "results"
+    command(*data, f"--networks={','.join(made)}", f"--workdir={workdir}", "--cache=memory")
+    numbers = json.loads((workdir / "evaluation.json").read_text())
+    assert list(numbers) == [*made, "mean", "concatenated"]
+    for path, embedder in made.items():
+        for name, value in expected_metrics(embedder, tmp_path / "data").items():
+            assert numbers[path][name] == pytest.approx(value, abs=1e-6)
+
+
+def test_flags_may_say_what_the_network_knows(embedders, command, tmp_path):
+    made, data = embedders
+    path, embedder = next(iter(made.items()))
+    flags = ["--image_size=12", "--resize_size=14", "--backbone=bn_inception"]
+    command(*data, f"--networks={path}", f"--workdir={tmp_path / 'results'}", *flags)
+    numbers = json.loads((tmp_path / "results" / "evaluation.json").read_text())
+    expected = expected_metrics(embedder, tmp_path / "data")
+    assert numbers[path]["map_at_r"] == pytest.approx(expected["map_at_r"], abs=1e-6)
+    # Less than the default image_size, which does not matter.
+    command(*data, f"--networks={path}", "--resize_size=14", "--scaling=bgr")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--scaling=unit", "scaling is unit, but {} was trained with bgr"),
+        ("--image_size=16", "image_size is 16, but {} was trained with 12"),
+        ("--resize_size=12", "resize_size is 12, but {} was trained with 14"),
+        ("--backbone=resnet50", None),
+        ("--backbone=small_convnet", "small_convnet is unit, but {} was trained with bgr"),
+        ("--backbone=small_convnet --scaling=bgr", None),
+    ],
+)
+def test_flags_that_contradict_the_network(embedders, command, capsys, flag, message):
+    made, data = embedders
+    path = next(iter(made))
+    arguments = [*data, f"--networks={path}", *flag.split()]
+    if message is None:
+        assert path in command(*arguments)[-1]
+        return
+    with pytest.raises(SystemExit) as stopped:
+        command(*arguments)
+    assert stopped.value.code == 2
+    assert message.format(path) in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_networks_saved_before_take_the_settings(embedders, command, caplog, tmp_path):
+    made, data = embedders
+    path, embedder = next(iter(made.items()))
+    embedder.network.save(tmp_path / "old.keras")
+    networks = f"--networks={tmp_path / 'old.keras'},{path}"
+    flags = ["--image_size=12", "--resize_size=14", "--scaling=bgr"]
+    with caplog.at_level("WARNING", logger="absl"):
+        command(*data, networks, f"--workdir={tmp_path / 'results'}", *flags)
+    (message,) = (each for each in caplog.messages if "preprocessing" in each)
+    assert "old.keras was saved without its preprocessing" in message
+    numbers = json.loads((tmp_path / "results" / "evaluation.json").read_text())
+    assert numbers[str(tmp_path / "old.keras")] == numbers[path]
+
+
+def test_images_in_memory_have_values_in_0_to_1(command, capsys, tmp_path):
+    path = str(tmp_path / "raw.keras")
+    ImageEmbedder(network(1), "raw", 8).save(path)
+    with pytest.raises(SystemExit):
+        command(f"--networks={path}")
+    message = "raw.keras does not go with the data: scaling of images in memory must be 'unit'"
+    assert message in capsys.readouterr().err

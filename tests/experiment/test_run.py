@@ -83,7 +83,11 @@ def test_training_on_images_in_files(tmp_path, cache):
     run = Run(settings)
     results = run.train(tmp_path / "results")
     assert results["ccp"]["steps"] == 20
-    network = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
+    embedder = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
+    test_embeddings = np.load(tmp_path / "results" / "ccp" / "test_embeddings.npz")["embeddings"]
+    test_paths = run.benchmark.test.paths
+    np.testing.assert_allclose(embedder.embed(test_paths), test_embeddings, atol=1e-6)
+    network = embedder.network
     (statistics,) = (
         layer.get_weights()
         for layer in network.layers[1].backbone.layers
@@ -147,7 +151,7 @@ def test_the_test_classes_validate(tmp_path):
     assert np.unique(run.data.train.labels).tolist() == [0, 1, 2, 3, 4]
     assert run.data.validation is test
     results = run.train(tmp_path)["plain"]
-    network = keras.models.load_model(tmp_path / "plain" / "model.keras")
+    network = keras.models.load_model(tmp_path / "plain" / "model.keras").network
     expected = retrieval_metrics(embedded(network, test), test.labels)["map_at_r"]
     assert results["validation_map_at_r"] == pytest.approx(expected, abs=1e-6)
     assert results["map_at_r"] == pytest.approx(expected, abs=1e-6)
@@ -165,7 +169,7 @@ def test_queries_validate_against_their_gallery(tmp_path):
     assert run.data.train.num_classes == 8
     assert len(run.data.train) == 48
     results = run.train(tmp_path / "results")["plain"]
-    network = keras.models.load_model(tmp_path / "results" / "plain" / "model.keras")
+    network = keras.models.load_model(tmp_path / "results" / "plain" / "model.keras").network
     queries, gallery = run.benchmark.test, run.benchmark.gallery
     query_embeddings = embedded(network, queries)
     expected = retrieval_metrics(
@@ -187,7 +191,7 @@ def test_the_monitor_chooses_the_best_weights(monitor, tmp_path):
     values = [float(row[f"val_{monitor}"]) for row in history_of(tmp_path / "plain")]
     assert results[f"validation_{monitor}"] == pytest.approx(max(values))
     assert results["best_step"] == 5 * (1 + np.argmax(values))
-    network = keras.models.load_model(tmp_path / "model.keras")
+    network = keras.models.load_model(tmp_path / "model.keras").network
     validation = run.data.validation
     measured = retrieval_metrics(embedded(network, validation), validation.labels)[monitor]
     assert measured == pytest.approx(max(values), abs=1e-6)
@@ -197,7 +201,7 @@ def test_results_hold_clustering_if_asked_for(tmp_path):
     run = make_run(clustering=True, max_steps=5, seed=3)
     results = run.train(tmp_path / "with")
     test = run.benchmark.test
-    network = keras.models.load_model(tmp_path / "with" / "plain" / "model.keras")
+    network = keras.models.load_model(tmp_path / "with" / "plain" / "model.keras").network
     expected = clustering_metrics(embedded(network, test), test.labels, seed=3)
     assert {key: results["plain"][key] for key in ("nmi", "pairwise_f1")} == pytest.approx(
         expected, abs=0.02

@@ -18,6 +18,8 @@ from ccp_dml.data.preprocessing import Preprocessing
 
 _IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
 _SHAPES_IN_MEMORY = {"digits": (8, 8, 1), "glyphs": (28, 28, 1)}
+DATASETS_IN_MEMORY = tuple(_IN_MEMORY)
+"""The names of the data sets that are not image files."""
 DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 """The names of the data sets."""
 

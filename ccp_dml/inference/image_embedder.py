@@ -1,0 +1,274 @@
+"""A trained network together with the preprocessing that its images need."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.data import SCALINGS, Preprocessing
+from ccp_dml.data.preprocessing import crop_center, evaluation_image, rescale
+from ccp_dml.evaluation import embed
+from ccp_dml.layers import lipschitz_normalize
+
+Image = str | os.PathLike | bytes | np.ndarray
+"""A path, an encoded image, or pixels `(height, width, channels)` in 0…255."""
+
+_KINDS = {
+    "paths": (str, os.PathLike),
+    "encoded images (bytes)": bytes,
+    "arrays": np.ndarray,
+}
+_LUMINANCE = (0.299, 0.587, 0.114)
+_MEAN_OF_COLORS = ("torch", "bgr")
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class ImageEmbedder(keras.Model):
+    """Maps images as they are in files to normalised embeddings.
+
+    Resizing, the crop of the centre, colour and the scaling of values are part of the model, so
+    that they are saved with it and it cannot be fed with images that were prepared otherwise. Load
+    it with `ccp_dml.inference.load`, or with `keras.models.load_model` after `import ccp_dml`.
+
+    Args:
+        network: A `keras.Model` from prepared images `(batch, image_size, image_size, channels)`,
+            of 3 channels or 1, to embeddings `(batch, d)`.
+        scaling: The values that `network` takes; see `ccp_dml.data.preprocessing.rescale`.
+        resize_size: What the shorter side of an image is resized to before the centre is cut out.
+            Defaults to `None`: 256 / 227 of the size that `network` takes.
+
+    Attributes:
+        network: The network.
+        preprocessing: How images become inputs of the network, a `ccp_dml.data.Preprocessing`.
+
+    Call arguments:
+        images: A batch of images of one size `(batch, height, width, channels)`, of 3 channels or
+            1, values in 0…255. Colours become their luminance where `network` takes grey images.
+
+    Returns:
+        float32 embeddings `(batch, d)` after the Lipschitz normalisation.
+
+    Raises:
+        ValueError: If `network` does not take square images of 1 or 3 channels, `resize_size` is
+            less than their size, or `scaling` is unknown or not for grey images.
+        tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
+            fractions of at most 1, as of images that were divided by 255 before; not under XLA.
+
+    Example:
+
+    >>> network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    >>> embedder = ImageEmbedder(network, scaling="unit", resize_size=8)
+    >>> embedder.embed([np.full((20, 30, 3), 255, "uint8")]).shape
+    (1, 64)
+    """
+
+    def __init__(
+        self, network: keras.Model, scaling: str, resize_size: int | None = None, **kwargs
+    ):
+        # Not to half precision, in which 0…255 cannot be told apart after resizing.
+        super().__init__(autocast=False, **kwargs)
+        shape = getattr(network, "input_shape", None)
+        if shape is None or len(shape) != 4 or shape[1] is None or shape[1] != shape[2]:
+            raise ValueError(
+                f"network must take square images (batch, size, size, channels); got {shape}"
+            )
+        if shape[3] not in (1, 3):
+            raise ValueError(f"network must take images of 1 or 3 channels; got {shape[3]}")
+        check_one_of("scaling", scaling, SCALINGS)
+        if shape[3] == 1 and scaling in _MEAN_OF_COLORS:
+            allowed = ", ".join(name for name in SCALINGS if name not in _MEAN_OF_COLORS)
+            raise ValueError(f"scaling of grey images must be one of {allowed}; got {scaling!r}")
+        self.network = network
+        self.channels = shape[3]
+        self.preprocessing = Preprocessing(shape[1], resize_size, scaling=scaling)
+        # There are no kernels of XLA for the resizing.
+        self.supports_jit = False
+        self.built = True
+
+    @property
+    def embedding_size(self) -> int:
+        """Number of dimensions d of the embeddings."""
+        return self.network.compute_output_shape(self.network.input_shape)[-1]
+
+    def call(self, images, training=None):
+        if images.shape.rank != 4 or images.shape[3] not in (1, 3):
+            raise ValueError(
+                "images must be (batch, height, width, channels) of 1 or 3 channels; got the shape "
+                f"{tuple(images.shape)}"
+            )
+        with tf.control_dependencies(_assert_pixels(images)):
+            crops = crop_center(tf.cast(images, tf.float32), self.preprocessing)
+        embeddings = self.network(self._scale(crops), training=False)
+        return lipschitz_normalize(tf.cast(embeddings, tf.float32))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.embedding_size)
+
+    def embed(self, images: Iterable[Image], batch_size: int = 256) -> np.ndarray:
+        """Embeds images, each prepared as the network was evaluated with them.
+
+        Args:
+            images: Paths (or URLs that TensorFlow can read), encoded JPEG or PNG images (`bytes`),
+                or arrays `(height, width, channels)` or `(height, width)` of values in 0…255, each
+                of any size; or one array `(n, height, width, channels)`.
+            batch_size: Number of images at a time. Defaults to 256.
+
+        Returns:
+            float32 embeddings `(n, d)` after the Lipschitz normalisation.
+
+        Raises:
+            ValueError: If something is none of these, is damaged or has other values; the message
+                says which.
+            OSError: If a file cannot be read.
+        """
+        check_at_least("batch_size", batch_size, 1)
+        images = _list_images(images)
+        if not images:
+            return np.zeros((0, self.embedding_size), "float32")
+        if isinstance(images[0], np.ndarray):
+            return self._embed_crops(_crop_arrays(images, self.preprocessing), batch_size)
+        are_encoded = isinstance(images[0], bytes)
+        crops = tf.data.Dataset.from_tensor_slices(images).map(
+            lambda image: _decode(image, are_encoded, self.preprocessing),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        try:
+            return self._embed_crops(crops, batch_size)
+        except tf.errors.OpError:
+            _raise_first_problem(images, are_encoded, self.preprocessing)
+            raise
+
+    def _embed_crops(self, crops, batch_size):
+        return embed(
+            self.network, crops.batch(batch_size).map(self._scale).prefetch(tf.data.AUTOTUNE)
+        )
+
+    def _scale(self, crops):
+        """Prepares crops, uint8 `(batch, image_size, image_size, 1 or 3)`, for the network."""
+        if crops.shape[3] < self.channels:
+            crops = tf.repeat(crops, self.channels, axis=3)
+        elif crops.shape[3] > self.channels:
+            grey = tf.tensordot(tf.cast(crops, tf.float32), tf.constant(_LUMINANCE), 1)
+            crops = tf.round(grey)[..., tf.newaxis]
+        return rescale(crops, self.preprocessing.scaling)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "scaling": self.preprocessing.scaling,
+            "resize_size": self.preprocessing.shorter_side,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network})
+
+
+def _assert_pixels(images):
+    """Assertions that fail for images that were prepared already, as far as that can be seen."""
+    if not images.dtype.is_floating:
+        return []
+    lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
+    # A batch may be black, or empty.
+    may_be_pixels = (lowest >= 0) & (highest <= 255) & ((highest > 1) | (highest <= 0))
+    # Of letters that TensorFlow's messages show.
+    message = "images must have values in 0 to 255, as in files, and not scaled; got values in"
+    return [tf.debugging.Assert(may_be_pixels, [message, lowest, highest])]
+
+
+def _list_images(images) -> Sequence[Image]:
+    """Images as a list of strings, of bytes or of arrays `(height, width, channels)`."""
+    if isinstance(images, (str, os.PathLike, bytes)):
+        raise ValueError(f"images must be a list of images; got one {type(images).__name__}")
+    if isinstance(images, np.ndarray) and images.dtype.kind not in "OSU" and images.ndim != 4:
+        raise ValueError(
+            "an array of images must be (n, height, width, channels), and one image must be in a "
+            f"list; got the shape {images.shape}"
+        )
+    images = list(images)
+    first_kind = None
+    for position, image in enumerate(images):
+        kind = next((name for name, types in _KINDS.items() if isinstance(image, types)), None)
+        if kind is None or kind != (first_kind := first_kind or kind):
+            allowed = first_kind or f"{', '.join(list(_KINDS)[:2])} or arrays"
+            raise ValueError(
+                f"images must be {allowed}; got {type(image).__name__} at position {position}"
+            )
+        if kind == "arrays":
+            images[position] = _check_array(image, position)
+    return [os.fspath(path) for path in images] if first_kind == "paths" else images
+
+
+def _check_array(pixels, position):
+    """Pixels as an array `(height, width, channels)`, whose values are checked."""
+    shape = pixels.shape
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
+        raise ValueError(
+            "arrays must be (height, width, channels) of 1 or 3 channels, or (height, width); got "
+            f"the shape {shape} at position {position}"
+        )
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind not in "iuf":
+        raise ValueError(
+            f"arrays must hold numbers in 0…255; got {pixels.dtype} at position {position}"
+        )
+    lowest, highest = pixels.min(), pixels.max()
+    # NaN is not in the range either.
+    if not (lowest >= 0 and highest <= 255):
+        raise ValueError(
+            "arrays must have values in 0…255, as in files, and not scaled; got "
+            f"{lowest:g} to {highest:g} at position {position}"
+        )
+    if pixels.dtype.kind == "f" and 0 < highest <= 1:
+        raise ValueError(
+            "arrays must have values in 0…255, as in files: multiply those in 0…1 by 255; got "
+            f"{lowest:g} to {highest:g} at position {position}"
+        )
+    return pixels
+
+
+def _crop_arrays(arrays, preprocessing):
+    # Grey pixels among coloured ones are repeated, as a decoder does.
+    num_channels = max(pixels.shape[2] for pixels in arrays)
+
+    def generate():
+        for pixels in arrays:
+            pixels = pixels.astype("float32")
+            yield np.broadcast_to(pixels, (*pixels.shape[:2], num_channels))
+
+    signature = tf.TensorSpec((None, None, num_channels), tf.float32)
+    pixels_of_all = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    # Keras warns of data sets whose end it does not know.
+    pixels_of_all = pixels_of_all.apply(tf.data.experimental.assert_cardinality(len(arrays)))
+    return pixels_of_all.map(
+        lambda pixels: crop_center(pixels[tf.newaxis], preprocessing)[0],
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def _decode(image, is_encoded, preprocessing):
+    return evaluation_image(image if is_encoded else tf.io.read_file(image), preprocessing)
+
+
+def _raise_first_problem(images, are_encoded, preprocessing):
+    """Says which image it is that cannot be read or decoded."""
+    for position, image in enumerate(images):
+        name = f"the image at position {position}" if are_encoded else image
+        try:
+            contents = image if are_encoded else tf.io.read_file(image)
+        except tf.errors.NotFoundError as error:
+            raise FileNotFoundError(f"{name} does not exist") from error
+        except tf.errors.OpError as error:
+            raise OSError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
+        try:
+            evaluation_image(contents, preprocessing)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"{name} is damaged or not a JPEG or PNG image") from error

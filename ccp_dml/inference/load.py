@@ -1,0 +1,118 @@
+"""Loads networks that training has saved."""
+
+import os
+import zipfile
+import zlib
+
+import keras
+from absl import logging
+from etils import epath
+
+from ccp_dml.data import SCALINGS
+from ccp_dml.inference.image_embedder import ImageEmbedder
+
+# What Keras raises for files that are damaged or are not its own.
+_NOT_A_NETWORK = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OSError,
+    EOFError,
+    RecursionError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def load(
+    path: str | os.PathLike, scaling: str | None = None, resize_size: int | None = None
+) -> ImageEmbedder:
+    """Loads a network that training has saved, with the preprocessing of its images.
+
+    Args:
+        path: The file, `model.keras`.
+        scaling: The values that the network takes, for a network that was saved without its
+            preprocessing; see `ccp_dml.data.preprocessing.rescale`. Defaults to `None`: as saved.
+        resize_size: What the shorter side of an image is resized to before the centre is cut out,
+            for such a network. Defaults to `None`: as saved, or else 256 / 227 of the size that the
+            network takes.
+
+    Returns:
+        The network with its preprocessing; its own input and output are those of `.network`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a network for images, it does not know its preprocessing and
+            `scaling` is not given, or what is given contradicts what it knows.
+
+    Example:
+
+    ```python
+    embedder = ccp_dml.inference.load("/tmp/run/model.keras")
+    embeddings = embedder.embed(["cat.jpg", "dog.png"])
+    ```
+    """
+    model = read_network(path)
+    if isinstance(model, ImageEmbedder):
+        saved = model.preprocessing
+        _check_same(path, "scaling", scaling, saved.scaling)
+        _check_same(path, "resize_size", resize_size, saved.shorter_side)
+        return model
+    if scaling is None:
+        raise ValueError(
+            f"{path} was saved without its preprocessing: pass scaling, one of "
+            f"{', '.join(SCALINGS)}, and resize_size, as they were in training"
+        )
+    try:
+        embedder = ImageEmbedder(model, scaling, resize_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    logging.warning(
+        "%s was saved without its preprocessing: taken is scaling %s and resize_size %d, as given.",
+        path,
+        scaling,
+        embedder.preprocessing.shorter_side,
+    )
+    return embedder
+
+
+def read_network(path: str | os.PathLike) -> keras.Model:
+    """Reads a network with or without its preprocessing.
+
+    Args:
+        path: The file.
+
+    Returns:
+        An `ImageEmbedder`, or a model from prepared images to embeddings: of a model that was saved
+        while it trained, as in a notebook, the network that it trains.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a network saved by Keras.
+    """
+    path = os.fspath(path)
+    if not epath.Path(path).exists():
+        raise FileNotFoundError(f"the network {path} does not exist")
+    try:
+        _check_archive(path)
+        model = keras.models.load_model(path)
+    except _NOT_A_NETWORK as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is not a network saved by Keras: {reason}") from error
+    return getattr(model, "embedding_model", model)
+
+
+def _check_archive(path):
+    """Raises an error if a file was damaged since it was saved, which Keras does not always see."""
+    with epath.Path(path).open("rb") as file:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"{damaged} in it is damaged")
+
+
+def _check_same(path, name, given, saved):
+    if given is not None and given != saved:
+        raise ValueError(f"{name} must be {saved!r}, as in the training of {path}; got {given!r}")
