@@ -289,7 +289,7 @@ def _find_largest_products(rows, columns, num_groups, count):
 def _sum_squares(vectors, center):
     """Squared distances of vectors from a point `(n,)`, in blocks."""
     squares = np.empty(len(vectors), vectors.dtype)
-    step = max(1, BLOCK_BYTES // (4 * vectors.shape[1] * vectors.itemsize))
+    step = max(1, BLOCK_BYTES // (16 * vectors.shape[1] * vectors.itemsize))
     for start in range(0, len(vectors), step):
         block = slice(start, start + step)
         squares[block] = np.square(vectors[block] - center).sum(axis=1)
