@@ -1,5 +1,6 @@
 """Search for the nearest samples of a gallery, by their ids."""
 
+import numbers
 import os
 import time
 from collections.abc import Sequence
@@ -272,7 +273,7 @@ def _check_names(name, values, count, owners="embeddings", optional=False):
         array = np.array(values, dtype=object)
         known = array[array != None] if optional else array  # noqa: E711 (elementwise)
         types = {type(value) for value in known.ravel().tolist()}
-        if types == {int}:
+        if types and all(issubclass(each, numbers.Integral) and each is not bool for each in types):
             array = array if len(known) < len(array) else array.astype("int64")
         elif not all(issubclass(each, str) for each in types):
             allowed = ", or None where unknown" if optional else ""
@@ -305,7 +306,7 @@ def _import_pyarrow():
 def _arrow_type(pa, names):
     if names.dtype.kind != "O":
         return pa.from_numpy_dtype(names.dtype)
-    return pa.int64() if any(isinstance(name, int) for name in names) else pa.string()
+    return pa.int64() if any(isinstance(name, numbers.Integral) for name in names) else pa.string()
 
 
 def _read_columns(pa, table):

@@ -51,7 +51,17 @@ def test_equal_embeddings_are_found_in_the_order_of_the_gallery():
     assert not distances.any()
 
 
-@pytest.mark.parametrize("labels", [None, ["a", None] * 250, np.arange(500), [3, None] * 250])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        ["a", None] * 250,
+        [None] * 500,
+        np.arange(500),
+        [3, None] * 250,
+        [np.int8(3), None] * 250,
+    ],
+)
 @pytest.mark.parametrize("ids", [np.arange(500) + 2**40, [f"ö {n}" for n in range(500)]])
 def test_a_saved_gallery_is_the_same(ids, labels, embeddings, tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "_ROW_GROUP", 64)
