@@ -39,7 +39,8 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["dill", "pytest", "pytest-xdist", "ruff"],
+        "search": ["faiss-cpu>=1.8", "pyarrow>=15"],  # approximate search; galleries in files
+        "test": ["dill", "faiss-cpu", "pyarrow", "pytest", "pytest-xdist", "ruff"],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
     },
 )

@@ -266,17 +266,17 @@ def greedy_k_center(pool, initial, k):
     return np.array(chosen)
 
 
-def retrieval(queries, labels, gallery=None, gallery_labels=None, recall_at=(1, 2, 4, 8)):
-    among_themselves = gallery is None
-    if among_themselves:
-        gallery, gallery_labels = queries, labels
+def retrieval(
+    queries, labels, gallery=None, gallery_labels=None, recall_at=(1, 2, 4, 8), own_rows=None
+):
+    if gallery is None:
+        gallery, gallery_labels, own_rows = queries, labels, range(len(queries))
     values = {name: [] for name in ("precision_at_1", "r_precision", "map_at_r")}
     values |= {f"recall_at_{k}": [] for k in recall_at}
     for i, query in enumerate(np.asarray(queries, "float64")):
         distances = np.sqrt(np.sum((np.asarray(gallery, "float64") - query) ** 2, axis=1))
-        order = [
-            j for j in np.argsort(distances, kind="stable") if not (among_themselves and i == j)
-        ]
+        own = None if own_rows is None else own_rows[i]
+        order = [j for j in np.argsort(distances, kind="stable") if j != own]
         correct = [gallery_labels[j] == labels[i] for j in order]
         relevant = sum(correct)
         if not relevant:

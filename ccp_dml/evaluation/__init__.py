@@ -3,6 +3,7 @@
 from ccp_dml.evaluation.clustering import clustering_metrics
 from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.embedding import embed, embedding_spread
+from ccp_dml.evaluation.neighbors import nearest_neighbors
 from ccp_dml.evaluation.pair_distances import pair_distances
 from ccp_dml.evaluation.retrieval import retrieval_metrics
 
@@ -11,6 +12,7 @@ __all__ = [
     "covering_radius",
     "embed",
     "embedding_spread",
+    "nearest_neighbors",
     "pair_distances",
     "radius_by_centers",
     "retrieval_metrics",

@@ -7,15 +7,13 @@ matrix product of the embeddings with themselves in blocks of the same size, the
 memory that the metrics needed beyond the embeddings.
 """
 
-import os
 import statistics
-import threading
 import time
 
 import numpy as np
-import psutil
 import tensorflow as tf
 from absl import app, flags
+from peak_memory import PeakMemory
 
 from ccp_dml.evaluation import retrieval_metrics
 
@@ -24,31 +22,6 @@ _CLASSES = flags.DEFINE_integer("classes", 11_316, "Number of classes.", lower_b
 _SIZE = flags.DEFINE_integer("size", 128, "Size of the embeddings.", lower_bound=1)
 _ROWS = flags.DEFINE_integer("rows", 1024, "Rows in a block of the bare product.", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Repetitions; medians are printed.", lower_bound=1)
-
-
-class PeakMemory:
-    """The largest resident memory of the process while in the context, beyond that before it.
-
-    Attributes:
-        gigabytes: Set when the context ends.
-    """
-
-    def __enter__(self):
-        self._process = psutil.Process(os.getpid())
-        self._before = self._peak = self._process.memory_info().rss
-        self._done = threading.Event()
-        self._watcher = threading.Thread(target=self._watch)
-        self._watcher.start()
-        return self
-
-    def _watch(self):
-        while not self._done.wait(0.005):
-            self._peak = max(self._peak, self._process.memory_info().rss)
-
-    def __exit__(self, *error):
-        self._done.set()
-        self._watcher.join()
-        self.gigabytes = (self._peak - self._before) / 1e9
 
 
 def seconds_of(function) -> float:

@@ -3,9 +3,8 @@ import pathlib
 
 import numpy as np
 import pytest
-import sklearn.neighbors
 
-from ccp_dml.evaluation import retrieval, retrieval_metrics
+from ccp_dml.evaluation import neighbors, retrieval_metrics
 from tests import naive
 
 CASES = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "retrieval.json").read_text())
@@ -51,21 +50,13 @@ def test_equals_the_naive_metrics(classes, dtype, generator):
 def test_blocks_and_groups_change_nothing(block_bytes, group, generator, monkeypatch):
     embeddings, labels = random_case(generator, n=300, classes=60)
     expected = naive.retrieval(embeddings, labels)
-    monkeypatch.setattr(retrieval, "_BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(retrieval, "_GROUP", group)
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(neighbors, "_GROUP", group)
     # A traced function remembers the size of a group.
     monkeypatch.setattr(
-        retrieval, "_find_largest_products", retrieval._find_largest_products.python_function
+        neighbors, "_find_largest_products", neighbors._find_largest_products.python_function
     )
     assert retrieval_metrics(embeddings, labels) == pytest.approx(expected, abs=1e-12)
-
-
-def test_neighbours_are_those_of_scikit_learn(generator):
-    gallery = generator.standard_normal((5000, 16)).astype("float32")
-    queries = generator.standard_normal((50, 16)).astype("float32")
-    found = retrieval._SearchIndex(gallery).nearest(queries, depth=10)
-    search = sklearn.neighbors.NearestNeighbors(n_neighbors=10, algorithm="brute").fit(gallery)
-    np.testing.assert_array_equal(found, search.kneighbors(queries, return_distance=False))
 
 
 def test_a_sample_does_not_find_itself_even_among_equals():
@@ -73,7 +64,7 @@ def test_a_sample_does_not_find_itself_even_among_equals():
     metrics = retrieval_metrics(embeddings, np.array([0, 0, 0, 0, 0, 0]))
     assert metrics["map_at_r"] == 1.0
     # Six equal points of two classes, two of one: the neighbours of a point are the five others.
-    found = retrieval._SearchIndex(embeddings).nearest(embeddings, 5, own=np.arange(6))
+    found = neighbors.NeighborSearch(embeddings).nearest(embeddings, 5, own=np.arange(6))
     for own, neighbours in enumerate(found):
         assert set(neighbours) == set(range(6)) - {own}
 
@@ -146,8 +137,54 @@ def test_queries_and_gallery_of_different_precision(generator):
 
 
 def test_a_class_of_thousands_is_taken_in_small_blocks(generator, monkeypatch):
-    monkeypatch.setattr(retrieval, "_BLOCK_BYTES", 2**20)
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 2**20)
     embeddings, labels = random_case(generator, n=700, classes=2)
     assert retrieval_metrics(embeddings, labels) == pytest.approx(
         naive.retrieval(embeddings, labels), abs=1e-12
     )
+
+
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_queries_that_are_part_of_a_larger_gallery_do_not_find_themselves(classes, generator):
+    gallery, gallery_labels = random_case(generator, n=150, classes=classes)
+    # Every third query is of another set, and some rows are queries twice.
+    indices = generator.integers(0, 150, 90)
+    indices[::3] = -1
+    queries, labels = gallery[indices], gallery_labels[indices]
+    queries[::3], labels[::3] = generator.standard_normal((30, 6)), np.arange(30) % classes
+    metrics = retrieval_metrics(
+        queries, labels, gallery, gallery_labels, (1, 3, 149), gallery_indices=indices
+    )
+    expected = naive.retrieval(queries, labels, gallery, gallery_labels, (1, 3, 149), indices)
+    assert metrics == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_gallery_of_the_queries_is_a_search_among_the_others(generator):
+    embeddings, labels = random_case(generator, n=120, classes=9)
+    assert retrieval_metrics(
+        embeddings, labels, embeddings, labels, gallery_indices=np.arange(120)
+    ) == retrieval_metrics(embeddings, labels)
+    assert retrieval_metrics(
+        embeddings, labels, embeddings, labels, gallery_indices=np.full(120, -1)
+    ) == retrieval_metrics(embeddings, labels, embeddings, labels)
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([0, 1], r"for each of 3 queries; got int64 \(2,\)"),
+        ([0.0, 1.0, 2.0], "must be an integer .*; got float64"),
+        ([0, 1, 3], "from 0 to 2, or -1 .*; got 3"),
+        ([-2, 1, 2], "from 0 to 2, or -1 .*; got -2"),
+        ([0, 1, 0], "query 2 of class 1 cannot be row 0 of the gallery, which is of class 0"),
+    ],
+)
+def test_wrong_rows_of_the_gallery_are_named(indices, message):
+    embeddings, labels = np.zeros((3, 2)), np.array([0, 0, 1])
+    with pytest.raises(ValueError, match=message):
+        retrieval_metrics(embeddings, labels, embeddings, labels, gallery_indices=indices)
+
+
+def test_rows_of_no_gallery_are_refused():
+    with pytest.raises(ValueError, match="together with gallery_embeddings"):
+        retrieval_metrics(np.zeros((3, 2)), np.zeros(3), gallery_indices=[0, 1, 2])

@@ -1,0 +1,296 @@
+"""Exact nearest neighbours by blocked matrix products."""
+
+import numpy as np
+import tensorflow as tf
+
+from ccp_dml.checks import check_whole_number
+
+# A block of scores is the largest array in memory; two of this size, and little else, live at a
+# time.
+BLOCK_BYTES = 256 * 2**20
+BYTES_PER_NEIGHBOR = 32
+# The columns of a block are first narrowed down by their maxima over groups of this many.
+_GROUP = 64
+# Squares of larger values would not fit into float32.
+_LARGEST = 1e15
+
+
+def nearest_neighbors(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    k: int,
+    gallery_indices: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k nearest samples of a gallery for each query, by Euclidean distance.
+
+    The search is exact and computed in blocks: beside the embeddings, one copy of the gallery and
+    what is returned, memory is bounded.
+
+    Args:
+        queries: `(n, d)`; computed in float32, or in float64 if they are float64.
+        gallery: What they are compared with `(m, d)`.
+        k: Number of neighbours to find.
+        gallery_indices: For queries that are part of the gallery, which row each of them is `(n,)`,
+            −1 if none. That row is not found. Defaults to `None`: none is.
+
+    Returns:
+        Distances `(n, k)`, nearest first, and rows of the gallery int32 `(n, k)`; of equally
+        distant samples the first in the gallery comes first.
+
+    Raises:
+        ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
+            below 1e15, an index is out of range, or k is not between 1 and the number of samples
+            there are to find.
+
+    Example:
+
+    >>> distances, rows = nearest_neighbors(np.array([[1.0]]), np.array([[4.0], [0.0], [2.0]]), 2)
+    >>> distances.tolist(), rows.tolist()
+    ([[1.0, 1.0]], [[1, 2]])
+    """
+    queries, gallery = match_queries(
+        check_vectors("queries", queries), check_vectors("gallery", gallery)
+    )
+    if gallery_indices is not None:
+        gallery_indices = check_gallery_indices(gallery_indices, len(queries), len(gallery))
+    return NeighborSearch(gallery).search(queries, k, gallery_indices)
+
+
+def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
+    """Checks that vectors can be compared.
+
+    Args:
+        name: What they are, for the message.
+        vectors: `(n, d)`.
+
+    Returns:
+        The vectors as float32, or as float64 if they are float64.
+
+    Raises:
+        ValueError: If they are not a matrix, there are none, or a value is not finite or not below
+            1e15.
+    """
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2:
+        raise ValueError(f"{name} must be (n, d); got {vectors.shape}")
+    if not vectors.size:
+        raise ValueError(f"{name} are empty: {vectors.shape}")
+    if vectors.dtype != "float64":
+        vectors = vectors.astype("float32", copy=False)
+    largest = np.maximum(vectors.max(), -vectors.min())
+    if not largest < _LARGEST:
+        raise ValueError(
+            f"{name} must be finite and below {_LARGEST:g}; the largest is {largest}, the first "
+            f"wrong one in row {_first_wrong_row(vectors)}"
+        )
+    return vectors
+
+
+def _first_wrong_row(vectors):
+    return next(row for row, vector in enumerate(vectors) if not np.abs(vector).max() < _LARGEST)
+
+
+def match_queries(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives queries and gallery the same dtype.
+
+    Args:
+        queries: `(n, d)`, float32 or float64.
+        gallery: `(m, d)`, float32 or float64.
+
+    Returns:
+        Both in the more precise of their dtypes.
+
+    Raises:
+        ValueError: If they differ in size.
+    """
+    if gallery.shape[1] != queries.shape[1]:
+        raise ValueError(
+            f"queries of size {queries.shape[1]} cannot be compared with a gallery of size "
+            f"{gallery.shape[1]}"
+        )
+    common = np.result_type(queries, gallery)
+    return queries.astype(common, copy=False), gallery.astype(common, copy=False)
+
+
+def check_gallery_indices(indices: np.ndarray, num_queries: int, size: int) -> np.ndarray:
+    """Checks which rows of a gallery queries are.
+
+    Args:
+        indices: `(num_queries,)`, −1 for a query that is not part of the gallery.
+        num_queries: Number of queries.
+        size: Number of samples in the gallery.
+
+    Returns:
+        The indices as an array.
+
+    Raises:
+        ValueError: If they are not that many integers from −1 to `size − 1`.
+    """
+    indices = np.asarray(indices)
+    if indices.shape != (num_queries,) or indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"gallery_indices must be an integer for each of {num_queries} queries; got "
+            f"{indices.dtype} {indices.shape}"
+        )
+    wrong = indices[(indices < -1) | (indices >= size)]
+    if wrong.size:
+        raise ValueError(
+            f"gallery_indices must be from 0 to {size - 1}, or -1 for a query that is not part of "
+            f"the gallery; got {wrong[0]}"
+        )
+    return indices
+
+
+def distances_to_rows(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Distances of queries from some rows of a gallery.
+
+    They are computed from the differences, so that those of near and equal vectors are precise.
+
+    Args:
+        queries: `(n, d)`.
+        gallery: `(m, d)`, of the same dtype.
+        rows: For each query `(n, k)`.
+
+    Returns:
+        Euclidean distances `(n, k)`.
+    """
+    distances = np.empty(rows.shape, gallery.dtype)
+    step = max(1, BLOCK_BYTES // (4 * rows.shape[1] * gallery.shape[1] * gallery.itemsize))
+    for start in range(0, len(rows), step):
+        block = slice(start, start + step)
+        differences = gallery[rows[block]] - queries[block, None]
+        distances[block] = np.linalg.vector_norm(differences, axis=2)
+    return distances
+
+
+def sort_by_distance(
+    distances: np.ndarray, rows: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of what was found for each query, of equally distant ones the first rows.
+
+    Args:
+        distances: `(n, c)`.
+        rows: `(n, c)`.
+        k: At most c.
+
+    Returns:
+        Distances and rows `(n, k)`.
+    """
+    order = np.lexsort((rows, distances), axis=1)[:, :k]
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+
+
+class NeighborSearch:
+    """Exact nearest-neighbour search by blocked matrix products.
+
+    For a query q the samples g are ranked by `qᵀg − ‖g‖²/2`, which one product with an added
+    coordinate gives. A gallery far from the origin is shifted to its mean first, which distances
+    do not see and rounding does.
+
+    Args:
+        gallery: `(m, d)` float32 or float64, of which a copy is made.
+    """
+
+    def __init__(self, gallery):
+        self.gallery = gallery
+        self.size = len(gallery)
+        mean = gallery.mean(axis=0, dtype="float64").astype(gallery.dtype)
+        # Only embeddings far from the origin gain; those around it keep exact values exact, so
+        # that equal distances stay equal.
+        is_far = np.square(mean).sum() > _sum_squares(gallery, mean).mean()
+        self.mean = mean if is_far else np.zeros_like(mean)
+        self.num_groups = -(-self.size // _GROUP)
+        columns = np.zeros((gallery.shape[1] + 1, self.num_groups * _GROUP), gallery.dtype)
+        np.subtract(gallery.T, self.mean[:, None], out=columns[:-1, : self.size])
+        columns[-1, : self.size] = -0.5 * _sum_squares(gallery, self.mean)
+        columns[-1, self.size :] = np.finfo(gallery.dtype).min / 2
+        self.columns = tf.constant(columns)
+        self.block_size = max(1, BLOCK_BYTES // (columns.shape[1] * columns.itemsize))
+
+    def search(self, queries, k, own=None):
+        """Finds neighbours in blocks, and their distances.
+
+        Args:
+            queries: `(n, d)`.
+            k: Number of neighbours to find.
+            own: Indices of the queries in the gallery `(n,)`, which are not to be found; −1 for
+                none.
+
+        Returns:
+            Distances and indices `(n, k)`, nearest first.
+
+        Raises:
+            ValueError: If k is not between 1 and the number of samples there are to find.
+        """
+        k = check_whole_number("k", k, least=1, most=self.size - (own is not None))
+        found = np.empty((len(queries), k), "int32")
+        step = max(1, min(self.block_size, BLOCK_BYTES // (BYTES_PER_NEIGHBOR * k)))
+        for start in range(0, len(queries), step):
+            block = slice(start, start + step)
+            found[block] = self.nearest(queries[block], k, None if own is None else own[block])
+        # Products rank as well as they are rounded, differences better.
+        return sort_by_distance(distances_to_rows(queries, self.gallery, found), found, k)
+
+    def nearest(self, queries, depth, own=None):
+        """The nearest samples of the gallery.
+
+        Args:
+            queries: `(n, d)`.
+            depth: Number of neighbours to find; fewer are found in a smaller gallery.
+            own: Indices of the queries in the gallery `(n,)`, which are not to be found; −1 for
+                none.
+
+        Returns:
+            Indices `(n, depth)`, nearest first.
+        """
+        available = self.size - (own is not None)
+        depth = min(depth, available)
+        wanted = depth + (own is not None)
+        queries = queries - self.mean
+        rows = np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1)
+        found = _find_largest_products(
+            tf.constant(rows), self.columns, self.num_groups, wanted
+        ).numpy()
+        if own is None:
+            return found
+        # The query itself is dropped; where equal vectors kept it out, the last one is.
+        is_own = found == own[:, None]
+        is_own[:, -1] |= ~is_own.any(axis=1)
+        return found[~is_own].reshape(len(found), depth)
+
+
+@tf.function(reduce_retracing=True)
+def _find_largest_products(rows, columns, num_groups, count):
+    """Which columns have the largest inner products with each row.
+
+    The largest products lie in the groups of columns with the largest maxima, so that after one
+    pass for the maxima only `count` groups of a row are looked at.
+
+    Args:
+        rows: `(n, d)`.
+        columns: `(d, num_groups · _GROUP)`.
+        num_groups: A Python integer.
+        count: Number of columns to find, a Python integer.
+
+    Returns:
+        Indices int32 `(n, count)`, largest product first and of equal ones the first column.
+    """
+    products = tf.matmul(rows, columns)
+    if count >= num_groups // 2:
+        return tf.math.top_k(products, count).indices
+    grouped = tf.reshape(products, [-1, num_groups, _GROUP])
+    groups = tf.math.top_k(tf.reduce_max(grouped, axis=2), count).indices
+    groups = tf.sort(groups, axis=1)
+    members = tf.gather(grouped, groups, batch_dims=1)
+    position = tf.math.top_k(tf.reshape(members, [-1, count * _GROUP]), count).indices
+    return tf.gather(groups, position // _GROUP, batch_dims=1) * _GROUP + position % _GROUP
+
+
+def _sum_squares(vectors, center):
+    """Squared distances of vectors from a point `(n,)`, in blocks."""
+    squares = np.empty(len(vectors), vectors.dtype)
+    step = max(1, BLOCK_BYTES // (16 * vectors.shape[1] * vectors.itemsize))
+    for start in range(0, len(vectors), step):
+        block = slice(start, start + step)
+        squares[block] = np.square(vectors[block] - center).sum(axis=1)
+    return squares

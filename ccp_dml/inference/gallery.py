@@ -1,0 +1,342 @@
+"""Search for the nearest samples of a gallery, by their ids."""
+
+import numbers
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.checks import check_one_of, check_whole_number, list_first
+from ccp_dml.evaluation.neighbors import (
+    NeighborSearch,
+    check_vectors,
+    distances_to_rows,
+    match_queries,
+    sort_by_distance,
+)
+from ccp_dml.inference.approximate_search import INDEXES, ApproximateSearch
+
+# Rows of a gallery that are written or read at a time.
+_ROW_GROUP = 2**16
+# An approximate search finds this many times as many candidates, which are ranked exactly.
+_CANDIDATES = 4
+# Samples of the gallery that an approximate search is measured with, and neighbours of each.
+_MEASURED_QUERIES = 1000
+_MEASURED_NEIGHBORS = 10
+
+
+class SearchQuality(NamedTuple):
+    """How an approximate search compares with the exact one, on samples of the gallery.
+
+    Attributes:
+        recall_at_10: Fraction of the 10 nearest others (of all, if there are fewer) that are found.
+        queries_per_second: Of the approximate search.
+        exact_queries_per_second: Of the exact search for the same queries.
+    """
+
+    recall_at_10: float
+    queries_per_second: float
+    exact_queries_per_second: float
+
+
+class Gallery:
+    """Embeddings with their ids, in which the nearest ones of queries are found.
+
+    Build one with `Gallery.build` or `Gallery.load`. Distances are Euclidean. The exact search
+    holds one copy of the embeddings beside them and is otherwise bounded in memory.
+
+    Attributes:
+        embeddings: `(n, d)` float32.
+        ids: `(n,)`: integers, or strings as an array of objects.
+        labels: `(n,)`, with `None` where unknown, or `None` if there are none.
+        index: `"exact"`, `"hnsw"` or `"ivf_pq"`.
+        quality: A `SearchQuality`, of an approximate index; otherwise `None`.
+
+    Example:
+
+    >>> gallery = Gallery.build(np.array([[0.0], [1.0], [3.0]]), ["a.jpg", "b.jpg", "c.jpg"])
+    >>> distances, ids = gallery.search(np.array([[1.5]]), k=2)
+    >>> distances.tolist(), ids.tolist()
+    ([[0.5, 1.5]], [['b.jpg', 'a.jpg']])
+    """
+
+    def __init__(self, embeddings, ids, labels, index):
+        self.embeddings = embeddings
+        self.ids = ids
+        self.labels = labels
+        self.index = index
+        self.quality = None
+        self._rows = _unique_index(ids)
+        self._exact = None
+        self._approximate = None
+        if index != "exact":
+            self._approximate = ApproximateSearch(embeddings, index)
+            self.quality = self._measure()
+
+    @classmethod
+    def build(
+        cls,
+        embeddings: np.ndarray,
+        ids: Sequence[Any],
+        index: str = "exact",
+        labels: Sequence[Any] | None = None,
+    ) -> "Gallery":
+        """Makes a gallery of embeddings.
+
+        Args:
+            embeddings: `(n, d)`, taken as float32.
+            ids: A name for each, all different: strings or integers.
+            index: How to search. `"exact"` computes all distances, in blocks. `"hnsw"` (a graph of
+                neighbours; fast, about twice the memory) and `"ivf_pq"` (cells of short codes;
+                little memory beside the embeddings) are approximate, and require faiss. Their
+                recall and speed beside the exact search are logged, and in `quality`. Defaults to
+                `"exact"`.
+            labels: Strings or integers, `None` where unknown. Defaults to `None`: there are none.
+
+        Returns:
+            The gallery.
+
+        Raises:
+            ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
+                below 1e15, ids or labels are neither strings nor integers, an id is there twice,
+                there are too few embeddings for the index, or faiss is not installed.
+        """
+        check_one_of("index", index, ("exact", *INDEXES))
+        embeddings = np.ascontiguousarray(check_vectors("embeddings", embeddings), "float32")
+        ids = _check_names("ids", ids, len(embeddings))
+        if labels is not None:
+            labels = _check_names("labels", labels, len(embeddings), optional=True)
+        return cls(embeddings, ids, labels, index)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def search(
+        self, queries: np.ndarray, k: int, exclude_ids: Sequence[Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k nearest samples for each query.
+
+        Args:
+            queries: `(q, d)`.
+            k: Number of samples to find.
+            exclude_ids: For each query an id that is not to be found, which is its own if it is
+                part of the gallery `(q,)`. Ids that are not in the gallery exclude nothing.
+                Defaults to `None`.
+
+        Returns:
+            Distances float32 `(q, k)`, nearest first, and ids `(q, k)`; of equally distant samples
+            the first in the gallery comes first. What an approximate index finds is ranked by its
+            exact distances.
+
+        Raises:
+            ValueError: If shapes do not fit, there are no queries, a value is not finite or not
+                below 1e15, or k is not between 1 and the size of the gallery, or one less with
+                `exclude_ids`.
+        """
+        queries = check_vectors("queries", queries).astype("float32", copy=False)
+        queries, _ = match_queries(queries, self.embeddings)
+        own = None
+        if exclude_ids is not None:
+            exclude_ids = _check_names("exclude_ids", exclude_ids, len(queries), "queries")
+            if exclude_ids.dtype.kind != self.ids.dtype.kind and self.ids.dtype.kind == "O":
+                raise ValueError(f"the ids are strings; got exclude_ids of {exclude_ids.dtype}")
+            if exclude_ids.dtype.kind == "O" and self.ids.dtype.kind != "O":
+                raise ValueError(f"the ids are integers; got exclude_ids {exclude_ids[0]!r}")
+            own = self._rows.get_indexer(exclude_ids)
+        check_whole_number("k", k, least=1, most=len(self) - (own is not None))
+        search = self._search_exactly if self._approximate is None else self._search_approximately
+        distances, rows = search(queries, int(k), own)
+        return distances, self.ids[rows]
+
+    def save(self, path: str | os.PathLike):
+        """Writes the gallery as a Parquet file.
+
+        Its columns are `id`, `label` where there are labels, and `embedding`.
+
+        Args:
+            path: The file; any path that `etils.epath` knows. One that is there is replaced.
+
+        Raises:
+            ValueError: If pyarrow is not installed.
+        """
+        pa, parquet = _import_pyarrow()
+        size = self.embeddings.shape[1]
+        columns = [("id", _arrow_type(pa, self.ids))]
+        if self.labels is not None:
+            columns.append(("label", _arrow_type(pa, self.labels)))
+        columns.append(("embedding", pa.list_(pa.float32(), size)))
+        schema = pa.schema(columns)
+        with (
+            atomic_write(path) as unfinished,
+            unfinished.open("wb") as file,
+            parquet.ParquetWriter(file, schema) as writer,
+        ):
+            for start in range(0, len(self), _ROW_GROUP):
+                block = slice(start, start + _ROW_GROUP)
+                values = pa.array(self.embeddings[block].ravel())
+                arrays = {
+                    "id": pa.array(self.ids[block], schema.field("id").type),
+                    "embedding": pa.FixedSizeListArray.from_arrays(values, size),
+                }
+                if self.labels is not None:
+                    arrays["label"] = pa.array(self.labels[block], schema.field("label").type)
+                writer.write_table(pa.table(arrays).select(schema.names).cast(schema))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, index: str = "exact") -> "Gallery":
+        """Reads a gallery from a Parquet file.
+
+        Args:
+            path: The file, with the columns `id`, `embedding` and, optionally, `label`.
+            index: How to search, as for `Gallery.build`; an approximate index is built anew.
+                Defaults to `"exact"`.
+
+        Returns:
+            The gallery.
+
+        Raises:
+            ValueError: If there is no such file, it is no Parquet file, columns are missing, its
+                values are not what `Gallery.build` takes, or pyarrow is not installed.
+        """
+        pa, parquet = _import_pyarrow()
+        path = epath.Path(path)
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        try:
+            with path.open("rb") as file:
+                embeddings, columns = _read_columns(pa, parquet.ParquetFile(file))
+            return cls.build(embeddings, columns["id"], index, columns.get("label"))
+        except pa.ArrowException as error:
+            raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def _search_exactly(self, queries, k, own):
+        if self._exact is None:
+            self._exact = NeighborSearch(self.embeddings)
+        return self._exact.search(queries, k, own)
+
+    def _search_approximately(self, queries, k, own):
+        wanted = min(len(self), _CANDIDATES * k + (own is not None))
+        rows = self._approximate.candidates(queries, wanted)
+        invalid = rows < 0
+        if own is not None:
+            invalid |= rows == own[:, None]
+        distances = distances_to_rows(queries, self.embeddings, rows)
+        distances[invalid] = np.inf
+        distances, rows = sort_by_distance(distances, rows, k)
+        # The cells that were looked at may hold fewer samples than asked for.
+        short = np.isinf(distances[:, -1])
+        if short.any():
+            distances[short], rows[short] = self._search_exactly(
+                queries[short], k, None if own is None else own[short]
+            )
+        return distances, rows
+
+    def _measure(self):
+        k = min(_MEASURED_NEIGHBORS, len(self) - 1)
+        generator = np.random.default_rng(0)
+        count = min(_MEASURED_QUERIES, len(self))
+        own = np.sort(generator.choice(len(self), count, replace=False))
+        queries = self.embeddings[own]
+        results, rates = [], []
+        for search in (self._search_approximately, self._search_exactly):
+            search(queries, k, own)
+            start = time.perf_counter()
+            results.append(search(queries, k, own)[0])
+            rates.append(count / (time.perf_counter() - start))
+        # The copy of the embeddings is not needed until an exact search is.
+        self._exact = None
+        found, exact = results
+        # By distances, because of equally distant samples any may be found.
+        quality = SearchQuality(float((found <= exact[:, -1:]).mean()), *rates)
+        logging.info(
+            "%s index of %d embeddings: recall@%d %.3f of exact, %.0f queries/s (exact %.0f).",
+            self.index,
+            len(self),
+            k,
+            *quality,
+        )
+        return quality
+
+
+def _check_names(name, values, count, owners="embeddings", optional=False):
+    """Strings, as an array of objects, or integers."""
+    array = np.asarray(values)
+    if array.dtype.kind in "OUT":
+        array = np.array(values, dtype=object)
+        known = array[array != None] if optional else array  # noqa: E711 (elementwise)
+        types = {type(value) for value in known.ravel().tolist()}
+        if types and all(issubclass(each, numbers.Integral) and each is not bool for each in types):
+            array = array if len(known) < len(array) else array.astype("int64")
+        elif not all(issubclass(each, str) for each in types):
+            allowed = ", or None where unknown" if optional else ""
+            found = ", ".join(sorted(each.__name__ for each in types))
+            raise ValueError(f"{name} must all be strings or all integers{allowed}; got {found}")
+    elif array.dtype.kind not in "iu" and array.size:
+        raise ValueError(f"{name} must all be strings or all integers; got {array.dtype}")
+    if array.shape != (count,):
+        raise ValueError(f"{name} must be one for each of {count} {owners}; got {array.shape}")
+    return array
+
+
+def _unique_index(ids):
+    index = pd.Index(ids)
+    if not index.is_unique:
+        repeated = index[index.duplicated()].unique()
+        raise ValueError(f"ids must all be different; more than once: {list_first(repeated, 3)}")
+    return index
+
+
+def _import_pyarrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError('Parquet files require pyarrow: pip install "ccp_dml[search]"') from error
+    return pyarrow, pyarrow.parquet
+
+
+def _arrow_type(pa, names):
+    if names.dtype.kind != "O":
+        return pa.from_numpy_dtype(names.dtype)
+    return pa.int64() if any(isinstance(name, numbers.Integral) for name in names) else pa.string()
+
+
+def _read_columns(pa, table):
+    """The embeddings `(n, d)`, and the other columns by name, read in blocks."""
+    names = table.schema_arrow.names
+    for name in ("id", "embedding"):
+        if name not in names:
+            raise ValueError(f"there is no column {name!r}, but {list_first(names, 10)}")
+    embeddings, start = None, 0
+    parts = {name: [] for name in ("id", "label") if name in names}
+    for batch in table.iter_batches(_ROW_GROUP, columns=[*parts, "embedding"]):
+        vectors = _vectors(pa, batch.column("embedding"))
+        if embeddings is None:
+            embeddings = np.empty((table.metadata.num_rows, vectors.shape[1]), "float32")
+        if vectors.shape[1] != embeddings.shape[1]:
+            raise ValueError(
+                f"embeddings differ in size: {embeddings.shape[1]} and {vectors.shape[1]}"
+            )
+        embeddings[start : start + len(vectors)] = vectors
+        start += len(vectors)
+        for name, values in parts.items():
+            values.extend(batch.column(name).to_pylist())
+    return np.empty((0, 0), "float32") if embeddings is None else embeddings, parts
+
+
+def _vectors(pa, column):
+    if not (pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)):
+        raise ValueError(f"the column 'embedding' must hold lists of numbers; it is {column.type}")
+    lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
+    if column.null_count or len(lengths) != 1:
+        raise ValueError("the embeddings must all be there and of the same size")
+    values = column.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), -1)
