@@ -10,14 +10,14 @@ INDEXES = ("hnsw", "ivf_pq")
 _LINKS = 32
 _CONSTRUCTION_DEPTH = 80
 # At least as many samples are looked at by a search of the graph.
-_SEARCH_DEPTH = 64
+_SEARCH_DEPTH = 128
 # A code of 8 bits for this many values of an embedding; faiss asks for 39 samples to learn each of
 # the 256 codes from.
 _VALUES_PER_CODE = 4
 _LEAST_SAMPLES = 39 * 256
 _MOST_TRAINING_SAMPLES = 2**18
 # Cells that a search looks at, of 4 √n.
-_SEARCHED_CELLS = 32
+_SEARCHED_CELLS = 64
 # Rows that are added at a time.
 _BLOCK = 2**16
 

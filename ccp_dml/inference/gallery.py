@@ -25,7 +25,7 @@ from ccp_dml.inference.approximate_search import INDEXES, ApproximateSearch
 # Rows of a gallery that are written or read at a time.
 _ROW_GROUP = 2**16
 # An approximate search finds this many times as many candidates, which are ranked exactly.
-_CANDIDATES = 4
+_CANDIDATES = 10
 # Samples of the gallery that an approximate search is measured with, and neighbours of each.
 _MEASURED_QUERIES = 1000
 _MEASURED_NEIGHBORS = 10
@@ -93,10 +93,11 @@ class Gallery:
             embeddings: `(n, d)`, taken as float32.
             ids: A name for each, all different: strings or integers.
             index: How to search. `"exact"` computes all distances, in blocks. `"hnsw"` (a graph of
-                neighbours; fast, about twice the memory) and `"ivf_pq"` (cells of short codes;
-                little memory beside the embeddings) are approximate, and require faiss. Their
-                recall and speed beside the exact search are logged, and in `quality`. Defaults to
-                `"exact"`.
+                neighbours, beside a copy of the embeddings) and `"ivf_pq"` (short codes in cells,
+                little memory beside the embeddings) are approximate, take a while to build, and
+                require faiss. Many queries at once are searched faster exactly in galleries of up
+                to some hundred thousand; recall and speed beside the exact search are logged, and
+                in `quality`. Defaults to `"exact"`.
             labels: Strings or integers, `None` where unknown. Defaults to `None`: there are none.
 
         Returns:

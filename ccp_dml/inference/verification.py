@@ -40,8 +40,8 @@ def threshold_at_false_accept_rate(
 
     It is the largest distance at which no more than the given fraction of pairs of different
     classes is accepted, halfway to the next such pair; take the pairs from validation data. All
-    pairs are compared, in blocks, so that memory is bounded. Of more than `max_pairs`, those are
-    that have a sample from a random choice among them.
+    pairs are compared, in blocks, so that memory is bounded. Beyond `max_pairs`, a random choice
+    of samples is compared with all others instead.
 
     Args:
         embeddings: `(n, d)`.
@@ -86,7 +86,7 @@ def threshold_at_false_accept_rate(
     negatives, positives = counts.sum(axis=1).tolist()
     if not positives:
         raise ValueError("no two samples are of the same class: there is nothing to accept")
-    # Rounding of the product is not to cost a pair.
+    # The product of a rate such as 0.29 with 100 pairs is rounded to less than 29.
     allowed = int(rate * negatives * (1 + 1e-12))
     if not allowed:
         raise ValueError(
@@ -113,13 +113,9 @@ def threshold_at_false_accept_rate(
             f"no threshold has a false-accept rate of {rate}: more pairs of different classes are "
             "at distance 0"
         )
-    last_accepted = _as_distance(largest_below)
-    threshold = np.float32((last_accepted + first_refused) / 2)
-    if threshold >= first_refused:
-        threshold = last_accepted
     accepted_negatives, accepted_positives = below.tolist()
     return VerificationThreshold(
-        float(threshold),
+        _between(_as_distance(largest_below), first_refused),
         accepted_negatives / negatives,
         accepted_positives / positives,
         positives,
@@ -157,3 +153,9 @@ def _count(bits, same):
 
 def _as_distance(bits):
     return np.uint32(bits).view("float32")
+
+
+def _between(last_accepted, first_refused):
+    """A float32 value that separates two distances, halfway if there is one between them."""
+    middle = np.float32((last_accepted + first_refused) / 2)
+    return float(middle if middle < first_refused else last_accepted)
