@@ -1,4 +1,4 @@
-"""What networks are worth on the test classes: alone, on the average, and concatenated."""
+"""Evaluates networks on the test classes: alone, their mean, and their concatenation."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -210,7 +210,7 @@ def _prepare_benchmarks(networks, benchmark):
                 try:
                     by_preprocessing[preprocessing] = benchmark.with_preprocessing(preprocessing)
                 except ValueError as error:
-                    raise ValueError(f"{name} does not go with the data: {error}") from error
+                    raise ValueError(f"{name} does not fit the data: {error}") from error
             prepared[name] = by_preprocessing[preprocessing]
         _check_shape(name, _bare(network), prepared[name])
     return prepared

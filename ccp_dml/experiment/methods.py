@@ -30,7 +30,7 @@ def make_loss(settings: Settings) -> losses.PairwiseLoss:
     """The loss, of the pairs that the miner takes, with the wrapper around it.
 
     Raises:
-        ValueError: If a parameter is out of range, or the wrapper does not go with the loss.
+        ValueError: If a parameter is out of range, or the wrapper does not fit the loss.
     """
     loss = losses.get(settings.loss, **settings.loss_params)
     if settings.miner != "none":
@@ -53,7 +53,7 @@ def make_model(
         num_classes: Number of training classes.
 
     Raises:
-        ValueError: If the loss does not go with the method, or a learning rate multiplier is of no
+        ValueError: If the loss does not fit the method, or a learning rate multiplier matches no
             weight.
     """
     parts, loss = method.split("+"), make_loss(settings)

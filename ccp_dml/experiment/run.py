@@ -331,7 +331,7 @@ def check_methods(settings: Settings):
     """Makes the loss, the network and the model of every method, before data are loaded.
 
     Raises:
-        ValueError: If they do not go with each other.
+        ValueError: If they do not fit each other.
     """
     make_loss(settings)
     embedding_model = make_embedding_model(settings)

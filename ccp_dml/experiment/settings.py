@@ -191,21 +191,21 @@ class Settings:
         0.5, "Factor of the learning rate on a plateau.", above=0, below=1
     )
     plateau_min_delta: float = _setting(
-        1e-3, "Improvement of the monitor that is none of a plateau.", least=0
+        1e-3, "Smallest improvement of the monitor that ends a plateau.", least=0
     )
     plateau_cooldown: int = _setting(
         2,
-        "Validations after a lower learning rate of which all but the last are of no plateau, as "
-        "Keras counts them.",
+        "Validations to wait after the learning rate was lowered before the next plateau can begin; "
+        "as in Keras, the last of them counts already.",
         least=0,
     )
     min_learning_rate: float = _setting(
-        1e-6, "What plateaus lower the learning rate to at most.", least=0
+        1e-6, "Lower bound of the learning rate on plateaus.", least=0
     )
     freeze_backbone_epochs: int = _setting(
         0,
-        "Passes over the training samples, rounded up to whole validations, that leave the "
-        "weights of the backbone as they are, while the embedding layer and the proxies learn.",
+        "Passes over the training samples, rounded up to whole validations, during which the "
+        "backbone is frozen while the embedding layer and the proxies learn.",
         least=0,
     )
     warmup_steps: int = _setting(
@@ -217,7 +217,7 @@ class Settings:
 
     proxies_per_class: int = _setting(
         8,
-        "Proxies of a class for ccp; those of soft_triple are as many as its loss_params say.",
+        "Proxies per class for ccp; soft_triple has as many as its loss_params say.",
         least=1,
     )
     pool_size: int = _setting(

@@ -247,5 +247,5 @@ def test_images_in_memory_have_values_in_0_to_1(command, capsys, tmp_path):
     ImageEmbedder(network(1), "raw", 8).save(path)
     with pytest.raises(SystemExit):
         command(f"--networks={path}")
-    message = "raw.keras does not go with the data: scaling of images in memory must be 'unit'"
+    message = "raw.keras does not fit the data: scaling of images in memory must be 'unit'"
     assert message in capsys.readouterr().err
