@@ -195,8 +195,8 @@ class Settings:
     )
     plateau_cooldown: int = _setting(
         2,
-        "Validations to wait after the learning rate was lowered before the next plateau can begin; "
-        "as in Keras, the last of them counts already.",
+        "Validations to wait, after the learning rate was lowered, before the next plateau can "
+        "begin; as in Keras, the last of them counts already.",
         least=0,
     )
     min_learning_rate: float = _setting(
