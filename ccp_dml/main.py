@@ -1,8 +1,18 @@
-"""The command line: `python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=…`.
+r"""Trains, compares and evaluates metric-learning methods.
 
 `--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `plan`
 prints the commands of those that are missing; `table` tabulates finished runs; `describe` shows the
 settings and the data; `evaluate` measures networks that were trained before.
+
+Examples:
+
+  python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
+  python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
+      --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
+  python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
+  python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
+  python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes \
+      --networks=/runs/1/model.keras,/runs/2/model.keras
 """
 
 import dataclasses
@@ -40,18 +50,6 @@ from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.table import write_tables
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
 from ccp_dml.report import draw_samples, metrics_table
-
-_USAGE = """Trains and compares metric-learning methods.
-
-Examples:
-  python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
-  python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
-      --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
-  python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
-  python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
-  python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes \
-      --networks=/runs/1/model.keras,/runs/2/model.keras
-"""
 
 
 def _first_line(error):
@@ -232,6 +230,8 @@ def run():
     """Entry point."""
     logging.set_verbosity(logging.INFO)
     define_flags()
+    # So that --help lists them.
+    flags.adopt_module_key_flags(sys.modules[define_flags.__module__])
     app.run(main, flags_parser=_parse_flags)
 
 

@@ -161,6 +161,13 @@ def test_an_earlier_run_is_kept(tmp_path):
     assert "plain" in json.loads((tmp_path / "results.json").read_text())
 
 
+def test_help_lists_the_flags_and_examples():
+    shown = run("--help").stdout
+    for name in ("folds", "seeds", "processes", "checkpoint_minutes", "learning_rate"):
+        assert f"\n  --{name}: " in shown
+    assert "python -m ccp_dml.main --flagfile=experiments/digits.flags" in shown
+
+
 def test_one_clear_line_and_exit_code_two():
     process = run("--flagfile=missing.flags", "--workdir=/tmp/unused")
     assert process.returncode == 2
