@@ -182,9 +182,8 @@ def test_the_training_has_rounds_plateaus_and_a_full_memory(uninterrupted):
         ({"step": 15}, (15, 2)),
         ({"validation": 3}, (20, 3)),
         ({"epoch": 2}, (15, 3)),
-        ({"step": 1}, (1, 0)),
     ],
-    ids=["within an epoch", "at its last step", "in validation", "at its end", "at the start"],
+    ids=["within an epoch", "at its last step", "in validation", "at its end"],
 )
 def test_a_training_goes_on_where_it_was_killed(
     kill, position, uninterrupted, digits, clock, tmp_path
@@ -209,7 +208,7 @@ def test_a_training_goes_on_from_a_checkpoint_of_long_ago(uninterrupted, digits,
 def test_a_variational_training_that_is_killed_again_and_again(
     uninterrupted, digits, clock, tmp_path
 ):
-    for kill in ({"step": 3}, {"validation": 1}, {"step": 18}, {"epoch": 4}):
+    for kill in ({"step": 8}, {"validation": 3}):
         interrupt(tmp_path, digits, "ccp+dvml", kill=Kill(**kill), minutes=2)
     training = Training(tmp_path, digits, "ccp+dvml").run()
     assert_same(training.outcome(), uninterrupted("ccp+dvml"))
