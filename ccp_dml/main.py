@@ -38,6 +38,8 @@ from ccp_dml.experiment.evaluation import (
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
 from ccp_dml.experiment.protocol import (
+    FLAGFILE,
+    make_room,
     missing_runs,
     plan_runs,
     prepare_data,
@@ -80,6 +82,9 @@ def main(argv: Sequence[str]):
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
     workdir = flags.FLAGS.workdir
+    if workdir and "://" not in workdir:
+        # What is printed and written for later holds in any folder.
+        workdir = os.path.abspath(workdir)
     try:
         if flags.FLAGS.mode == "describe":
             _describe(epath.Path(workdir or "."))
@@ -90,7 +95,8 @@ def main(argv: Sequence[str]):
         else:
             _run_protocol(workdir)
     except RunInterruptedError as error:
-        flags_path = epath.Path(workdir) / "flags.txt"
+        is_protocol = max(len(flags.FLAGS.folds), len(flags.FLAGS.seeds)) > 1
+        flags_path = epath.Path(workdir) / (FLAGFILE if is_protocol else "flags.txt")
         command = "the same command again"
         if flags_path.exists():
             command = shlex.join(["python", "-m", "ccp_dml.main", f"--flagfile={flags_path}"])
@@ -142,6 +148,7 @@ def _whole_numbers(name):
 def _train_runs(runs):
     workdir = runs[0].workdir
     with Interruption(), WorkdirLock(workdir):
+        make_room(runs)
         write_flagfile(runs)
         missing = missing_runs(runs)
         failed = []

@@ -78,7 +78,7 @@ class TrainingState(keras.callbacks.Callback):
     model.fit(
         batches(first_step=training.step),
         steps_per_epoch=25,
-        epochs=1000,
+        epochs=training.epoch if training.has_stopped else 1000,
         initial_epoch=training.epoch,
         callbacks=[validation, rounds, training],
     )
@@ -118,6 +118,7 @@ class TrainingState(keras.callbacks.Callback):
         self._steps_to_skip = 0
         self._metrics = None
         self._has_stopped = False
+        self._is_between_epochs = True
         self._train_function = None
 
     @property
@@ -176,6 +177,7 @@ class TrainingState(keras.callbacks.Callback):
         self.epoch, self.step = position["epoch"], position["step"]
         self._seconds_before = position["seconds"]
         self._steps_to_skip = position["steps_in_epoch"]
+        self._is_between_epochs = not self._steps_to_skip
         self._logs = position["logs"]
         self._has_stopped = position["has_stopped"]
         metrics = _group(arrays, "metrics")
@@ -188,10 +190,10 @@ class TrainingState(keras.callbacks.Callback):
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
             "epoch": self.epoch,
             "step": self.step,
-            "steps_in_epoch": self.step - self.epoch * self.params["steps"],
+            "steps_in_epoch": 0 if self._is_between_epochs else self._count_steps_in_epoch(),
             "seconds": self.seconds,
             "logs": {name: float(value) for name, value in self._logs.items()},
-            "has_stopped": bool(self.model.stop_training) and self._is_between_epochs(),
+            "has_stopped": bool(self.model.stop_training) and self._is_between_epochs,
         }
         arrays = {"position": np.asarray(json.dumps(position))}
         for name, variables in [
@@ -203,7 +205,7 @@ class TrainingState(keras.callbacks.Callback):
         for index, callback in enumerate(self.callbacks):
             for key, value in callback.state().items():
                 arrays[f"callbacks/{index}/{key}"] = value
-        path = self.folder / f"step-{self.step:09d}-{self._is_between_epochs():d}.npz"
+        path = self.folder / f"step-{self.step:09d}-{self._is_between_epochs:d}.npz"
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **arrays)
         for outdated in self._checkpoints()[: -self.keep]:
@@ -218,8 +220,8 @@ class TrainingState(keras.callbacks.Callback):
     def _checkpoints(self):
         return sorted(self.folder.glob("step-*.npz")) if self.folder.exists() else []
 
-    def _is_between_epochs(self):
-        return self.step == self.epoch * self.params["steps"]
+    def _count_steps_in_epoch(self):
+        return self.step - self.epoch * self.params["steps"]
 
     def on_train_begin(self, logs=None):
         if self.params["steps"] is None:
@@ -259,7 +261,7 @@ class TrainingState(keras.callbacks.Callback):
         step = self.epoch * self.params["steps"] + batch + 1
         if step <= self.step:
             return
-        self.step, self._logs = step, logs or {}
+        self.step, self._logs, self._is_between_epochs = step, logs or {}, False
         if self.interrupted is not None and self.interrupted():
             self.save()
             raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
@@ -270,7 +272,7 @@ class TrainingState(keras.callbacks.Callback):
         if self._train_function is not None:
             self.model.train_function, self._train_function = self._train_function, None
         self.epoch = epoch + 1
-        self._logs = {}
+        self._logs, self._is_between_epochs = {}, True
         if self.interrupted is not None and self.interrupted():
             self.save()
             raise TrainingInterruptedError(f"training was interrupted after step {self.step}")

@@ -22,6 +22,9 @@ from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import move_to_earlier
 
+FLAGFILE = "protocol.flags"
+"""All settings of a protocol, in its folder; `flags.txt` is that of a single run."""
+
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -32,7 +35,7 @@ class PlannedRun:
     Attributes:
         settings: Its settings, with its fold and seed.
         workdir: The folder of the protocol.
-        name: Name of its folder in `workdir`.
+        name: Name of its folder in `workdir`; empty for a single run, whose folder `workdir` is.
     """
 
     settings: Settings
@@ -45,11 +48,11 @@ class PlannedRun:
         return self.workdir / self.name
 
     def command(self) -> list[str]:
-        """The arguments of Python that train it, from the settings in `flags.txt` of `workdir`."""
+        """The arguments of Python that train it, from the settings in `FLAGFILE` of `workdir`."""
         return [
             "-m",
             "ccp_dml.main",
-            f"--flagfile={self.workdir / 'flags.txt'}",
+            f"--flagfile={self.workdir / FLAGFILE}",
             f"--folds={self.settings.fold}",
             f"--seeds={self.settings.seed}",
             f"--workdir={self.folder}",
@@ -70,7 +73,7 @@ def plan_runs(
 
     Returns:
         The runs, a fold's seeds next to each other, in folders `fold{k}_seed{s}`, or `seed{s}` if
-        the classes are not split in folds.
+        the classes are not split in folds. A single one is in `workdir` itself.
 
     Raises:
         ValueError: If a fold or seed is given twice or is out of range, or there are folds without
@@ -90,15 +93,14 @@ def plan_runs(
             raise ValueError(f"folds must be at most num_folds, {settings.num_folds}; got {fold}")
     if "://" not in os.fspath(workdir):
         workdir = os.path.abspath(workdir)
-    return [
-        PlannedRun(
-            dataclasses.replace(settings, fold=fold, seed=seed),
-            epath.Path(workdir),
-            f"fold{fold}_seed{seed}" if has_folds else f"seed{seed}",
-        )
-        for fold in folds
-        for seed in seeds
-    ]
+    is_single = len(folds) == len(seeds) == 1
+
+    def plan(fold, seed):
+        name = f"fold{fold}_seed{seed}" if has_folds else f"seed{seed}"
+        own = dataclasses.replace(settings, fold=fold, seed=seed)
+        return PlannedRun(own, epath.Path(workdir), "" if is_single else name)
+
+    return [plan(fold, seed) for fold in folds for seed in seeds]
 
 
 def missing_runs(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -106,10 +108,23 @@ def missing_runs(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return [run for run in runs if finished_results(run.folder, run.settings) is None]
 
 
-def write_flagfile(runs: Sequence[PlannedRun]):
-    """Writes `flags.txt` of a protocol, which the commands of its runs refer to.
+def make_room(runs: Sequence[PlannedRun]):
+    """Moves the results of a single run in the folder of a protocol to the folder `earlier`.
 
-    Results of a single run in the same folder are moved to the folder `earlier`.
+    Args:
+        runs: All runs of the protocol.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
+    workdir = runs[0].workdir
+    if (workdir / "results.json").exists():
+        earlier = move_to_earlier(workdir, RESULT_FILES)
+        print(f"{workdir} held the results of a single run: they are now in {earlier}")
+
+
+def write_flagfile(runs: Sequence[PlannedRun]):
+    """Writes the flagfile of a protocol, `FLAGFILE`, which the commands of its runs refer to.
 
     Args:
         runs: All runs of the protocol.
@@ -118,16 +133,13 @@ def write_flagfile(runs: Sequence[PlannedRun]):
         OSError: If the folder cannot be written to.
     """
     first = runs[0]
-    if (first.workdir / "results.json").exists():
-        earlier = move_to_earlier(first.workdir, RESULT_FILES)
-        print(f"{first.workdir} held the results of a single run: they are now in {earlier}")
     lists = {
         "folds": dict.fromkeys(run.settings.fold for run in runs),
         "seeds": dict.fromkeys(run.settings.seed for run in runs),
     }
     text = flagfile(first.settings, first.workdir)
     text += "".join(f"--{name}={','.join(map(str, of))}\n" for name, of in lists.items())
-    with atomic_write(first.workdir / "flags.txt") as unfinished:
+    with atomic_write(first.workdir / FLAGFILE) as unfinished:
         unfinished.write_text(text)
 
 

@@ -17,6 +17,8 @@ from ccp_dml.experiment import protocol
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
 from ccp_dml.experiment.protocol import (
+    FLAGFILE,
+    make_room,
     missing_runs,
     plan_runs,
     prepare_data,
@@ -68,9 +70,9 @@ def test_runs_without_folds_are_named_by_their_seeds(tmp_path):
 
 def test_a_local_folder_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (run,) = plan_runs(LETTERS, [1], [0], "runs")
+    run, _ = plan_runs(LETTERS, [1], [0, 1], "runs")
     assert run.folder == tmp_path / "runs" / "fold1_seed0"
-    (run,) = plan_runs(LETTERS, [1], [0], "gs://bucket/runs")
+    run, _ = plan_runs(LETTERS, [1], [0, 1], "gs://bucket/runs")
     assert os.fspath(run.folder) == "gs://bucket/runs/fold1_seed0"
 
 
@@ -117,7 +119,7 @@ def test_a_command_stands_for_its_run(tmp_path):
 
 def test_the_flagfile_of_a_protocol_stands_for_all_its_runs(tmp_path):
     write_flagfile(plan_runs(LETTERS, [2, 1], [4, 7], tmp_path))
-    settings, flag_values = parse([f"--flagfile={tmp_path / 'flags.txt'}"])
+    settings, flag_values = parse([f"--flagfile={tmp_path / FLAGFILE}"])
     assert flag_values.folds == ["2", "1"]
     assert flag_values.seeds == ["4", "7"]
     assert flag_values.workdir == os.fspath(tmp_path)
@@ -127,11 +129,25 @@ def test_the_flagfile_of_a_protocol_stands_for_all_its_runs(tmp_path):
 def test_results_of_a_single_run_are_moved_out_of_the_way(tmp_path, capsys):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "flags.txt").write_text("")
-    write_flagfile(plan_runs(LETTERS, [1, 2], [0], tmp_path))
+    runs = plan_runs(LETTERS, [1, 2], [0], tmp_path)
+    # To plan runs moves nothing.
+    write_flagfile(runs)
+    assert (tmp_path / "results.json").exists()
+    make_room(runs)
     (earlier,) = (tmp_path / "earlier").iterdir()
     assert (earlier / "results.json").read_text() == "{}"
     assert not (tmp_path / "results.json").exists()
     assert str(earlier) in capsys.readouterr().out
+
+
+def test_a_single_run_is_in_the_folder_itself(tmp_path):
+    (run,) = plan_runs(LETTERS, [2], [7], tmp_path)
+    assert run.folder == run.workdir
+    finish(run)
+    assert missing_runs([run]) == []
+    (tmp_path / "results.json").unlink()
+    assert missing_runs([run]) == [run]
+    assert f"--workdir={tmp_path}" in shell_command(run)
 
 
 def test_missing_are_the_runs_without_all_their_results(tmp_path):
