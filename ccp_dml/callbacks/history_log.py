@@ -3,17 +3,15 @@
 import csv
 import io
 import os
-from collections.abc import Mapping
 
 import keras
-import numpy as np
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
-from ccp_dml.callbacks.resumable_callback import ResumableCallback
+from ccp_dml.callbacks.resumable_log import ResumableLog
 
 
-class HistoryLog(ResumableCallback, keras.callbacks.CSVLogger):
+class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
     """Writes the logs of every epoch to a CSV file, from which a resumed training goes on.
 
     Put it after the callbacks that add metrics to the logs. When training resumes from an earlier
@@ -25,25 +23,11 @@ class HistoryLog(ResumableCallback, keras.callbacks.CSVLogger):
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(os.fspath(path), append=True)
-        self.reset()
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        _keep_rows(epath.Path(self.filename), self._epochs)
+        _keep_rows(epath.Path(self.filename), self.epochs)
         keras.callbacks.CSVLogger.on_train_begin(self, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
-        self._epochs = epoch + 1
-
-    def reset(self):
-        self._epochs = 0
-
-    def state(self) -> dict[str, np.ndarray]:
-        return {"epochs": np.asarray(self._epochs)}
-
-    def set_state(self, state: Mapping[str, np.ndarray]):
-        self._epochs = int(state["epochs"])
 
 
 def _keep_rows(path, epochs):

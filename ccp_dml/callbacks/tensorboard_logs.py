@@ -1,7 +1,6 @@
 """Logs for TensorBoard."""
 
 import contextlib
-from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -9,12 +8,12 @@ from etils import epath
 from tensorboard.compat.proto import event_pb2
 
 from ccp_dml.atomic_write import atomic_write
-from ccp_dml.callbacks.resumable_callback import ResumableCallback
+from ccp_dml.callbacks.resumable_log import ResumableLog
 from ccp_dml.callbacks.retrieval_validation import RetrievalValidation
 from ccp_dml.evaluation import pair_distances
 
 
-class TensorBoardLogs(ResumableCallback):
+class TensorBoardLogs(ResumableLog):
     """Writes the logs of every epoch and histograms of the distances between validation samples.
 
     Unlike `keras.callbacks.TensorBoard`, it writes nothing and waits for nothing between the steps
@@ -31,20 +30,10 @@ class TensorBoardLogs(ResumableCallback):
         self.validation = validation
         self.log_dir = log_dir
         self._writer = None
-        self.reset()
-
-    def reset(self):
-        self._epochs = 0
-
-    def state(self) -> dict[str, np.ndarray]:
-        return {"epochs": np.asarray(self._epochs)}
-
-    def set_state(self, state: Mapping[str, np.ndarray]):
-        self._epochs = int(state["epochs"])
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        _keep_events(epath.Path(self.log_dir), self._epochs)
+        _keep_events(epath.Path(self.log_dir), self.epochs)
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -58,7 +47,7 @@ class TensorBoardLogs(ResumableCallback):
                 tf.summary.histogram("distances/negative_pairs", negative)
         # What is saved from now on is on the disk.
         self._writer.flush()
-        self._epochs = epoch + 1
+        super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
         self._writer.close()
