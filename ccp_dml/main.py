@@ -86,14 +86,7 @@ def main(argv: Sequence[str]):
         # What is printed and written for later holds in any folder.
         workdir = os.path.abspath(workdir)
     try:
-        if flags.FLAGS.mode == "describe":
-            _describe(epath.Path(workdir or "."))
-        elif flags.FLAGS.mode == "evaluate":
-            _evaluate(workdir)
-        elif flags.FLAGS.mode == "table":
-            _tabulate(workdir)
-        else:
-            _run_protocol(workdir)
+        _COMMANDS[flags.FLAGS.mode](workdir)
     except RunInterruptedError as error:
         is_protocol = max(len(flags.FLAGS.folds), len(flags.FLAGS.seeds)) > 1
         flags_path = epath.Path(workdir) / (FLAGFILE if is_protocol else "flags.txt")
@@ -182,7 +175,8 @@ def _tabulate(output):
         _stop(_first_line(error))
 
 
-def _describe(folder):
+def _describe(workdir):
+    folder = epath.Path(workdir or ".")
     try:
         settings = settings_from(flags.FLAGS)
         print(flagfile(settings, flags.FLAGS.workdir))
@@ -217,6 +211,15 @@ def _evaluate(workdir):
     print(metrics_table("on the test classes", measured, COLUMNS))
     if workdir:
         write_json(epath.Path(workdir) / "evaluation.json", measured)
+
+
+_COMMANDS = {
+    "train": _run_protocol,
+    "plan": _run_protocol,
+    "table": _tabulate,
+    "describe": _describe,
+    "evaluate": _evaluate,
+}
 
 
 def _parse_flags(argv):
