@@ -1,0 +1,153 @@
+"""What the header of an encoded image says, read without decoding the image."""
+
+import struct
+from typing import NamedTuple
+
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MAX_PIXELS = 50_000_000
+"""Pixels of the largest image that is decoded, unless another number is given."""
+
+# Markers of a JPEG without a length: TEM, RST0 to RST7 and SOI.
+_JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
+# Start of frame; C4, C8 and CC are other things.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+class ImageHeader(NamedTuple):
+    """The header of an encoded image.
+
+    Attributes:
+        format: One of `IMAGE_FORMATS`.
+        width: Width as it is stored, in pixels, before a rotation that EXIF asks for.
+        height: Height, likewise.
+    """
+
+    format: str
+    width: int
+    height: int
+
+
+def read_header(contents: bytes) -> ImageHeader:
+    """Reads the header of an encoded image; nothing is decoded.
+
+    Pillow reads headers as well, but refuses large images by a limit that all of a process share.
+
+    Args:
+        contents: An encoded image, whose end may be missing.
+
+    Returns:
+        The header. That there is one does not say that the image can be decoded.
+
+    Raises:
+        ValueError: If this is none of `IMAGE_FORMATS`, or its header is damaged.
+
+    Example:
+
+    >>> read_header(b"GIF89a" + bytes([3, 0, 2, 0, 0, 0, 0]))
+    ImageHeader(format='GIF', width=3, height=2)
+    """
+    image_format = _identify(contents)
+    try:
+        width, height = _READERS[image_format](contents)
+    except (struct.error, IndexError) as error:
+        raise ValueError("is damaged") from error
+    if width < 1 or height < 1:
+        raise ValueError("is damaged")
+    return ImageHeader(image_format, width, height)
+
+
+def check_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS):
+    """Checks that an image is not too large to be decoded.
+
+    Args:
+        header: Its header.
+        max_pixels: The largest number of pixels allowed. Defaults to `MAX_PIXELS`, 50 million.
+
+    Raises:
+        ValueError: If it has more.
+
+    Example:
+
+    >>> check_pixels(ImageHeader("PNG", 20_000, 20_000))
+    Traceback (most recent call last):
+    ...
+    ValueError: has 20000 x 20000 pixels, more than max_pixels, 50000000
+    """
+    if header.width * header.height > max_pixels:
+        raise ValueError(
+            f"has {header.width} x {header.height} pixels, more than max_pixels, {max_pixels}"
+        )
+
+
+def _identify(contents):
+    if contents.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if contents.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if contents.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if contents.startswith(b"BM"):
+        return "BMP"
+    if contents.startswith(b"RIFF") and contents[8:12] == b"WEBP":
+        return "WEBP"
+    raise ValueError(f"is none of {', '.join(IMAGE_FORMATS)}")
+
+
+def _read_jpeg(contents):
+    position = 2
+    while True:
+        # Bytes between segments are skipped, as libjpeg does.
+        position = contents.find(b"\xff", position)
+        if position < 0:
+            raise IndexError
+        marker = contents[position + 1]
+        if marker == 0xFF:
+            position += 1
+        elif marker == 0 or marker in _JPEG_BARE:
+            position += 2
+        elif marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", contents, position + 5)
+            return width, height
+        else:
+            (length,) = struct.unpack_from(">H", contents, position + 2)
+            position += 2 + length
+
+
+def _read_png(contents):
+    return struct.unpack_from(">II", contents, 16)
+
+
+def _read_gif(contents):
+    return struct.unpack_from("<HH", contents, 6)
+
+
+def _read_bmp(contents):
+    (header_size,) = struct.unpack_from("<I", contents, 14)
+    if header_size == 12:
+        return struct.unpack_from("<HH", contents, 18)
+    width, height = struct.unpack_from("<ii", contents, 18)
+    # A negative height is that of rows from top to bottom.
+    return width, abs(height)
+
+
+def _read_webp(contents):
+    kind = contents[12:16]
+    if kind == b"VP8X":
+        (width,) = struct.unpack("<I", contents[24:27] + b"\0")
+        (height,) = struct.unpack("<I", contents[27:30] + b"\0")
+        return width + 1, height + 1
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", contents, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", contents, 26)
+    # The upper two bits are for enlarging.
+    return width & 0x3FFF, height & 0x3FFF
+
+
+_READERS = {
+    "JPEG": _read_jpeg,
+    "PNG": _read_png,
+    "GIF": _read_gif,
+    "BMP": _read_bmp,
+    "WEBP": _read_webp,
+}
