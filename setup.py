@@ -34,7 +34,7 @@ setup(
         "scikit-learn",
         "scipy>=1.15",
         "tensorboard",
-        "tensorflow>=2.18",
+        "tensorflow>=2.20",  # the first that decodes WebP
         "tensorflow-datasets>=4.9.7",
         "tqdm",
     ],

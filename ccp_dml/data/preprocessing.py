@@ -1,24 +1,28 @@
-"""From encoded images to inputs of a network: crops, resizing, value scaling."""
+"""From encoded images to inputs of a network: crops, padding, resizing, value scaling."""
 
 import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from PIL import ImageColor
 
 from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.data.decoding import Color, decode_region
+from ccp_dml.data.exif import turn
 
 SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
 CROPS = ("area", "side")
+FITS = ("crop", "pad")
 _ATTEMPTS = 10
-_AREAS = (0.16, 1.0)
 _ASPECT_RATIOS = (0.75, 1.33)
 _SIDES = (40 / 256, 1.0)
-_JPEG_RATIOS = (1, 2, 4, 8)
 # ImageNet's mean and standard deviation of red, green and blue, on a scale of 0…255.
 _MEAN = np.array([123.675, 116.28, 103.53], "float32")
 _DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
 _REVERSED = np.eye(3, dtype="float32")[::-1]
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +38,29 @@ class Preprocessing:
             as its text says: a square whose side is 40–256 when the shorter side of the image is
             256.
         scaling: The values of the inputs; see `rescale`. Defaults to `"unit"`.
+        background: The colour behind transparent pixels, and of the padding: a name or `#rrggbb`.
+            Defaults to `"white"`.
+        fit: How pictures that are not square are taken. `"crop"` (default): training sees boxes of
+            the picture, evaluation its centre. `"pad"`: they are made square with `background`
+            first; training sees boxes of that square, evaluation the whole square, for which
+            `resize_size` is not used.
+        crop_area: Bounds of the part of the area that the box of `"area"` has. Defaults to
+            `(0.16, 1.0)`.
+        flip: Whether training mirrors every other image, left and right. Defaults to `True`.
 
     Raises:
-        ValueError: If a size is not positive, `resize_size` is less than `image_size`, or a name is
-            unknown.
+        ValueError: If a size is not positive, `resize_size` is less than `image_size`, a name or
+            colour is unknown, or `crop_area` is not two increasing numbers above 0 up to 1.
     """
 
     image_size: int = 227
     resize_size: int | None = None
     crop: str = "area"
     scaling: str = "unit"
+    background: str = "white"
+    fit: str = "crop"
+    crop_area: tuple[float, float] = (0.16, 1.0)
+    flip: bool = True
 
     def __post_init__(self):
         check_at_least("image_size", self.image_size, 1)
@@ -54,76 +71,164 @@ class Preprocessing:
             )
         check_one_of("crop", self.crop, CROPS)
         check_one_of("scaling", self.scaling, SCALINGS)
+        check_one_of("fit", self.fit, FITS)
+        check_crop_area(self.crop_area)
+        parse_color("background", self.background)
 
     @property
     def shorter_side(self) -> int:
         """What the shorter side is resized to for evaluation."""
         return self.resize_size or round(self.image_size * 256 / 227)
 
+    @property
+    def background_color(self) -> Color:
+        """Red, green and blue of the background, 0…255."""
+        return parse_color("background", self.background)
+
+
+def parse_color(name: str, color: str) -> Color:
+    """Reads a colour.
+
+    Args:
+        name: Name of the argument, for the message.
+        color: A name that HTML knows, or `#rrggbb`; whatever `PIL.ImageColor` reads.
+
+    Returns:
+        Red, green and blue, 0…255.
+
+    Raises:
+        ValueError: If it is no colour, or a transparent one.
+
+    Example:
+
+    >>> parse_color("background", "#ff8000")
+    (255, 128, 0)
+    """
+    try:
+        channels = ImageColor.getrgb(color)
+    except (ValueError, AttributeError):
+        channels = ()
+    if len(channels) != 3:
+        raise ValueError(
+            f"{name} must be the name of a colour, such as white, or #rrggbb; got {color!r}"
+        )
+    return channels
+
+
+def check_crop_area(crop_area: tuple[float, float]):
+    """Checks the bounds of the area of a random box.
+
+    Raises:
+        ValueError: If they are not two increasing numbers above 0 up to 1.
+    """
+    if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
+        raise ValueError(
+            "crop_area must be two numbers above 0 up to 1, the smaller first; got "
+            f"{','.join(map(str, crop_area))}"
+        )
+
 
 def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Cuts a random box out of an image, resizes it bilinearly and flips it with probability ½.
 
     Of a JPEG, only the box is decoded, at a half, a quarter or an eighth of its resolution if that
-    is enough.
+    is enough. The box is drawn in the upright image.
 
     Args:
-        contents: An encoded JPEG or PNG, a string scalar. Transparency is dropped.
+        contents: An encoded image, a string scalar; see `ccp_dml.data.decoding.decode_image`.
         seed: Stateless seed `(2,)` that fixes the box and the flip.
-        preprocessing: Size and kind of the crop.
+        preprocessing: Size and kind of the crop, padding, background, and whether there are flips.
 
     Returns:
         float32 `(image_size, image_size, 3)`, red, green and blue in 0…255.
     """
-    box_of = {"area": area_box, "side": side_box}[preprocessing.crop]
-    size = preprocessing.image_size
-    region, _, _ = _decode_region(contents, lambda shape: box_of(shape, seed), size)
-    image = tf.image.resize(region, (size, size))
-    # Another seed than that of the box, whose random numbers would be the same.
-    flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
-    # Unlike `tf.cond` or `tf.image.flip_left_right` this adds no branch to every image.
-    flipped = tf.raw_ops.Reverse(tensor=image, dims=tf.stack([False, flip, False]))
-    return tf.ensure_shape(flipped, (size, size, 3))
+    size, color = preprocessing.image_size, preprocessing.background_color
+
+    def draw_box(shape):
+        if preprocessing.crop == "side":
+            return side_box(shape, seed)
+        return area_box(shape, seed, preprocessing.crop_area)
+
+    def draw_padded_box(shape):
+        square = _pad_to_square(shape)
+        return draw_box(square[2:]) + tf.pad(square[:2], [[0, 2]])
+
+    if preprocessing.fit == "pad":
+        region = decode_region(contents, draw_padded_box, size, color)
+        (image,) = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=False)
+    else:
+        region = decode_region(contents, draw_box, size, color)
+        image = tf.image.resize(region.pixels, (size, size))
+    flip = False
+    if preprocessing.flip:
+        # Another seed than that of the box, whose random numbers would be the same.
+        flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
+    return tf.ensure_shape(turn(image, region.orientation, mirror=flip), (size, size, 3))
 
 
 def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Resizes an image so that its shorter side is `shorter_side`, and cuts out the centre.
 
-    The resizing is bilinear and antialiased. Of a JPEG, only the centre is decoded.
+    With padding, resizes the whole padded image instead. The resizing is bilinear and antialiased.
+    Of a JPEG, only the centre is decoded.
 
     Args:
-        contents: An encoded JPEG or PNG, a string scalar. Transparency is dropped.
-        preprocessing: The sizes.
+        contents: An encoded image, a string scalar; see `ccp_dml.data.decoding.decode_image`.
+        preprocessing: The sizes, padding and background.
 
     Returns:
         uint8 `(image_size, image_size, 3)`.
     """
-    size = preprocessing.image_size
-    center = _locate_center(_read_shape(contents), preprocessing)
-    region, origin, ratio = _decode_region(contents, lambda _: center.box, size)
-    crops = _resize_center(region[tf.newaxis], origin, ratio, center, size)
-    return tf.ensure_shape(crops[0], (size, size, 3))
+    size, color = preprocessing.image_size, preprocessing.background_color
+    if preprocessing.fit == "pad":
+        region = decode_region(contents, _pad_to_square, size, color)
+        resized = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=True)
+    else:
+        region = decode_region(
+            contents, lambda shape: _locate_center(shape, preprocessing).box, size, color
+        )
+        # The centre is where it is, however the image is turned.
+        center = _locate_center(region.shape, preprocessing)
+        resized = _resize_center(
+            region.pixels[tf.newaxis], region.origin, region.ratio, center, size
+        )
+    image = tf.saturate_cast(tf.round(resized[0]), tf.uint8)
+    upright = tf.cond(
+        region.orientation > 1, lambda: turn(image, region.orientation), lambda: image
+    )
+    return tf.ensure_shape(upright, (size, size, 3))
 
 
 def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Does to pixels what `evaluation_image` does to an encoded image.
 
     Args:
-        images: A batch of images of one size, `(batch, height, width, channels)`, values in 0…255.
-        preprocessing: The sizes.
+        images: A batch of images of one size, `(batch, height, width, channels)`, of 3 channels or
+            1, values in 0…255.
+        preprocessing: The sizes, padding and background.
 
     Returns:
         uint8 `(batch, image_size, image_size, channels)`.
     """
-    size = preprocessing.image_size
-    center = _locate_center(tf.shape(images)[1:3], preprocessing)
-    top, left, height, width = tf.unstack(center.box)
-    region = images[:, top : top + height, left : left + width]
-    crops = _resize_center(region, center.box[:2], tf.constant(1), center, size)
+    size, shape = preprocessing.image_size, tf.shape(images)[1:3]
+    if preprocessing.fit == "pad":
+        color = preprocessing.background_color
+        if images.shape[3] == 1:
+            color = (round(float(np.dot(LUMINANCE, color))),)
+        whole = _Padded(_pad_to_square(shape), tf.constant([0, 0]), tf.constant(1), shape)
+        resized = _resize_padded(images, whole, size, color, antialias=True)
+    else:
+        center = _locate_center(shape, preprocessing)
+        top, left, height, width = tf.unstack(center.box)
+        region = images[:, top : top + height, left : left + width]
+        resized = _resize_center(region, center.box[:2], tf.constant(1), center, size)
+    crops = tf.saturate_cast(tf.round(resized), tf.uint8)
     return tf.ensure_shape(crops, (images.shape[0], size, size, images.shape[3]))
 
 
-def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def area_box(
+    shape: tf.Tensor, seed: tf.Tensor, area: tuple[float, float] = (0.16, 1.0)
+) -> tf.Tensor:
     """Draws a box of 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
 
     It is drawn by TensorFlow's own sampler, which slightly prefers small boxes: for images of 4 : 3
@@ -132,6 +237,7 @@ def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Args:
         shape: Height and width of the image, int32 `(2,)`.
         seed: Stateless seed `(2,)`.
+        area: Bounds of the part of the area. Defaults to `(0.16, 1.0)`.
 
     Returns:
         int32 `(4,)`: top, left, height and width, at least 1 × 1 and inside the image.
@@ -142,7 +248,7 @@ def area_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seed,
         min_object_covered=0.0,
         aspect_ratio_range=_ASPECT_RATIOS,
-        area_range=_AREAS,
+        area_range=area,
         max_attempts=_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
@@ -189,7 +295,7 @@ def _locate_center(shape, preprocessing):
 
 
 def _resize_center(regions, origin, ratio, center, size):
-    """Resizes the centres of regions of images `(batch, h, w, channels)` to uint8.
+    """Resizes the centres of regions of images `(batch, h, w, channels)`, to float32.
 
     Args:
         regions: Parts of images around their centres.
@@ -199,7 +305,7 @@ def _resize_center(regions, origin, ratio, center, size):
         size: Height and width of the result.
     """
     scale = size / center.side
-    resized = tf.raw_ops.ScaleAndTranslate(
+    return tf.raw_ops.ScaleAndTranslate(
         images=regions,
         size=(size, size),
         scale=tf.repeat(scale * tf.cast(ratio, tf.float32), 2),
@@ -207,60 +313,64 @@ def _resize_center(regions, origin, ratio, center, size):
         kernel_type="triangle",
         antialias=True,
     )
-    return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 
-def _read_shape(contents):
-    """Height and width of an encoded image, from the header of a JPEG."""
-    return tf.cond(
-        tf.io.is_jpeg(contents),
-        lambda: tf.image.extract_jpeg_shape(contents)[:2],
-        lambda: tf.shape(_decode(contents))[:2],
-    )
+class _Padded(NamedTuple):
+    """What `_resize_padded` needs of a region of an image; see `Region`."""
+
+    box: tf.Tensor
+    origin: tf.Tensor
+    ratio: tf.Tensor
+    shape: tf.Tensor
 
 
-def _decode(contents):
-    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+def _pad_to_square(shape):
+    """The square around an image, as a box in the image."""
+    side = tf.reduce_max(shape)
+    return tf.concat([(shape - side) // 2, [side, side]], axis=0)
 
 
-def _decode_region(contents, box_of, size):
-    """Decodes a box of an image.
+def _resize_padded(images, region, size, color, antialias):
+    """Resizes boxes of padded images, of which only what is inside the images is given.
 
-    JPEGs can be decoded at fractions of their resolution, which is faster and averages what a
-    bilinear resizing to `size` would skip.
+    Args:
+        images: The part of the boxes inside the images, `(batch, h, w, channels)`.
+        region: Where this part and the box are; a `Region` or `_Padded`.
+        size: Height and width of the result.
+        color: The padding, `channels` numbers.
+        antialias: Whether the bilinear filter grows when the box is shrunk.
 
     Returns:
-        The box, uint8 `(h, w, 3)`; where its corner is in the image, int32 `(2,)`; and how many
-        pixels of the image, along each side, are one of its pixels, an int32 scalar.
+        float32 `(batch, size, size, channels)`.
     """
-
-    def decode_jpeg():
-        box = box_of(tf.image.extract_jpeg_shape(contents)[:2])
-        smallest = tf.reduce_min(box[2:])
-        enough = [smallest >= ratio * size for ratio in _JPEG_RATIOS[1:]]
-        return tf.switch_case(
-            tf.reduce_sum(tf.cast(enough, tf.int32)),
-            [lambda ratio=ratio: crop_jpeg(box, ratio) for ratio in _JPEG_RATIOS],
-        )
-
-    def crop_jpeg(box, ratio):
-        first = box[:2] // ratio
-        last = (box[:2] + box[2:]) // ratio
-        region = tf.raw_ops.DecodeAndCropJpeg(
-            contents=contents,
-            crop_window=tf.concat([first, last - first], axis=0),
-            channels=3,
-            ratio=ratio,
-        )
-        return region, first * ratio, tf.constant(ratio)
-
-    def decode_other():
-        image = _decode(contents)
-        box = box_of(tf.shape(image)[:2])
-        top, left, height, width = tf.unstack(box)
-        return image[top : top + height, left : left + width], box[:2], tf.constant(1)
-
-    return tf.cond(tf.io.is_jpeg(contents), decode_jpeg, decode_other)
+    ratio = tf.cast(region.ratio, tf.float32)
+    corner, sides = (tf.cast(part, tf.float32) for part in (region.box[:2], region.box[2:]))
+    origin = tf.cast(region.origin, tf.float32)
+    scale = size / sides
+    # What is outside of what is resized becomes 0: the colour, once it is subtracted.
+    pixels = tf.cast(images, tf.float32) - tf.constant(color, tf.float32)
+    end = region.box[:2] + region.box[2:]
+    is_inside = tf.reduce_all((end > 0) & (region.box[:2] < region.shape))
+    pixels = tf.where(is_inside, pixels, 0.0)
+    # As much padding as the filter reaches into, and none beyond the box.
+    reach = tf.math.ceil(1 / (scale * ratio)) + 1
+    last = origin + tf.cast(tf.shape(images)[1:3], tf.float32) * ratio
+    before, after = (
+        tf.cast(tf.clip_by_value(tf.math.ceil(gap / ratio), 0, reach), tf.int32)
+        for gap in (origin - corner, corner + sides - last)
+    )
+    around = tf.stack([before, after], axis=1)
+    pixels = tf.pad(pixels, tf.concat([[[0, 0]], around, [[0, 0]]], axis=0))
+    origin -= tf.cast(before, tf.float32) * ratio
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=pixels,
+        size=(size, size),
+        scale=scale * ratio,
+        translation=(origin - corner) * scale,
+        kernel_type="triangle",
+        antialias=antialias,
+    )
+    return resized + tf.constant(color, tf.float32)
 
 
 def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:

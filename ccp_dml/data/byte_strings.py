@@ -1,0 +1,133 @@
+"""Bytes and numbers in strings, such as encoded images, in TensorFlow graphs."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_MAX_SEGMENTS = 1000
+
+
+def read_bytes(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:
+    """Reads some of the bytes of a string.
+
+    Args:
+        contents: A string scalar.
+        start: Position of the first, an int32 scalar of at least 0.
+        count: Number of bytes.
+
+    Returns:
+        int32 `(count,)`; zeros beyond the end.
+
+    Example:
+
+    >>> read_bytes(tf.constant(b"ab"), 1, 3).numpy()
+    array([98,  0,  0], dtype=int32)
+    """
+    part = tf.strings.substr(contents, tf.minimum(start, tf.strings.length(contents)), count)
+    return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
+
+
+def are_bytes(values: tf.Tensor, expected: bytes) -> tf.Tensor:
+    """Whether bytes, integers `(count,)`, are those of a string of that length."""
+    return tf.reduce_all(values == list(expected))
+
+
+def big_endian(values: tf.Tensor) -> tf.Tensor:
+    """The numbers whose bytes, integers, are along the last axis, the highest first.
+
+    Returns:
+        int32; four bytes are a number with a sign.
+
+    Example:
+
+    >>> int(big_endian(tf.constant([1, 2])))
+    258
+    """
+    places = 256 ** tf.range(values.shape[-1] - 1, -1, -1)
+    return tf.reduce_sum(values * places, axis=-1)
+
+
+def little_endian(values: tf.Tensor) -> tf.Tensor:
+    """The same with the lowest byte first."""
+    return big_endian(values[..., ::-1])
+
+
+def to_little_endian(number: tf.Tensor | int) -> tf.Tensor:
+    """A string scalar of the four bytes of a number, an int32 scalar, the lowest first."""
+    every_byte = tf.constant([bytes([value]) for value in range(256)])
+    places = 256 ** tf.range(4)
+    return tf.strings.reduce_join(tf.gather(every_byte, number // places % 256))
+
+
+class Segment(NamedTuple):
+    """A part of a file, such as a segment of a JPEG or a chunk of a PNG.
+
+    Attributes:
+        is_valid: Whether there is such a part, a boolean scalar; the search ends if not.
+        is_wanted: Whether it is the one that is searched for.
+        start: Where its data are, an int32 scalar.
+        length: How many bytes these are.
+        following: Where the next part is.
+    """
+
+    is_valid: tf.Tensor
+    is_wanted: tf.Tensor
+    start: tf.Tensor
+    length: tf.Tensor
+    following: tf.Tensor
+
+
+def find_segment(
+    start: int, read_segment: Callable[[tf.Tensor], Segment]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Searches for a part of a file, among the first 1,000.
+
+    Args:
+        start: Where the first part is.
+        read_segment: Reads the part at a position, an int32 scalar.
+
+    Returns:
+        Where the data of the first part that is wanted are, and how many bytes; 0 and 0 if there is
+        none.
+    """
+
+    def search(position, _, start, length):
+        segment = read_segment(position)
+        found = segment.is_valid & segment.is_wanted
+        return (
+            segment.following,
+            segment.is_valid & ~segment.is_wanted,
+            tf.where(found, segment.start, start),
+            tf.where(found, segment.length, length),
+        )
+
+    _, _, start, length = tf.while_loop(
+        lambda _, goes_on, *__: goes_on,
+        search,
+        (tf.constant(start), tf.constant(True), tf.constant(0), tf.constant(0)),
+        maximum_iterations=_MAX_SEGMENTS,
+    )
+    return start, length
+
+
+def find_riff_chunk(contents: tf.Tensor, name: bytes) -> tuple[tf.Tensor, tf.Tensor]:
+    """Searches for a chunk of a RIFF file, such as a WebP, by its name.
+
+    Args:
+        contents: The file, a string scalar.
+        name: Its four letters.
+
+    Returns:
+        See `find_segment`.
+    """
+
+    def read_chunk(position):
+        head = read_bytes(contents, position, 8)
+        length = little_endian(head[4:])
+        is_chunk = (length >= 0) & (position < size)
+        following = position + 8 + length + length % 2
+        return Segment(is_chunk, are_bytes(head[:4], name), position + 8, length, following)
+
+    size = tf.strings.length(contents)
+    return find_segment(12, read_chunk)

@@ -1,0 +1,181 @@
+"""From encoded images to upright RGB pixels, in TensorFlow graphs."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from ccp_dml.data.exif import (
+    locate_stored,
+    read_jpeg_orientation,
+    read_png_orientation,
+    read_webp_orientation,
+    turn,
+    turn_shape,
+)
+from ccp_dml.data.rgba_decoders import decode_bmp, decode_gif, decode_png, decode_webp
+
+Color = tuple[int, int, int]
+"""Red, green and blue, 0…255."""
+
+WHITE: Color = (255, 255, 255)
+
+_JPEG_RATIOS = (1, 2, 4, 8)
+_SIGNATURES = (b"GIF8", b"BM", b"RIFF")
+
+
+class Region(NamedTuple):
+    """A part of an image, as it is stored, which may have to be turned; see `ccp_dml.data.exif`.
+
+    Attributes:
+        pixels: uint8 `(h, w, 3)`.
+        box: What was asked for: top, left, height and width in the stored image, int32 `(4,)`;
+            `pixels` are what of it is inside the image.
+        origin: Where the corner of `pixels` is in the stored image, int32 `(2,)`.
+        ratio: How many pixels of the stored image, along each side, are one of `pixels`, an int32
+            scalar.
+        shape: Height and width of the stored image, int32 `(2,)`.
+        orientation: How the image is stored, an int32 scalar 1…8.
+    """
+
+    pixels: tf.Tensor
+    box: tf.Tensor
+    origin: tf.Tensor
+    ratio: tf.Tensor
+    shape: tf.Tensor
+    orientation: tf.Tensor
+
+
+def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
+    """Decodes an image, turns it upright as its EXIF data say, and makes it opaque.
+
+    - JPEG: grey, RGB, and CMYK and YCCK as Adobe's programs store them, inverted. CMYK from other
+      programs, without Adobe's marker, comes out with wrong colours.
+    - PNG: any kind; 16 bits are rounded to 8.
+    - GIF: the first frame. What it leaves free of the canvas is transparent.
+    - BMP: palettes, 24 and 32 bits, not compressed; 32 bits are transparent only if the header says
+      so. Others are errors.
+    - WebP: of an animation the first frame.
+
+    Args:
+        contents: The encoded image, a string scalar.
+        background: What is behind transparent pixels. Defaults to white.
+
+    Returns:
+        uint8 `(height, width, 3)`: red, green and blue.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it is damaged or of another format.
+    """
+
+    def whole(shape):
+        return tf.concat([[0, 0], shape], axis=0)
+
+    # No size is so large that a fraction of the resolution would be enough.
+    region = decode_region(contents, whole, tf.int32.max // max(_JPEG_RATIOS), background)
+    return turn(region.pixels, region.orientation)
+
+
+def decode_region(
+    contents: tf.Tensor,
+    box_of: Callable[[tf.Tensor], tf.Tensor],
+    size: int,
+    background: Color = WHITE,
+) -> Region:
+    """Decodes a box of an image.
+
+    Only the box of a JPEG is decoded, at a fraction of its resolution if that is enough, which is
+    faster and averages what a bilinear resizing to `size` would skip.
+
+    Args:
+        contents: The encoded image, a string scalar; see `decode_image`.
+        box_of: From height and width of the upright image, int32 `(2,)`, to top, left, height and
+            width in it, int32 `(4,)`. What is outside the image is not decoded.
+        size: Pixels along each side that are enough.
+        background: What is behind transparent pixels. Defaults to white.
+
+    Returns:
+        The box.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the image is damaged or of another format.
+    """
+
+    def locate(shape, orientation):
+        """The box in the stored image, and the part of it that is inside."""
+        upright = turn_shape(shape, orientation)
+        box = locate_stored(box_of(upright), upright, orientation)
+        # At least one pixel, which decoders need.
+        first = tf.clip_by_value(box[:2], 0, shape - 1)
+        last = tf.clip_by_value(box[:2] + box[2:], first + 1, shape)
+        return box, first, last
+
+    def decode_jpeg():
+        shape = tf.image.extract_jpeg_shape(contents)[:2]
+        orientation = read_jpeg_orientation(contents)
+        box, first, last = locate(shape, orientation)
+        smallest = tf.reduce_min(last - first)
+        enough = [smallest >= ratio * size for ratio in _JPEG_RATIOS[1:]]
+        pixels, first, ratio = tf.switch_case(
+            tf.reduce_sum(tf.cast(enough, tf.int32)),
+            [lambda ratio=ratio: crop_jpeg(first, last, ratio) for ratio in _JPEG_RATIOS],
+        )
+        return Region(pixels, box, first, ratio, shape, orientation)
+
+    def crop_jpeg(first, last, ratio):
+        first = first // ratio
+        last = last // ratio
+        region = tf.raw_ops.DecodeAndCropJpeg(
+            contents=contents,
+            crop_window=tf.concat([first, last - first], axis=0),
+            channels=3,
+            ratio=ratio,
+        )
+        return region, first * ratio, tf.constant(ratio)
+
+    def decode_other():
+        image, orientation = _decode_rgba(contents)
+        shape = tf.shape(image)[:2]
+        box, first, last = locate(shape, orientation)
+        pixels = composite(image[first[0] : last[0], first[1] : last[1]], background)
+        return Region(pixels, box, first, tf.constant(1), shape, orientation)
+
+    return tf.cond(tf.io.is_jpeg(contents), decode_jpeg, decode_other)
+
+
+def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
+    """Puts pixels before a background.
+
+    Args:
+        pixels: Red, green, blue and alpha in 0…255, `(..., 4)`.
+        background: The colour.
+
+    Returns:
+        uint8 `(..., 3)`, rounded.
+
+    Example:
+
+    >>> composite(np.array([10, 20, 30, 0, 10, 20, 30, 51]).reshape(2, 4), (255, 255, 255)).numpy()
+    array([[255, 255, 255],
+           [206, 208, 210]], dtype=uint8)
+    """
+    pixels = tf.cast(pixels, tf.float32)
+    alpha = pixels[..., 3:]
+    # Whole numbers, up to the division.
+    blended = pixels[..., :3] * alpha + tf.constant(background, tf.float32) * (255 - alpha)
+    return tf.saturate_cast(tf.round(blended / 255), tf.uint8)
+
+
+def _decode_rgba(contents):
+    """Pixels of what is no JPEG, uint8 `(height, width, 4)` as they are stored, and how."""
+    begins_with = [tf.strings.substr(contents, 0, len(each)) == each for each in _SIGNATURES]
+    upright = tf.constant(1)
+    decoders = [
+        lambda: (decode_gif(contents), upright),
+        lambda: (decode_bmp(contents), upright),
+        lambda: (decode_webp(contents), read_webp_orientation(contents)),
+        lambda: (decode_png(contents), read_png_orientation(contents)),
+    ]
+    # None of them is a PNG, or nothing that can be decoded.
+    kind = tf.argmax(tf.stack([*begins_with, True]), output_type=tf.int32)
+    return tf.switch_case(kind, decoders)

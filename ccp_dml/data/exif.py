@@ -1,0 +1,149 @@
+"""The orientation of an image that its EXIF data state, in TensorFlow graphs."""
+
+import tensorflow as tf
+
+from ccp_dml.data.byte_strings import (
+    Segment,
+    are_bytes,
+    big_endian,
+    find_riff_chunk,
+    find_segment,
+    read_bytes,
+)
+
+# More than cameras and programs write.
+_MAX_ENTRIES = 128
+_NAME = b"Exif\0\0"
+_TAG = 0x0112
+_SHORT = 3
+
+
+def read_jpeg_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """Reads how a JPEG has to be turned to be upright, from its EXIF data.
+
+    Args:
+        contents: The encoded image, a string scalar.
+
+    Returns:
+        int32 scalar 1…8, the values of EXIF, see `turn`; 1, as it is stored, if there are no EXIF
+        data, they do not state it, or they are malformed.
+    """
+
+    def read_segment(position):
+        head = read_bytes(contents, position, 10)
+        marker, length = head[1], 256 * head[2] + head[3]
+        # APP0 to APP15 and comments; what follows has to do with pixels.
+        is_metadata = (head[0] == 0xFF) & ((marker // 16 == 0xE) | (marker == 0xFE))
+        is_exif = (marker == 0xE1) & are_bytes(head[4:], _NAME)
+        return Segment(is_metadata, is_exif, position + 10, length - 8, position + 2 + length)
+
+    return _read_orientation(contents, *find_segment(2, read_segment))
+
+
+def read_png_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """The same of a PNG, whose EXIF data are looked for before its pixels."""
+
+    def read_chunk(position):
+        head = read_bytes(contents, position, 8)
+        length = big_endian(head[:4])
+        is_before = (length >= 0) & (position < size) & ~are_bytes(head[4:], b"IDAT")
+        is_exif = are_bytes(head[4:], b"eXIf")
+        return Segment(is_before, is_exif, position + 8, length, position + 12 + length)
+
+    size = tf.strings.length(contents)
+    return _read_orientation(contents, *find_segment(8, read_chunk))
+
+
+def read_webp_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """The same of a WebP."""
+    return _read_orientation(contents, *find_riff_chunk(contents, b"EXIF"))
+
+
+def turn(image: tf.Tensor, orientation: tf.Tensor, mirror: tf.Tensor | bool = False) -> tf.Tensor:
+    """Turns an image upright.
+
+    Args:
+        image: `(height, width, channels)`.
+        orientation: How it is stored, an int32 scalar 1…8: 1, upright; 2, mirrored left and right;
+            3, turned by 180°; 4, mirrored top and bottom; 5…8, the same after rows were made
+            columns: 5, only that; 6, to be turned clockwise by 90°; 7, mirrored at the other
+            diagonal; 8, to be turned anticlockwise.
+        mirror: Whether the upright image is mirrored left and right as well, a boolean scalar.
+            Defaults to `False`.
+
+    Returns:
+        The upright image, `(width, height, channels)` for 5…8.
+    """
+    transposed, rows, columns = _list_turns(orientation)
+    # Unlike `tf.cond` this adds no branch to every image, and what is in order is not transposed.
+    image = tf.transpose(image, tf.where(transposed, [1, 0, 2], [0, 1, 2]))
+    return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([rows, columns ^ mirror, False]))
+
+
+def turn_shape(shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Height and width of the upright image, int32 `(2,)`, from those of the stored one."""
+    return tf.where(orientation >= 5, shape[::-1], shape)
+
+
+def locate_stored(box: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Finds the part of a stored image that is a box of the upright image.
+
+    Args:
+        box: Top, left, height and width in the upright image, int32 `(4,)`.
+        shape: Height and width of the upright image, int32 `(2,)`.
+        orientation: How it is stored, an int32 scalar 1…8.
+
+    Returns:
+        Top, left, height and width in the stored image.
+    """
+    transposed, rows, columns = _list_turns(orientation)
+    corner = tf.where(tf.stack([rows, columns]), shape - box[:2] - box[2:], box[:2])
+    box = tf.concat([corner, box[2:]], axis=0)
+    return tf.where(transposed, tf.gather(box, [1, 0, 3, 2]), box)
+
+
+def _list_turns(orientation):
+    """Whether rows become columns and, after that, whether rows and columns are reversed."""
+    rows = tf.reduce_any(orientation == tf.constant([3, 4, 7, 8]))
+    columns = tf.reduce_any(orientation == tf.constant([2, 3, 6, 7]))
+    return orientation >= 5, rows, columns
+
+
+def _read_orientation(contents, start, length):
+    """The orientation that EXIF data at a place in a file state, if there are any."""
+    size = tf.strings.length(contents)
+    return tf.cond(
+        length > 0,
+        lambda: _parse(tf.strings.substr(contents, tf.minimum(start, size), length)),
+        lambda: 1,
+    )
+
+
+def _parse(exif):
+    """The orientation in EXIF data: a TIFF header and its first directory."""
+    size = tf.strings.length(exif)
+    # PNG and WebP hold them with or without the name that a JPEG gives them.
+    named = are_bytes(read_bytes(exif, 0, len(_NAME)), _NAME)
+    exif = tf.strings.substr(exif, tf.where(named, tf.minimum(len(_NAME), size), 0), size)
+    header = read_bytes(exif, 0, 8)
+    is_little = are_bytes(header[:4], b"II*\0")
+    is_big = are_bytes(header[:4], b"MM\0*")
+
+    def number(values):
+        return big_endian(tf.where(is_little, values[..., ::-1], values))
+
+    directory = number(header[4:])
+    is_valid = (is_little | is_big) & (directory >= 0) & (directory < size)
+    directory = tf.where(is_valid, directory, 0)
+    count = number(read_bytes(exif, directory, 2))
+    entries = tf.reshape(read_bytes(exif, directory + 2, 12 * _MAX_ENTRIES), [_MAX_ENTRIES, 12])
+    states_orientation = (
+        is_valid
+        & (tf.range(_MAX_ENTRIES) < count)
+        & (number(entries[:, :2]) == _TAG)
+        & (number(entries[:, 2:4]) == _SHORT)
+        & (number(entries[:, 4:8]) == 1)
+    )
+    stated = tf.boolean_mask(number(entries[:, 8:10]), states_orientation)
+    orientation = tf.concat([stated, [1]], axis=0)[0]
+    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)

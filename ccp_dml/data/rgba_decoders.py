@@ -1,0 +1,213 @@
+"""Decoders of images with transparency, in TensorFlow graphs.
+
+TensorFlow's own decoders are used where they are right. They ignore the transparency of a GIF, the
+palette of a BMP and where a frame is on its canvas; and with an opaque animated WebP they write
+beyond their memory.
+"""
+
+import tensorflow as tf
+
+from ccp_dml.data.byte_strings import (
+    are_bytes,
+    find_riff_chunk,
+    little_endian,
+    read_bytes,
+    to_little_endian,
+)
+
+# Bounds for files that were made to keep readers busy: 255 bytes each are 50 MB.
+_MAX_BLOCKS = 200_000
+_EXTENSION, _IMAGE = 0x21, 0x2C
+_WHITE_TABLE = b"\xff" * 768
+_NOT_COMPRESSED, _BIT_FIELDS = 0, 3
+_BGR_MASKS = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
+_ALPHA_MASK = b"\0\0\0\xff"
+_ANIMATED, _WITH_ALPHA = 2, b"\x10\0\0\0"
+
+
+def decode_png(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG of any kind; 16 bits are rounded to 8.
+
+    Args:
+        contents: The encoded image, a string scalar.
+
+    Returns:
+        uint8 `(height, width, 4)`: red, green, blue and alpha.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it is damaged or no PNG.
+    """
+    return tf.io.decode_png(contents, channels=4)
+
+
+# Compiled, because its loops would take long in eager execution.
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def decode_gif(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes the first frame of a GIF; what it leaves free of the canvas is transparent.
+
+    See `decode_png`. Other frames are not decoded.
+    """
+    screen = read_bytes(contents, 0, 13)
+    table_size = _color_table_size(screen[10])
+    start = _skip_extensions(contents, 13 + table_size)
+    descriptor = read_bytes(contents, start, 10)
+    check = tf.debugging.Assert(descriptor[0] == _IMAGE, ["a GIF without an image"])
+    with tf.control_dependencies([check]):
+        own_table_size = _color_table_size(descriptor[9])
+    data = start + 10 + own_table_size
+    end = _skip_blocks(contents, data + 1)
+
+    def decode(table, own_table):
+        """The frame alone, with color tables instead of its own."""
+        frame = [
+            tf.strings.substr(contents, 0, 13),
+            table,
+            tf.strings.substr(contents, 13 + table_size, start - 13 - table_size),
+            # In the corner: TensorFlow cuts off what is elsewhere.
+            b",\0\0\0\0",
+            tf.strings.substr(contents, start + 5, 5),
+            own_table,
+            tf.strings.substr(contents, data, end - data),
+            b";",
+        ]
+        return tf.io.decode_gif(tf.strings.join(frame))[0]
+
+    colors = decode(
+        tf.strings.substr(contents, 13, table_size),
+        tf.strings.substr(contents, start + 10, own_table_size),
+    )
+    # Transparent pixels are decoded as black, whatever the colours are.
+    white = decode(
+        tf.strings.substr(_WHITE_TABLE, 0, table_size),
+        tf.strings.substr(_WHITE_TABLE, 0, own_table_size),
+    )
+    corner = [little_endian(descriptor[3:5]), little_endian(descriptor[1:3])]
+    canvas = [little_endian(screen[8:10]), little_endian(screen[6:8])]
+    return _place(tf.concat([colors, white[..., :1]], axis=-1), corner, canvas)
+
+
+def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes a BMP that is not compressed, of 1, 4, 8, 24 or 32 bits.
+
+    See `decode_png`. Of 32 bits, the fourth byte is alpha only if the header says so.
+    """
+    head = read_bytes(contents, 0, 70)
+    header_size, width = little_endian(head[14:18]), little_endian(head[18:22])
+    # A negative height is that of rows from top to bottom.
+    height = little_endian(head[22:26])
+    bits, compression = little_endian(head[28:30]), little_endian(head[30:34])
+    has_masks = (bits == 32) & (compression == _BIT_FIELDS)
+    is_known = (
+        (header_size >= 40)
+        & (width > 0)
+        & (height != 0)
+        & tf.reduce_any(bits == [1, 4, 8, 24, 32])
+        & ((compression == _NOT_COMPRESSED) | (has_masks & are_bytes(head[54:66], _BGR_MASKS)))
+    )
+    check = tf.debugging.Assert(is_known, ["a BMP that is damaged, compressed or of 16 bits"])
+    with tf.control_dependencies([check]):
+        width = tf.cast(width, tf.int64)
+    stride = (width * tf.cast(bits, tf.int64) + 31) // 32 * 4
+    size = stride * tf.cast(tf.abs(height), tf.int64)
+    start = little_endian(head[10:14])
+    rows = tf.io.decode_raw(tf.strings.substr(contents, tf.cast(start, tf.int64), size), tf.uint8)
+    rows = tf.reshape(rows, [-1, stride])
+    rows = tf.ensure_shape(rows, (None, None))
+    rows = tf.cond(height > 0, lambda: rows[::-1], lambda: rows)
+
+    def look_up():
+        palette = read_bytes(contents, 14 + header_size, 1024)
+        palette = tf.cast(tf.reshape(palette, [256, 4])[:, 2::-1], tf.uint8)
+        shifts = tf.range(8 - bits, -1, -bits)
+        indices = tf.cast(rows, tf.int32)[..., tf.newaxis] // 2**shifts % 2**bits
+        indices = tf.reshape(indices, [tf.shape(rows)[0], -1])[:, :width]
+        return _add_alpha(tf.gather(palette, indices))
+
+    def split():
+        channels = tf.cast(bits // 8, tf.int64)
+        pixels = tf.reshape(rows[:, : width * channels], [-1, width, channels])
+        has_alpha = has_masks & (header_size >= 56) & are_bytes(head[66:70], _ALPHA_MASK)
+        return tf.cond(
+            has_alpha,
+            lambda: tf.gather(pixels, [2, 1, 0, 3], axis=-1),
+            lambda: _add_alpha(pixels[..., 2::-1]),
+        )
+
+    return tf.cond(bits <= 8, look_up, split)
+
+
+def decode_webp(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes a WebP; of an animation the first frame. See `decode_png`."""
+    head = read_bytes(contents, 0, 30)
+    is_extended = are_bytes(head[12:16], b"VP8X")
+    is_animated = is_extended & (head[20] & _ANIMATED > 0)
+
+    def decode(image):
+        return _add_alpha(tf.raw_ops.DecodeWebP(contents=image)[0])
+
+    def decode_first_frame():
+        start, length = find_riff_chunk(contents, b"ANMF")
+        frame = read_bytes(contents, start, 6)
+        extended_header = [b"VP8X", to_little_endian(10), _WITH_ALPHA]
+        parts = [
+            b"WEBP",
+            *extended_header,
+            tf.strings.substr(contents, start + 6, 6),
+            tf.strings.substr(contents, start + 16, length - 16),
+        ]
+        image = tf.strings.join(parts)
+        still = tf.strings.join([b"RIFF", to_little_endian(tf.strings.length(image)), image])
+        corner = [2 * little_endian(frame[3:6]), 2 * little_endian(frame[:3])]
+        canvas = [little_endian(head[27:30]) + 1, little_endian(head[24:27]) + 1]
+        return _place(decode(still), corner, canvas)
+
+    return tf.cond(is_animated, decode_first_frame, lambda: decode(contents))
+
+
+def _add_alpha(pixels):
+    """Pixels with an alpha of 255 if they have none."""
+    pixels = tf.ensure_shape(pixels, (None, None, None))
+    missing = [[0, 0], [0, 0], [0, 4 - tf.shape(pixels)[-1]]]
+    return tf.ensure_shape(tf.pad(pixels, missing, constant_values=255), (None, None, 4))
+
+
+def _place(frame, corner, canvas):
+    """Puts a frame on its transparent canvas, or one as large as is needed."""
+    shape = tf.shape(frame)[:2]
+    after = tf.maximum(tf.stack(canvas) - tf.stack(corner) - shape, 0)
+    paddings = tf.stack([tf.stack(corner), after], axis=1)
+    return tf.pad(frame, tf.concat([paddings, [[0, 0]]], axis=0))
+
+
+def _color_table_size(packed):
+    """Bytes of the color table that a byte of flags tells of."""
+    return tf.where(packed & 0x80 > 0, 3 * 2 ** ((packed & 7) + 1), 0)
+
+
+def _skip_extensions(contents, start):
+    def is_extension(position):
+        return read_bytes(contents, position, 1)[0] == _EXTENSION
+
+    return tf.while_loop(
+        is_extension,
+        lambda position: (_skip_blocks(contents, position + 2),),
+        (start,),
+        maximum_iterations=_MAX_BLOCKS,
+    )[0]
+
+
+def _skip_blocks(contents, start):
+    """The end of blocks that begin with their length, the last of which is empty."""
+    data = tf.io.decode_raw(contents, tf.uint8)
+    size = tf.strings.length(contents)
+
+    def goes_on(position):
+        return tf.cond(position < size, lambda: data[position] > 0, lambda: False)
+
+    (end,) = tf.while_loop(
+        goes_on,
+        lambda position: (position + 1 + tf.cast(data[position], tf.int32),),
+        (start,),
+        maximum_iterations=_MAX_BLOCKS,
+    )
+    return end + 1
