@@ -21,7 +21,7 @@ from ccp_dml.data.files import CACHES, ImageFiles
 from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import class_pools, training_batches
-from ccp_dml.data.preprocessing import CROPS, SCALINGS, Preprocessing
+from ccp_dml.data.preprocessing import CROPS, FITS, SCALINGS, Preprocessing
 from ccp_dml.data.samplers import balanced_batches, class_draws
 from ccp_dml.data.samples import LabeledSamples
 from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
@@ -31,6 +31,7 @@ __all__ = [
     "CROPS",
     "DATASETS",
     "DATASETS_IN_MEMORY",
+    "FITS",
     "OFFICIAL_SETS",
     "SCALINGS",
     "Benchmark",

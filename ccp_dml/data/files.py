@@ -34,7 +34,7 @@ _SECONDS_WITHOUT_PROGRESS = 1.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFiles(LabeledSamples):
-    """JPEG and PNG files with their classes.
+    """JPEG, PNG, WebP, GIF and BMP files with their classes.
 
     A sampler draws indices and only what it drew is read and decoded, image by image in parallel;
     what comes out depends on the seed, not on the parallelism.
@@ -66,7 +66,8 @@ class ImageFiles(LabeledSamples):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return (self.preprocessing.image_size, self.preprocessing.image_size, 3)
+        size = self.preprocessing.image_size
+        return (size, size, self.preprocessing.channels)
 
     def subset(self, indices: np.ndarray) -> "ImageFiles":
         return dataclasses.replace(self, paths=self.paths[indices], labels=self.labels[indices])
@@ -202,8 +203,15 @@ def _progress_options(total):
 def _fingerprint(paths, preprocessing):
     """Changes with the files, their sizes and times, and with the preprocessing."""
     digest = hashlib.sha256()
-    sizes = (preprocessing.image_size, preprocessing.shorter_side)
-    digest.update(repr((tf.__version__, sizes)).encode())
+    # What only training does is not among it.
+    seen = (
+        preprocessing.image_size,
+        preprocessing.shorter_side,
+        preprocessing.fit,
+        preprocessing.background_color,
+        preprocessing.channels,
+    )
+    digest.update(repr((tf.__version__, seen)).encode())
     for path in paths:
         digest.update(path.encode())
         digest.update(repr(file_state(path)).encode())

@@ -11,6 +11,7 @@ MAX_PIXELS = 50_000_000
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
 # Start of frame; C4, C8 and CC are other things.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_GIF_EXTENSION = 0x21
 
 
 class ImageHeader(NamedTuple):
@@ -43,8 +44,8 @@ def read_header(contents: bytes) -> ImageHeader:
 
     Example:
 
-    >>> read_header(b"GIF89a" + bytes([3, 0, 2, 0, 0, 0, 0]))
-    ImageHeader(format='GIF', width=3, height=2)
+    >>> read_header(b"BM" + bytes(12) + bytes([40, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0]))
+    ImageHeader(format='BMP', width=3, height=2)
     """
     image_format = _identify(contents)
     try:
@@ -118,7 +119,16 @@ def _read_png(contents):
 
 
 def _read_gif(contents):
-    return struct.unpack_from("<HH", contents, 6)
+    width, height, packed = struct.unpack_from("<HHB", contents, 6)
+    position = 13 + (3 << (packed & 7) + 1 if packed & 0x80 else 0)
+    while contents[position] == _GIF_EXTENSION:
+        position += 2
+        while contents[position]:
+            position += 1 + contents[position]
+        position += 1
+    # The canvas is as large as its first frame needs it to be.
+    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", contents, position + 1)
+    return max(width, left + frame_width), max(height, top + frame_height)
 
 
 def _read_bmp(contents):

@@ -46,7 +46,7 @@ class LabeledImages(LabeledSamples):
     def preprocessing(self) -> Preprocessing:
         """Makes of square images in files images as these: values in 0…1, nothing cut off."""
         size = self.image_shape[0]
-        return Preprocessing(size, resize_size=size, scaling=_SCALING)
+        return Preprocessing(size, resize_size=size, scaling=_SCALING, channels=self.image_shape[2])
 
     def subset(self, indices: np.ndarray) -> "LabeledImages":
         return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])

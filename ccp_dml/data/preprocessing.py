@@ -12,6 +12,7 @@ from ccp_dml.data.decoding import Color, decode_region
 from ccp_dml.data.exif import turn
 
 SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
+_GREY_SCALINGS = ("unit", "symmetric", "raw")
 CROPS = ("area", "side")
 FITS = ("crop", "pad")
 _ATTEMPTS = 10
@@ -21,8 +22,8 @@ _SIDES = (40 / 256, 1.0)
 _MEAN = np.array([123.675, 116.28, 103.53], "float32")
 _DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
 _REVERSED = np.eye(3, dtype="float32")[::-1]
-LUMINANCE = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey pixels."""
+# Of red, green and blue.
+_LUMINANCE = np.array([0.299, 0.587, 0.114], "float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +48,12 @@ class Preprocessing:
         crop_area: Bounds of the part of the area that the box of `"area"` has. Defaults to
             `(0.16, 1.0)`.
         flip: Whether training mirrors every other image, left and right. Defaults to `True`.
+        channels: Channels of the inputs: 3 (default), or 1 for the luminance.
 
     Raises:
         ValueError: If a size is not positive, `resize_size` is less than `image_size`, a name or
-            colour is unknown, or `crop_area` is not two increasing numbers above 0 up to 1.
+            colour is unknown, `crop_area` is not two increasing numbers above 0 up to 1, or
+            `scaling` is not for grey images.
     """
 
     image_size: int = 227
@@ -61,6 +64,7 @@ class Preprocessing:
     fit: str = "crop"
     crop_area: tuple[float, float] = (0.16, 1.0)
     flip: bool = True
+    channels: int = 3
 
     def __post_init__(self):
         check_at_least("image_size", self.image_size, 1)
@@ -71,6 +75,9 @@ class Preprocessing:
             )
         check_one_of("crop", self.crop, CROPS)
         check_one_of("scaling", self.scaling, SCALINGS)
+        check_one_of("channels", self.channels, (1, 3))
+        if self.channels == 1:
+            check_one_of("scaling of grey images", self.scaling, _GREY_SCALINGS)
         check_one_of("fit", self.fit, FITS)
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
@@ -140,7 +147,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
         preprocessing: Size and kind of the crop, padding, background, and whether there are flips.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, red, green and blue in 0…255.
+        float32 `(image_size, image_size, channels)` in 0…255.
     """
     size, color = preprocessing.image_size, preprocessing.background_color
 
@@ -163,7 +170,8 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
     if preprocessing.flip:
         # Another seed than that of the box, whose random numbers would be the same.
         flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
-    return tf.ensure_shape(turn(image, region.orientation, mirror=flip), (size, size, 3))
+    upright = tf.ensure_shape(turn(image, region.orientation, mirror=flip), (size, size, 3))
+    return _to_channels(upright, preprocessing.channels)
 
 
 def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
@@ -177,7 +185,7 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
         preprocessing: The sizes, padding and background.
 
     Returns:
-        uint8 `(image_size, image_size, 3)`.
+        uint8 `(image_size, image_size, channels)`.
     """
     size, color = preprocessing.image_size, preprocessing.background_color
     if preprocessing.fit == "pad":
@@ -196,16 +204,16 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     upright = tf.cond(
         region.orientation > 1, lambda: turn(image, region.orientation), lambda: image
     )
-    return tf.ensure_shape(upright, (size, size, 3))
+    return _to_channels(tf.ensure_shape(upright, (size, size, 3)), preprocessing.channels)
 
 
 def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Does to pixels what `evaluation_image` does to an encoded image.
 
     Args:
-        images: A batch of images of one size, `(batch, height, width, channels)`, of 3 channels or
-            1, values in 0…255.
-        preprocessing: The sizes, padding and background.
+        images: A batch of images of one size, `(batch, height, width, 3 or 1)`, values in 0…255.
+            Grey pixels are repeated for coloured inputs.
+        preprocessing: The sizes, padding, background and channels.
 
     Returns:
         uint8 `(batch, image_size, image_size, channels)`.
@@ -213,8 +221,8 @@ def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     size, shape = preprocessing.image_size, tf.shape(images)[1:3]
     if preprocessing.fit == "pad":
         color = preprocessing.background_color
-        if images.shape[3] == 1:
-            color = (round(float(np.dot(LUMINANCE, color))),)
+        # A coloured background makes a grey image coloured.
+        images = _to_channels(images, 3)
         whole = _Padded(_pad_to_square(shape), tf.constant([0, 0]), tf.constant(1), shape)
         resized = _resize_padded(images, whole, size, color, antialias=True)
     else:
@@ -223,7 +231,19 @@ def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
         region = images[:, top : top + height, left : left + width]
         resized = _resize_center(region, center.box[:2], tf.constant(1), center, size)
     crops = tf.saturate_cast(tf.round(resized), tf.uint8)
-    return tf.ensure_shape(crops, (images.shape[0], size, size, images.shape[3]))
+    crops = tf.ensure_shape(crops, (images.shape[0], size, size, images.shape[3]))
+    return _to_channels(crops, preprocessing.channels)
+
+
+def _to_channels(images, channels):
+    """Images of as many channels, 1 or 3: grey pixels are repeated, coloured ones weighed."""
+    if images.shape[-1] < channels:
+        return tf.repeat(images, channels, axis=-1)
+    if images.shape[-1] > channels:
+        grey = tf.tensordot(tf.cast(images, tf.float32), tf.constant(_LUMINANCE), 1)
+        whole = images.dtype.is_integer
+        return tf.cast(tf.round(grey) if whole else grey, images.dtype)[..., tf.newaxis]
+    return images
 
 
 def area_box(

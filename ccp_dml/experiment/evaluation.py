@@ -135,6 +135,8 @@ def adopt_preprocessing(
         image_size=first.image_size,
         resize_size=first.shorter_side,
         scaling=first.scaling,
+        background=first.background,
+        fit=first.fit,
     )
 
 
@@ -152,6 +154,10 @@ def _check_given(path, saved, settings, given):
         if "resize_size" in given:
             default = Preprocessing(saved.image_size).shorter_side
             wanted["resize_size"] = (settings.resize_size or default, saved.shorter_side)
+        if "background" in given:
+            wanted["background"] = (settings.background, saved.background)
+        if "fit" in given:
+            wanted["fit"] = (settings.fit, saved.fit)
     for name, (value, of_network) in wanted.items():
         if value != of_network:
             raise ValueError(

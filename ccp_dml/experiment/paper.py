@@ -28,6 +28,9 @@ _MLRC = {
     "image_size": 227,
     "resize_size": 256,
     "crop": "area",
+    "crop_area": (0.16, 1.0),
+    "fit": "crop",
+    "flip": True,
     "scaling": "auto",
     "backbone": "bn_inception",
     "weights": "imagenet",
@@ -229,7 +232,16 @@ _GENERATED = (
 # The order of the settings in a flagfile, under headings.
 _LAYOUT = {
     "": ("dataset", "method", "loss", "loss_params", "loss_wrapper", "miner", "miner_params"),
-    "The images.": ("image_size", "resize_size", "crop", "scaling", "cache"),
+    "The images.": (
+        "image_size",
+        "resize_size",
+        "crop",
+        "crop_area",
+        "fit",
+        "flip",
+        "scaling",
+        "cache",
+    ),
     "The network.": ("backbone", "weights", "freeze_batch_norm", "pooling", "embedding_size"),
     "Validation.": (
         "validation",

@@ -384,4 +384,11 @@ def _make_embedder(model, data):
     inputs = keras.Input(data.image_shape)
     outputs = model.normalization(model.embedding_model(inputs, training=False))
     network = keras.Model(inputs, outputs, name="embedding")
-    return ImageEmbedder(network, data.preprocessing.scaling, data.preprocessing.shorter_side)
+    preprocessing = data.preprocessing
+    return ImageEmbedder(
+        network,
+        preprocessing.scaling,
+        preprocessing.shorter_side,
+        preprocessing.background,
+        preprocessing.fit,
+    )

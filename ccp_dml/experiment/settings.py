@@ -16,7 +16,9 @@ from ccp_dml.checks import (
     check_one_of,
     check_parameters,
 )
-from ccp_dml.data import CACHES, CROPS, DATASETS, SCALINGS, dataset_parameters
+from ccp_dml.data import CACHES, CROPS, DATASETS, FITS, SCALINGS, dataset_parameters
+from ccp_dml.data.image_header import MAX_PIXELS
+from ccp_dml.data.preprocessing import check_crop_area, parse_color
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -81,6 +83,36 @@ class Settings:
         "Random crop of images in files: a box of 16-100% of the area and an aspect ratio of "
         "0.75-1.33, or a square of side 40-256 when the shorter side is 256.",
         choices=CROPS,
+    )
+    crop_area: tuple[float, ...] = _setting(
+        (0.16, 1.0),
+        "For crop=area: bounds of the part of the area, above 0 up to 1.",
+        above=0,
+        most=1,
+        length=2,
+    )
+    fit: str = _setting(
+        "crop",
+        "How pictures in files that are not square are taken: training crops boxes of them and "
+        "evaluation the centre; or they are padded to squares with the background, which training "
+        "crops and evaluation sees whole.",
+        choices=FITS,
+    )
+    background: str = _setting(
+        "white",
+        "Colour behind transparent pixels of images in files, and of the padding: a name that HTML "
+        "knows, or #rrggbb.",
+    )
+    flip: bool = _setting(
+        True,
+        "Whether training mirrors every other image in files; digits and glyphs are never "
+        "mirrored. Off where mirror images belong to other classes.",
+    )
+    max_pixels: int = _setting(
+        MAX_PIXELS,
+        "The most pixels, width times height, of an image in a data set folder; one that has more "
+        "is not decoded and counts among max_bad_images.",
+        least=1,
     )
     scaling: str = _setting(
         "auto",
@@ -298,6 +330,8 @@ class Settings:
             raise ValueError(f"method must name at least one of {', '.join(METHODS)}")
         if len(set(self.method)) < len(self.method):
             raise ValueError(f"method must name each method once; got {','.join(self.method)}")
+        check_crop_area(self.crop_area)
+        parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
         _check_params(self.loss, self.loss_params, losses.parameters(self.loss))
         for kind, module in [("loss_wrapper", losses), ("miner", miners)]:

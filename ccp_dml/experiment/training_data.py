@@ -42,7 +42,16 @@ def load_benchmark(settings: Settings) -> Benchmark:
     return load(
         settings.dataset,
         settings.data_dir or None,
-        Preprocessing(settings.image_size, settings.resize_size or None, settings.crop, scaling),
+        Preprocessing(
+            settings.image_size,
+            settings.resize_size or None,
+            settings.crop,
+            scaling,
+            settings.background,
+            settings.fit,
+            settings.crop_area,
+            settings.flip,
+        ),
         settings.cache,
         settings.max_bad_images,
         **settings.dataset_params,

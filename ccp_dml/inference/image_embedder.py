@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least, check_one_of
-from ccp_dml.data import SCALINGS, Preprocessing
+from ccp_dml.checks import check_at_least
+from ccp_dml.data import Preprocessing
+from ccp_dml.data.decoding import composite
+from ccp_dml.data.image_header import MAX_PIXELS, check_pixels, read_header
 from ccp_dml.data.preprocessing import crop_center, evaluation_image, rescale
 from ccp_dml.evaluation import embed
 from ccp_dml.layers import lipschitz_normalize
@@ -21,17 +23,17 @@ _KINDS = {
     "encoded images (bytes)": bytes,
     "arrays": np.ndarray,
 }
-_LUMINANCE = (0.299, 0.587, 0.114)
-_MEAN_OF_COLORS = ("torch", "bgr")
+_CHANNELS = (1, 3, 4)
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class ImageEmbedder(keras.Model):
     """Maps images as they are in files to normalised embeddings.
 
-    Resizing, the crop of the centre, colour and the scaling of values are part of the model, so
-    that they are saved with it and it cannot be fed with images that were prepared otherwise. Load
-    it with `ccp_dml.inference.load`, or with `keras.models.load_model` after `import ccp_dml`.
+    Resizing, the crop of the centre or the padding, the background of transparent pixels, colour
+    and the scaling of values are part of the model, so that they are saved with it and it cannot be fed
+    with images that were prepared otherwise. Load it with `ccp_dml.inference.load`, or with
+    `keras.models.load_model` after `import ccp_dml`.
 
     Args:
         network: A `keras.Model` from prepared images `(batch, image_size, image_size, channels)`,
@@ -39,21 +41,28 @@ class ImageEmbedder(keras.Model):
         scaling: The values that `network` takes; see `ccp_dml.data.preprocessing.rescale`.
         resize_size: What the shorter side of an image is resized to before the centre is cut out.
             Defaults to `None`: 256 / 227 of the size that `network` takes.
+        background: The colour behind transparent pixels, and of the padding: a name or `#rrggbb`.
+            Defaults to `"white"`, also for networks that were saved without it, before which
+            transparency and the orientation in EXIF data were ignored.
+        fit: `"crop"` (default), the centre of the image, or `"pad"`, the whole image, made square
+            with `background`.
 
     Attributes:
         network: The network.
         preprocessing: How images become inputs of the network, a `ccp_dml.data.Preprocessing`.
 
     Call arguments:
-        images: A batch of images of one size `(batch, height, width, channels)`, of 3 channels or
-            1, values in 0…255. Colours become their luminance where `network` takes grey images.
+        images: A batch of images of one size `(batch, height, width, channels)`, of 1, 3 or, with
+            alpha, 4 channels, values in 0…255. Colours become their luminance where `network` takes
+            grey images.
 
     Returns:
         float32 embeddings `(batch, d)` after the Lipschitz normalisation.
 
     Raises:
         ValueError: If `network` does not take square images of 1 or 3 channels, `resize_size` is
-            less than their size, or `scaling` is unknown or not for grey images.
+            less than their size, `scaling` is unknown or not for grey images, or `background` or
+            `fit` is unknown.
         tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
             fractions of at most 1, as of images that were divided by 255 before; not under XLA.
 
@@ -66,7 +75,13 @@ class ImageEmbedder(keras.Model):
     """
 
     def __init__(
-        self, network: keras.Model, scaling: str, resize_size: int | None = None, **kwargs
+        self,
+        network: keras.Model,
+        scaling: str,
+        resize_size: int | None = None,
+        background: str = "white",
+        fit: str = "crop",
+        **kwargs,
     ):
         # Not to half precision, in which 0…255 cannot be told apart after resizing.
         super().__init__(autocast=False, **kwargs)
@@ -77,13 +92,15 @@ class ImageEmbedder(keras.Model):
             )
         if shape[3] not in (1, 3):
             raise ValueError(f"network must take images of 1 or 3 channels; got {shape[3]}")
-        check_one_of("scaling", scaling, SCALINGS)
-        if shape[3] == 1 and scaling in _MEAN_OF_COLORS:
-            allowed = ", ".join(name for name in SCALINGS if name not in _MEAN_OF_COLORS)
-            raise ValueError(f"scaling of grey images must be one of {allowed}; got {scaling!r}")
         self.network = network
-        self.channels = shape[3]
-        self.preprocessing = Preprocessing(shape[1], resize_size, scaling=scaling)
+        self.preprocessing = Preprocessing(
+            shape[1],
+            resize_size,
+            scaling=scaling,
+            background=background,
+            fit=fit,
+            channels=shape[3],
+        )
         # There are no kernels of XLA for the resizing.
         self.supports_jit = False
         self.built = True
@@ -94,37 +111,46 @@ class ImageEmbedder(keras.Model):
         return self.network.compute_output_shape(self.network.input_shape)[-1]
 
     def call(self, images, training=None):
-        if images.shape.rank != 4 or images.shape[3] not in (1, 3):
+        if images.shape.rank != 4 or images.shape[3] not in _CHANNELS:
             raise ValueError(
-                "images must be (batch, height, width, channels) of 1 or 3 channels; got the shape "
-                f"{tuple(images.shape)}"
+                "images must be (batch, height, width, channels) of 1, 3 or 4 channels; got the "
+                f"shape {tuple(images.shape)}"
             )
         with tf.control_dependencies(_assert_pixels(images)):
-            crops = crop_center(tf.cast(images, tf.float32), self.preprocessing)
+            images = tf.cast(images, tf.float32)
+        if images.shape[3] == 4:
+            images = tf.cast(composite(images, self.preprocessing.background_color), tf.float32)
+        crops = crop_center(images, self.preprocessing)
         embeddings = self.network(self._scale(crops), training=False)
         return lipschitz_normalize(tf.cast(embeddings, tf.float32))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.embedding_size)
 
-    def embed(self, images: Iterable[Image], batch_size: int = 256) -> np.ndarray:
+    def embed(
+        self, images: Iterable[Image], batch_size: int = 256, max_pixels: int = MAX_PIXELS
+    ) -> np.ndarray:
         """Embeds images, each prepared as the network was evaluated with them.
 
         Args:
-            images: Paths (or URLs that TensorFlow can read), encoded JPEG or PNG images (`bytes`),
-                or arrays `(height, width, channels)` or `(height, width)` of values in 0…255, each
-                of any size; or one array `(n, height, width, channels)`.
+            images: Paths (or URLs that TensorFlow can read), encoded JPEG, PNG, WebP, GIF or BMP
+                images (`bytes`), or arrays `(height, width, channels)` or `(height, width)` of
+                values in 0…255, each of any size, of 1, 3 or, with alpha, 4 channels; or one array
+                `(n, height, width, channels)`.
             batch_size: Number of images at a time. Defaults to 256.
+            max_pixels: The most pixels, width times height, of an encoded image; one that has more
+                is not decoded. Defaults to 50 million.
 
         Returns:
             float32 embeddings `(n, d)` after the Lipschitz normalisation.
 
         Raises:
-            ValueError: If something is none of these, is damaged or has other values; the message
-                says which.
+            ValueError: If something is none of these, is damaged, too large or has other values;
+                the message says which.
             OSError: If a file cannot be read.
         """
         check_at_least("batch_size", batch_size, 1)
+        check_at_least("max_pixels", max_pixels, 1)
         images = _list_images(images)
         if not images:
             return np.zeros((0, self.embedding_size), "float32")
@@ -132,13 +158,13 @@ class ImageEmbedder(keras.Model):
             return self._embed_crops(_crop_arrays(images, self.preprocessing), batch_size)
         are_encoded = isinstance(images[0], bytes)
         crops = tf.data.Dataset.from_tensor_slices(images).map(
-            lambda image: _decode(image, are_encoded, self.preprocessing),
+            lambda image: _decode(image, are_encoded, self.preprocessing, max_pixels),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         try:
             return self._embed_crops(crops, batch_size)
         except tf.errors.OpError:
-            _raise_first_problem(images, are_encoded, self.preprocessing)
+            _raise_first_problem(images, are_encoded, self.preprocessing, max_pixels)
             raise
 
     def _embed_crops(self, crops, batch_size):
@@ -147,12 +173,7 @@ class ImageEmbedder(keras.Model):
         )
 
     def _scale(self, crops):
-        """Prepares crops, uint8 `(batch, image_size, image_size, 1 or 3)`, for the network."""
-        if crops.shape[3] < self.channels:
-            crops = tf.repeat(crops, self.channels, axis=3)
-        elif crops.shape[3] > self.channels:
-            grey = tf.tensordot(tf.cast(crops, tf.float32), tf.constant(_LUMINANCE), 1)
-            crops = tf.round(grey)[..., tf.newaxis]
+        """Prepares crops, uint8 `(batch, image_size, image_size, channels)`, for the network."""
         return rescale(crops, self.preprocessing.scaling)
 
     def get_config(self):
@@ -161,6 +182,8 @@ class ImageEmbedder(keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "scaling": self.preprocessing.scaling,
             "resize_size": self.preprocessing.shorter_side,
+            "background": self.preprocessing.background,
+            "fit": self.preprocessing.fit,
         }
 
     @classmethod
@@ -209,10 +232,10 @@ def _check_array(pixels, position):
     shape = pixels.shape
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
+    if pixels.ndim != 3 or pixels.shape[2] not in _CHANNELS or not pixels.size:
         raise ValueError(
-            "arrays must be (height, width, channels) of 1 or 3 channels, or (height, width); got "
-            f"the shape {shape} at position {position}"
+            "arrays must be (height, width, channels) of 1, 3 or 4 channels, or (height, width); "
+            f"got the shape {shape} at position {position}"
         )
     if pixels.dtype == np.uint8:
         return pixels
@@ -237,10 +260,12 @@ def _check_array(pixels, position):
 
 def _crop_arrays(arrays, preprocessing):
     # Grey pixels among coloured ones are repeated, as a decoder does.
-    num_channels = max(pixels.shape[2] for pixels in arrays)
+    num_channels = 1 if all(pixels.shape[2] == 1 for pixels in arrays) else 3
 
     def generate():
         for pixels in arrays:
+            if pixels.shape[2] == 4:
+                pixels = composite(pixels, preprocessing.background_color).numpy()
             pixels = pixels.astype("float32")
             yield np.broadcast_to(pixels, (*pixels.shape[:2], num_channels))
 
@@ -254,11 +279,19 @@ def _crop_arrays(arrays, preprocessing):
     )
 
 
-def _decode(image, is_encoded, preprocessing):
-    return evaluation_image(image if is_encoded else tf.io.read_file(image), preprocessing)
+def _decode(image, is_encoded, preprocessing, max_pixels):
+    contents = image if is_encoded else tf.io.read_file(image)
+    check = tf.numpy_function(lambda encoded: _check(encoded, max_pixels), [contents], [])
+    with tf.control_dependencies([check]):
+        return evaluation_image(tf.identity(contents), preprocessing)
 
 
-def _raise_first_problem(images, are_encoded, preprocessing):
+def _check(contents, max_pixels):
+    """Raises an error if something is no image, or too large."""
+    check_pixels(read_header(contents), max_pixels)
+
+
+def _raise_first_problem(images, are_encoded, preprocessing, max_pixels):
     """Says which image it is that cannot be read or decoded."""
     for position, image in enumerate(images):
         name = f"the image at position {position}" if are_encoded else image
@@ -269,6 +302,10 @@ def _raise_first_problem(images, are_encoded, preprocessing):
         except tf.errors.OpError as error:
             raise OSError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
         try:
+            _check(contents if are_encoded else contents.numpy(), max_pixels)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from error
+        try:
             evaluation_image(contents, preprocessing)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{name} is damaged or not a JPEG or PNG image") from error
+            raise ValueError(f"{name} is damaged") from error

@@ -26,7 +26,11 @@ _NOT_A_NETWORK = (
 
 
 def load(
-    path: str | os.PathLike, scaling: str | None = None, resize_size: int | None = None
+    path: str | os.PathLike,
+    scaling: str | None = None,
+    resize_size: int | None = None,
+    background: str | None = None,
+    fit: str | None = None,
 ) -> ImageEmbedder:
     """Loads a network that training has saved, with the preprocessing of its images.
 
@@ -37,6 +41,10 @@ def load(
         resize_size: What the shorter side of an image is resized to before the centre is cut out,
             for such a network. Defaults to `None`: as saved, or else 256 / 227 of the size that the
             network takes.
+        background: The colour behind transparent pixels, for such a network. Defaults to `None`: as
+            saved, or else white.
+        fit: `"crop"` or `"pad"`, for such a network. Defaults to `None`: as saved, or else
+            `"crop"`.
 
     Returns:
         The network with its preprocessing; its own input and output are those of `.network`.
@@ -58,6 +66,8 @@ def load(
         saved = model.preprocessing
         _check_same(path, "scaling", scaling, saved.scaling)
         _check_same(path, "resize_size", resize_size, saved.shorter_side)
+        _check_same(path, "background", background, saved.background)
+        _check_same(path, "fit", fit, saved.fit)
         return model
     if scaling is None:
         raise ValueError(
@@ -65,7 +75,7 @@ def load(
             f"{', '.join(SCALINGS)}, and resize_size, as they were in training"
         )
     try:
-        embedder = ImageEmbedder(model, scaling, resize_size)
+        embedder = ImageEmbedder(model, scaling, resize_size, background or "white", fit or "crop")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     logging.warning(

@@ -41,6 +41,12 @@ def test_other_headers_of_bmp():
     assert read_header(from_top) == ImageHeader("BMP", 7, 5)
 
 
+def test_frames_beyond_the_canvas_of_a_gif():
+    contents = encoded(gradient(20, 30), "GIF", comment=b"x" * 700)
+    smaller = contents[:6] + struct.pack("<HH", 3, 50) + contents[10:]
+    assert read_header(smaller) == ImageHeader("GIF", 30, 50)
+
+
 @pytest.mark.parametrize("kind", IMAGE_FORMATS)
 def test_damaged_headers_are_named(kind):
     contents = encoded(gradient(3, 3), kind)
@@ -61,7 +67,7 @@ def test_what_is_no_image_is_named(contents):
 
 def test_sizes_of_nothing_are_damage():
     with pytest.raises(ValueError, match=r"^is damaged$"):
-        read_header(b"GIF89a" + bytes(20))
+        read_header(b"GIF89a" + bytes(30))
 
 
 def test_bombs_are_refused_by_their_header(monkeypatch):
