@@ -157,7 +157,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
         return area_box(shape, seed, preprocessing.crop_area)
 
     def draw_padded_box(shape):
-        square = _pad_to_square(shape)
+        square = pad_to_square(shape)
         return draw_box(square[2:]) + tf.pad(square[:2], [[0, 2]])
 
     if preprocessing.fit == "pad":
@@ -171,7 +171,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
         # Another seed than that of the box, whose random numbers would be the same.
         flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
     upright = tf.ensure_shape(turn(image, region.orientation, mirror=flip), (size, size, 3))
-    return _to_channels(upright, preprocessing.channels)
+    return to_channels(upright, preprocessing.channels)
 
 
 def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
@@ -189,22 +189,22 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     """
     size, color = preprocessing.image_size, preprocessing.background_color
     if preprocessing.fit == "pad":
-        region = decode_region(contents, _pad_to_square, size, color)
+        region = decode_region(contents, pad_to_square, size, color)
         resized = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=True)
     else:
         region = decode_region(
-            contents, lambda shape: _locate_center(shape, preprocessing).box, size, color
+            contents, lambda shape: locate_center(shape, preprocessing).box, size, color
         )
         # The centre is where it is, however the image is turned.
-        center = _locate_center(region.shape, preprocessing)
+        center = locate_center(region.shape, preprocessing)
         resized = _resize_center(
             region.pixels[tf.newaxis], region.origin, region.ratio, center, size
         )
-    image = tf.saturate_cast(tf.round(resized[0]), tf.uint8)
+    image = tf.saturate_cast(round_half_up(resized[0]), tf.uint8)
     upright = tf.cond(
         region.orientation > 1, lambda: turn(image, region.orientation), lambda: image
     )
-    return _to_channels(tf.ensure_shape(upright, (size, size, 3)), preprocessing.channels)
+    return to_channels(tf.ensure_shape(upright, (size, size, 3)), preprocessing.channels)
 
 
 def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
@@ -222,20 +222,20 @@ def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     if preprocessing.fit == "pad":
         color = preprocessing.background_color
         # A coloured background makes a grey image coloured.
-        images = _to_channels(images, 3)
-        whole = _Padded(_pad_to_square(shape), tf.constant([0, 0]), tf.constant(1), shape)
+        images = to_channels(images, 3)
+        whole = _Padded(pad_to_square(shape), tf.constant([0, 0]), tf.constant(1), shape)
         resized = _resize_padded(images, whole, size, color, antialias=True)
     else:
-        center = _locate_center(shape, preprocessing)
+        center = locate_center(shape, preprocessing)
         top, left, height, width = tf.unstack(center.box)
         region = images[:, top : top + height, left : left + width]
         resized = _resize_center(region, center.box[:2], tf.constant(1), center, size)
-    crops = tf.saturate_cast(tf.round(resized), tf.uint8)
+    crops = tf.saturate_cast(round_half_up(resized), tf.uint8)
     crops = tf.ensure_shape(crops, (images.shape[0], size, size, images.shape[3]))
-    return _to_channels(crops, preprocessing.channels)
+    return to_channels(crops, preprocessing.channels)
 
 
-def _to_channels(images, channels):
+def to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
     """Images of as many channels, 1 or 3: grey pixels are repeated, coloured ones weighed."""
     if images.shape[-1] < channels:
         return tf.repeat(images, channels, axis=-1)
@@ -244,6 +244,19 @@ def _to_channels(images, channels):
         whole = images.dtype.is_integer
         return tf.cast(tf.round(grey) if whole else grey, images.dtype)[..., tf.newaxis]
     return images
+
+
+def round_half_up(images: tf.Tensor) -> tf.Tensor:
+    """Rounds resized values to whole ones, float32.
+
+    Where a filter is symmetric between two pixels, values lie on a half but for rounding errors,
+    which differ between devices and formats of models. A half, and what is just below it, is
+    rounded up, so that they do not decide.
+
+    Args:
+        images: Values of any shape.
+    """
+    return tf.floor(images + (0.5 + 2**-10))
 
 
 def area_box(
@@ -295,23 +308,30 @@ def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.stack([corner[0], corner[1], side, side])
 
 
-class _Center(NamedTuple):
-    """What evaluation sees of an image, in the coordinates of the image."""
+class Center(NamedTuple):
+    """What evaluation sees of an image, in the coordinates of the image.
+
+    Attributes:
+        side: Of the square, a float32 scalar.
+        corner: Top and left, float32 `(2,)`.
+        box: What the filter of the resizing reaches into as well: top, left, height and width in
+            whole pixels, int32 `(4,)`.
+    """
 
     side: tf.Tensor
     corner: tf.Tensor
-    # What the filter reaches into as well: top, left, height and width in whole pixels.
     box: tf.Tensor
 
 
-def _locate_center(shape, preprocessing):
+def locate_center(shape: tf.Tensor, preprocessing: Preprocessing) -> Center:
+    """What evaluation sees of an image of the shape `(2,)` that is not padded."""
     size, shorter_side = preprocessing.image_size, preprocessing.shorter_side
     side = size / shorter_side * tf.cast(tf.reduce_min(shape), tf.float32)
     corner = (tf.cast(shape, tf.float32) - side) / 2
     margin = side / size + 1
     first = tf.maximum(tf.cast(tf.floor(corner - margin), tf.int32), 0)
     last = tf.minimum(tf.cast(tf.math.ceil(corner + side + margin), tf.int32), shape)
-    return _Center(side, corner, tf.concat([first, last - first], axis=0))
+    return Center(side, corner, tf.concat([first, last - first], axis=0))
 
 
 def _resize_center(regions, origin, ratio, center, size):
@@ -344,8 +364,8 @@ class _Padded(NamedTuple):
     shape: tf.Tensor
 
 
-def _pad_to_square(shape):
-    """The square around an image, as a box in the image."""
+def pad_to_square(shape: tf.Tensor) -> tf.Tensor:
+    """The square around an image of the shape `(2,)`: top, left, height and width, int32 `(4,)`."""
     side = tf.reduce_max(shape)
     return tf.concat([(shape - side) // 2, [side, side]], axis=0)
 
@@ -372,8 +392,9 @@ def _resize_padded(images, region, size, color, antialias):
     end = region.box[:2] + region.box[2:]
     is_inside = tf.reduce_all((end > 0) & (region.box[:2] < region.shape))
     pixels = tf.where(is_inside, pixels, 0.0)
-    # As much padding as the filter reaches into, and none beyond the box.
-    reach = tf.math.ceil(1 / (scale * ratio)) + 1
+    # As much padding as the filter reaches into that reaches into the image, and none beyond the
+    # box.
+    reach = tf.math.ceil(2 * tf.maximum(1 / (scale * ratio), 1)) + 1
     last = origin + tf.cast(tf.shape(images)[1:3], tf.float32) * ratio
     before, after = (
         tf.cast(tf.clip_by_value(tf.math.ceil(gap / ratio), 0, reach), tf.int32)

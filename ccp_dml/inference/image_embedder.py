@@ -31,8 +31,8 @@ class ImageEmbedder(keras.Model):
     """Maps images as they are in files to normalised embeddings.
 
     Resizing, the crop of the centre or the padding, the background of transparent pixels, colour
-    and the scaling of values are part of the model, so that they are saved with it and it cannot be fed
-    with images that were prepared otherwise. Load it with `ccp_dml.inference.load`, or with
+    and the scaling of values are part of the model, so that they are saved with it and it cannot
+    be fed with images that were prepared otherwise. Load it with `ccp_dml.inference.load`, or with
     `keras.models.load_model` after `import ccp_dml`.
 
     Args:
@@ -121,6 +121,17 @@ class ImageEmbedder(keras.Model):
         if images.shape[3] == 4:
             images = tf.cast(composite(images, self.preprocessing.background_color), tf.float32)
         crops = crop_center(images, self.preprocessing)
+        return self.embed_crops(crops)
+
+    def embed_crops(self, crops: tf.Tensor) -> tf.Tensor:
+        """Embeds images that have the size that the network takes.
+
+        Args:
+            crops: Batch of images `(batch, image_size, image_size, 1 or 3)`, values in 0…255.
+
+        Returns:
+            float32 embeddings `(batch, d)` after the Lipschitz normalisation.
+        """
         embeddings = self.network(self._scale(crops), training=False)
         return lipschitz_normalize(tf.cast(embeddings, tf.float32))
 
