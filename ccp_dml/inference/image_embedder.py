@@ -31,8 +31,8 @@ class ImageEmbedder(keras.Model):
     """Maps images as they are in files to normalised embeddings.
 
     Resizing, the crop of the centre or the padding, the background of transparent pixels, colour
-    and the scaling of values are part of the model, so that they are saved with it and it cannot be fed
-    with images that were prepared otherwise. Load it with `ccp_dml.inference.load`, or with
+    and the scaling of values are part of the model, so that they are saved with it and it cannot be
+    fed with images that were prepared otherwise. Load it with `ccp_dml.inference.load`, or with
     `keras.models.load_model` after `import ccp_dml`.
 
     Args:
