@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ccp_dml.data.byte_strings import separate_function
 from ccp_dml.data.exif import (
     locate_stored,
     read_jpeg_orientation,
@@ -51,7 +52,7 @@ def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
 
     - JPEG: grey, RGB, and CMYK and YCCK as Adobe's programs store them, inverted. CMYK from other
       programs, without Adobe's marker, comes out with wrong colours.
-    - PNG: any kind; 16 bits are rounded to 8.
+    - PNG: any kind; of 16 bits the upper 8 are taken.
     - GIF: the first frame. What it leaves free of the canvas is transparent.
     - BMP: palettes, 24 and 32 bits, not compressed; 32 bits are transparent only if the header says
       so. Others are errors.
@@ -166,6 +167,7 @@ def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
     return tf.saturate_cast(tf.round(blended / 255), tf.uint8)
 
 
+@separate_function
 def _decode_rgba(contents):
     """Pixels of what is no JPEG, uint8 `(height, width, 4)` as they are stored, and how."""
     begins_with = [tf.strings.substr(contents, 0, len(each)) == each for each in _SIGNATURES]

@@ -9,6 +9,7 @@ from ccp_dml.data.byte_strings import (
     find_riff_chunk,
     find_segment,
     read_bytes,
+    separate_function,
 )
 
 # More than cameras and programs write.
@@ -119,6 +120,7 @@ def _read_orientation(contents, start, length):
     )
 
 
+@separate_function
 def _parse(exif):
     """The orientation in EXIF data: a TIFF header and its first directory."""
     size = tf.strings.length(exif)

@@ -1,8 +1,8 @@
 """Decoders of images with transparency, in TensorFlow graphs.
 
 TensorFlow's own decoders are used where they are right. They ignore the transparency of a GIF, the
-palette of a BMP and where a frame is on its canvas; and with an opaque animated WebP they write
-beyond their memory.
+palette of a BMP and where a frame is on its canvas; they make grey PNGs of fewer than 8 bits nearly
+transparent; and with an opaque animated WebP they write beyond their memory.
 """
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from ccp_dml.data.byte_strings import (
 
 # Bounds for files that were made to keep readers busy: 255 bytes each are 50 MB.
 _MAX_BLOCKS = 200_000
+_GREY = 0
 _EXTENSION, _IMAGE = 0x21, 0x2C
 _WHITE_TABLE = b"\xff" * 768
 _NOT_COMPRESSED, _BIT_FIELDS = 0, 3
@@ -26,7 +27,7 @@ _ANIMATED, _WITH_ALPHA = 2, b"\x10\0\0\0"
 
 
 def decode_png(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a PNG of any kind; 16 bits are rounded to 8.
+    """Decodes a PNG of any kind; of 16 bits the upper 8 are taken.
 
     Args:
         contents: The encoded image, a string scalar.
@@ -37,11 +38,15 @@ def decode_png(contents: tf.Tensor) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: If it is damaged or no PNG.
     """
-    return tf.io.decode_png(contents, channels=4)
+    pixels = tf.io.decode_png(contents, channels=4)
+    depth, color_type = tf.unstack(read_bytes(contents, 24, 2))
+    # There, opaque is the largest number of as many bits instead of 255.
+    opaque = tf.where((color_type == _GREY) & (depth < 8), 2**depth - 1, 255)
+    alpha = pixels[..., 3:]
+    alpha = tf.where(alpha == tf.cast(opaque, tf.uint8), tf.constant(255, tf.uint8), alpha)
+    return tf.concat([pixels[..., :3], alpha], axis=-1)
 
 
-# Compiled, because its loops would take long in eager execution.
-@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def decode_gif(contents: tf.Tensor) -> tf.Tensor:
     """Decodes the first frame of a GIF; what it leaves free of the canvas is transparent.
 
