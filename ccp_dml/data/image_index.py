@@ -36,8 +36,10 @@ class ImageIndex:
         paths: Absolute paths or URLs of the encoded images, str `(n,)`.
         labels: Classes, numbered from 0 over all splits, int64 `(n,)`.
         splits: Names of the splits, `"train"` and `"test"`, or `"train"`, `"query"` and
-            `"gallery"`, str `(n,)`.
+            `"gallery"`, with or without `"val"`, str `(n,)`.
         class_names: A name for each class. Defaults to `None`.
+        notes: What somebody should know of the files, such as how many were skipped, in sentences.
+            Defaults to none.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -55,6 +57,7 @@ class ImageIndex:
     labels: np.ndarray
     splits: np.ndarray
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         shapes = self.paths.shape, self.labels.shape, self.splits.shape
@@ -130,6 +133,8 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     >>> str(absolute_path("gs://bucket/images"))
     'gs://bucket/images'
     """
+    if "\0" in os.fspath(path):
+        raise ValueError(f"a path cannot hold a NUL character; got {os.fspath(path)!r}")
     try:
         path = epath.Path(path).expanduser()
     except KeyError as error:

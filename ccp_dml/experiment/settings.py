@@ -24,7 +24,7 @@ from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
 
 METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
-VALIDATIONS = ("classes", "samples", "test")
+VALIDATIONS = ("auto", "classes", "samples", "test")
 
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
@@ -177,9 +177,11 @@ class Settings:
         choices=MONITORS,
     )
     validation: str = _setting(
-        "classes",
-        "What validates: some of the training classes, in folds; held-out samples of all of them; "
-        "or, as older papers do, the test classes, which makes results on them optimistic.",
+        "auto",
+        "What validates: the split val of the data set or, if it has none, as classes; some of the "
+        "training classes, in folds; held-out samples of all of them; or, as older papers do, the "
+        "test classes, which makes results on them optimistic. A data set with a split val takes "
+        "auto only.",
         choices=VALIDATIONS,
     )
     num_folds: int = _setting(

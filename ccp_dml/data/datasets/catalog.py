@@ -13,6 +13,7 @@ from ccp_dml.data.datasets.folder import index_folder
 from ccp_dml.data.datasets.glyphs import glyphs
 from ccp_dml.data.datasets.official import OFFICIAL_SETS, load_official
 from ccp_dml.data.files import ImageFiles
+from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.image_index import ImageIndex
 from ccp_dml.data.preprocessing import Preprocessing
 
@@ -22,6 +23,8 @@ DATASETS_IN_MEMORY = tuple(_IN_MEMORY)
 """The names of the data sets that are not image files."""
 DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 """The names of the data sets."""
+# Arguments of `index_folder` that are settings of their own.
+_NO_PARAMETERS = ("source", "max_bad_images", "max_pixels")
 
 
 def dataset_parameters(name: str) -> list[str]:
@@ -38,7 +41,7 @@ def dataset_parameters(name: str) -> list[str]:
     if name in OFFICIAL_SETS:
         return []
     signature = inspect.signature({**_IN_MEMORY, "folder": index_folder}[name])
-    return [known for known in signature.parameters if known not in ("source", "max_bad_images")]
+    return [known for known in signature.parameters if known not in _NO_PARAMETERS]
 
 
 def input_shape(name: str, image_size: int) -> tuple[int, int, int]:
@@ -63,6 +66,7 @@ def load(
     preprocessing: Preprocessing | None = None,
     cache: str = "none",
     max_bad_images: int = 0,
+    max_pixels: int = MAX_PIXELS,
     **params: float,
 ) -> Benchmark:
     """Loads a data set.
@@ -80,6 +84,8 @@ def load(
             `"disk"`; see `ImageFiles`.
         max_bad_images: How many files of `"folder"` may be skipped because they are damaged or not
             images. Defaults to 0.
+        max_pixels: The largest image of `"folder"` that is decoded, width times height. Defaults to
+            50 million.
         **params: Numbers that the data set takes; see its function.
 
     Raises:
@@ -102,7 +108,7 @@ def load(
         if name in OFFICIAL_SETS:
             index = load_official(name, data_dir)
         else:
-            index = index_folder(data_dir, max_bad_images, **params)
+            index = index_folder(data_dir, max_bad_images, max_pixels=max_pixels, **params)
     except (OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"data_dir {data_dir} cannot be read: {reason}") from error
@@ -120,4 +126,6 @@ def _make_benchmark(index: ImageIndex, preprocessing: Preprocessing, cache: str)
         test=splits["query" if "query" in splits else "test"],
         gallery=splits.get("gallery"),
         class_names=index.class_names,
+        validation=splits.get("val"),
+        notes=index.notes,
     )
