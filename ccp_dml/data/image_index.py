@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import posixpath
 import stat
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -94,15 +95,24 @@ def read_index(folder: epath.PathLike) -> ImageIndex | None:
     file = folder / _FILE_NAME
     if not file.exists():
         return None
-    header, *rows = map(tuple, csv.reader(file.read_text().splitlines() or [""]))
-    if header != _COLUMNS or {len(row) for row in rows} != {len(_COLUMNS)}:
-        raise ValueError(f"{file} is damaged; delete it, and it will be made again")
-    paths, labels, splits = zip(*rows, strict=True)
-    return ImageIndex(
-        paths=np.array([f"{folder}/{path}" for path in paths]),
-        labels=np.array(labels, "int64"),
-        splits=np.array(splits),
-    )
+    try:
+        header, *rows = map(tuple, csv.reader(file.read_text().splitlines() or [""]))
+        if header != _COLUMNS or {len(row) for row in rows} != {len(_COLUMNS)}:
+            raise ValueError(f"its columns must be {', '.join(_COLUMNS)}")
+        paths, labels, splits = zip(*rows, strict=True)
+        for path in paths:
+            if not is_inside(path):
+                raise ValueError(f"{path!r} is outside its folder")
+        return ImageIndex(
+            paths=np.array([f"{folder}/{path}" for path in paths]),
+            labels=np.array(labels, "int64"),
+            splits=np.array(splits),
+        )
+    # What is no text is no CSV file and no number either.
+    except (csv.Error, ValueError) as error:
+        raise ValueError(
+            f"{file} is damaged; delete it, and it will be made again: {error}"
+        ) from error
 
 
 def write_index(folder: epath.PathLike, rows: Iterable[tuple[str, int, str]]):
@@ -143,9 +153,37 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     return path if path.is_absolute() else path.resolve()
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path that somebody else wrote stays in the folder that it is relative to.
+
+    Args:
+        path: The path, with slashes.
+
+    Example:
+
+    >>> is_inside("img/a.jpg"), is_inside("img/../../a.jpg"), is_inside("/etc/passwd")
+    (True, False, False)
+    """
+    normal = posixpath.normpath(path)
+    return bool(path) and not (
+        "\0" in path or is_remote(path) or normal.startswith("/") or normal.split("/")[0] == ".."
+    )
+
+
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is a URL such as `gs://bucket/folder`."""
     return "://" in os.fspath(path)
+
+
+def is_regular_file(path: epath.PathLike) -> bool:
+    """Whether a path is a file with an end: no folder, and no pipe, which would have readers wait.
+
+    Args:
+        path: A local path or a URL.
+    """
+    if is_remote(path):
+        return epath.Path(path).exists()
+    return os.path.isfile(path)
 
 
 def file_state(path: str) -> list[int] | None:
