@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.decoding import decode_image
 from ccp_dml.data.image_header import (
     IMAGE_FORMATS,
     MAX_PIXELS,
@@ -144,9 +145,11 @@ def _check_size(size, max_pixels):
 
 
 def _decode(contents):
-    if identify_format(contents) == "WEBP":
-        return tf.io.decode_webp(contents)
-    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+    if identify_format(contents) in ("JPEG", "PNG"):
+        # Several times as fast as with everything that training does besides, for millions of them.
+        tf.io.decode_image(contents, channels=3, expand_animations=False)
+    else:
+        decode_image(contents)
 
 
 def _recall(memory):

@@ -16,7 +16,15 @@ from ccp_dml.checks import (
     check_one_of,
     check_parameters,
 )
-from ccp_dml.data import CACHES, CROPS, DATASETS, FITS, SCALINGS, dataset_parameters
+from ccp_dml.data import (
+    CACHES,
+    COLOR_JITTER_PARAMETERS,
+    CROPS,
+    DATASETS,
+    FITS,
+    SCALINGS,
+    dataset_parameters,
+)
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
 from ccp_dml.layers import POOLINGS
@@ -113,6 +121,31 @@ class Settings:
         "The most pixels, width times height, of an image in a data set folder; one that has more "
         "is not decoded and counts among max_bad_images.",
         least=1,
+    )
+    color_jitter: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "Random changes of the colours of training images in files, such as "
+            "brightness=0.4,contrast=0.4,saturation=0.4,hue=0.1; none by default."
+        },
+    )
+    rand_augment: int = _setting(
+        0, "Operations of RandAugment for each training image in files; 0 for none.", least=0
+    )
+    rand_augment_magnitude: float = _setting(
+        0.5, "Strength of the operations of RandAugment.", above=0, most=1
+    )
+    random_erasing: float = _setting(
+        0.0,
+        "Probability that a box of a training image in files is filled with noise.",
+        least=0,
+        most=1,
+    )
+    augmentation: str = _setting(
+        "",
+        "module:name of your own augmentation of training images in files: a function of an image, "
+        "float32 (image_size, image_size, 3) in 0...255, and a seed, or a keras.Layer; see "
+        "ccp_dml.data.load_augmentation.",
     )
     scaling: str = _setting(
         "auto",
@@ -340,6 +373,7 @@ class Settings:
             name = getattr(self, kind)
             known = module.parameters(name) if name != "none" else []
             _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        _check_params("color_jitter", self.color_jitter, COLOR_JITTER_PARAMETERS)
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
             _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})

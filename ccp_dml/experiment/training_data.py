@@ -7,6 +7,7 @@ from ccp_dml.data import (
     LabeledSamples,
     Preprocessing,
     class_fold,
+    compose_augmentation,
     contiguous,
     hold_out_samples,
     load,
@@ -34,7 +35,8 @@ def load_benchmark(settings: Settings) -> Benchmark:
     """Loads the data set of a run.
 
     Raises:
-        ValueError: See `ccp_dml.data.load` and `ccp_dml.models.value_scaling`.
+        ValueError: See `ccp_dml.data.load`, `ccp_dml.data.compose_augmentation` and
+            `ccp_dml.models.value_scaling`.
     """
     scaling = settings.scaling
     if scaling == "auto":
@@ -54,6 +56,15 @@ def load_benchmark(settings: Settings) -> Benchmark:
         ),
         settings.cache,
         settings.max_bad_images,
+        settings.max_pixels,
+        augmentation=compose_augmentation(
+            settings.image_size,
+            settings.color_jitter,
+            settings.rand_augment,
+            settings.rand_augment_magnitude,
+            settings.random_erasing,
+            settings.augmentation,
+        ),
         **settings.dataset_params,
     )
 

@@ -86,3 +86,17 @@ def test_samples_that_the_data_set_gives_validate(benchmark):
             split_benchmark(benchmark, Settings(validation=validation))
     with pytest.raises(ValueError, match=r"there are no folds, .* got fold 2"):
         split_benchmark(benchmark, Settings(fold=2))
+
+
+def test_only_images_in_files_are_augmented(tmp_path):
+    with pytest.raises(
+        ValueError, match="augmentation is for images in files; those of digits are"
+    ):
+        load_benchmark(Settings(random_erasing=0.5))
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
+    folder = {"dataset": "folder", "data_dir": str(tmp_path), "image_size": 8}
+    assert load_benchmark(Settings(**folder)).train.augmentation is None
+    settings = Settings(**folder, color_jitter={"brightness": 0.2})
+    assert load_benchmark(settings).train.augmentation is not None
+    with pytest.raises(ValueError, match="color_jitter has no parameter 'gamma'; it takes bright"):
+        Settings(color_jitter={"gamma": 0.5})

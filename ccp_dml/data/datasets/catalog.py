@@ -13,8 +13,8 @@ from ccp_dml.data.datasets.folder import index_folder
 from ccp_dml.data.datasets.glyphs import glyphs
 from ccp_dml.data.datasets.official import OFFICIAL_SETS, load_official
 from ccp_dml.data.files import ImageFiles
+from ccp_dml.data.image_augmentation import ImageAugmentation
 from ccp_dml.data.image_header import MAX_PIXELS
-from ccp_dml.data.image_index import ImageIndex
 from ccp_dml.data.preprocessing import Preprocessing
 
 _IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
@@ -67,6 +67,7 @@ def load(
     cache: str = "none",
     max_bad_images: int = 0,
     max_pixels: int = MAX_PIXELS,
+    augmentation: ImageAugmentation | None = None,
     **params: float,
 ) -> Benchmark:
     """Loads a data set.
@@ -86,6 +87,8 @@ def load(
             images. Defaults to 0.
         max_pixels: The largest image of `"folder"` that is decoded, width times height. Defaults to
             50 million.
+        augmentation: What training applies to images in files, such as `compose_augmentation`
+            makes. Defaults to none.
         **params: Numbers that the data set takes; see its function.
 
     Raises:
@@ -101,6 +104,8 @@ def load(
         raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
     check_parameters(name, params, dataset_parameters(name))
     if name in _IN_MEMORY:
+        if augmentation is not None:
+            raise ValueError(f"augmentation is for images in files; those of {name} are in memory")
         return _IN_MEMORY[name](**params)
     if not data_dir:
         raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
@@ -112,11 +117,11 @@ def load(
     except (OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"data_dir {data_dir} cannot be read: {reason}") from error
-    return _make_benchmark(index, preprocessing or Preprocessing(), cache)
+    return _make_benchmark(index, preprocessing or Preprocessing(), cache, augmentation)
 
 
-def _make_benchmark(index: ImageIndex, preprocessing: Preprocessing, cache: str) -> Benchmark:
-    data = ImageFiles(index.paths, index.labels, preprocessing, cache)
+def _make_benchmark(index, preprocessing, cache, augmentation) -> Benchmark:
+    data = ImageFiles(index.paths, index.labels, preprocessing, cache, augmentation)
     splits = {
         split: data.subset(np.flatnonzero(index.splits == split))
         for split in np.unique(index.splits).tolist()
