@@ -191,19 +191,23 @@ def make_rand_augment(num_operations: int, magnitude: float) -> ImageAugmentatio
         lambda image, seed: _solarize(image, seed, magnitude),
     ]
 
+    # A function of its own, so that it is traced once for all operations of an image.
+    @tf.function(autograph=False)
+    def apply(drawn, image, seed):
+        return tf.switch_case(
+            drawn,
+            [
+                lambda operation=operation: tf.ensure_shape(operation(image, seed), image.shape)
+                for operation in operations
+            ],
+        )
+
     def augment(image, seed):
         draws = tf.random.stateless_uniform(
             [num_operations], seed, maxval=len(operations), dtype=tf.int32
         )
         for number in range(num_operations):
-            own_seed = _fold_in(seed, number)
-            branches = [
-                lambda operation=operation, image=image, seed=own_seed: tf.ensure_shape(
-                    operation(image, seed), image.shape
-                )
-                for operation in operations
-            ]
-            image = tf.switch_case(draws[number], branches)
+            image = apply(draws[number], image, _fold_in(seed, number))
         return image
 
     return augment
