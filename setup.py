@@ -23,7 +23,7 @@ setup(
         "filelock",
         "fonttools",
         "importlib_resources",  # tensorflow-datasets imports it but does not ask for it
-        "keras>=3.8",
+        "keras>=3.9",  # the layers of RandAugment
         "matplotlib",
         "numpy>=2.0",
         "opencv-python-headless",

@@ -1,6 +1,7 @@
 """Checks of arguments, whose messages repeat the value and say what is allowed."""
 
 import math
+import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -159,6 +160,33 @@ def list_first(items: Iterable[Any], count: int, separator: str = ", ") -> str:
     items = list(items)
     more = f" and {len(items) - count} more" if len(items) > count else ""
     return separator.join(map(str, items[:count])) + more
+
+
+def printable(text: str) -> str:
+    r"""Makes the name of a file fit for a line of text.
+
+    Args:
+        text: The name.
+
+    Returns:
+        The name, with escapes for what would end the line, such as a line feed, and for bytes that
+        are not Unicode.
+
+    Example:
+
+    >>> printable("café\n.jpg")
+    'café\\n.jpg'
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in _UNPRINTABLE
+        else char
+        for char in text
+    )
+
+
+# Control characters, surrogates, and separators of lines and paragraphs.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 def _check(name, value, allowed, optional, is_valid):

@@ -65,7 +65,8 @@ def _explain_exhaustion(error):
         return f"{reason}; what was done is kept: make room and run the same command again"
     if isinstance(error, OSError):
         return str(error)
-    return f"out of memory, take smaller batches or embeddings: {_first_line(error)}"
+    reason = _first_line(error) if str(error) else type(error).__name__
+    return f"out of memory, take smaller batches or embeddings: {reason}"
 
 
 def _stop(message, exit_code=2):
@@ -81,6 +82,7 @@ def main(argv: Sequence[str]):
     """
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
+    _refuse_nul()
     workdir = flags.FLAGS.workdir
     if workdir and "://" not in workdir:
         # What is printed and written for later holds in any folder.
@@ -97,12 +99,20 @@ def main(argv: Sequence[str]):
         _stop(message, exit_code=128 + error.signal_number)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
-    except (OSError, tf.errors.ResourceExhaustedError) as error:
+    except (OSError, MemoryError, tf.errors.ResourceExhaustedError) as error:
         _stop(_explain_exhaustion(error))
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")
     except KeyboardInterrupt:
         _stop("interrupted", exit_code=130)
+
+
+def _refuse_nul():
+    # A flagfile can hold what a command line cannot, and a path must not.
+    for name, value in flags.FLAGS.flag_values_dict().items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str) and "\0" in each:
+                _stop(f"--{name} cannot hold a NUL character; got {each!r}")
 
 
 def _run_protocol(workdir):

@@ -278,6 +278,7 @@ def command(capsys, run_command):
         ("--seed=-1", "seed must be at least 0; got -1"),
         ("--classes_per_batch=6", "a batch of 6 classes cannot be drawn from 5 classes"),
         ("--validation_fraction=1", "validation_fraction must be below 1; got 1.0"),
+        ("--proxies_per_class=1000000000000", "out of memory, take smaller batches or embeddings"),
         ("--validation=classes", "1 classes are too few to validate retrieval on"),
         ("--lerning_rate=1", "Did you mean: learning_rate"),
         ("word", "unexpected argument 'word'"),
@@ -353,6 +354,13 @@ def test_training_that_fails_says_so(command, tmp_path):
     message = command(f"--workdir={tmp_path}", *SHORT, "--learning_rate=1e30")
     assert "training of plain stopped" in message
     assert "try a smaller learning rate" in message
+
+
+@pytest.mark.parametrize("flag", ["workdir", "data_dir", "weights", "networks", "runs"])
+def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
+    (tmp_path / "flags").write_text(f"--{flag}={tmp_path}/a\0b\n")
+    message = command(f"--flagfile={tmp_path / 'flags'}")
+    assert f"--{flag} cannot hold a NUL character; got '{tmp_path}/a\\x00b'" in message
 
 
 def test_a_flagfile_that_is_not_text(command, tmp_path):

@@ -18,6 +18,13 @@ from ccp_dml.data.datasets import (
     render_letters,
 )
 from ccp_dml.data.files import CACHES, ImageFiles
+from ccp_dml.data.image_augmentation import (
+    COLOR_JITTER_PARAMETERS,
+    ImageAugmentation,
+    compose_augmentation,
+    load_augmentation,
+    make_stateless,
+)
 from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import class_pools, training_batches
@@ -28,6 +35,7 @@ from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
 
 __all__ = [
     "CACHES",
+    "COLOR_JITTER_PARAMETERS",
     "CROPS",
     "DATASETS",
     "DATASETS_IN_MEMORY",
@@ -35,6 +43,7 @@ __all__ = [
     "OFFICIAL_SETS",
     "SCALINGS",
     "Benchmark",
+    "ImageAugmentation",
     "ImageFiles",
     "ImageIndex",
     "LabeledImages",
@@ -47,6 +56,7 @@ __all__ = [
     "class_draws",
     "class_fold",
     "class_pools",
+    "compose_augmentation",
     "contiguous",
     "dataset_parameters",
     "hold_out_samples",
@@ -54,8 +64,10 @@ __all__ = [
     "input_shape",
     "letter_groups",
     "load",
+    "load_augmentation",
     "load_letters",
     "load_official",
+    "make_stateless",
     "random_affine",
     "render_letters",
     "training_batches",

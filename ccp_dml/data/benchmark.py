@@ -16,12 +16,17 @@ class Benchmark:
             which is compared with all others if there is no gallery.
         gallery: What the queries are compared with. Defaults to `None`.
         class_names: A name for each label. Defaults to `None`.
+        validation: Samples that the data set gives to validate on, of other classes than the test
+            classes. Defaults to `None`.
+        notes: What somebody should know of the data, in sentences. Defaults to none.
     """
 
     train: LabeledSamples
     test: LabeledSamples
     gallery: LabeledSamples | None = None
     class_names: tuple[str, ...] | None = None
+    validation: LabeledSamples | None = None
+    notes: tuple[str, ...] = ()
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Benchmark":
         """The same benchmark for a network that wants another preprocessing.
@@ -29,8 +34,9 @@ class Benchmark:
         Raises:
             ValueError: See `LabeledSamples.with_preprocessing`.
         """
-        train, test, gallery = (
-            None if part is None else part.with_preprocessing(preprocessing)
-            for part in (self.train, self.test, self.gallery)
-        )
-        return dataclasses.replace(self, train=train, test=test, gallery=gallery)
+        parts = {
+            name: part.with_preprocessing(preprocessing)
+            for name in ("train", "test", "gallery", "validation")
+            if (part := getattr(self, name)) is not None
+        }
+        return dataclasses.replace(self, **parts)

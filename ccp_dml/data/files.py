@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_one_of
 from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.image_augmentation import ImageAugmentation
 from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.data.preprocessing import (
     Preprocessing,
@@ -47,6 +48,8 @@ class ImageFiles(LabeledSamples):
             samples that are trained on, encoded, and the inputs of samples that are evaluated, one
             byte a value. `"disk"`: these inputs, and copies of training files that are remote, in
             files below `cache_folder()`, for this run and later ones. The numbers are the same.
+        augmentation: What training applies to an image that was cut out, before its values are
+            scaled. Defaults to none.
 
     Raises:
         ValueError: If the shapes do not fit or `cache` is unknown.
@@ -56,6 +59,7 @@ class ImageFiles(LabeledSamples):
     labels: np.ndarray
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     cache: str = "none"
+    augmentation: ImageAugmentation | None = None
 
     def __post_init__(self):
         if self.paths.ndim != 1 or self.labels.shape != self.paths.shape:
@@ -92,6 +96,10 @@ class ImageFiles(LabeledSamples):
 
         def load(index, seed_of_image):
             image = training_image(read(index), seed_of_image, self.preprocessing)
+            if self.augmentation is not None:
+                # Other random numbers than those of the crop.
+                own_seed = tf.random.experimental.stateless_fold_in(seed_of_image, 0)
+                image = self.augmentation(image, own_seed)
             return rescale(image, self.preprocessing.scaling), labels[index]
 
         examples = batches.enumerate(first_step).map(add_seeds).unbatch()

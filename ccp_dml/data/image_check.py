@@ -14,15 +14,52 @@ from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data.cache import cache_folder
+from ccp_dml.data.decoding import decode_image
+from ccp_dml.data.image_header import (
+    IMAGE_FORMATS,
+    MAX_PIXELS,
+    check_pixels,
+    identify_format,
+    read_header,
+)
 from ccp_dml.data.image_index import file_state, is_remote
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+# Of the formats that are read, and of others that a user must not miss without a word.
+_IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl"),
+)
+
+_NO_IMAGE = f"is none of {', '.join(IMAGE_FORMATS)}"
+_EMPTY = "is empty"
+_NO_FILE = "is not a file"
+# The most that a file can have if it is not padded: 16 bits of four channels, and metadata.
+_BYTES_PER_PIXEL = 8
+_BYTES_OF_METADATA = 2**25
+_BYTES_OF_SIGNATURE = 16
+# Changes when what is remembered of a check changes.
+_VERSION = 2
 _READERS = 32
 _REMEMBERED_AT_A_TIME = 5000
 
 
-def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
-    """Finds the files that cannot be decoded as JPEG or PNG images, and what is wrong with them.
+def is_stray(path: str, problem: str) -> bool:
+    """Whether a file was never meant to be an image: neither its name nor its contents say so.
+
+    Args:
+        path: The file.
+        problem: What `image_problems` says of it.
+    """
+    has_suffix = path.lower().endswith(_IMAGE_SUFFIXES)
+    return problem in (_NO_IMAGE, _EMPTY, _NO_FILE) and not has_suffix
+
+
+def image_problems(
+    paths: Iterable[str], source: str, max_pixels: int = MAX_PIXELS
+) -> dict[str, str]:
+    """Finds the files that cannot be decoded as images, and what is wrong with them.
+
+    Images are JPEG, PNG, WebP, GIF and BMP. One that has too many pixels is not decoded.
 
     Results are kept in `cache_folder()` and used again as long as a file's size and time stay the
     same. An interruption keeps those of the files checked so far.
@@ -30,12 +67,15 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
     Args:
         paths: The files.
         source: The folder or list that the files are from, under which results are kept.
+        max_pixels: The most pixels, width times height, that an image may have. Defaults to 50
+            million.
 
     Returns:
         For each bad file, in the order of `paths`, what is wrong.
     """
     paths = list(paths)
-    digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:32]
+    key = repr((_VERSION, max_pixels)).encode() + os.fsencode(source)
+    digest = hashlib.sha256(key).hexdigest()[:32]
     memory = cache_folder() / "checked" / f"{digest}.json"
     seen = _recall(memory)
     some_remote = any(map(is_remote, paths))
@@ -51,7 +91,7 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
         for path, state in zip(paths, states, strict=True):
             if state is not None and known.get(path, [None])[0] != state:
                 new.append((path, state))
-        results = executor.map(lambda each: _find_problem(each[0], decoders), new)
+        results = executor.map(lambda each: _find_problem(*each, decoders, max_pixels), new)
         bar = tqdm(results, "checking images", len(new), unit="image", delay=1, leave=False)
         try:
             for number, ((path, state), problem) in enumerate(zip(new, bar, strict=True)):
@@ -68,30 +108,48 @@ def image_problems(paths: Iterable[str], source: str) -> dict[str, str]:
     if checked != seen:
         _remember(memory, checked)
     problem_of = {path: problem for path, (_, problem) in checked.items()}
-    every = {path: problem_of.get(path, "is not a file") for path in paths}
+    every = {path: problem_of.get(path, _NO_FILE) for path in paths}
     return {path: problem for path, problem in every.items() if problem}
 
 
-def _find_problem(path, decoders):
+def _find_problem(path, state, decoders, max_pixels):
+    size, _ = state
     try:
-        contents = epath.Path(path).read_bytes()
-    except (OSError, tf.errors.OpError, UnicodeError, ValueError) as error:
-        return f"cannot be read: {str(error).splitlines()[0]}"
-    if not contents:
-        return "is empty"
-    if not contents.startswith(_SIGNATURES):
-        return "is neither JPEG nor PNG"
-    try:
-        # TensorFlow reads paths in UTF-8.
-        path.encode()
+        with epath.Path(path).open("rb") as file:
+            contents = file.read(_BYTES_OF_SIGNATURE)
+            if not contents:
+                return _EMPTY
+            identify_format(contents)
+            _check_size(size, max_pixels)
+            # TensorFlow reads paths in UTF-8.
+            path.encode()
+            contents += file.read()
+        check_pixels(read_header(contents), max_pixels)
+        with decoders:
+            _decode(contents)
     except UnicodeError:
         return "has a name that is not UTF-8"
-    with decoders:
-        try:
-            tf.io.decode_image(contents, channels=3, expand_animations=False)
-        except tf.errors.InvalidArgumentError:
-            return "is damaged"
+    except ValueError as error:
+        return str(error)
+    except tf.errors.InvalidArgumentError:
+        return "is damaged"
+    except (OSError, tf.errors.OpError) as error:
+        return f"cannot be read: {str(error).splitlines()[0]}"
     return ""
+
+
+def _check_size(size, max_pixels):
+    """Raises an error for a file that is too large to be read into memory."""
+    if size > max_pixels * _BYTES_PER_PIXEL + _BYTES_OF_METADATA:
+        raise ValueError(f"has {size:,} bytes, too many for max_pixels, {max_pixels}")
+
+
+def _decode(contents):
+    if identify_format(contents) in ("JPEG", "PNG"):
+        # Several times as fast as with everything that training does besides, for millions of them.
+        tf.io.decode_image(contents, channels=3, expand_animations=False)
+    else:
+        decode_image(contents)
 
 
 def _recall(memory):

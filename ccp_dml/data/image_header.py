@@ -47,7 +47,7 @@ def read_header(contents: bytes) -> ImageHeader:
     >>> read_header(b"BM" + bytes(12) + bytes([40, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0]))
     ImageHeader(format='BMP', width=3, height=2)
     """
-    image_format = _identify(contents)
+    image_format = identify_format(contents)
     try:
         width, height = _READERS[image_format](contents)
     except (struct.error, IndexError) as error:
@@ -55,6 +55,36 @@ def read_header(contents: bytes) -> ImageHeader:
     if width < 1 or height < 1:
         raise ValueError("is damaged")
     return ImageHeader(image_format, width, height)
+
+
+def identify_format(contents: bytes) -> str:
+    """Tells the format of an image by its first bytes.
+
+    Args:
+        contents: An encoded image; 16 bytes of it are enough.
+
+    Returns:
+        One of `IMAGE_FORMATS`.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+
+    >>> identify_format(b"GIF89a")
+    'GIF'
+    """
+    if contents.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if contents.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if contents.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if contents.startswith(b"BM"):
+        return "BMP"
+    if contents.startswith(b"RIFF") and contents[8:12] == b"WEBP":
+        return "WEBP"
+    raise ValueError(f"is none of {', '.join(IMAGE_FORMATS)}")
 
 
 def check_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS):
@@ -78,20 +108,6 @@ def check_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS):
         raise ValueError(
             f"has {header.width} x {header.height} pixels, more than max_pixels, {max_pixels}"
         )
-
-
-def _identify(contents):
-    if contents.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if contents.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if contents.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if contents.startswith(b"BM"):
-        return "BMP"
-    if contents.startswith(b"RIFF") and contents[8:12] == b"WEBP":
-        return "WEBP"
-    raise ValueError(f"is none of {', '.join(IMAGE_FORMATS)}")
 
 
 def _read_jpeg(contents):

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import posixpath
 import stat
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -36,8 +37,10 @@ class ImageIndex:
         paths: Absolute paths or URLs of the encoded images, str `(n,)`.
         labels: Classes, numbered from 0 over all splits, int64 `(n,)`.
         splits: Names of the splits, `"train"` and `"test"`, or `"train"`, `"query"` and
-            `"gallery"`, str `(n,)`.
+            `"gallery"`, with or without `"val"`, str `(n,)`.
         class_names: A name for each class. Defaults to `None`.
+        notes: What somebody should know of the files, such as how many were skipped, in sentences.
+            Defaults to none.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -55,6 +58,7 @@ class ImageIndex:
     labels: np.ndarray
     splits: np.ndarray
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         shapes = self.paths.shape, self.labels.shape, self.splits.shape
@@ -91,15 +95,24 @@ def read_index(folder: epath.PathLike) -> ImageIndex | None:
     file = folder / _FILE_NAME
     if not file.exists():
         return None
-    header, *rows = map(tuple, csv.reader(file.read_text().splitlines() or [""]))
-    if header != _COLUMNS or {len(row) for row in rows} != {len(_COLUMNS)}:
-        raise ValueError(f"{file} is damaged; delete it, and it will be made again")
-    paths, labels, splits = zip(*rows, strict=True)
-    return ImageIndex(
-        paths=np.array([f"{folder}/{path}" for path in paths]),
-        labels=np.array(labels, "int64"),
-        splits=np.array(splits),
-    )
+    try:
+        header, *rows = map(tuple, csv.reader(file.read_text().splitlines() or [""]))
+        if header != _COLUMNS or {len(row) for row in rows} != {len(_COLUMNS)}:
+            raise ValueError(f"its columns must be {', '.join(_COLUMNS)}")
+        paths, labels, splits = zip(*rows, strict=True)
+        for path in paths:
+            if not is_inside(path):
+                raise ValueError(f"{path!r} is outside its folder")
+        return ImageIndex(
+            paths=np.array([f"{folder}/{path}" for path in paths]),
+            labels=np.array(labels, "int64"),
+            splits=np.array(splits),
+        )
+    # What is no text is no CSV file and no number either.
+    except (csv.Error, ValueError) as error:
+        raise ValueError(
+            f"{file} is damaged; delete it, and it will be made again: {error}"
+        ) from error
 
 
 def write_index(folder: epath.PathLike, rows: Iterable[tuple[str, int, str]]):
@@ -130,6 +143,8 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     >>> str(absolute_path("gs://bucket/images"))
     'gs://bucket/images'
     """
+    if "\0" in os.fspath(path):
+        raise ValueError(f"a path cannot hold a NUL character; got {os.fspath(path)!r}")
     try:
         path = epath.Path(path).expanduser()
     except KeyError as error:
@@ -138,9 +153,37 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     return path if path.is_absolute() else path.resolve()
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path that somebody else wrote stays in the folder that it is relative to.
+
+    Args:
+        path: The path, with slashes.
+
+    Example:
+
+    >>> is_inside("img/a.jpg"), is_inside("img/../../a.jpg"), is_inside("/etc/passwd")
+    (True, False, False)
+    """
+    normal = posixpath.normpath(path)
+    return bool(path) and not (
+        "\0" in path or is_remote(path) or normal.startswith("/") or normal.split("/")[0] == ".."
+    )
+
+
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is a URL such as `gs://bucket/folder`."""
     return "://" in os.fspath(path)
+
+
+def is_regular_file(path: epath.PathLike) -> bool:
+    """Whether a path is a file with an end: no folder, and no pipe, which would have readers wait.
+
+    Args:
+        path: A local path or a URL.
+    """
+    if is_remote(path):
+        return epath.Path(path).exists()
+    return os.path.isfile(path)
 
 
 def file_state(path: str) -> list[int] | None:

@@ -4,10 +4,11 @@ import numpy as np
 
 from ccp_dml.data import Benchmark, LabeledSamples, class_fold, hold_out_samples
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.training_data import check_given_validation
 
 
 def describe(benchmark: Benchmark, settings: Settings) -> str:
-    """Describes a benchmark: images, classes, the smallest and largest class, fold boundaries.
+    """Describes a benchmark: images, classes, extremes, what validates, what is odd about it.
 
     Args:
         benchmark: The data.
@@ -16,9 +17,12 @@ def describe(benchmark: Benchmark, settings: Settings) -> str:
     Returns:
         Several lines.
     """
-    parts = {"train": benchmark.train, "test": benchmark.test}
-    if benchmark.gallery is not None:
-        parts = {"train": benchmark.train, "query": benchmark.test, "gallery": benchmark.gallery}
+    parts = {"train": benchmark.train, "val": benchmark.validation}
+    if benchmark.gallery is None:
+        parts["test"] = benchmark.test
+    else:
+        parts |= {"query": benchmark.test, "gallery": benchmark.gallery}
+    parts = {name: part for name, part in parts.items() if part is not None}
     width, height = benchmark.train.image_shape[1::-1]
     lines = [
         f"data set {settings.dataset}: {sum(map(len, parts.values())):,} images, inputs of "
@@ -34,11 +38,20 @@ def describe(benchmark: Benchmark, settings: Settings) -> str:
             for place in (np.argmin(sizes), np.argmax(sizes))
         )
         lines.append(f"| {name} | {len(data):,} | {len(classes):,} | {' | '.join(extremes)} |")
-    return "\n".join([*lines, "", *_describe_validation(benchmark, settings)])
+    lines += ["", *_describe_validation(benchmark, settings)]
+    if benchmark.notes:
+        lines += ["", *(f"- {note}" for note in benchmark.notes)]
+    return "\n".join(lines)
 
 
 def _describe_validation(benchmark, settings):
     train = benchmark.train
+    if benchmark.validation is not None:
+        check_given_validation(settings)
+        return [
+            f"trains on {_format_size(train)}, validates on the split val: "
+            f"{_format_size(benchmark.validation)}, {_compare_classes(benchmark)}"
+        ]
     if settings.validation == "test":
         return [f"trains on {_format_size(train)}, validates on the test classes"]
     if settings.validation == "samples":
@@ -66,6 +79,15 @@ def _describe_validation(benchmark, settings):
             f"validates on {_format_size(validation)}, from {first} to {last}{few}"
         )
     return lines
+
+
+def _compare_classes(benchmark):
+    classes = np.unique(benchmark.validation.labels)
+    trained = int(np.isin(classes, benchmark.train.labels).sum())
+    if trained == len(classes):
+        return "all of which are training classes"
+    verb = "is a training class" if trained == 1 else "are training classes"
+    return f"{trained or 'none'} of which {verb}"
 
 
 def _format_size(data: LabeledSamples):

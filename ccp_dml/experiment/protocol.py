@@ -82,7 +82,7 @@ def plan_runs(
     for name, numbers in [("folds", folds), ("seeds", seeds)]:
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"{name} must be given once each; got {','.join(map(str, numbers))}")
-    has_folds = settings.validation == "classes"
+    has_folds = settings.validation in ("auto", "classes")
     if len(folds) > 1 and not has_folds:
         raise ValueError(
             f"folds are parts of the classes, for validation=classes; got folds "

@@ -9,6 +9,7 @@ import pandas as pd
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
+from ccp_dml.data.image_index import is_regular_file
 from ccp_dml.experiment.run_folders import FinishedRun, find_runs
 
 RECORD = "runs.csv"
@@ -152,6 +153,8 @@ def _read_source(path):
             f"{path} does not exist: name the folder of a run or of a protocol, or a {RECORD}"
         )
     if not path.is_dir():
+        if not is_regular_file(path):
+            raise ValueError(f"{path} is neither a folder nor a file")
         runs = read_record(path)
         return _Source(list(runs["name"].unique()), runs)
     found = find_runs(path)

@@ -93,7 +93,7 @@ def _read_run(folder):
         results = json.loads((folder / "results.json").read_text())
         path = folder / "flags.txt"
         flags = path.read_text() if path.exists() else ""
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(results, dict):
         return None

@@ -16,7 +16,15 @@ from ccp_dml.checks import (
     check_one_of,
     check_parameters,
 )
-from ccp_dml.data import CACHES, CROPS, DATASETS, FITS, SCALINGS, dataset_parameters
+from ccp_dml.data import (
+    CACHES,
+    COLOR_JITTER_PARAMETERS,
+    CROPS,
+    DATASETS,
+    FITS,
+    SCALINGS,
+    dataset_parameters,
+)
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
 from ccp_dml.layers import POOLINGS
@@ -24,7 +32,7 @@ from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
 
 METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
-VALIDATIONS = ("classes", "samples", "test")
+VALIDATIONS = ("auto", "classes", "samples", "test")
 
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
@@ -114,6 +122,31 @@ class Settings:
         "is not decoded and counts among max_bad_images.",
         least=1,
     )
+    color_jitter: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata={
+            "help": "Random changes of the colours of training images in files, such as "
+            "brightness=0.4,contrast=0.4,saturation=0.4,hue=0.1; none by default."
+        },
+    )
+    rand_augment: int = _setting(
+        0, "Operations of RandAugment for each training image in files; 0 for none.", least=0
+    )
+    rand_augment_magnitude: float = _setting(
+        0.5, "Strength of the operations of RandAugment.", above=0, most=1
+    )
+    random_erasing: float = _setting(
+        0.0,
+        "Probability that a box of a training image in files is filled with noise.",
+        least=0,
+        most=1,
+    )
+    augmentation: str = _setting(
+        "",
+        "module:name of your own augmentation of training images in files: a function of an image, "
+        "float32 (image_size, image_size, 3) in 0...255, and a seed, or a keras.Layer; see "
+        "ccp_dml.data.load_augmentation.",
+    )
     scaling: str = _setting(
         "auto",
         "Values of images in files: what the backbone expects, which is 0...1 (unit) for functions "
@@ -177,9 +210,11 @@ class Settings:
         choices=MONITORS,
     )
     validation: str = _setting(
-        "classes",
-        "What validates: some of the training classes, in folds; held-out samples of all of them; "
-        "or, as older papers do, the test classes, which makes results on them optimistic.",
+        "auto",
+        "What validates: the split val of the data set or, if it has none, as classes; some of the "
+        "training classes, in folds; held-out samples of all of them; or, as older papers do, the "
+        "test classes, which makes results on them optimistic. A data set with a split val takes "
+        "auto only.",
         choices=VALIDATIONS,
     )
     num_folds: int = _setting(
@@ -338,6 +373,7 @@ class Settings:
             name = getattr(self, kind)
             known = module.parameters(name) if name != "none" else []
             _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        _check_params("color_jitter", self.color_jitter, COLOR_JITTER_PARAMETERS)
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
             _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})

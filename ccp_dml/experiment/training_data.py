@@ -7,6 +7,7 @@ from ccp_dml.data import (
     LabeledSamples,
     Preprocessing,
     class_fold,
+    compose_augmentation,
     contiguous,
     hold_out_samples,
     load,
@@ -34,7 +35,8 @@ def load_benchmark(settings: Settings) -> Benchmark:
     """Loads the data set of a run.
 
     Raises:
-        ValueError: See `ccp_dml.data.load` and `ccp_dml.models.value_scaling`.
+        ValueError: See `ccp_dml.data.load`, `ccp_dml.data.compose_augmentation` and
+            `ccp_dml.models.value_scaling`.
     """
     scaling = settings.scaling
     if scaling == "auto":
@@ -54,6 +56,15 @@ def load_benchmark(settings: Settings) -> Benchmark:
         ),
         settings.cache,
         settings.max_bad_images,
+        settings.max_pixels,
+        augmentation=compose_augmentation(
+            settings.image_size,
+            settings.color_jitter,
+            settings.rand_augment,
+            settings.rand_augment_magnitude,
+            settings.random_erasing,
+            settings.augmentation,
+        ),
         **settings.dataset_params,
     )
 
@@ -61,14 +72,21 @@ def load_benchmark(settings: Settings) -> Benchmark:
 def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
     """Splits a benchmark into what trains and what validates.
 
+    What a data set gives to validate on does so, and nothing else.
+
     Raises:
-        ValueError: If there is no such fold, or it leaves too few classes to validate on.
+        ValueError: If there is no such fold, it leaves too few classes to validate on, or settings
+            ask for another validation than the data set gives.
     """
     train = benchmark.train
+    if benchmark.validation is not None:
+        check_given_validation(settings)
+        training = train.with_labels(contiguous(train.labels))
+        return TrainingData(training, benchmark.validation, None)
     if settings.validation == "test":
         training = train.with_labels(contiguous(train.labels))
         return TrainingData(training, benchmark.test, benchmark.gallery)
-    if settings.validation == "classes":
+    if settings.validation != "samples":
         indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
     else:
         indices, held_out = hold_out_samples(
@@ -82,3 +100,21 @@ def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
             "validation=samples"
         )
     return TrainingData(training.with_labels(contiguous(training.labels)), validation, None)
+
+
+def check_given_validation(settings: Settings):
+    """Checks that settings do not ask for another validation than the split `val` of a data set.
+
+    Raises:
+        ValueError: If they do; the message says what to leave out.
+    """
+    if settings.validation != "auto":
+        raise ValueError(
+            "validation must be auto for a data set with a split val, which validates; got "
+            f"{settings.validation!r}: leave it out, or take val out of the data set"
+        )
+    if settings.fold != 1:
+        raise ValueError(
+            f"there are no folds, because the split val of the data set validates; got fold "
+            f"{settings.fold}"
+        )

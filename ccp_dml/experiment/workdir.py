@@ -100,7 +100,8 @@ def read_json(path: str | os.PathLike) -> Any:
     """What a JSON file holds, `None` if it does not exist or is damaged."""
     try:
         return json.loads(epath.Path(path).read_text())
-    except (OSError, ValueError):
+    # JSON can be nested more deeply than Python can read.
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -9,6 +9,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml.data import SCALINGS
+from ccp_dml.data.image_index import is_regular_file
 from ccp_dml.inference.image_embedder import ImageEmbedder
 
 # What Keras raises for files that are damaged or are not its own.
@@ -23,6 +24,8 @@ _NOT_A_NETWORK = (
     zipfile.BadZipFile,
     zlib.error,
 )
+# A hundred times the largest of keras.applications.
+_MAX_CONFIG_BYTES = 2**26
 
 
 def load(
@@ -104,6 +107,8 @@ def read_network(path: str | os.PathLike) -> keras.Model:
     path = os.fspath(path)
     if not epath.Path(path).exists():
         raise FileNotFoundError(f"the network {path} does not exist")
+    if not is_regular_file(path):
+        raise ValueError(f"{path} is not a network saved by Keras: it is not a file")
     try:
         _check_archive(path)
         model = keras.models.load_model(path)
@@ -118,6 +123,9 @@ def _check_archive(path):
     with epath.Path(path).open("rb") as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
+                for member in archive.infolist():
+                    if member.filename.endswith(".json") and member.file_size > _MAX_CONFIG_BYTES:
+                        raise ValueError(f"{member.filename} in it has {member.file_size:,} bytes")
                 damaged = archive.testzip()
             if damaged:
                 raise ValueError(f"{damaged} in it is damaged")

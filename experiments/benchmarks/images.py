@@ -21,7 +21,13 @@ from absl import app, flags
 from PIL import Image
 from tqdm import tqdm
 
-from ccp_dml.data import ImageFiles, Preprocessing, load, training_batches
+from ccp_dml.data import (
+    ImageFiles,
+    Preprocessing,
+    compose_augmentation,
+    load,
+    training_batches,
+)
 
 _FILES = flags.DEFINE_integer("files", 500, "Number of files.", lower_bound=32)
 _CLASSES = flags.DEFINE_integer(
@@ -33,6 +39,7 @@ _FOLDER = flags.DEFINE_string("folder", None, "Where to write the files; a tempo
 
 _SIZE = 227
 _HEIGHT, _WIDTH = 375, 500
+_COLOR_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 
 
 def photo(generator: np.random.Generator) -> bytes:
@@ -124,12 +131,13 @@ def pillow_loop(paths):
     return work
 
 
-def training_pipeline(paths):
-    """What `training_batches` does once indices are drawn."""
+def training_pipeline(paths, **augmentation):
+    """What `training_batches` does once indices are drawn, with the settings of an augmentation."""
     data = ImageFiles(
         np.array([str(path) for path in paths]),
         np.arange(len(paths)),
-        Preprocessing(scaling=_SCALING.value),
+        Preprocessing(_SIZE, scaling=_SCALING.value),
+        augmentation=compose_augmentation(_SIZE, **augmentation),
     )
     indices = tf.data.Dataset.range(len(paths)).batch(32)
     batches = data.training_examples(indices, 32, tf.constant([0, 0], tf.int64))
@@ -149,6 +157,9 @@ def compare(paths):
         "(a) decoding alone": decoding(paths),
         "(b) decoding all, then cropping": decoding_all_then_cropping(paths),
         "(c) Pillow loop": pillow_loop(paths),
+        "with --color_jitter": training_pipeline(paths, color_jitter=_COLOR_JITTER),
+        "with --rand_augment=2": training_pipeline(paths, rand_augment=2),
+        "with --random_erasing=1": training_pipeline(paths, random_erasing=1.0),
     }
     for work in ways.values():
         work()

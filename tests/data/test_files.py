@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pathlib
 
@@ -10,6 +11,7 @@ from ccp_dml.data import (
     ImageFiles,
     Preprocessing,
     cache_folder,
+    compose_augmentation,
     files,
     training_batches,
 )
@@ -72,6 +74,44 @@ def test_the_seed_fixes_the_images_whatever_the_parallelism(data):
         np.testing.assert_array_equal(labels, same_labels)
     assert (alone[0][0] != drawn(1, threads=8)[0][0]).any()
     assert (alone[0][0] != alone[1][0]).any()
+
+
+def test_images_are_augmented_after_the_crop_and_before_the_scaling(data):
+    seen = []
+
+    def invert(image, seed):
+        seen.append((image.shape, image.dtype, seed.shape))
+        return 255 - image
+
+    inverted = dataclasses.replace(data, augmentation=invert).subset(np.arange(20))
+    for (plain, _), (changed, _) in zip(
+        training_batches(data, 4, 5, 0).take(2),
+        training_batches(inverted, 4, 5, 0).take(2),
+        strict=True,
+    ):
+        np.testing.assert_allclose(changed, -plain, atol=1e-5)
+    assert seen == [((16, 16, 3), tf.float32, (2,))]
+    # Evaluation does without.
+    np.testing.assert_array_equal(
+        images_of(inverted.evaluation_images()), images_of(data.evaluation_images())
+    )
+
+
+def test_augmentation_depends_on_the_seed_and_the_step(data):
+    augmentation = compose_augmentation(
+        16, color_jitter={"hue": 0.3}, rand_augment=1, random_erasing=0.5
+    )
+    augmented = dataclasses.replace(data, augmentation=augmentation)
+
+    def drawn(threads, first_step=0):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        batches = training_batches(augmented, 4, 5, 0, first_step).with_options(options)
+        return [images.numpy() for images, _ in batches.take(4)]
+
+    alone, together, resumed = drawn(1), drawn(8), drawn(8, first_step=2)
+    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_array_equal(alone[2:], resumed[:2])
 
 
 def test_pools_come_in_class_order_from_files(data):

@@ -32,7 +32,10 @@ def test_there_is_no_index_before_it_is_complete(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "path,label,split\n", "path,label,split\na.jpg,0\n", "a,b,c\n"]
+    "text",
+    ["", "path,label,split\n", "path,label,split\na.jpg,0\n", "a,b,c\n"]
+    + [f"path,label,split\n{path},0,train\n" for path in ("../x", "/etc/passwd", "a/../../x")]
+    + ["path,label,split\na.jpg,boot,train\n"],
 )
 def test_a_damaged_index_is_named(tmp_path, text):
     (tmp_path / "index.csv").write_text(text)

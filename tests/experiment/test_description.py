@@ -56,3 +56,28 @@ def test_what_validates_is_described(validation, expected):
     settings = Settings(validation=validation, validation_fraction=0.25)
     *_, last = describe(Benchmark(TRAIN, TEST), settings).splitlines()
     assert last == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ({7: 2, 8: 3}, "none of which are training classes"),
+        ({0: 2, 8: 3}, "1 of which is a training class"),
+        ({0: 2, 1: 3}, "all of which are training classes"),
+    ],
+)
+def test_a_given_validation_is_described(classes, expected):
+    benchmark = Benchmark(TRAIN, TEST, validation=make_part(classes))
+    text = describe(benchmark, Settings())
+    assert "| val | 5 | 2 | 2 images" in text
+    assert text.splitlines()[-1] == (
+        "trains on 20 images of 4 classes, validates on the split val: 5 images of 2 classes, "
+        + expected
+    )
+    with pytest.raises(ValueError, match="must be auto for a data set with a split val"):
+        describe(benchmark, Settings(validation="classes"))
+
+
+def test_notes_come_last():
+    text = describe(Benchmark(TRAIN, TEST, notes=("one", "another")), Settings(num_folds=2))
+    assert text.endswith("\n\n- one\n- another")

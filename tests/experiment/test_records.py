@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pathlib
 import shutil
 
@@ -102,6 +103,7 @@ def test_baselines_come_first(tmp_path):
         "",
         '{"seed": 0, "bef',
         "[1, 2]",
+        "[" * 100_000 + "]" * 100_000,
         json.dumps(results(plain={})),
         json.dumps({**results(), "ccp": None}),
     ],
@@ -193,11 +195,13 @@ def test_folders_without_finished_runs(protocol, tmp_path):
     empty.mkdir()
     killed = protocol / "fold2_seed10"
     only_killed = tmp_path / "killed"
+    os.mkfifo(tmp_path / "pipe")
     shutil.copytree(killed, only_killed / "seed10")
     for path, message in {
         tmp_path / "nowhere": "nowhere does not exist: name the folder of a run",
+        tmp_path / "pipe": "pipe is neither a folder nor a file",
         empty: "holds no finished run: it is empty; name a folder with results.json",
-        tmp_path: "it has c2, empty, killed; name a folder",
+        tmp_path: "it has c2, empty, killed, pipe; name a folder",
         killed: "it has flags.txt; name a folder",
         only_killed: "seed10 not finished; the command that started them goes on",
     }.items():

@@ -1,5 +1,7 @@
 """What a run trains and validates on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,32 @@ def test_the_test_samples_validate_in_their_gallery(benchmark):
 def test_a_single_class_cannot_validate(benchmark):
     with pytest.raises(ValueError, match="1 classes are too few to validate retrieval on"):
         split_benchmark(benchmark, Settings(num_folds=6))
+
+
+def test_samples_that_the_data_set_gives_validate(benchmark):
+    given = LabeledImages(np.zeros((4, 1, 1, 1), "float32"), np.array([30, 30, 4, 4]))
+    benchmark = dataclasses.replace(benchmark, validation=given)
+    data = split_benchmark(benchmark, Settings())
+    assert numbers(data.train) == list(range(30))
+    np.testing.assert_array_equal(np.unique(data.train.labels), range(6))
+    assert data.validation is given
+    assert data.validation_gallery is None
+    for validation in ("classes", "samples", "test"):
+        with pytest.raises(ValueError, match=f"which validates; got '{validation}': leave it out"):
+            split_benchmark(benchmark, Settings(validation=validation))
+    with pytest.raises(ValueError, match=r"there are no folds, .* got fold 2"):
+        split_benchmark(benchmark, Settings(fold=2))
+
+
+def test_only_images_in_files_are_augmented(tmp_path):
+    with pytest.raises(
+        ValueError, match="augmentation is for images in files; those of digits are"
+    ):
+        load_benchmark(Settings(random_erasing=0.5))
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
+    folder = {"dataset": "folder", "data_dir": str(tmp_path), "image_size": 8}
+    assert load_benchmark(Settings(**folder)).train.augmentation is None
+    settings = Settings(**folder, color_jitter={"brightness": 0.2})
+    assert load_benchmark(settings).train.augmentation is not None
+    with pytest.raises(ValueError, match="color_jitter has no parameter 'gamma'; it takes bright"):
+        Settings(color_jitter={"gamma": 0.5})

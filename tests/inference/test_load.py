@@ -1,3 +1,4 @@
+import os
 import zipfile
 
 import keras
@@ -79,11 +80,15 @@ def test_what_is_not_a_network_is_told_in_one_line(tmp_path, saved):
     inverted = bytes(255 - byte for byte in contents[middle : middle + 64])
     damaged = contents[:middle] + inverted + contents[middle + 64 :]
     (tmp_path / "damaged.keras").write_bytes(damaged)
-    for name, config in {"list": "[]", "nested": "[" * 100_000, "empty_config": "{}"}.items():
-        with zipfile.ZipFile(tmp_path / f"{name}.keras", "w") as archive:
+    os.mkfifo(tmp_path / "pipe.keras")
+    nested = "[" * 100_000 + "]" * 100_000
+    configs = {"list": "[]", "nested": nested, "empty_config": "{}", "bomb": " " * (2**26 + 1)}
+    for name, config in configs.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.keras", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("config.json", config)
             archive.writestr("metadata.json", "{}")
     names = ["folder", "notes", "empty", "half", "damaged", "list", "nested", "empty_config"]
+    names += ["pipe", "bomb"]
     for name in [*(f"{each}.keras" for each in names), "image.jpg"]:
         with pytest.raises(ValueError, match=f"{name} is not a network saved by Keras") as raised:
             load(tmp_path / name)

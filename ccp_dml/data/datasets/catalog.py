@@ -13,7 +13,8 @@ from ccp_dml.data.datasets.folder import index_folder
 from ccp_dml.data.datasets.glyphs import glyphs
 from ccp_dml.data.datasets.official import OFFICIAL_SETS, load_official
 from ccp_dml.data.files import ImageFiles
-from ccp_dml.data.image_index import ImageIndex
+from ccp_dml.data.image_augmentation import ImageAugmentation
+from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import Preprocessing
 
 _IN_MEMORY: dict[str, Callable[..., Benchmark]] = {"digits": digits, "glyphs": glyphs}
@@ -22,6 +23,8 @@ DATASETS_IN_MEMORY = tuple(_IN_MEMORY)
 """The names of the data sets that are not image files."""
 DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 """The names of the data sets."""
+# Arguments of `index_folder` that are settings of their own.
+_NO_PARAMETERS = ("source", "max_bad_images", "max_pixels")
 
 
 def dataset_parameters(name: str) -> list[str]:
@@ -38,7 +41,7 @@ def dataset_parameters(name: str) -> list[str]:
     if name in OFFICIAL_SETS:
         return []
     signature = inspect.signature({**_IN_MEMORY, "folder": index_folder}[name])
-    return [known for known in signature.parameters if known not in ("source", "max_bad_images")]
+    return [known for known in signature.parameters if known not in _NO_PARAMETERS]
 
 
 def input_shape(name: str, image_size: int) -> tuple[int, int, int]:
@@ -63,6 +66,8 @@ def load(
     preprocessing: Preprocessing | None = None,
     cache: str = "none",
     max_bad_images: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    augmentation: ImageAugmentation | None = None,
     **params: float,
 ) -> Benchmark:
     """Loads a data set.
@@ -80,6 +85,10 @@ def load(
             `"disk"`; see `ImageFiles`.
         max_bad_images: How many files of `"folder"` may be skipped because they are damaged or not
             images. Defaults to 0.
+        max_pixels: The largest image of `"folder"` that is decoded, width times height. Defaults to
+            50 million.
+        augmentation: What training applies to images in files, such as `compose_augmentation`
+            makes. Defaults to none.
         **params: Numbers that the data set takes; see its function.
 
     Raises:
@@ -95,6 +104,8 @@ def load(
         raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
     check_parameters(name, params, dataset_parameters(name))
     if name in _IN_MEMORY:
+        if augmentation is not None:
+            raise ValueError(f"augmentation is for images in files; those of {name} are in memory")
         return _IN_MEMORY[name](**params)
     if not data_dir:
         raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
@@ -102,15 +113,15 @@ def load(
         if name in OFFICIAL_SETS:
             index = load_official(name, data_dir)
         else:
-            index = index_folder(data_dir, max_bad_images, **params)
+            index = index_folder(data_dir, max_bad_images, max_pixels=max_pixels, **params)
     except (OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"data_dir {data_dir} cannot be read: {reason}") from error
-    return _make_benchmark(index, preprocessing or Preprocessing(), cache)
+    return _make_benchmark(index, preprocessing or Preprocessing(), cache, augmentation)
 
 
-def _make_benchmark(index: ImageIndex, preprocessing: Preprocessing, cache: str) -> Benchmark:
-    data = ImageFiles(index.paths, index.labels, preprocessing, cache)
+def _make_benchmark(index, preprocessing, cache, augmentation) -> Benchmark:
+    data = ImageFiles(index.paths, index.labels, preprocessing, cache, augmentation)
     splits = {
         split: data.subset(np.flatnonzero(index.splits == split))
         for split in np.unique(index.splits).tolist()
@@ -120,4 +131,6 @@ def _make_benchmark(index: ImageIndex, preprocessing: Preprocessing, cache: str)
         test=splits["query" if "query" in splits else "test"],
         gallery=splits.get("gallery"),
         class_names=index.class_names,
+        validation=splits.get("val"),
+        notes=index.notes,
     )

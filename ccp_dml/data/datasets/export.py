@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tqdm import tqdm
 
+from ccp_dml.data.image_header import identify_format
 from ccp_dml.data.image_index import write_index
 
 # A bucket takes tens of milliseconds for a file, so that many are written at a time.
@@ -31,6 +32,9 @@ def export_images(
         label: Name of the feature that holds the class.
         split_of: The split to put an image in, from its split in TFDS and its class.
         folder: Where to write to.
+
+    Raises:
+        ValueError: If what is in the place of an image is none.
     """
     rows = []
     num_images = collections.Counter()
@@ -74,6 +78,10 @@ def _make_folder(path):
 
 
 def _write_image(path, data):
+    try:
+        identify_format(data)
+    except ValueError as error:
+        raise ValueError(f"what the archives have for {path} {error}") from error
     path.write_bytes(data)
 
 

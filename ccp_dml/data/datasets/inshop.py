@@ -1,13 +1,17 @@
 """DeepFashion's In-Shop Clothes Retrieval as a TFDS builder, `tfds.load("inshop")`."""
 
 import contextlib
+import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 from etils import epath
+
+from ccp_dml.data.datasets.archive_check import ARCHIVE_ERRORS, MAX_IMAGE_BYTES
+from ccp_dml.data.image_header import identify_format
+from ccp_dml.data.image_index import is_inside, is_regular_file, is_remote
 
 _SPLITS = ("train", "query", "gallery")
 
@@ -124,12 +128,16 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
         The images in the order of the file.
 
     Raises:
-        ValueError: If the file is missing, a line is not in this format, or the number of images
-            differs from the first line; the message names the file and the line.
+        ValueError: If the file is missing or no text, a line is not in this format or names
+            something outside the folder, or the number of images differs from the first line; the
+            message names the file and the line.
     """
-    if not path.exists():
-        raise ValueError(f"{path} is missing")
-    lines = path.read_text().splitlines()
+    if not is_regular_file(path):
+        raise ValueError(f"{path} is missing, or not a file")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file: {error}") from error
     rows, line_of = [], {}
     for number, line in enumerate(lines[2:], start=3):
         fields = line.split()
@@ -137,6 +145,10 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
             raise ValueError(
                 f"{path}, line {number}: expected a path, an item id and one of "
                 f"{', '.join(_SPLITS)}; got {line!r}"
+            )
+        if not (fields[0].startswith("img/") and is_inside(fields[0])):
+            raise ValueError(
+                f"{path}, line {number}: expected a path below the folder img; got {fields[0]!r}"
             )
         if fields[0] in line_of:
             raise ValueError(
@@ -157,7 +169,7 @@ def _image_reader(folder: epath.Path) -> Iterator[Callable[[str], bytes]]:
     """Reads images by their official path, from the extracted folder or else from the archive."""
     archive = folder / "img.zip"
     if (folder / "img").exists():
-        yield lambda name: _read_file(folder / name)
+        yield lambda name: _read_file(folder, name)
     elif archive.exists():
         with archive.open("rb") as file:
             try:
@@ -169,18 +181,40 @@ def _image_reader(folder: epath.Path) -> Iterator[Callable[[str], bytes]]:
         raise ValueError(f"{archive} is missing, and so is the folder {folder / 'img'}")
 
 
-def _read_file(path):
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing; list_eval_partition.txt names it") from error
+def _read_file(folder, name):
+    path = folder / name
+    if not is_regular_file(path):
+        raise ValueError(f"{path} is missing, or not a file; list_eval_partition.txt names it")
+    # The folder itself may be a link, but none in it may lead elsewhere.
+    root = os.path.realpath(folder / "img")
+    if not is_remote(path) and os.path.commonpath([root, os.path.realpath(path)]) != root:
+        raise ValueError(f"{path} is a link that leads out of {folder / 'img'}")
+    with path.open("rb") as file:
+        contents = file.read(MAX_IMAGE_BYTES + 1)
+    _check_bytes(path, len(contents))
+    return _check_format(path, contents)
 
 
 def _read_member(archive, opened, name):
+    where = f"{archive}: {name}"
     try:
-        return opened.read(name)
+        _check_bytes(where, opened.getinfo(name).file_size)
+        contents = opened.read(name)
     except KeyError as error:
         raise ValueError(f"{archive} has no {name}; list_eval_partition.txt names it") from error
-    # What zipfile raises for an encrypted file.
-    except (RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise ValueError(f"{archive} cannot be read: {error}; extract it") from error
+    return _check_format(where, contents)
+
+
+def _check_bytes(where, size):
+    if size > MAX_IMAGE_BYTES:
+        raise ValueError(f"{where} has more than {MAX_IMAGE_BYTES:,} bytes")
+
+
+def _check_format(where, contents):
+    try:
+        identify_format(contents)
+    except ValueError as error:
+        raise ValueError(f"{where} {error}") from error
+    return contents

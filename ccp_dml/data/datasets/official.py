@@ -10,8 +10,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.extractor import ExtractError
 
 from ccp_dml.data.datasets import inshop
+from ccp_dml.data.datasets.archive_check import ARCHIVE_ERRORS, check_archive
 from ccp_dml.data.datasets.export import export_images
 from ccp_dml.data.image_index import ImageIndex, SplitSize, absolute_path, read_index
 
@@ -24,11 +26,13 @@ class Archive:
         path: Where to put it by hand, below `<data_dir>/downloads/manual`.
         address: Its official address, which may be gone.
         extracted: A folder extracted from it that will do as well. Defaults to none.
+        lists: Members that name files to be read; see `check_archive`. Defaults to none.
     """
 
     path: str
     address: str
     extracted: str = ""
+    lists: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         alternative = f" or the extracted folder {self.extracted}" if self.extracted else ""
@@ -101,6 +105,9 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
             Archive(
                 "Stanford_Online_Products.zip",
                 "ftp://cs.stanford.edu/cs/cvgl/Stanford_Online_Products.zip",
+                lists=tuple(
+                    f"Stanford_Online_Products/Ebay_{split}.txt" for split in ("train", "test")
+                ),
             ),
         ),
     ),
@@ -128,6 +135,17 @@ _DOWNLOAD_ERRORS = (
     TimeoutError,
     tfds.download.DownloadError,
 )
+# What TFDS raises for archives that are not as the official ones are.
+_FORMAT_ERRORS = (
+    *ARCHIVE_ERRORS,
+    ExtractError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+)
+_ARCHIVE_SUFFIXES = (".tgz", ".zip")
 
 
 def load_official(name: str, data_dir: str) -> ImageIndex:
@@ -195,6 +213,7 @@ def _prepare(name, benchmark, data_dir):
         logging.info(
             "Downloading what is missing in %s (or put it there yourself): %s.", manual_dir, files
         )
+    _check_archives(name, benchmark, data_dir)
     # Only the official archives: a prepared copy from elsewhere would go unchecked.
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     try:
@@ -212,7 +231,24 @@ def _prepare(name, benchmark, data_dir):
     except _DOWNLOAD_ERRORS as error:
         reason = f"the download failed ({_join_lines(error)})"
         raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
+    except _FORMAT_ERRORS as error:
+        raise ValueError(
+            f"{name} cannot be made from the files in {manual_dir}: {_join_lines(error)}"
+        ) from error
     return builder
+
+
+def _check_archives(name, benchmark, data_dir):
+    """Checks the archives that somebody put there; what TFDS downloads is the official one."""
+    for archive in benchmark.archives:
+        path = data_dir / "downloads" / "manual" / archive.path
+        if path.suffix in _ARCHIVE_SUFFIXES and path.exists():
+            try:
+                check_archive(path, archive.lists)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. Replace it and run: {_format_command(name, data_dir)}"
+                ) from error
 
 
 def _find_missing(benchmark, manual_dir):

@@ -86,7 +86,9 @@ def test_folders_of_queries_and_a_gallery(tmp_path):
     benchmark = load("folder", str(tmp_path))
     assert (len(benchmark.train), len(benchmark.test), len(benchmark.gallery)) == (5, 3, 3)
     write_classes(tmp_path / "dev", {"e": 2})
-    with pytest.raises(ValueError, match="and other folders: dev; a split has train, test, query"):
+    with pytest.raises(
+        ValueError, match="and other folders: dev; a split has train, val, test, query"
+    ):
         load("folder", str(tmp_path))
 
 
@@ -157,11 +159,23 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         (["path,label", ",boot"], "line 2 of .* has no path"),
         (["path,label,split", "boot/0.jpg,a,dev"], "must be one of train, .* got 'dev'"),
         (["path,label,split", "boot/0.jpg,a,"], "line 2 .* must be one of train, .* got ''"),
-        (["path,label", "a.jpg,a", "b.jpg,a", "a.jpg,b"], "lines 2 and 4 of .* same .*a.jpg"),
+        (
+            ["path,label", "a.jpg,a", "b.jpg,a", "./a.jpg,b"],
+            "lines 2 and 4 of .*list.csv contradict each other: .*a.jpg is 'a' and 'b'",
+        ),
+        (
+            ["path,label,split", "a.jpg,a,train", "a.jpg,a,test"],
+            "lines 2 and 3 of .* contradict .*a.jpg is 'a' in train and 'a' in test",
+        ),
+        (["path,label", "file:///etc/passwd,a"], "line 2 of .*: file:///etc/passwd is neither a"),
+        (["path,label", "b.jpg,a", "xyz://a/b.jpg,a"], "line 3 of .*: xyz://a/b.jpg is neither a"),
+        (
+            ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,val"],
+            "there are images of train and val only, and none to test on",
+        ),
         (["path,label"], "holds no images: each line"),
         (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
-        (["path,label", "boot/0.jpg,a", "./boot/0.jpg,a"], "lines 2 and 3 of .* name the same"),
-        (["path,label", "a\0.jpg,a"], "is not a file|not a CSV file"),
+        (["path,label", "a\0.jpg,a"], r"line 2 of .* NUL .*'a\\x00.jpg'|not a CSV file"),
         (
             [
                 "path,label,split",
@@ -223,7 +237,7 @@ def damage(shoes):
     png = bytearray(encoded(gradient(40, 40), "PNG"))
     png[len(png) // 2] ^= 255
     (shoes / "heel" / "flipped.png").write_bytes(png)
-    (shoes / "heel" / "animated.gif").write_bytes(encoded(gradient(4, 4), "GIF"))
+    (shoes / "heel" / "photo.tiff").write_bytes(encoded(gradient(4, 4), "TIFF"))
 
 
 def test_bad_images_stop_with_a_list(shoes):
@@ -236,9 +250,9 @@ def test_bad_images_stop_with_a_list(shoes):
     for name, problem in [
         ("boot/cut.jpg", "is damaged"),
         ("boot/empty.jpg", "is empty"),
-        ("heel/text.jpg", "is neither JPEG nor PNG"),
+        ("heel/text.jpg", "is none of JPEG, PNG, GIF, BMP, WEBP"),
         ("heel/flipped.png", "is damaged"),
-        ("heel/animated.gif", "is neither JPEG nor PNG"),
+        ("heel/photo.tiff", "is none of JPEG, PNG, GIF, BMP, WEBP"),
     ]:
         assert f"{shoes / name} ({problem})" in message
 
@@ -250,8 +264,9 @@ def test_bad_images_are_skipped_up_to_a_number(shoes, warnings_of):
     index = index_folder(str(shoes), max_bad_images=5)
     assert len(index) == sum(SIZES.values())
     messages = warnings_of()
-    assert any("cut.jpg: is damaged" in message for message in messages)
-    assert any("Skipped 5 bad images of 16 files" in message for message in messages)
+    (message,) = (message for message in messages if "Skipped 5 bad images of 16 files" in message)
+    assert "cut.jpg (is damaged)" in message
+    assert message == f"{index.notes[0]}."
 
 
 def test_long_lists_are_cut_short(tmp_path):
@@ -269,9 +284,9 @@ def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     looked_at = []
     original = image_check._find_problem
 
-    def counted(path, decoders):
+    def counted(path, *others):
         looked_at.append(path)
-        return original(path, decoders)
+        return original(path, *others)
 
     monkeypatch.setattr(image_check, "_find_problem", counted)
     index_folder(str(shoes))
@@ -280,7 +295,7 @@ def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     assert len(index_folder(str(shoes))) == sum(SIZES.values()) - 1
     assert looked_at == []
     (shoes / "boot" / "1.jpg").write_bytes(b"not an image any more")
-    with pytest.raises(ValueError, match="is neither JPEG nor PNG"):
+    with pytest.raises(ValueError, match="is none of JPEG"):
         index_folder(str(shoes))
     assert [os.path.basename(path) for path in looked_at] == ["1.jpg"]
 
@@ -316,3 +331,160 @@ def test_missing_and_empty_folders_are_named(tmp_path):
         load("folder")
     with pytest.raises(ValueError, match="folder has no parameter 'letters'; it takes test_frac"):
         load("folder", str(tmp_path), letters=3)
+
+
+def test_a_val_split_validates(tmp_path):
+    write_classes(tmp_path / "train", {"a": 2, "b": 3})
+    write_classes(tmp_path / "val", {"b": 2, "c": 2})
+    write_classes(tmp_path / "test", {"d": 2, "e": 1})
+    index = index_folder(str(tmp_path))
+    names = np.array(index.class_names)[index.labels]
+    assert names[index.splits == "val"].tolist() == ["b", "b", "c", "c"]
+    benchmark = load("folder", str(tmp_path))
+    np.testing.assert_array_equal(benchmark.validation.labels, [1, 1, 2, 2])
+    np.testing.assert_array_equal(benchmark.test.labels, [3, 3, 4])
+    (tmp_path / "test" / "d").rename(tmp_path / "test" / "c")
+    with pytest.raises(
+        ValueError, match=r"validation and test must have no class .* in both are c"
+    ):
+        index_folder(str(tmp_path))
+    (tmp_path / "test").rename(tmp_path / ".test")
+    with pytest.raises(ValueError, match="images of train and val only, and none to test on"):
+        index_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"a": 2}, "at least 2 classes to validate on; got 1"),
+        ({"a": 1, "c": 1}, "no class to validate on has two images"),
+    ],
+)
+def test_a_val_split_must_have_something_to_find(tmp_path, classes, message):
+    write_classes(tmp_path / "train", {"a": 2, "b": 3})
+    write_classes(tmp_path / "val", classes)
+    write_classes(tmp_path / "test", {"d": 2, "e": 1})
+    with pytest.raises(ValueError, match=message):
+        index_folder(str(tmp_path))
+
+
+def test_val_in_a_csv_file(shoes):
+    splits = {"boot": "train", "heel": "train", "loafer": "test", "sandal": "test"}
+    rows = [f"{name}/{number}.jpg,{name},{splits[name]}" for name in SIZES for number in range(2)]
+    rows += ["boot/2.jpg,x,val", "loafer/2.jpg,y,val", "loafer/3.jpg,y,val"]
+    index = index_folder(write_csv(shoes / "list.csv", "path,label,split", *rows))
+    assert index.sizes()["val"] == (3, 2)
+
+
+def test_repeated_rows_count_once(shoes, warnings_of):
+    rows = [f"{name}/{number}.jpg,{name}" for name in SIZES for number in range(2)]
+    file = write_csv(shoes / "list.csv", "path,label", *rows, "./boot/0.jpg, boot", rows[3])
+    index = index_folder(file)
+    assert len(index) == 8
+    assert index.notes == (f"2 rows of {file} repeat others and count once: lines 10, 11",)
+    assert f"{index.notes[0]}." in warnings_of()
+
+
+def test_what_is_odd_about_a_folder_is_noted(shoes, warnings_of):
+    (shoes / "boot" / "brown" / "new").mkdir(parents=True)
+    (shoes / "boot" / "brown" / "new" / "x.png").write_bytes(encoded(gradient(5, 5), "PNG"))
+    (shoes / "empty").mkdir()
+    (shoes / "hollow").mkdir()
+    (shoes / "hollow" / "readme.md").write_text("pictures to come")
+    (shoes / "heel" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (shoes / "heel" / "desktop.ini").write_bytes(b"")
+    (shoes / "heel" / "film.mp4").symlink_to("nowhere")
+    (shoes / "alone.jpg").write_bytes(encoded(gradient(5, 5)))
+    index = index_folder(str(shoes))
+    np.testing.assert_array_equal(np.bincount(index.labels), [4, 2, 4, 2])
+    assert index.class_names == tuple(SIZES)
+    assert index.notes == (
+        f"1 files in {shoes} are in no class: alone.jpg",
+        f"2 folders in {shoes} are inside the folder of a class, and so are their images: "
+        "boot/brown, boot/brown/new",
+        "Skipped 4 files that are no images: heel/Thumbs.db, heel/desktop.ini, heel/film.mp4, "
+        "hollow/readme.md",
+        "2 of 6 class folders hold no images: empty, hollow",
+    )
+    assert {f"{note}." for note in index.notes} <= set(warnings_of())
+    assert load("folder", str(shoes)).notes == index.notes
+
+
+def test_images_need_no_suffix_but_a_suffix_promises_an_image(shoes):
+    (shoes / "boot" / "scan0001").write_bytes(encoded(gradient(5, 5)))
+    (shoes / "boot" / "scan0002.dat").write_bytes(encoded(gradient(5, 5), "PNG"))
+    assert np.bincount(index_folder(str(shoes)).labels)[0] == 5
+    (shoes / "boot" / "cut").write_bytes(encoded(gradient(40, 40))[:400])
+    (shoes / "boot" / "text.JPG").write_text("no image")
+    with pytest.raises(ValueError, match=r"2 of 15 files") as error:
+        index_folder(str(shoes))
+    assert "boot/cut (is damaged)" in str(error.value)
+    assert "boot/text.JPG (is none of JPEG" in str(error.value)
+
+
+def test_a_listed_file_is_meant_to_be_an_image(shoes):
+    (shoes / "boot" / "notes.txt").write_text("no image")
+    with pytest.raises(ValueError, match=r"1 of 1 .*notes.txt \(is none of JPEG"):
+        index_folder(write_csv(shoes / "list.csv", "path,label", "boot/notes.txt,boot"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP"])
+def test_other_formats_are_images(shoes, kind):
+    (shoes / "boot" / f"x.{kind.lower()}").write_bytes(encoded(gradient(9, 7), kind))
+    assert len(index_folder(str(shoes))) == sum(SIZES.values()) + 1
+    (shoes / "boot" / "cut.jpg").write_bytes(encoded(gradient(9, 7), kind)[:-60])
+    with pytest.raises(ValueError, match=r"cut.jpg \(is damaged\)"):
+        index_folder(str(shoes))
+
+
+def test_large_images_are_refused_before_they_are_decoded(shoes, monkeypatch):
+    (shoes / "boot" / "large.png").write_bytes(encoded(gradient(60, 50), "PNG"))
+    decoded = []
+    original = image_check._decode
+    monkeypatch.setattr(
+        image_check, "_decode", lambda data: decoded.append(len(data)) or original(data)
+    )
+    with pytest.raises(ValueError, match=r"large.png \(has 50 x 60 pixels, more than max_pixels,"):
+        index_folder(str(shoes), max_pixels=2999)
+    assert len(decoded) == sum(SIZES.values())
+    # What was found is kept for this bound only.
+    assert len(index_folder(str(shoes), max_pixels=3000)) == sum(SIZES.values()) + 1
+
+
+def test_files_too_large_for_memory_are_not_read(shoes, monkeypatch):
+    large = shoes / "boot" / "large.jpg"
+    large.write_bytes(encoded(gradient(6, 5)))
+    os.truncate(large, 2**26)
+    monkeypatch.setattr(image_check, "_decode", lambda data: None)
+    with pytest.raises(ValueError, match=r"large.jpg \(has 67,108,864 bytes, too many for max_pix"):
+        index_folder(str(shoes), max_pixels=1000)
+
+
+def test_names_that_do_not_fit_in_a_line(shoes):
+    write_classes(shoes, {"mule": 2})
+    (shoes / "heel").rename(shoes / "he\nel")
+    os.rename(shoes / "boot", os.fsencode(shoes) + b"/b\xff\xf0\x9f\x91\xa2")
+    with pytest.raises(ValueError, match=r"3 of 13 files .*/b\\udcff👢/0.jpg \(has a name that is"):
+        index_folder(str(shoes))
+    index = index_folder(str(shoes), max_bad_images=3)
+    assert index.class_names == ("he\\nel", "loafer", "mule", "sandal")
+    assert sum("he\nel" in path for path in index.paths) == 2
+
+
+def test_only_files_are_read_as_lists(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ValueError, match=f"data_dir {path} is neither a folder nor a file"):
+            index_folder(str(path))
+    with pytest.raises(ValueError, match=r"cannot hold a NUL character; got '.*a\\x00b'"):
+        index_folder(f"{tmp_path}/a\0b")
+
+
+def test_folders_that_lead_to_themselves(shoes):
+    (shoes / "boot" / "me").symlink_to(shoes / "boot" / "me")
+    (shoes / "self").symlink_to(shoes / "self")
+    (shoes / "boot" / "x.jpg").mkdir()
+    index = index_folder(str(shoes))
+    assert len(index) == sum(SIZES.values())
+    assert any("boot/x.jpg" in note for note in index.notes)
+    assert any("self" in note for note in index.notes)

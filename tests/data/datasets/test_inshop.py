@@ -1,9 +1,11 @@
 import pathlib
 import tempfile
+import zipfile
 
 import pytest
 import tensorflow_datasets as tfds
 
+from ccp_dml.data.datasets import inshop
 from ccp_dml.data.datasets.inshop import InShop
 from tests.data import archives
 
@@ -94,4 +96,72 @@ def test_missing_files_are_named(tmp_path, manual_dir):
         load(tmp_path)
     (manual_dir / "inshop" / "Eval" / "list_eval_partition.txt").unlink()
     with pytest.raises(ValueError, match=r"list_eval_partition.txt is missing"):
+        load(tmp_path)
+
+
+def write_row(manual_dir, path):
+    """Replaces the path in line 3 of the partition file."""
+    partition = manual_dir / "inshop" / "Eval" / "list_eval_partition.txt"
+    lines = partition.read_text().splitlines(keepends=True)
+    lines[2] = f"{path} {lines[2].split(maxsplit=1)[1]}"
+    partition.write_text("".join(lines))
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "img/../../../secret.jpg", "../secret.jpg", "x"])
+@pytest.mark.parametrize("extracted", [False, True])
+def test_nothing_outside_the_folder_is_read(tmp_path, path, extracted):
+    manual_dir = tmp_path / "downloads" / "manual"
+    archives.write_inshop(manual_dir, extracted)
+    (manual_dir / "inshop" / "secret.jpg").write_bytes(archives.jpeg("secret"))
+    write_row(manual_dir, path)
+    with pytest.raises(
+        ValueError, match=r"partition.txt, line 3: expected a path below .* img; got"
+    ):
+        load(tmp_path)
+
+
+def test_links_do_not_lead_out_of_the_folder(tmp_path):
+    manual_dir = tmp_path / "downloads" / "manual"
+    archives.write_inshop(manual_dir, extracted=True)
+    images = manual_dir / "inshop" / "Img" / "img"
+    # The folder itself may be elsewhere.
+    images.rename(tmp_path / "elsewhere")
+    images.symlink_to(tmp_path / "elsewhere")
+    (image, *_) = sorted((tmp_path / "elsewhere").rglob("*.jpg"))
+    image.rename(tmp_path / "secret.jpg")
+    image.symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(ValueError, match=r"01_1_front.jpg is a link that leads out of .*Img/img"):
+        load(tmp_path)
+    image.unlink()
+    image.symlink_to(image.with_name("02_1_front.jpg"))
+    assert len(load(tmp_path)) == 3
+
+
+def test_a_binary_partition_is_named(tmp_path, manual_dir):
+    partition = manual_dir / "inshop" / "Eval" / "list_eval_partition.txt"
+    partition.write_bytes(archives.jpeg("no list"))
+    with pytest.raises(ValueError, match=r"list_eval_partition.txt is not a text file"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("extracted", [False, True])
+def test_zeros_are_not_stored_as_an_image(tmp_path, extracted):
+    manual_dir = tmp_path / "downloads" / "manual"
+    archives.write_inshop(manual_dir, extracted)
+    name = "img/WOMEN/Blouses_Shirts/id_00000002/01_1_front.jpg"
+    folder = manual_dir / "inshop" / "Img"
+
+    def replace(contents):
+        if extracted:
+            (folder / name).write_bytes(contents)
+            return
+        with zipfile.ZipFile(folder / "img.zip") as opened:
+            files = {other: opened.read(other) for other in opened.namelist()}
+        archives.write_zip(folder / "img.zip", {**files, name: contents})
+
+    replace(bytes(1000))
+    with pytest.raises(ValueError, match=f"{name} is none of JPEG, PNG"):
+        load(tmp_path)
+    replace(bytes(inshop.MAX_IMAGE_BYTES + 1))
+    with pytest.raises(ValueError, match=f"{name} has more than 33,554,432 bytes"):
         load(tmp_path)

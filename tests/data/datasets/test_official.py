@@ -4,6 +4,8 @@ import pathlib
 import re
 import shutil
 import socket
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -270,13 +272,77 @@ def test_a_failed_download_says_what_to_put_where(name, archive, tmp_path, manua
     assert f"--dataset={name} --data_dir={tmp_path}" in message
 
 
-def test_a_damaged_archive_is_named(tmp_path, manual_dir, accept):
+def test_another_archive_than_the_official_one_is_named(tmp_path, manual_dir, accept):
     archives.write_birds(manual_dir)
     accept("cub200_2011")
     archive = manual_dir / "CUB_200_2011.tgz"
-    archive.write_bytes(archive.read_bytes()[:-100])
+    archives.write_tgz(archive, {"CUB_200_2011/images.txt": b""})
     with pytest.raises(ValueError, match=re.escape(f"{archive} is incomplete or not the official")):
         load_official("cub200_2011", str(tmp_path))
+
+
+@pytest.mark.parametrize("part", [0.3, 0.98])
+@pytest.mark.parametrize(
+    ("name", "archive"),
+    [
+        ("cub200_2011", "CUB_200_2011.tgz"),
+        ("cub200_2011", "segmentations.tgz"),
+        ("sop", "Stanford_Online_Products.zip"),
+        ("cars196", "cars_test.tgz"),
+        ("inshop", "inshop/Img/img.zip"),
+    ],
+)
+def test_a_truncated_archive_is_named_whatever_its_checksum(
+    name, archive, part, tmp_path, manual_dir, accept
+):
+    WRITERS[name](manual_dir)
+    path = manual_dir / archive
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    accept(name)
+    message = message_of(name, tmp_path)
+    assert message.startswith(f"{path} is cut off or damaged: ")
+    assert f"Replace it and run: python -m ccp_dml.main --mode=describe --dataset={name}" in message
+
+
+def test_archives_in_another_format_are_named(tmp_path, manual_dir, accept):
+    archives.write_birds(manual_dir)
+    names = ("images", "train_test_split", "bounding_boxes")
+    lists = {f"CUB_200_2011/{name}.txt": b"1 bird\n" for name in names}
+    archives.write_tgz(manual_dir / "CUB_200_2011.tgz", lists)
+    accept("cub200_2011")
+    message = message_of("cub200_2011", tmp_path)
+    assert message.startswith(f"cub200_2011 cannot be made from the files in {manual_dir}: ")
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/hostname", "../../../../secret.jpg", "bicycle_final/../../x"]
+)
+def test_a_list_of_products_names_nothing_outside_its_folder(path, tmp_path, manual_dir, accept):
+    archives.write_products(manual_dir)
+    archive = manual_dir / "Stanford_Online_Products.zip"
+    with zipfile.ZipFile(archive) as opened:
+        files = {name: opened.read(name) for name in opened.namelist()}
+    name = "Stanford_Online_Products/Ebay_test.txt"
+    files[name] += f"99 11319 12 {path}\n".encode()
+    archives.write_zip(archive, files)
+    accept("sop")
+    (tmp_path / "secret.jpg").write_bytes(archives.jpeg("secret"))
+    message = message_of("sop", tmp_path)
+    assert f"{archive}: {name}, line 6, names something outside its folder: {path!r}" in message
+    assert not (tmp_path / "sop").exists()
+
+
+def test_what_is_no_image_is_not_stored(tmp_path, manual_dir, accept):
+    archives.write_birds(manual_dir)
+    archive = manual_dir / "CUB_200_2011.tgz"
+    with tarfile.open(archive) as opened:
+        files = {member.name: opened.extractfile(member).read() for member in opened}
+    name = next(name for name in files if name.endswith(".jpg"))
+    archives.write_tgz(archive, {**files, name: bytes(1000)})
+    accept("cub200_2011")
+    message = message_of("cub200_2011", tmp_path)
+    assert f"what the archives have for {tmp_path}/cub200_2011/images/" in message
+    assert "is none of JPEG" in message
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):

@@ -1,0 +1,153 @@
+"""Lists the files of a folder with a subfolder for each class."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import tensorflow as tf
+from etils import epath
+
+from ccp_dml.checks import list_first, printable
+from ccp_dml.data.image_index import is_remote
+
+SPLITS = ("train", "val", "test", "query", "gallery")
+# One of which makes of folders named like splits a given split.
+_OTHER_SPLITS = frozenset(SPLITS) - {"train"}
+_LISTED_AT_MOST = 10
+
+
+class ImageRow(NamedTuple):
+    """A file that should be an image.
+
+    Attributes:
+        path: Absolute path or URL.
+        class_name: Name of its class.
+        split: One of `SPLITS`, or empty if no split is given.
+    """
+
+    path: str
+    class_name: str
+    split: str
+
+
+class ClassFolders(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        rows: Its files.
+        folders: The path relative to the folder, the class and the split of each folder of a class,
+            whether or not there are files in it.
+        notes: What is odd about it, in sentences.
+    """
+
+    rows: list[ImageRow]
+    folders: list[ImageRow]
+    notes: list[str]
+
+
+def read_class_folders(folder: epath.Path) -> ClassFolders:
+    """Lists the files below the subfolders of a folder, whatever they are.
+
+    The subfolders are those of the classes; or, if one is `train` and another `val`, `test`,
+    `query` or `gallery`, with folders in them, they are the splits, with a subfolder for each
+    class. What begins with a dot or `__MACOSX` is ignored.
+
+    Args:
+        folder: Absolute path or URL.
+
+    Returns:
+        Files, folders of classes, and notes of files that are in no class and of folders inside
+        those of classes.
+
+    Raises:
+        ValueError: If there are folders of splits and others.
+        OSError: If a folder cannot be read.
+    """
+    children = _list_visible(folder)
+    folders = [child for child in children if child.is_dir()]
+    given = {child.name for child in folders if child.name in SPLITS and _list_folders(child)}
+    if "train" not in given or not given & _OTHER_SPLITS:
+        return _read_classes(folder, "")
+    unknown = [printable(child.name) for child in folders if child.name not in SPLITS]
+    if unknown:
+        raise ValueError(
+            f"{folder} has the folders of a given split, and other folders: "
+            f"{list_first(unknown, _LISTED_AT_MOST)}; a split has {', '.join(SPLITS)}"
+        )
+    parts = [_read_classes(root, root.name) for root in folders]
+    return ClassFolders(
+        *([item for part in parts for item in part[field]] for field in range(2)),
+        [*_note_loose_files(folder, children), *(note for part in parts for note in part.notes)],
+    )
+
+
+def _read_classes(root, split):
+    """Reads a folder whose subfolders are classes."""
+    children = _list_visible(root)
+    class_folders = [child for child in children if child.is_dir()]
+    rows, nested = [], []
+    for class_folder in class_folders:
+        for path, is_folder in _walk_below(class_folder):
+            if is_folder:
+                nested.append(os.path.relpath(path, root))
+            else:
+                rows.append(ImageRow(path, class_folder.name, split))
+    notes = _note_loose_files(root, children)
+    if nested:
+        listed = list_first(map(printable, nested), _LISTED_AT_MOST)
+        notes.append(
+            f"{len(nested)} folders in {root} are inside the folder of a class, and so are their "
+            f"images: {listed}"
+        )
+    folders = [
+        ImageRow(os.path.join(split, child.name), child.name, split) for child in class_folders
+    ]
+    return ClassFolders(rows, folders, notes)
+
+
+def _note_loose_files(folder, children):
+    loose = [printable(child.name) for child in children if not child.is_dir()]
+    if not loose:
+        return []
+    listed = list_first(loose, _LISTED_AT_MOST)
+    return [f"{len(loose)} files in {folder} are in no class: {listed}"]
+
+
+def _list_folders(folder):
+    return [child for child in _list_visible(folder) if child.is_dir()]
+
+
+def _list_visible(folder):
+    visible = [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
+    return sorted(visible, key=lambda child: child.name)
+
+
+def _walk_below(folder) -> Iterator[tuple[str, bool]]:
+    """Paths of everything visible below a folder, and whether it is a folder itself."""
+    for parent, folders, names in _walk(os.fspath(folder)):
+        # What is taken out here is not descended into.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from ((os.path.join(parent, name), True) for name in folders)
+        yield from (
+            (os.path.join(parent, name), False) for name in names if not name.startswith(".")
+        )
+
+
+def _walk(folder):
+    """All folders below one, those that links lead to once."""
+    if is_remote(folder):
+        yield from tf.io.gfile.walk(folder)
+        return
+    # TensorFlow's walk takes several times as long for local folders.
+    visited = set()
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        yield parent, folders, names
+
+
+def _raise(error):
+    raise error
