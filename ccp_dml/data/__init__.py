@@ -19,6 +19,7 @@ from ccp_dml.data.datasets import (
 )
 from ccp_dml.data.files import CACHES, ImageFiles
 from ccp_dml.data.image_index import ImageIndex, SplitSize
+from ccp_dml.data.image_listing import ImageListing, list_benchmark, list_images
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, FITS, SCALINGS, Preprocessing
@@ -37,6 +38,7 @@ __all__ = [
     "Benchmark",
     "ImageFiles",
     "ImageIndex",
+    "ImageListing",
     "LabeledImages",
     "LabeledSamples",
     "OfficialSet",
@@ -53,6 +55,8 @@ __all__ = [
     "index_folder",
     "input_shape",
     "letter_groups",
+    "list_benchmark",
+    "list_images",
     "load",
     "load_letters",
     "load_official",

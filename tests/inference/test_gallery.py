@@ -64,7 +64,7 @@ def test_equal_embeddings_are_found_in_the_order_of_the_gallery():
 )
 @pytest.mark.parametrize("ids", [np.arange(500) + 2**40, [f"ö {n}" for n in range(500)]])
 def test_a_saved_gallery_is_the_same(ids, labels, embeddings, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "_ROW_GROUP", 64)
+    monkeypatch.setattr(gallery, "ROWS_AT_A_TIME", 64)
     built = Gallery.build(embeddings, ids, labels=labels)
     built.save(tmp_path / "gallery.parquet")
     loaded = Gallery.load(tmp_path / "gallery.parquet")
