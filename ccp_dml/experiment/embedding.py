@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from absl import logging
@@ -10,9 +11,12 @@ from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write, remove_unfinished
 from ccp_dml.checks import check_at_least, list_first
-from ccp_dml.data import ImageListing
+from ccp_dml.data import ImageListing, list_benchmark, list_images
 from ccp_dml.data.image_check import image_problems
 from ccp_dml.data.image_index import file_state, is_remote
+from ccp_dml.experiment.evaluation import adopt_preprocessing
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.training_data import load_benchmark
 from ccp_dml.experiment.workdir import WorkdirLock, move_to_earlier, read_json, write_json
 from ccp_dml.inference import ConcatenatedEmbedder
 from ccp_dml.inference.embedding_file import (
@@ -29,6 +33,53 @@ from ccp_dml.inference.embedding_file import (
 _PART = 2048
 _DESCRIPTION = "job.json"
 _LISTED_AT_MOST = 20
+
+
+def list_inputs(settings: Settings) -> ImageListing:
+    """Lists the images of a data set, all of its splits.
+
+    Args:
+        settings: `dataset` with `data_dir`. Of `"folder"` less is asked than for training: see
+            `ccp_dml.data.list_images`.
+
+    Raises:
+        ValueError: If the data cannot be loaded.
+        OSError: If a folder cannot be read.
+    """
+    if settings.dataset != "folder":
+        return list_benchmark(load_benchmark(settings))
+    if not settings.data_dir:
+        raise ValueError(
+            "data_dir is missing: name a folder of images or a CSV file with the column path"
+        )
+    return list_images(settings.data_dir)
+
+
+def load_embedder(
+    paths: Sequence[str], settings: Settings, given: Collection[str] = ()
+) -> ConcatenatedEmbedder:
+    """Loads networks for images in files.
+
+    Args:
+        paths: Files that training left, `model.keras`.
+        settings: Its `scaling` and `resize_size` are for networks that were saved without their
+            preprocessing, if somebody chose them.
+        given: Names of the settings that somebody chose and that must not contradict the networks.
+            Defaults to none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: See `ccp_dml.inference.load` and `adopt_preprocessing`.
+    """
+    chosen = {
+        name: getattr(settings, name)
+        for name in ("scaling", "resize_size")
+        if name in given and getattr(settings, name) not in ("auto", 0)
+    }
+    embedder = ConcatenatedEmbedder.load(paths, **chosen)
+    networks = dict(zip(paths, embedder.embedders, strict=True))
+    adopt_preprocessing(networks, settings, given)
+    return embedder
 
 
 def embed_images(
