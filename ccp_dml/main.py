@@ -47,6 +47,7 @@ from ccp_dml.experiment.evaluation import (
 )
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
+from ccp_dml.experiment.inspection import inspect_images
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
@@ -287,6 +288,27 @@ def _search(workdir):
         print(f"{format_queries(queries)}\n\nthe images are drawn in {picture}")
 
 
+def _inspect(workdir):
+    flag_values = flags.FLAGS
+    folder = flag_values.output or workdir
+    if not folder:
+        _stop("--output is missing: name a folder for what is found, such as --output=inspection")
+    try:
+        settings, embedder = _load_embedder()
+        inspection = inspect_images(
+            embedder,
+            list_inputs(settings),
+            folder,
+            flag_values.k,
+            flag_values.duplicate_distance,
+            flag_values.batch_size,
+            settings.max_bad_images,
+        )
+    except ValueError as error:
+        _stop(_first_line(error))
+    print(f"{inspection.summary}\n\neverything is in {folder}: {', '.join(inspection.files)}")
+
+
 _COMMANDS = {
     "train": _run_protocol,
     "plan": _run_protocol,
@@ -295,6 +317,7 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "embed": _embed,
     "search": _search,
+    "inspect": _inspect,
 }
 
 

@@ -191,7 +191,7 @@ def _define_search_flags(flag_values):
     flags.DEFINE_float(
         "duplicate_distance",
         None,
-        "For inspect: images at this distance or less are near-duplicates. By default, a quarter "
+        "For inspect: images at this distance or less are near-duplicates. By default, half "
         "of the median distance of an image from its nearest one.",
         lower_bound=0,
         flag_values=flag_values,
