@@ -30,7 +30,7 @@ class Tile(NamedTuple):
 def draw_neighbors(rows: Sequence[Sequence[Tile]]) -> Figure:
     """Draws a row for each image: the image itself, and to the right of a gap its neighbours.
 
-    Right neighbours are framed green, wrong ones red.
+    Right neighbours are framed green, wrong ones red and dashed.
 
     Args:
         rows: At least one, each with at least one tile.
@@ -63,7 +63,10 @@ def _draw(panel, tile, is_query):
     panel.set(xticks=[], yticks=[])
     color = {True: _RIGHT, False: _WRONG, None: _UNKNOWN}[tile.is_right]
     known = tile.is_right is not None
-    panel.spines[:].set(color="black" if is_query else color, linewidth=2.5 if known else 1)
+    # Dashes are for those who do not see the colours apart.
+    style = "--" if tile.is_right is False else "-"
+    color = "black" if is_query else color
+    panel.spines[:].set(color=color, linewidth=2.5 if known else 1, linestyle=style)
     # Names may hold dollar signs, which matplotlib would take for mathematics.
     panel.set_xlabel(_wrap(tile.caption), fontsize=6.5, parse_math=False)
 
