@@ -257,6 +257,7 @@ def _embed(workdir):
             output,
             flags.FLAGS.batch_size,
             settings.max_bad_images,
+            settings.max_pixels,
         )
     except ValueError as error:
         _stop(_first_line(error))
@@ -269,7 +270,7 @@ def _search(workdir):
         if not flag_values[name].value:
             _stop(f"--{name} is missing, such as --{name}={example}")
     try:
-        _, embedder = _load_embedder()
+        settings, embedder = _load_embedder()
         queries = search_images(
             embedder,
             flag_values.gallery,
@@ -278,6 +279,7 @@ def _search(workdir):
             flag_values.index,
             flag_values.exclude_self,
             flag_values.batch_size,
+            settings.max_pixels,
         )
     except ValueError as error:
         _stop(_first_line(error))
@@ -303,6 +305,7 @@ def _inspect(workdir):
             flag_values.duplicate_distance,
             flag_values.batch_size,
             settings.max_bad_images,
+            settings.max_pixels,
         )
     except ValueError as error:
         _stop(_first_line(error))

@@ -13,6 +13,7 @@ from ccp_dml.atomic_write import atomic_write, remove_unfinished
 from ccp_dml.checks import check_at_least, list_first
 from ccp_dml.data import ImageListing, list_benchmark, list_images
 from ccp_dml.data.image_check import image_problems
+from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.experiment.evaluation import adopt_preprocessing
 from ccp_dml.experiment.settings import Settings
@@ -29,8 +30,8 @@ from ccp_dml.inference.embedding_file import (
     set_metadata,
 )
 
-# Images that are embedded, and kept, at a time.
-_PART = 2048
+# Images that are embedded, and kept, at a time; to begin with some takes seconds.
+_PART = 8192
 _DESCRIPTION = "job.json"
 _LISTED_AT_MOST = 20
 
@@ -62,8 +63,8 @@ def load_embedder(
 
     Args:
         paths: Files that training left, `model.keras`.
-        settings: Its `scaling` and `resize_size` are for networks that were saved without their
-            preprocessing, if somebody chose them.
+        settings: Its `scaling`, `resize_size`, `background` and `fit` are for networks that were
+            saved without their preprocessing, if somebody chose them.
         given: Names of the settings that somebody chose and that must not contradict the networks.
             Defaults to none.
 
@@ -73,7 +74,7 @@ def load_embedder(
     """
     chosen = {
         name: getattr(settings, name)
-        for name in ("scaling", "resize_size")
+        for name in ("scaling", "resize_size", "background", "fit")
         if name in given and getattr(settings, name) not in ("auto", 0)
     }
     embedder = ConcatenatedEmbedder.load(paths, **chosen)
@@ -88,6 +89,7 @@ def embed_images(
     output: str | os.PathLike,
     batch_size: int = 256,
     max_bad_images: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> int:
     """Embeds images into a Parquet file; see `ccp_dml.inference.embedding_file` for its columns.
 
@@ -105,6 +107,7 @@ def embed_images(
         batch_size: Number of images at a time. Defaults to 256.
         max_bad_images: How many images may be left out because they cannot be decoded. Defaults
             to 0.
+        max_pixels: The most pixels, width times height, of an image. Defaults to 50 million.
 
     Returns:
         Number of embeddings in the file.
@@ -138,7 +141,7 @@ def embed_images(
     with WorkdirLock(folder):
         _take_up(folder, inputs, output)
         try:
-            _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images)
+            _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels)
         except KeyboardInterrupt:
             logging.info("What was embedded is kept in %s: the same command goes on.", folder)
             raise
@@ -187,7 +190,7 @@ def _take_up(folder, inputs, output):
         )
 
 
-def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images):
+def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels):
     """Embeds the parts that are not there yet; each says which of its images are bad."""
     bad = {}
     with tqdm(total=len(listing), desc="embedding", unit="image", delay=1) as bar:
@@ -198,7 +201,7 @@ def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images):
                 _check_bad(bad, max_bad_images, end)
             else:
                 images = listing.images[start:end]
-                bad_here, embeddings = _embed_good(embedder, images, batch_size)
+                bad_here, embeddings = _embed_good(embedder, images, batch_size, max_pixels)
                 _check_bad(bad | bad_here, max_bad_images, end)
                 bad |= bad_here
                 rows = np.arange(start, end)
@@ -216,10 +219,10 @@ def _part_path(folder, start):
     return folder / f"{start // _PART:08d}.parquet"
 
 
-def _embed_good(embedder, images, batch_size):
+def _embed_good(embedder, images, batch_size, max_pixels):
     """What is wrong with those images that cannot be decoded, and embeddings of the others."""
     try:
-        return {}, embedder.embed(images, batch_size)
+        return {}, embedder.embed(images, batch_size, max_pixels)
     except (ValueError, OSError):
         # Files are checked only here, because that decodes all of them once more.
         bad = {}
@@ -227,7 +230,8 @@ def _embed_good(embedder, images, batch_size):
             bad = image_problems(images, f"{images[0]} and {len(images) - 1} more")
         if not bad:
             raise
-    return bad, embedder.embed([image for image in images if image not in bad], batch_size)
+    good = [image for image in images if image not in bad]
+    return bad, embedder.embed(good, batch_size, max_pixels)
 
 
 def _check_bad(bad, max_bad_images, seen):

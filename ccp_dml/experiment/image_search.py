@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ccp_dml.data import list_images
+from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.inference import ConcatenatedEmbedder, Gallery
 from ccp_dml.inference.embedding_file import read_metadata
 from ccp_dml.report import Tile, draw_neighbors, load_thumbnail, terminal_table
@@ -55,6 +56,7 @@ def search_images(
     index: str = "exact",
     exclude_self: bool = False,
     batch_size: int = 256,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Query]:
     """Finds the k nearest images of a gallery for one or more images.
 
@@ -67,6 +69,7 @@ def search_images(
         exclude_self: Whether a query that is itself in the gallery is not found: the file of the
             same absolute path. Copies under other names are found. Defaults to `False`.
         batch_size: Number of queries to embed at a time. Defaults to 256.
+        max_pixels: The most pixels, width times height, of a query. Defaults to 50 million.
 
     Returns:
         The queries in the order of the listing.
@@ -88,7 +91,7 @@ def search_images(
         )
     # Ids that are numbers are of no file.
     exclude_ids = listing.images if exclude_self and gallery.ids.dtype.kind == "O" else None
-    embeddings = embedder.embed(listing.images, batch_size)
+    embeddings = embedder.embed(listing.images, batch_size, max_pixels)
     distances, found = gallery.search(embeddings, k, exclude_ids)
     labels = listing.labels or [None] * len(listing)
     return [

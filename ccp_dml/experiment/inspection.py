@@ -10,6 +10,7 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_whole_number
 from ccp_dml.data import ImageListing
+from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.evaluation import (
     duplicate_distance,
     find_near_duplicates,
@@ -94,6 +95,7 @@ def inspect_images(
     max_distance: float | None = None,
     batch_size: int = 256,
     max_bad_images: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Inspection:
     """Embeds images and writes what their neighbours tell of them.
 
@@ -111,6 +113,7 @@ def inspect_images(
         batch_size: Number of images to embed at a time. Defaults to 256.
         max_bad_images: How many images may be left out because they cannot be decoded. Defaults
             to 0.
+        max_pixels: The most pixels, width times height, of an image. Defaults to 50 million.
 
     Returns:
         What was found.
@@ -124,7 +127,7 @@ def inspect_images(
     if len(listing) < 2:
         raise ValueError(f"there must be at least 2 images to compare; got {len(listing)}")
     folder = epath.Path(folder)
-    embed_images(embedder, listing, folder / EMBEDDINGS, batch_size, max_bad_images)
+    embed_images(embedder, listing, folder / EMBEDDINGS, batch_size, max_bad_images, max_pixels)
     stored = read_embeddings(folder / EMBEDDINGS)
     inspection = inspect_embeddings(
         stored.embeddings, stored.ids, stored.labels, stored.splits, k, max_distance

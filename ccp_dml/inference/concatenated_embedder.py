@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.evaluation import concatenate_embeddings
 from ccp_dml.inference.image_embedder import Image, ImageEmbedder
 from ccp_dml.inference.load import load
@@ -63,20 +64,25 @@ class ConcatenatedEmbedder:
         """Number of dimensions d of the embeddings."""
         return sum(each.embedding_size for each in self.embedders)
 
-    def embed(self, images: Iterable[Image], batch_size: int = 256) -> np.ndarray:
+    def embed(
+        self, images: Iterable[Image], batch_size: int = 256, max_pixels: int = MAX_PIXELS
+    ) -> np.ndarray:
         """Embeds images; see `ImageEmbedder.embed`, which says what is raised.
 
         Args:
             images: As for `ImageEmbedder.embed`.
             batch_size: Number of images at a time. Defaults to 256.
+            max_pixels: The most pixels of an encoded image. Defaults to 50 million.
 
         Returns:
             float32 embeddings `(n, d)`.
         """
         if len(self.embedders) == 1:
-            return self.embedders[0].embed(images, batch_size)
+            return self.embedders[0].embed(images, batch_size, max_pixels)
         images = list(images)
-        return concatenate_embeddings([each.embed(images, batch_size) for each in self.embedders])
+        return concatenate_embeddings(
+            [each.embed(images, batch_size, max_pixels) for each in self.embedders]
+        )
 
 
 def fingerprint_weights(embedder: ImageEmbedder) -> str:

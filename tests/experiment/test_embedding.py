@@ -18,24 +18,24 @@ from ccp_dml.inference import load as load_network
 from tests.data.pictures import write_classes
 from tests.inference.embedders import small_embedder
 
-# Embeds in small parts, and waits to be killed when it has embedded three.
+# Embeds in small parts, and waits to be killed when it has embedded two.
 _UNTIL_KILLED = """
 import signal, sys
 from ccp_dml.data import list_images
 from ccp_dml.experiment import embedding
 from ccp_dml.inference import ConcatenatedEmbedder
 
-embedding._PART = 8
+embedding._PART = 20
 embedder = ConcatenatedEmbedder.load([sys.argv[1]])
 embed, calls = embedder.embed, []
 
-def embed_three_times(*arguments):
+def embed_twice(*arguments):
     calls.append(arguments)
-    if len(calls) > 3:
+    if len(calls) > 2:
         signal.pause()
     return embed(*arguments)
 
-embedder.embed = embed_three_times
+embedder.embed = embed_twice
 embedding.embed_images(embedder, list_images(sys.argv[2]), sys.argv[3])
 """
 
@@ -53,8 +53,8 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(embedding, "_PART", 8)
-    monkeypatch.setattr(embedding, "ROWS_AT_A_TIME", 20)
+    monkeypatch.setattr(embedding, "_PART", 20)
+    monkeypatch.setattr(embedding, "ROWS_AT_A_TIME", 30)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_folder_of_classes(embedder, folder, tmp_path):
     np.testing.assert_allclose(gallery.embeddings, embedder.embed(listing.images), atol=1e-6)
     table = pyarrow.parquet.ParquetFile(output)
     groups = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
-    assert groups == [24, 24, 2]
+    assert groups == [40, 10]
     assert [path.name for path in output.parent.iterdir()] == ["gallery.parquet"]
 
 
@@ -109,19 +109,19 @@ def test_a_killed_process_leaves_what_the_same_call_takes_up(
     )
     parts = tmp_path / "killed.parquet.parts"
     try:
-        while not (parts / "00000002.parquet").exists():
+        while not (parts / "00000001.parquet").exists():
             assert process.poll() is None
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not outputs[0].exists()
     # What it would leave if it were killed within the writing of a part.
-    (parts / ".unfinished-1-00000003.parquet").write_text("half")
+    (parts / ".unfinished-1-00000002.parquet").write_text("half")
 
     loaded = ConcatenatedEmbedder([load_network(tmp_path / "model.keras")])
     assert loaded.fingerprints == embedder.fingerprints
     embed_images(embedder, list_images(folder), outputs[0])
-    assert len(count_calls) == 7 - 3
+    assert len(count_calls) == 3 - 2
     embed_images(embedder, list_images(folder), outputs[1])
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     assert not parts.exists()
@@ -130,6 +130,7 @@ def test_a_killed_process_leaves_what_the_same_call_takes_up(
 def test_what_is_finished_is_left_as_it_is(embedder, folder, tmp_path, count_calls):
     output = tmp_path / "gallery.parquet"
     embed_images(embedder, list_images(folder), output)
+    assert count_calls
     count_calls.clear()
     assert embed_images(embedder, list_images(folder), output) == 50
     assert not count_calls
@@ -169,7 +170,7 @@ def test_parts_of_other_inputs_are_not_taken_up(embedder, folder, tmp_path, monk
         context.setattr(embedding, "_join_parts", fail)
         with pytest.raises(KeyboardInterrupt):
             embed_images(embedder, list_images(folder), output)
-    assert (tmp_path / "gallery.parquet.parts" / "00000006.parquet").exists()
+    assert (tmp_path / "gallery.parquet.parts" / "00000002.parquet").exists()
     other = ConcatenatedEmbedder([small_embedder(1)])
     embed_images(other, list_images(folder), output)
     gallery = Gallery.load(output)
@@ -181,7 +182,7 @@ def test_damaged_images(embedder, folder, tmp_path):
     (folder / "ant" / "0.jpg").write_text("text")
     (folder / "cat" / "9.jpg").write_bytes(b"")
     listing = list_images(folder)
-    with pytest.raises(ValueError, match=r"1 of the first 8 files .*ant/0.jpg \(is n"):
+    with pytest.raises(ValueError, match=r"1 of the first 20 files .*ant/0.jpg \(is n"):
         embed_images(embedder, listing, output)
     with pytest.raises(
         ValueError, match=r"2 of the first 50 files .* max_bad_images is 1: .*cat/9"
