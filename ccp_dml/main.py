@@ -2,7 +2,9 @@ r"""Trains, compares and evaluates metric-learning methods.
 
 `--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `plan`
 prints the commands of those that are missing; `table` tabulates finished runs; `describe` shows the
-settings and the data; `evaluate` measures networks that were trained before.
+settings and the data; `evaluate` measures networks that were trained before; `embed` writes the
+embeddings of images to a Parquet file, in which `search` finds images; `inspect` lists
+near-duplicates and suspicious labels of a data set.
 
 Examples:
 
@@ -13,10 +15,17 @@ Examples:
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
   python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes \
       --networks=/runs/1/model.keras,/runs/2/model.keras
+  python -m ccp_dml.main --mode=embed --networks=/runs/1/model.keras --data_dir=/data/shoes \
+      --output=/data/shoes.parquet
+  python -m ccp_dml.main --mode=search --networks=/runs/1/model.keras \
+      --gallery=/data/shoes.parquet --query=boot.jpg --k=10
+  python -m ccp_dml.main --mode=inspect --networks=/runs/1/model.keras --data_dir=/data/shoes \
+      --output=/data/inspection
 """
 
 import dataclasses
 import errno
+import json
 import os
 import shlex
 import sys
@@ -29,6 +38,7 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.experiment import TrainingFailedError, load_benchmark, train
 from ccp_dml.experiment.description import describe
+from ccp_dml.experiment.embedding import embed_images, list_inputs, load_embedder
 from ccp_dml.experiment.evaluation import (
     COLUMNS,
     adopt_preprocessing,
@@ -36,6 +46,8 @@ from ccp_dml.experiment.evaluation import (
     measure_networks,
 )
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
+from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
+from ccp_dml.experiment.inspection import inspect_images
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
@@ -185,8 +197,16 @@ def _tabulate(output):
         _stop(_first_line(error))
 
 
+def _save_figure(figure, path):
+    try:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+            figure.savefig(file, format="png", dpi=110)
+    except (OSError, tf.errors.OpError) as error:
+        _stop(f"workdir {path.parent} cannot be written to: {error}")
+    return path
+
+
 def _describe(workdir):
-    folder = epath.Path(workdir or ".")
     try:
         settings = settings_from(flags.FLAGS)
         print(flagfile(settings, flags.FLAGS.workdir))
@@ -195,12 +215,7 @@ def _describe(workdir):
     except ValueError as error:
         _stop(error)
     figure = draw_samples(benchmark.train, benchmark.class_names, seed=settings.seed)
-    path = folder / f"{settings.dataset}_samples.png"
-    try:
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            figure.savefig(file, format="png", dpi=110)
-    except (OSError, tf.errors.OpError) as error:
-        _stop(f"workdir {folder} cannot be written to: {error}")
+    path = _save_figure(figure, epath.Path(workdir or ".") / f"{settings.dataset}_samples.png")
     print(f"\nimages of some training classes are drawn in {path}")
 
 
@@ -223,12 +238,99 @@ def _evaluate(workdir):
         write_json(epath.Path(workdir) / "evaluation.json", measured)
 
 
+def _load_embedder():
+    """The settings, of images in files unless a data set is named, and the networks."""
+    flag_values = flags.FLAGS
+    if not flag_values.networks:
+        _stop(
+            "--networks is missing: name what training left, such as --networks=model.keras; "
+            "--mode=train with --dataset=folder and the same --data_dir makes one"
+        )
+    settings = settings_from(flag_values)
+    if not flag_values["dataset"].present:
+        settings = dataclasses.replace(settings, dataset="folder")
+    given = [
+        field.name for field in dataclasses.fields(settings) if flag_values[field.name].present
+    ]
+    return settings, load_embedder(flag_values.networks, settings, given)
+
+
+def _embed(workdir):
+    output = flags.FLAGS.output
+    if not output:
+        _stop("--output is missing: name a file for the embeddings, such as gallery.parquet")
+    try:
+        settings, embedder = _load_embedder()
+        count = embed_images(
+            embedder,
+            list_inputs(settings),
+            output,
+            flags.FLAGS.batch_size,
+            settings.max_bad_images,
+            settings.max_pixels,
+        )
+    except ValueError as error:
+        _stop(_first_line(error))
+    print(f"{count} embeddings of size {embedder.embedding_size} are in {output}")
+
+
+def _search(workdir):
+    flag_values = flags.FLAGS
+    for name, example in (("gallery", "gallery.parquet"), ("query", "image.jpg")):
+        if not flag_values[name].value:
+            _stop(f"--{name} is missing, such as --{name}={example}")
+    try:
+        settings, embedder = _load_embedder()
+        queries = search_images(
+            embedder,
+            flag_values.gallery,
+            flag_values.query,
+            flag_values.k,
+            flag_values.index,
+            flag_values.exclude_self,
+            flag_values.batch_size,
+            settings.max_pixels,
+        )
+    except ValueError as error:
+        _stop(_first_line(error))
+    picture = _save_figure(draw_queries(queries), epath.Path(workdir or ".") / "search.png")
+    if flag_values.json:
+        print(json.dumps({"picture": os.path.abspath(picture), "queries": as_records(queries)}))
+    else:
+        print(f"{format_queries(queries)}\n\nthe images are drawn in {picture}")
+
+
+def _inspect(workdir):
+    flag_values = flags.FLAGS
+    folder = flag_values.output or workdir
+    if not folder:
+        _stop("--output is missing: name a folder for what is found, such as --output=inspection")
+    try:
+        settings, embedder = _load_embedder()
+        inspection = inspect_images(
+            embedder,
+            list_inputs(settings),
+            folder,
+            flag_values.k,
+            flag_values.duplicate_distance,
+            flag_values.batch_size,
+            settings.max_bad_images,
+            settings.max_pixels,
+        )
+    except ValueError as error:
+        _stop(_first_line(error))
+    print(f"{inspection.summary}\n\neverything is in {folder}: {', '.join(inspection.files)}")
+
+
 _COMMANDS = {
     "train": _run_protocol,
     "plan": _run_protocol,
     "table": _tabulate,
     "describe": _describe,
     "evaluate": _evaluate,
+    "embed": _embed,
+    "search": _search,
+    "inspect": _inspect,
 }
 
 

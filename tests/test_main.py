@@ -15,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.experiment.settings import Settings
-from tests.data.pictures import write_classes
+from tests.data.pictures import encoded, patterns, write_classes
+from tests.inference.embedders import small_embedder
 
 ROOT = pathlib.Path(__file__).parents[1]
 DIGITS = f"--flagfile={ROOT / 'experiments' / 'digits.flags'}"
@@ -251,7 +252,10 @@ def command(capsys, run_command):
         ("--dataset=sop", "data_dir is missing: name the folder of the data set sop"),
         ("--dataset=folder --data_dir=/nowhere", "data_dir /nowhere does not exist"),
         ("--dataset=folder --data_dir=. --resize_size=9", "at least image_size, 227; got 9"),
-        ("--mode=show", "should be one of <train|describe|plan|table|evaluate>"),
+        (
+            "--mode=show",
+            "should be one of <train|describe|plan|table|evaluate|embed|search|inspect>",
+        ),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),
         (
@@ -283,6 +287,15 @@ def command(capsys, run_command):
         ("--lerning_rate=1", "Did you mean: learning_rate"),
         ("word", "unexpected argument 'word'"),
         ("--workdir=", "--workdir is missing"),
+        ("--mode=embed", "--output is missing: name a file for the embeddings"),
+        ("--mode=embed --output=unused.parquet", "--networks is missing: name what training left"),
+        ("--mode=embed --output=x.parquet --networks=nowhere.keras", "the network nowhere.keras"),
+        ("--mode=search", "--gallery is missing, such as --gallery=gallery.parquet"),
+        ("--mode=search --gallery=a.parquet", "--query is missing, such as --query=image.jpg"),
+        ("--mode=search --index=flat", "should be one of <exact|hnsw|ivf_pq>"),
+        ("--mode=search --k=0", "integer"),
+        ("--mode=inspect", "--networks is missing: name what training left"),
+        ("--mode=inspect --duplicate_distance=-1", "non-negative"),
     ],
 )
 def test_problems_a_user_can_cause(flag, message, command, tmp_path):
@@ -366,3 +379,61 @@ def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
 def test_a_flagfile_that_is_not_text(command, tmp_path):
     (tmp_path / "binary").write_bytes(bytes(range(128, 256)))
     assert "not a text file" in command(f"--flagfile={tmp_path / 'binary'}")
+
+
+def test_embed_search_and_inspect(tmp_path, run_command, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_embedder(size=16, image_size=16).save("model.keras")
+    for row, pixels in enumerate(patterns(num_classes=4, per_class=5)):
+        path = tmp_path / "images" / "abcd"[row // 5] / f"{row}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(pixels))
+
+    images = ["--networks=model.keras", "--data_dir=images"]
+    run_command("--mode=embed", *images, "--output=made/gallery.parquet")
+    assert capsys.readouterr().out == "20 embeddings of size 16 are in made/gallery.parquet\n"
+
+    search = ["--mode=search", "--networks=model.keras", "--gallery=made/gallery.parquet", "--k=3"]
+    run_command(*search, "--query=images/a/0.jpg", "--exclude_self")
+    shown = capsys.readouterr().out
+    assert f"{tmp_path}/images/a/0.jpg     1    0." in shown
+    assert "the images are drawn in search.png" in shown
+    assert (tmp_path / "search.png").stat().st_size > 5000
+
+    run_command(*search, "--query=images", "--json", "--workdir=drawn")
+    found = json.loads(capsys.readouterr().out)
+    assert found["picture"] == f"{tmp_path}/drawn/search.png"
+    assert len(found["queries"]) == 20
+    first = found["queries"][0]
+    assert first["path"] == first["neighbors"][0]["path"] == f"{tmp_path}/images/a/0.jpg"
+    assert [neighbor["rank"] for neighbor in first["neighbors"]] == [1, 2, 3]
+
+    run_command("--mode=inspect", *images, "--output=inspection", "--k=4")
+    assert "everything is in inspection: embeddings.parquet" in capsys.readouterr().out
+    assert (tmp_path / "inspection" / "duplicates.csv").exists()
+
+
+def test_problems_of_search(tmp_path, run_command, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_embedder(size=16, image_size=16).save("model.keras")
+
+    def stop(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            run_command("--networks=model.keras", *arguments)
+        assert stopped.value.code == 2
+        captured = capsys.readouterr()
+        assert not captured.out
+        return captured.err.strip().splitlines()[-1]
+
+    embed = ["--mode=embed", "--output=a.parquet"]
+    assert "data_dir is missing" in stop(*embed)
+    assert "nowhere does not exist" in stop(*embed, "--data_dir=nowhere")
+    (tmp_path / "images").mkdir()
+    assert "holds no images" in stop(*embed, "--data_dir=images")
+    (tmp_path / "images" / "a.jpg").write_text("text")
+    assert "max_bad_images is 0" in stop(*embed, "--data_dir=images")
+    assert "image_size is 9" in stop(*embed, "--data_dir=images", "--image_size=9")
+    assert "scaling must be 'unit'" in stop(*embed, "--data_dir=images", "--scaling=torch")
+    search = ["--mode=search", "--gallery=b.parquet"]
+    assert "there is no file b.parquet" in stop(*search, "--query=images/a.jpg")
+    assert not (tmp_path / "a.parquet").exists()

@@ -26,6 +26,7 @@ from ccp_dml.data.image_augmentation import (
     make_stateless,
 )
 from ccp_dml.data.image_index import ImageIndex, SplitSize
+from ccp_dml.data.image_listing import ImageListing, list_benchmark, list_images
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, FITS, SCALINGS, Preprocessing
@@ -46,6 +47,7 @@ __all__ = [
     "ImageAugmentation",
     "ImageFiles",
     "ImageIndex",
+    "ImageListing",
     "LabeledImages",
     "LabeledSamples",
     "OfficialSet",
@@ -63,6 +65,8 @@ __all__ = [
     "index_folder",
     "input_shape",
     "letter_groups",
+    "list_benchmark",
+    "list_images",
     "load",
     "load_augmentation",
     "load_letters",

@@ -2,16 +2,29 @@
 
 from ccp_dml.evaluation.clustering import clustering_metrics
 from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
-from ccp_dml.evaluation.embedding import embed, embedding_spread
+from ccp_dml.evaluation.embedding import concatenate_embeddings, embed, embedding_spread
+from ccp_dml.evaluation.inspection import (
+    NearDuplicates,
+    SuspiciousLabels,
+    duplicate_distance,
+    find_near_duplicates,
+    find_suspicious_labels,
+)
 from ccp_dml.evaluation.neighbors import nearest_neighbors
 from ccp_dml.evaluation.pair_distances import pair_distances
 from ccp_dml.evaluation.retrieval import retrieval_metrics
 
 __all__ = [
+    "NearDuplicates",
+    "SuspiciousLabels",
     "clustering_metrics",
+    "concatenate_embeddings",
     "covering_radius",
+    "duplicate_distance",
     "embed",
     "embedding_spread",
+    "find_near_duplicates",
+    "find_suspicious_labels",
     "nearest_neighbors",
     "pair_distances",
     "radius_by_centers",

@@ -10,7 +10,7 @@ from absl import logging
 from etils import epath
 from sklearn.decomposition import PCA
 
-from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.evaluation import concatenate_embeddings, retrieval_metrics
 from ccp_dml.experiment.run_folders import FinishedRun
 from ccp_dml.layers import lipschitz_normalize
 
@@ -22,21 +22,6 @@ _EMBEDDINGS = ("embeddings", "gallery_embeddings")
 _LABELS = ("labels", "gallery_labels")
 # What NumPy and zipfile raise over a damaged file.
 _DAMAGED = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-
-
-def concatenate_embeddings(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Puts the embeddings of several networks side by side and normalises the whole.
-
-    The MLRC protocol ("A Metric Learning Reality Check", Musgrave et al., ECCV 2020) reports this
-    of the networks of four folds: 512-d of four times 128-d.
-
-    Args:
-        parts: For each network its normalised embeddings `(n, d)` of the same images.
-
-    Returns:
-        `(n, sum of d)`, after the Lipschitz normalisation.
-    """
-    return np.asarray(lipschitz_normalize(np.concatenate(parts, axis=1)))
 
 
 def reduce_embeddings(parts: Sequence[np.ndarray], size: int) -> list[np.ndarray]:

@@ -9,8 +9,13 @@ from absl import logging
 
 from ccp_dml.callbacks import EmbeddingLine
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark, Preprocessing
-from ccp_dml.evaluation import clustering_metrics, covering_radius, embed, retrieval_metrics
-from ccp_dml.experiment.concatenation import concatenate_embeddings
+from ccp_dml.evaluation import (
+    clustering_metrics,
+    concatenate_embeddings,
+    covering_radius,
+    embed,
+    retrieval_metrics,
+)
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.inference.load import read_network

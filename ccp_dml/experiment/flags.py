@@ -8,8 +8,9 @@ from absl import flags
 from etils import epath
 
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.inference.approximate_search import INDEXES
 
-MODES = ("train", "describe", "plan", "table", "evaluate")
+MODES = ("train", "describe", "plan", "table", "evaluate", "embed", "search", "inspect")
 
 
 class _NumbersParser(flags.ArgumentParser):
@@ -62,7 +63,9 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "holds and how it is split, and draw some of its images as a network sees them. plan: "
         "print the commands of the runs of --folds and --seeds that are still missing, one a line. "
         "table: tabulate the finished runs of --runs. evaluate: measure saved networks on the test "
-        "classes, each alone and all concatenated.",
+        "classes, each alone and all concatenated. embed: write the embeddings of images to a "
+        "Parquet file. search: find images in such a file. inspect: list near-duplicates and "
+        "suspicious labels of a data set.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -70,8 +73,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         None,
         "Folder for the results; made if it does not exist. The same command again goes on where "
         "it was interrupted; results with other settings are moved to the folder 'earlier' inside "
-        "it. For describe, where the picture goes; the present folder if it is not given. For "
-        "table and evaluate, where the tables and evaluation.json go, if it is given.",
+        "it. For describe and search, where the picture goes; the present folder if it is not "
+        "given. For table and evaluate, where the tables and evaluation.json go, if it is given.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
@@ -116,13 +119,83 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
     flags.DEFINE_list(
         "networks",
         [],
-        "For evaluate: files model.keras that training left, such as those of the four folds of "
-        "the MLRC protocol. They know how images have to be prepared: --dataset and --data_dir "
-        "are enough, and settings that contradict them are errors.",
+        "For evaluate, embed, search and inspect: files model.keras that training left, such as "
+        "those of the four folds of the MLRC protocol. They know how images have to be prepared: "
+        "--dataset and --data_dir are enough, and settings that contradict them are errors. "
+        "Several are concatenated: each one's embeddings normalised, side by side, and the whole "
+        "normalised.",
         flag_values=flag_values,
     )
+    _define_search_flags(flag_values)
     for field in dataclasses.fields(Settings):
         _define_flag(field, flag_values)
+
+
+def _define_search_flags(flag_values):
+    flags.DEFINE_string(
+        "output",
+        None,
+        "For embed: the Parquet file to write. The same command again goes on where it was "
+        "interrupted; a file of other images or networks is moved to the folder 'earlier' beside "
+        "it. For inspect: the folder for what is found.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        256,
+        "For embed, search and inspect: images that are embedded at a time.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "gallery",
+        None,
+        "For search: the Parquet file of embeddings that is searched, as --mode=embed writes it.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "query",
+        None,
+        "For search: the image to search for, or a folder or CSV file of several.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "k",
+        10,
+        "For search: images to find for each query. For inspect: neighbours of an image that must "
+        "all carry another label than its own.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "exclude_self",
+        False,
+        "For search: whether a query that is itself in the gallery, the file of the same absolute "
+        "path, is left out of what is found. Copies under other names are found.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "index",
+        "exact",
+        ("exact", *INDEXES),
+        "For search: exact; or approximately with faiss, with a graph or with short codes, which "
+        "is kept beside the gallery for the next search.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "json",
+        False,
+        "For search: whether what is found is printed as JSON, and nothing else.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "duplicate_distance",
+        None,
+        "For inspect: images at this distance or less are near-duplicates. By default, half "
+        "of the median distance of an image from its nearest one.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
 
 
 def _define_flag(field, flag_values):

@@ -1,8 +1,15 @@
 """Use of trained networks: images in, embeddings out, image search and verification."""
 
+from ccp_dml.inference.concatenated_embedder import ConcatenatedEmbedder
 from ccp_dml.inference.gallery import Gallery
 from ccp_dml.inference.image_embedder import ImageEmbedder
 from ccp_dml.inference.load import load
 from ccp_dml.inference.verification import threshold_at_false_accept_rate
 
-__all__ = ["Gallery", "ImageEmbedder", "load", "threshold_at_false_accept_rate"]
+__all__ = [
+    "ConcatenatedEmbedder",
+    "Gallery",
+    "ImageEmbedder",
+    "load",
+    "threshold_at_false_accept_rate",
+]

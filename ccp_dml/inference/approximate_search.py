@@ -1,7 +1,14 @@
 """Approximate nearest neighbours with faiss."""
 
-import numpy as np
+import json
+import os
+from collections.abc import Sequence
 
+import numpy as np
+from absl import logging
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_at_least
 
 INDEXES = ("hnsw", "ivf_pq")
@@ -25,31 +32,44 @@ _BLOCK = 2**16
 class ApproximateSearch:
     """An index of faiss.
 
-    Args:
-        embeddings: `(n, d)` float32, contiguous.
-        index: `"hnsw"` or `"ivf_pq"`.
+    Make one with `ApproximateSearch.build` or `read_index`.
 
-    Raises:
-        ValueError: If faiss is not installed, or there are too few embeddings for `"ivf_pq"`.
+    Args:
+        faiss_index: The index, with its samples.
+        is_graph: Whether it is a graph of neighbours.
     """
 
-    def __init__(self, embeddings, index):
+    def __init__(self, faiss_index, is_graph):
+        self.faiss_index = faiss_index
+        self._is_graph = is_graph
+
+    @classmethod
+    def build(cls, embeddings: np.ndarray, index: str) -> "ApproximateSearch":
+        """Makes an index of embeddings.
+
+        Args:
+            embeddings: `(n, d)` float32, contiguous.
+            index: `"hnsw"` or `"ivf_pq"`.
+
+        Raises:
+            ValueError: If faiss is not installed, or there are too few embeddings for `"ivf_pq"`.
+        """
         faiss = _import_faiss(index)
         count, size = embeddings.shape
         if index == "hnsw":
-            self._index = faiss.IndexHNSWFlat(size, _LINKS)
-            self._index.hnsw.efConstruction = _CONSTRUCTION_DEPTH
+            faiss_index = faiss.IndexHNSWFlat(size, _LINKS)
+            faiss_index.hnsw.efConstruction = _CONSTRUCTION_DEPTH
         else:
             check_at_least("the number of embeddings for index='ivf_pq'", count, _LEAST_SAMPLES)
             cells = min(int(4 * count**0.5), count // 39)
             most = max(1, size // _VALUES_PER_CODE)
             codes = max(number for number in range(1, most + 1) if size % number == 0)
-            self._index = faiss.IndexIVFPQ(faiss.IndexFlatL2(size), size, cells, codes, 8)
-            self._index.nprobe = _SEARCHED_CELLS
-            self._index.train(_sample(embeddings, _MOST_TRAINING_SAMPLES))
+            faiss_index = faiss.IndexIVFPQ(faiss.IndexFlatL2(size), size, cells, codes, 8)
+            faiss_index.nprobe = _SEARCHED_CELLS
+            faiss_index.train(_sample(embeddings, _MOST_TRAINING_SAMPLES))
         for start in range(0, count, _BLOCK):
-            self._index.add(embeddings[start : start + _BLOCK])
-        self._is_graph = index == "hnsw"
+            faiss_index.add(embeddings[start : start + _BLOCK])
+        return cls(faiss_index, index == "hnsw")
 
     def candidates(self, queries: np.ndarray, count: int) -> np.ndarray:
         """Finds samples that are probably among the nearest.
@@ -62,8 +82,72 @@ class ApproximateSearch:
             Rows `(n, count)` of the embeddings, −1 where fewer are found.
         """
         if self._is_graph:
-            self._index.hnsw.efSearch = max(_SEARCH_DEPTH, count)
-        return self._index.search(np.ascontiguousarray(queries), count)[1]
+            self.faiss_index.hnsw.efSearch = max(_SEARCH_DEPTH, count)
+        return self.faiss_index.search(np.ascontiguousarray(queries), count)[1]
+
+
+def write_index(
+    search: ApproximateSearch, path: epath.Path, fingerprint: str, quality: Sequence[float]
+):
+    """Keeps an index in a file, with a file `<path>.json` that says what it is of.
+
+    A place that cannot be written to is not an error: it is said in a message.
+
+    Args:
+        search: The index.
+        path: The file, which has to be local.
+        fingerprint: Of the embeddings in it.
+        quality: Numbers that say how good it is.
+    """
+    faiss = _import_faiss("hnsw")
+    try:
+        # Without it what is there is of no use, so that the two always belong together.
+        _description(path).unlink(missing_ok=True)
+        with atomic_write(path) as unfinished:
+            faiss.write_index(search.faiss_index, os.fspath(unfinished))
+        with atomic_write(_description(path)) as unfinished:
+            unfinished.write_text(
+                json.dumps({"embeddings": fingerprint, "quality": list(quality)}) + "\n"
+            )
+    # faiss raises RuntimeError over files.
+    except (OSError, RuntimeError) as error:
+        logging.warning("The index is not kept: %s", str(error).splitlines()[0])
+
+
+def read_index(
+    path: epath.Path, index: str, fingerprint: str
+) -> tuple[ApproximateSearch | None, list[float]]:
+    """Reads an index that `write_index` has kept.
+
+    Args:
+        path: The file.
+        index: `"hnsw"` or `"ivf_pq"`.
+        fingerprint: Of the embeddings that it must be of.
+
+    Returns:
+        The index and the numbers that say how good it is; `None` and an empty list if there is
+        none, it is damaged, or it is of other embeddings.
+
+    Raises:
+        ValueError: If faiss is not installed.
+    """
+    faiss = _import_faiss(index)
+    try:
+        description = json.loads(_description(path).read_text())
+        if description["embeddings"] != fingerprint:
+            logging.info("%s is of other embeddings: it is made anew.", path)
+            return None, []
+        search = ApproximateSearch(faiss.read_index(os.fspath(path)), index == "hnsw")
+        return search, [float(number) for number in description["quality"]]
+    except FileNotFoundError:
+        return None, []
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        logging.warning("%s is made anew: %s", path, str(error).splitlines()[0])
+        return None, []
+
+
+def _description(path):
+    return path.parent / f"{path.name}.json"
 
 
 def _sample(embeddings, most):

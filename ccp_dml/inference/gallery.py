@@ -1,5 +1,6 @@
 """Search for the nearest samples of a gallery, by their ids."""
 
+import hashlib
 import numbers
 import os
 import time
@@ -20,10 +21,20 @@ from ccp_dml.evaluation.neighbors import (
     match_queries,
     sort_by_distance,
 )
-from ccp_dml.inference.approximate_search import INDEXES, ApproximateSearch
+from ccp_dml.inference.approximate_search import (
+    INDEXES,
+    ApproximateSearch,
+    read_index,
+    write_index,
+)
+from ccp_dml.inference.embedding_file import (
+    ROWS_AT_A_TIME,
+    make_schema,
+    make_table,
+    open_writer,
+    read_embeddings,
+)
 
-# Rows of a gallery that are written or read at a time.
-_ROW_GROUP = 2**16
 # An approximate search finds this many times as many candidates, which are ranked exactly.
 _CANDIDATES = 10
 # Samples of the gallery that an approximate search is measured with, and neighbours of each.
@@ -55,6 +66,7 @@ class Gallery:
         embeddings: `(n, d)` float32.
         ids: `(n,)`: integers, or strings as an array of objects.
         labels: `(n,)`, with `None` where unknown, or `None` if there are none.
+        networks: Fingerprints of the networks that computed the embeddings, if they are known.
         index: `"exact"`, `"hnsw"` or `"ivf_pq"`.
         quality: A `SearchQuality`, of an approximate index; otherwise `None`.
 
@@ -66,18 +78,16 @@ class Gallery:
     ([[0.5, 1.5]], [['b.jpg', 'a.jpg']])
     """
 
-    def __init__(self, embeddings, ids, labels, index):
+    def __init__(self, embeddings, ids, labels, networks):
         self.embeddings = embeddings
         self.ids = ids
         self.labels = labels
-        self.index = index
+        self.networks = networks
+        self.index = "exact"
         self.quality = None
         self._rows = _unique_index(ids)
         self._exact = None
         self._approximate = None
-        if index != "exact":
-            self._approximate = ApproximateSearch(embeddings, index)
-            self.quality = self._measure()
 
     @classmethod
     def build(
@@ -86,6 +96,7 @@ class Gallery:
         ids: Sequence[Any],
         index: str = "exact",
         labels: Sequence[Any] | None = None,
+        networks: Sequence[str] = (),
     ) -> "Gallery":
         """Makes a gallery of embeddings.
 
@@ -99,6 +110,8 @@ class Gallery:
                 to some hundred thousand; recall and speed beside the exact search are logged, and
                 in `quality`. Defaults to `"exact"`.
             labels: Strings or integers, `None` where unknown. Defaults to `None`: there are none.
+            networks: Fingerprints of the networks that computed the embeddings, such as
+                `ConcatenatedEmbedder.fingerprints`, which are saved with them. Defaults to none.
 
         Returns:
             The gallery.
@@ -113,7 +126,9 @@ class Gallery:
         ids = _check_names("ids", ids, len(embeddings))
         if labels is not None:
             labels = _check_names("labels", labels, len(embeddings), optional=True)
-        return cls(embeddings, ids, labels, index)
+        gallery = cls(embeddings, ids, labels, list(networks))
+        gallery._take_index(index)
+        return gallery
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -158,7 +173,9 @@ class Gallery:
     def save(self, path: str | os.PathLike):
         """Writes the gallery as a Parquet file.
 
-        Its columns are `id`, `label` where there are labels, and `embedding`.
+        Its columns are `path` (or `id`, if the ids are integers), `label` where there are labels,
+        and `embedding`; see `ccp_dml.inference.embedding_file`. An approximate index is not part of
+        it; see `load`.
 
         Args:
             path: The file; any path that `etils.epath` knows. One that is there is replaced.
@@ -166,37 +183,33 @@ class Gallery:
         Raises:
             ValueError: If pyarrow is not installed.
         """
-        pa, parquet = _import_pyarrow()
-        size = self.embeddings.shape[1]
-        columns = [("id", _arrow_type(pa, self.ids))]
-        if self.labels is not None:
-            columns.append(("label", _arrow_type(pa, self.labels)))
-        columns.append(("embedding", pa.list_(pa.float32(), size)))
-        schema = pa.schema(columns)
+        schema = make_schema(
+            self.ids,
+            self.labels,
+            None,
+            self.embeddings.shape[1],
+            {"networks": self.networks} if self.networks else {},
+        )
         with (
             atomic_write(path) as unfinished,
             unfinished.open("wb") as file,
-            parquet.ParquetWriter(file, schema) as writer,
+            open_writer(file, schema) as writer,
         ):
-            for start in range(0, len(self), _ROW_GROUP):
-                block = slice(start, start + _ROW_GROUP)
-                values = pa.array(self.embeddings[block].ravel())
-                arrays = {
-                    "id": pa.array(self.ids[block], schema.field("id").type),
-                    "embedding": pa.FixedSizeListArray.from_arrays(values, size),
-                }
-                if self.labels is not None:
-                    arrays["label"] = pa.array(self.labels[block], schema.field("label").type)
-                writer.write_table(pa.table(arrays).select(schema.names).cast(schema))
+            for start in range(0, len(self), ROWS_AT_A_TIME):
+                block = slice(start, start + ROWS_AT_A_TIME)
+                labels = None if self.labels is None else self.labels[block]
+                table = make_table(schema, self.embeddings[block], self.ids[block], labels)
+                writer.write_table(table)
 
     @classmethod
     def load(cls, path: str | os.PathLike, index: str = "exact") -> "Gallery":
         """Reads a gallery from a Parquet file.
 
         Args:
-            path: The file, with the columns `id`, `embedding` and, optionally, `label`.
-            index: How to search, as for `Gallery.build`; an approximate index is built anew.
-                Defaults to `"exact"`.
+            path: The file, with the columns `path` or `id`, `embedding` and, optionally, `label`.
+            index: How to search, as for `Gallery.build`. An approximate index is kept beside the
+                file, as `<path>.<index>.faiss`, and used again as long as the embeddings are the
+                same. Defaults to `"exact"`.
 
         Returns:
             The gallery.
@@ -205,18 +218,43 @@ class Gallery:
             ValueError: If there is no such file, it is no Parquet file, columns are missing, its
                 values are not what `Gallery.build` takes, or pyarrow is not installed.
         """
-        pa, parquet = _import_pyarrow()
-        path = epath.Path(path)
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
+        check_one_of("index", index, ("exact", *INDEXES))
+        stored = read_embeddings(path)
+        networks = stored.metadata.get("networks", ())
         try:
-            with path.open("rb") as file:
-                embeddings, columns = _read_columns(pa, parquet.ParquetFile(file))
-            return cls.build(embeddings, columns["id"], index, columns.get("label"))
-        except pa.ArrowException as error:
-            raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
+            gallery = cls.build(
+                stored.embeddings, stored.ids, labels=stored.labels, networks=networks
+            )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        gallery._take_index(index, epath.Path(f"{os.fspath(path)}.{index}.faiss"))
+        return gallery
+
+    def row_of(self, id: Any) -> int:
+        """The row of an id in `embeddings`, `ids` and `labels`.
+
+        Raises:
+            KeyError: If it is not in the gallery.
+        """
+        return self._rows.get_loc(id)
+
+    def _take_index(self, index, path=None):
+        """Reads an index that is kept at a path, or makes it and, if there is a path, keeps it."""
+        if index == "exact":
+            return
+        fingerprint = None if path is None else _fingerprint(self.embeddings, index)
+        self.index = index
+        if path is not None:
+            self._approximate, quality = read_index(path, index, fingerprint)
+            if self._approximate is not None:
+                self.quality = SearchQuality(*quality)
+                self._log_quality(f"read from {path}")
+                return
+        self._approximate = ApproximateSearch.build(self.embeddings, index)
+        self.quality = self._measure()
+        self._log_quality("built")
+        if path is not None:
+            write_index(self._approximate, path, fingerprint, self.quality)
 
     def _search_exactly(self, queries, k, own):
         if self._exact is None:
@@ -256,15 +294,23 @@ class Gallery:
         self._exact = None
         found, exact = results
         # By distances, because of equally distant samples any may be found.
-        quality = SearchQuality(float((found <= exact[:, -1:]).mean()), *rates)
+        return SearchQuality(float((found <= exact[:, -1:]).mean()), *rates)
+
+    def _log_quality(self, origin):
         logging.info(
-            "%s index of %d embeddings: recall@%d %.3f of exact, %.0f queries/s (exact %.0f).",
+            "%s index of %d embeddings, %s: recall@%d %.3f of exact, %.0f queries/s (exact %.0f).",
             self.index,
             len(self),
-            k,
-            *quality,
+            origin,
+            min(_MEASURED_NEIGHBORS, len(self) - 1),
+            *self.quality,
         )
-        return quality
+
+
+def _fingerprint(embeddings, index):
+    digest = hashlib.sha256(repr((index, embeddings.shape)).encode())
+    digest.update(embeddings.data)
+    return digest.hexdigest()
 
 
 def _check_names(name, values, count, owners="embeddings", optional=False):
@@ -293,51 +339,3 @@ def _unique_index(ids):
         repeated = index[index.duplicated()].unique()
         raise ValueError(f"ids must all be different; more than once: {list_first(repeated, 3)}")
     return index
-
-
-def _import_pyarrow():
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ValueError('Parquet files require pyarrow: pip install "ccp_dml[search]"') from error
-    return pyarrow, pyarrow.parquet
-
-
-def _arrow_type(pa, names):
-    if names.dtype.kind != "O":
-        return pa.from_numpy_dtype(names.dtype)
-    return pa.int64() if any(isinstance(name, numbers.Integral) for name in names) else pa.string()
-
-
-def _read_columns(pa, table):
-    """The embeddings `(n, d)`, and the other columns by name, read in blocks."""
-    names = table.schema_arrow.names
-    for name in ("id", "embedding"):
-        if name not in names:
-            raise ValueError(f"there is no column {name!r}, but {list_first(names, 10)}")
-    embeddings, start = None, 0
-    parts = {name: [] for name in ("id", "label") if name in names}
-    for batch in table.iter_batches(_ROW_GROUP, columns=[*parts, "embedding"]):
-        vectors = _vectors(pa, batch.column("embedding"))
-        if embeddings is None:
-            embeddings = np.empty((table.metadata.num_rows, vectors.shape[1]), "float32")
-        if vectors.shape[1] != embeddings.shape[1]:
-            raise ValueError(
-                f"embeddings differ in size: {embeddings.shape[1]} and {vectors.shape[1]}"
-            )
-        embeddings[start : start + len(vectors)] = vectors
-        start += len(vectors)
-        for name, values in parts.items():
-            values.extend(batch.column(name).to_pylist())
-    return np.empty((0, 0), "float32") if embeddings is None else embeddings, parts
-
-
-def _vectors(pa, column):
-    if not (pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)):
-        raise ValueError(f"the column 'embedding' must hold lists of numbers; it is {column.type}")
-    lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
-    if column.null_count or len(lengths) != 1:
-        raise ValueError("the embeddings must all be there and of the same size")
-    values = column.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), -1)

@@ -1,5 +1,6 @@
 """A trained network together with the preprocessing that its images need."""
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 
@@ -169,7 +170,7 @@ class ImageEmbedder(keras.Model):
             return self._embed_crops(_crop_arrays(images, self.preprocessing), batch_size)
         are_encoded = isinstance(images[0], bytes)
         crops = tf.data.Dataset.from_tensor_slices(images).map(
-            lambda image: _decode(image, are_encoded, self.preprocessing, max_pixels),
+            _make_decoder(are_encoded, self.preprocessing, max_pixels),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         try:
@@ -290,11 +291,18 @@ def _crop_arrays(arrays, preprocessing):
     )
 
 
-def _decode(image, is_encoded, preprocessing, max_pixels):
-    contents = image if is_encoded else tf.io.read_file(image)
-    check = tf.numpy_function(lambda encoded: _check(encoded, max_pixels), [contents], [])
-    with tf.control_dependencies([check]):
-        return evaluation_image(tf.identity(contents), preprocessing)
+@functools.lru_cache(maxsize=8)
+def _make_decoder(are_encoded, preprocessing, max_pixels):
+    """Maps an image to its crop; kept, because to trace it takes seconds."""
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode(image):
+        contents = image if are_encoded else tf.io.read_file(image)
+        check = tf.numpy_function(lambda encoded: _check(encoded, max_pixels), [contents], [])
+        with tf.control_dependencies([check]):
+            return evaluation_image(tf.identity(contents), preprocessing)
+
+    return decode
 
 
 def _check(contents, max_pixels):

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 # Titles of columns with words; the others have numbers.
-LEFT_COLUMNS = ("name", "method", "minus", "embedding")
+LEFT_COLUMNS = ("name", "method", "minus", "embedding", "query", "path", "label")
 
 
 def format_estimate(mean: float, half_width: float = math.nan, signed: bool = False) -> str:

@@ -38,3 +38,33 @@ def write_classes(
             pixels = color + generator.uniform(-20, 20, (height, width, 3))
             pixels = pixels.clip(0, 255).astype("uint8")
             (folder / name / f"{number}.jpg").write_bytes(encoded(pixels))
+
+
+def patterns(num_classes: int, per_class: int, size: int = 48, seed: int = 0) -> np.ndarray:
+    """Smooth random pictures, alike within a class, uint8 `(num_classes * per_class, …, 3)`."""
+    generator = np.random.default_rng(seed)
+
+    def draw(cells):
+        pixels = 127 + 60 * generator.standard_normal((cells, cells, 3))
+        coarse = Image.fromarray(pixels.clip(0, 255).astype("uint8"))
+        return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), "float32") - 127
+
+    pictures = []
+    for _ in range(num_classes):
+        common = draw(4)
+        for _ in range(per_class):
+            noise = generator.normal(0, 4, (size, size, 3))
+            pictures.append((127 + common + 0.4 * draw(6) + noise).clip(0, 255).astype("uint8"))
+    return np.stack(pictures)
+
+
+def near_duplicate(pixels: np.ndarray, kind: str) -> np.ndarray:
+    """The picture as somebody else has saved it: `"compressed"`, `"resized"` or `"cropped"`."""
+    picture = Image.fromarray(pixels)
+    if kind == "compressed":
+        return np.asarray(Image.open(io.BytesIO(encoded(pixels, quality=50))))
+    if kind == "resized":
+        return np.asarray(picture.resize([round(0.7 * side) for side in picture.size]))
+    if kind == "cropped":
+        return np.asarray(picture.crop((1, 1, picture.width - 1, picture.height - 1)))
+    raise ValueError(kind)

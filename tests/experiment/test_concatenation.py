@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from ccp_dml.experiment.concatenation import (
-    concatenate_embeddings,
-    measure_concatenation,
-    reduce_embeddings,
-)
+from ccp_dml.evaluation import concatenate_embeddings
+from ccp_dml.experiment.concatenation import measure_concatenation, reduce_embeddings
 from tests import naive
 from tests.experiment.saved_runs import save_embeddings, unit_vectors
 

@@ -1,4 +1,5 @@
 import builtins
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +65,7 @@ def test_equal_embeddings_are_found_in_the_order_of_the_gallery():
 )
 @pytest.mark.parametrize("ids", [np.arange(500) + 2**40, [f"ö {n}" for n in range(500)]])
 def test_a_saved_gallery_is_the_same(ids, labels, embeddings, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "_ROW_GROUP", 64)
+    monkeypatch.setattr(gallery, "ROWS_AT_A_TIME", 64)
     built = Gallery.build(embeddings, ids, labels=labels)
     built.save(tmp_path / "gallery.parquet")
     loaded = Gallery.load(tmp_path / "gallery.parquet")
@@ -212,3 +213,62 @@ def test_the_graph_of_a_tiny_gallery():
     searched = Gallery.build(np.array([[0.0], [1.0], [5.0]]), ["a", "b", "c"], "hnsw")
     assert searched.quality.recall_at_10 == 1
     assert searched.search(np.array([[4.0]]), 3)[1].tolist() == [["c", "b", "a"]]
+
+
+@pytest.mark.parametrize("index", ["hnsw", "ivf_pq"])
+def test_an_index_is_kept_beside_the_file(index, clustered, tmp_path, monkeypatch, caplog):
+    pytest.importorskip("faiss")
+    path = tmp_path / "gallery.parquet"
+    built = Gallery.build(clustered, np.arange(len(clustered)))
+    built.save(path)
+    caplog.set_level("INFO", logger="absl")
+    first = Gallery.load(path, index)
+    assert f"{index} index of 10000 embeddings, built: recall@10" in caplog.messages[-1]
+    with monkeypatch.context() as context:
+        context.setattr(gallery, "ApproximateSearch", None)
+        second = Gallery.load(path, index)
+    assert f"read from {path}.{index}.faiss: recall@10" in caplog.messages[-1]
+    assert second.quality == first.quality
+    for found, expected in zip(
+        second.search(clustered[:50], 10), first.search(clustered[:50], 10), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "gallery.parquet",
+        f"gallery.parquet.{index}.faiss",
+        f"gallery.parquet.{index}.faiss.json",
+    ]
+
+
+@pytest.mark.parametrize("fault", ["other embeddings", "damaged", "no description", "nonsense"])
+def test_an_index_that_does_not_fit_is_made_anew(fault, embeddings, tmp_path):
+    pytest.importorskip("faiss")
+    path, kept = tmp_path / "gallery.parquet", tmp_path / "gallery.parquet.hnsw.faiss"
+    Gallery.build(embeddings, np.arange(500)).save(path)
+    Gallery.load(path, "hnsw")
+    if fault == "other embeddings":
+        embeddings = -embeddings[::-1].copy()
+        Gallery.build(embeddings, np.arange(500)).save(path)
+    elif fault == "damaged":
+        kept.write_bytes(kept.read_bytes()[:1000])
+    elif fault == "no description":
+        (tmp_path / f"{kept.name}.json").unlink()
+    else:
+        (tmp_path / f"{kept.name}.json").write_text("[]")
+    loaded = Gallery.load(path, "hnsw")
+    np.testing.assert_array_equal(
+        loaded.search(embeddings[:20], 5)[1], Gallery.load(path).search(embeddings[:20], 5)[1]
+    )
+    # What was made is kept.
+    description = json.loads((tmp_path / f"{kept.name}.json").read_text())
+    assert description["quality"] == list(loaded.quality)
+
+
+def test_an_index_that_cannot_be_kept_is_used(embeddings, tmp_path, caplog):
+    pytest.importorskip("faiss")
+    path = tmp_path / "gallery.parquet"
+    Gallery.build(embeddings, np.arange(500)).save(path)
+    (tmp_path / "gallery.parquet.hnsw.faiss").mkdir()
+    loaded = Gallery.load(path, "hnsw")
+    assert "The index is not kept" in caplog.text
+    assert loaded.search(embeddings[:1], 1)[1].tolist() == [[0]]

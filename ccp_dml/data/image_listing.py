@@ -1,0 +1,204 @@
+"""What there is to embed: images with the classes and splits that are known."""
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from ccp_dml.checks import check_one_of
+from ccp_dml.data.benchmark import Benchmark
+from ccp_dml.data.datasets.folder import SPLITS
+from ccp_dml.data.files import ImageFiles
+from ccp_dml.data.image_index import absolute_path, is_remote
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
+"""The endings of files that are taken for images, in lower or upper case."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageListing:
+    """Images in an order, with what is known of them.
+
+    Attributes:
+        images: Absolute paths or URLs, a list of n strings, or pixels in memory, uint8
+            `(n, height, width, channels)`.
+        labels: For each its class, strings or integers, `None` where it is unknown. Defaults to
+            `None`: all are.
+        splits: For each the name of its split, `None` where it has none. Defaults to `None`: none
+            has.
+
+    Raises:
+        ValueError: If the lengths differ.
+    """
+
+    images: list[str] | np.ndarray
+    labels: Sequence[Any] | None = None
+    splits: Sequence[str | None] | None = None
+
+    def __post_init__(self):
+        for name, values in (("labels", self.labels), ("splits", self.splits)):
+            if values is not None and len(values) != len(self.images):
+                raise ValueError(
+                    f"{name} must be one for each of {len(self.images)} images; got {len(values)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the images are files."""
+        return isinstance(self.images, list)
+
+
+def list_images(source: str | os.PathLike) -> ImageListing:
+    """Lists images for a network that is already trained, which asks less of them than training.
+
+    A folder may hold images directly, which have no class then, or in subfolders, which are their
+    classes. Subfolders `train` and `test` (or `query`, `gallery`) and no others are splits, with or
+    without subfolders of classes. A CSV file has the column `path`, absolute or relative to the
+    folder of the file, and optionally `label` and `split`, which may be empty. A single image is a
+    list of one.
+
+    Args:
+        source: The folder, CSV file or image; any path that `etils.epath` knows.
+
+    Returns:
+        The images in the order of their paths, or of the CSV file. Whether they can be decoded is
+        not checked. Files whose names begin with a dot are ignored, and those that do not end as
+        images do are counted in a message.
+
+    Raises:
+        ValueError: If there is nothing at `source`, it holds no images or, of a CSV file, a line is
+            wrong.
+        OSError: If it cannot be read.
+    """
+    source = absolute_path(source)
+    if source.is_dir():
+        rows = _list_folder(os.fspath(source))
+    elif not source.exists():
+        raise ValueError(f"{source} does not exist: name a folder of images or a CSV file")
+    elif source.suffix.lower() in IMAGE_SUFFIXES:
+        rows = [(os.fspath(source), None, None)]
+    else:
+        rows = _list_csv(source)
+    if not rows:
+        raise ValueError(f"{source} holds no images, files that end in {', '.join(IMAGE_SUFFIXES)}")
+    images, labels, splits = map(list, zip(*rows, strict=True))
+    return ImageListing(images, _unless_empty(labels), _unless_empty(splits))
+
+
+def list_benchmark(benchmark: Benchmark) -> ImageListing:
+    """Lists the images of all splits of a data set: training, then test or query, then gallery.
+
+    Args:
+        benchmark: As `ccp_dml.data.load` returns it.
+    """
+    names = ("train", "test") if benchmark.gallery is None else ("train", "query", "gallery")
+    parts = [part for part in (benchmark.train, benchmark.test, benchmark.gallery) if part]
+    labels = np.concatenate([part.labels for part in parts]).tolist()
+    if benchmark.class_names:
+        labels = [benchmark.class_names[label] for label in labels]
+    splits = [name for name, part in zip(names, parts, strict=True) for _ in range(len(part))]
+    if isinstance(benchmark.train, ImageFiles):
+        images = np.concatenate([part.paths for part in parts]).tolist()
+    else:
+        images = np.concatenate([part.displayable(part.images) for part in parts])
+    return ImageListing(images, labels, splits)
+
+
+def _unless_empty(values):
+    return values if any(value is not None for value in values) else None
+
+
+def _list_folder(folder):
+    """Path, class and split of every image below a folder, in the order of the paths."""
+    below = [tuple(path[len(folder) :].strip("/").split("/")) for path in _walk_images(folder)]
+    roots = {parts[0] for parts in below if len(parts) > 1}
+    has_splits = "train" in roots and roots <= set(SPLITS)
+    rows = []
+    for parts in sorted(below):
+        split = parts[0] if has_splits and len(parts) > 1 else None
+        classes = parts[1:-1] if split else parts[:-1]
+        rows.append((f"{folder.rstrip('/')}/{'/'.join(parts)}", next(iter(classes), None), split))
+    return rows
+
+
+def _walk_images(folder):
+    others = 0
+    for parent, folders, names in _walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        visible = [name for name in names if not name.startswith(".")]
+        images = [name for name in visible if name.lower().endswith(IMAGE_SUFFIXES)]
+        others += len(visible) - len(images)
+        yield from (os.path.join(parent, name) for name in images)
+    if others:
+        logging.info("%d files in %s are not images by their names.", others, folder)
+
+
+def _walk(folder):
+    """All folders below one, those that links lead to once."""
+    if is_remote(folder):
+        yield from tf.io.gfile.walk(folder)
+        return
+    visited = set()
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        yield parent, folders, names
+
+
+def _raise(error):
+    raise error
+
+
+def _list_csv(file):
+    """Path, class and split of every line of a CSV file."""
+    rows, line_of = [], {}
+    try:
+        text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")
+        reader = csv.DictReader(text, skipinitialspace=True)
+        if "path" not in (reader.fieldnames or []):
+            raise ValueError(
+                f"the first line of {file} must name the columns path and, optionally, label and "
+                f"split; got {', '.join(reader.fieldnames or [])}"
+            )
+        for row in reader:
+            where = f"line {reader.line_num} of {file}"
+            path, label, split = (
+                (row.get(name) or "").strip() or None for name in ("path", "label", "split")
+            )
+            if not path or "\0" in path:
+                raise ValueError(f"{where} has no path")
+            if split:
+                check_one_of(f"{where}: split", split, SPLITS)
+            path = _resolve(file.parent, path)
+            if path in line_of:
+                raise ValueError(
+                    f"lines {line_of[path]} and {reader.line_num} of {file} name the same {path}"
+                )
+            line_of[path] = reader.line_num
+            rows.append((path, label, split))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{file} is neither a folder, nor an image, nor a CSV file in UTF-8: {error}"
+        ) from error
+    return rows
+
+
+def _resolve(folder, path):
+    if is_remote(path):
+        return path
+    path = os.path.expanduser(path)
+    if is_remote(folder):
+        return path if os.path.isabs(path) else os.fspath(folder / path)
+    return os.path.normpath(os.path.join(folder, path))

@@ -1,0 +1,280 @@
+"""Embeds any number of images into a Parquet file, and goes on where it was killed."""
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from absl import logging
+from etils import epath
+from tqdm import tqdm
+
+from ccp_dml.atomic_write import atomic_write, remove_unfinished
+from ccp_dml.checks import check_at_least, list_first
+from ccp_dml.data import ImageListing, list_benchmark, list_images
+from ccp_dml.data.image_check import image_problems
+from ccp_dml.data.image_header import MAX_PIXELS
+from ccp_dml.data.image_index import file_state, is_remote
+from ccp_dml.experiment.evaluation import adopt_preprocessing
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.training_data import load_benchmark
+from ccp_dml.experiment.workdir import WorkdirLock, move_to_earlier, read_json, write_json
+from ccp_dml.inference import ConcatenatedEmbedder
+from ccp_dml.inference.embedding_file import (
+    ROWS_AT_A_TIME,
+    import_pyarrow,
+    make_schema,
+    make_table,
+    open_writer,
+    read_metadata,
+    set_metadata,
+)
+
+# Images that are embedded, and kept, at a time; to begin with some takes seconds.
+_PART = 8192
+_DESCRIPTION = "job.json"
+_LISTED_AT_MOST = 20
+
+
+def list_inputs(settings: Settings) -> ImageListing:
+    """Lists the images of a data set, all of its splits.
+
+    Args:
+        settings: `dataset` with `data_dir`. Of `"folder"` less is asked than for training: see
+            `ccp_dml.data.list_images`.
+
+    Raises:
+        ValueError: If the data cannot be loaded.
+        OSError: If a folder cannot be read.
+    """
+    if settings.dataset != "folder":
+        return list_benchmark(load_benchmark(settings))
+    if not settings.data_dir:
+        raise ValueError(
+            "data_dir is missing: name a folder of images or a CSV file with the column path"
+        )
+    return list_images(settings.data_dir)
+
+
+def load_embedder(
+    paths: Sequence[str], settings: Settings, given: Collection[str] = ()
+) -> ConcatenatedEmbedder:
+    """Loads networks for images in files.
+
+    Args:
+        paths: Files that training left, `model.keras`.
+        settings: Its `scaling`, `resize_size`, `background` and `fit` are for networks that were
+            saved without their preprocessing, if somebody chose them.
+        given: Names of the settings that somebody chose and that must not contradict the networks.
+            Defaults to none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: See `ccp_dml.inference.load` and `adopt_preprocessing`.
+    """
+    chosen = {
+        name: getattr(settings, name)
+        for name in ("scaling", "resize_size", "background", "fit")
+        if name in given and getattr(settings, name) not in ("auto", 0)
+    }
+    embedder = ConcatenatedEmbedder.load(paths, **chosen)
+    networks = dict(zip(paths, embedder.embedders, strict=True))
+    adopt_preprocessing(networks, settings, given)
+    return embedder
+
+
+def embed_images(
+    embedder: ConcatenatedEmbedder,
+    listing: ImageListing,
+    output: str | os.PathLike,
+    batch_size: int = 256,
+    max_bad_images: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> int:
+    """Embeds images into a Parquet file; see `ccp_dml.inference.embedding_file` for its columns.
+
+    The images are embedded in parts, which are kept in the folder `<output>.parts` until they are
+    joined, so that memory does not grow with their number, and that the same call goes on where a
+    process was killed and leaves the file that it would have left. If images, networks or the
+    preprocessing have changed it begins anew; a file of other inputs is moved to the folder
+    `earlier` beside it when the new one is complete, and one of the same is left as it is.
+
+    Args:
+        embedder: The networks.
+        listing: The images. Those in memory are numbered in the order of the list.
+        output: The file; any path that `etils.epath` knows. Its folder is made if it does not
+            exist.
+        batch_size: Number of images at a time. Defaults to 256.
+        max_bad_images: How many images may be left out because they cannot be decoded. Defaults
+            to 0.
+        max_pixels: The most pixels, width times height, of an image. Defaults to 50 million.
+
+    Returns:
+        Number of embeddings in the file.
+
+    Raises:
+        ValueError: If pyarrow is not installed, more than `max_bad_images` images are bad (the
+            message names them), or all are.
+        OSError: If an image cannot be read, or the file cannot be written.
+        WorkdirInUseError: If another process writes the same file.
+    """
+    _, parquet = import_pyarrow()
+    check_at_least("batch_size", batch_size, 1)
+    check_at_least("max_bad_images", max_bad_images, 0)
+    output = epath.Path(output)
+    if output.is_dir():
+        raise ValueError(f"output {output} is a folder: name a file in it, such as gallery.parquet")
+    inputs = _fingerprint_inputs(embedder, listing)
+    if read_metadata(output).get("inputs") == inputs:
+        with output.open("rb") as file:
+            count = parquet.read_metadata(file).num_rows
+        logging.info("%s holds these %d embeddings already.", output, count)
+        return count
+    schema = make_schema(
+        listing.images if listing.in_files else range(len(listing)),
+        listing.labels,
+        listing.splits,
+        embedder.embedding_size,
+        {"networks": embedder.fingerprints, "inputs": inputs},
+    )
+    folder = output.parent / f"{output.name}.parts"
+    with WorkdirLock(folder):
+        _take_up(folder, inputs, output)
+        try:
+            _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels)
+        except KeyboardInterrupt:
+            logging.info("What was embedded is kept in %s: the same command goes on.", folder)
+            raise
+        parts = [_part_path(folder, start) for start in range(0, len(listing), _PART)]
+        count = _join_parts(parts, output, schema)
+    folder.rmtree()
+    return count
+
+
+def _fingerprint_inputs(embedder, listing):
+    """Changes with the networks, their preprocessing, and the images and what is known of them."""
+    digest = hashlib.sha256()
+    networks = [
+        (fingerprint, repr(each.preprocessing))
+        for fingerprint, each in zip(embedder.fingerprints, embedder.embedders, strict=True)
+    ]
+    digest.update(repr((networks, _PART)).encode())
+    for row, image in enumerate(listing.images):
+        if listing.in_files:
+            # To ask for the files of a bucket would take as long as to read them.
+            state = None if is_remote(image) else file_state(image)
+            digest.update(repr((image, state)).encode())
+        else:
+            digest.update(image.tobytes())
+        known = [each[row] for each in (listing.labels, listing.splits) if each is not None]
+        digest.update(repr(known).encode())
+    return digest.hexdigest()[:32]
+
+
+def _take_up(folder, inputs, output):
+    """Leaves in the folder only parts of the same inputs."""
+    remove_unfinished(folder)
+    begun = read_json(folder / _DESCRIPTION)
+    if begun != {"inputs": inputs}:
+        parts = sorted(folder.glob("*.parquet"))
+        if parts:
+            logging.info("%s are of other images or networks: begins anew.", folder)
+        for part in parts:
+            part.unlink()
+        write_json(folder / _DESCRIPTION, {"inputs": inputs})
+    if output.exists():
+        logging.info(
+            "%s is of other images or networks, and will be moved to %s.",
+            output,
+            output.parent / "earlier",
+        )
+
+
+def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels):
+    """Embeds the parts that are not there yet; each says which of its images are bad."""
+    bad = {}
+    with tqdm(total=len(listing), desc="embedding", unit="image", delay=1) as bar:
+        for start in range(0, len(listing), _PART):
+            part, end = _part_path(folder, start), min(start + _PART, len(listing))
+            if part.exists():
+                bad |= read_metadata(part)["bad"]
+                _check_bad(bad, max_bad_images, end)
+            else:
+                images = listing.images[start:end]
+                bad_here, embeddings = _embed_good(embedder, images, batch_size, max_pixels)
+                _check_bad(bad | bad_here, max_bad_images, end)
+                bad |= bad_here
+                rows = np.arange(start, end)
+                if bad_here:
+                    rows = [row for row in rows if listing.images[row] not in bad_here]
+                _write_part(part, schema, listing, rows, embeddings, bad_here)
+            bar.update(end - start)
+    for path, problem in bad.items():
+        logging.warning("Left out %s: %s.", path, problem)
+    if len(bad) == len(listing):
+        raise ValueError(f"none of the {len(listing)} files is an image that can be decoded")
+
+
+def _part_path(folder, start):
+    return folder / f"{start // _PART:08d}.parquet"
+
+
+def _embed_good(embedder, images, batch_size, max_pixels):
+    """What is wrong with those images that cannot be decoded, and embeddings of the others."""
+    try:
+        return {}, embedder.embed(images, batch_size, max_pixels)
+    except (ValueError, OSError):
+        # Files are checked only here, because that decodes all of them once more.
+        bad = {}
+        if isinstance(images, list):
+            bad = image_problems(images, f"{images[0]} and {len(images) - 1} more")
+        if not bad:
+            raise
+    good = [image for image in images if image not in bad]
+    return bad, embedder.embed(good, batch_size, max_pixels)
+
+
+def _check_bad(bad, max_bad_images, seen):
+    if len(bad) > max_bad_images:
+        listed = [f"{path} ({problem})" for path, problem in bad.items()]
+        raise ValueError(
+            f"{len(bad)} of the first {seen} files cannot be decoded as images, and max_bad_images "
+            f"is {max_bad_images}: {list_first(listed, _LISTED_AT_MOST, '; ')}"
+        )
+
+
+def _write_part(path, schema, listing, rows, embeddings, bad):
+    ids, labels, splits = (
+        None if values is None else [values[row] for row in rows]
+        for values in (
+            listing.images if listing.in_files else range(len(listing)),
+            listing.labels,
+            listing.splits,
+        )
+    )
+    schema = set_metadata(schema, {"bad": bad})
+    with (
+        atomic_write(path) as unfinished,
+        unfinished.open("wb") as file,
+        open_writer(file, schema) as writer,
+    ):
+        writer.write_table(make_table(schema, embeddings, ids, labels, splits))
+
+
+def _join_parts(parts, output, schema):
+    """Writes all parts as one file, in row groups; returns the number of rows."""
+    pa, parquet = import_pyarrow()
+    count, group = 0, []
+    with atomic_write(output) as unfinished:
+        with unfinished.open("wb") as file, open_writer(file, schema) as writer:
+            for part in parts:
+                with part.open("rb") as part_file:
+                    group.append(parquet.read_table(part_file).cast(schema))
+                count += len(group[-1])
+                if sum(map(len, group)) >= ROWS_AT_A_TIME or part == parts[-1]:
+                    table = pa.concat_tables(group).combine_chunks()
+                    writer.write_table(table, row_group_size=len(table))
+                    group = []
+        beside = [path.name for path in output.parent.glob(f"{output.name}.*.faiss*")]
+        move_to_earlier(output.parent, [output.name, *beside])
+    return count

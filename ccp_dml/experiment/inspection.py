@@ -1,0 +1,271 @@
+"""Looks for near-duplicates and wrong labels in a data set, with a trained network."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.checks import check_whole_number
+from ccp_dml.data import ImageListing
+from ccp_dml.data.image_header import MAX_PIXELS
+from ccp_dml.evaluation import (
+    duplicate_distance,
+    find_near_duplicates,
+    find_suspicious_labels,
+    nearest_neighbors,
+)
+from ccp_dml.experiment.embedding import embed_images
+from ccp_dml.inference import ConcatenatedEmbedder
+from ccp_dml.inference.embedding_file import read_embeddings
+from ccp_dml.report import Tile, draw_neighbors, load_thumbnail
+
+EMBEDDINGS, DUPLICATES, SUSPICIOUS = (
+    "embeddings.parquet",
+    "duplicates.csv",
+    "suspicious_labels.csv",
+)
+_SUSPICIOUS_COLUMNS = (
+    "path",
+    "split",
+    "label",
+    "suggested_label",
+    "votes",
+    "neighbors",
+    "distance",
+)
+# Neighbours of an image among which its duplicates are looked for, and those that are drawn.
+_NEIGHBORS = 10
+_DRAWN = 16
+_DRAWN_NEIGHBORS = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was found in a data set.
+
+    Attributes:
+        max_distance: Pairs of images at this distance or less are near-duplicates.
+        duplicates: A row for each pair, with `path_a`, `path_b`, `split_a`, `split_b`, `label_a`,
+            `label_b`, `distance`, and `across_splits`: those across splits first, then the nearest.
+        suspicious: A row for each image, with `path`, `split`, `label`, `suggested_label`, `votes`,
+            how many of its `neighbors` nearest ones carry it, and `distance`, from the nearest that
+            does: those that most of their neighbours contradict first.
+        nearest: For each row of `suspicious` its neighbours as rows of the embeddings `(s, k)`.
+        paths: Ids of the images, in the order of the embeddings.
+        labels: Their classes, `None` where unknown.
+        has_labels: Whether there are labels to inspect, at least two.
+        files: Names of what was written.
+    """
+
+    max_distance: float
+    duplicates: pd.DataFrame
+    suspicious: pd.DataFrame
+    nearest: np.ndarray
+    paths: list
+    labels: list
+    has_labels: bool
+    files: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What was found, in two sentences."""
+        across = int(self.duplicates["across_splits"].sum())
+        if not self.has_labels:
+            of_labels = "There are no labels to inspect."
+        else:
+            of_labels = (
+                f"{len(self.suspicious)} images have only neighbours of another label; those that "
+                "most of them contradict are listed first."
+            )
+        return (
+            f"{len(self.duplicates)} pairs of {len(self.paths)} images are near-duplicates, at a "
+            f"distance of {self.max_distance:.4g} or less, {across} of them across splits. "
+            f"{of_labels}"
+        )
+
+
+def inspect_images(
+    embedder: ConcatenatedEmbedder,
+    listing: ImageListing,
+    folder: str | os.PathLike,
+    k: int = 10,
+    max_distance: float | None = None,
+    batch_size: int = 256,
+    max_bad_images: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> Inspection:
+    """Embeds images and writes what their neighbours tell of them.
+
+    The folder is left with `embeddings.parquet`, which the same images are not embedded for again,
+    `duplicates.csv` and `suspicious_labels.csv`, and pictures of the first of both.
+
+    Args:
+        embedder: The networks.
+        listing: The images.
+        folder: For the files; any path that `etils.epath` knows, made if it does not exist.
+        k: Number of neighbours that must all carry another label. Defaults to 10; all others if
+            there are fewer.
+        max_distance: The largest distance of near-duplicates. Defaults to `None`: see
+            `ccp_dml.evaluation.duplicate_distance`.
+        batch_size: Number of images to embed at a time. Defaults to 256.
+        max_bad_images: How many images may be left out because they cannot be decoded. Defaults
+            to 0.
+        max_pixels: The most pixels, width times height, of an image. Defaults to 50 million.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: If there are fewer than two images, or a number is out of range; see also
+            `embed_images`.
+        OSError: If an image cannot be read, or a file cannot be written.
+    """
+    k = check_whole_number("k", k, least=1)
+    if len(listing) < 2:
+        raise ValueError(f"there must be at least 2 images to compare; got {len(listing)}")
+    folder = epath.Path(folder)
+    embed_images(embedder, listing, folder / EMBEDDINGS, batch_size, max_bad_images, max_pixels)
+    stored = read_embeddings(folder / EMBEDDINGS)
+    inspection = inspect_embeddings(
+        stored.embeddings, stored.ids, stored.labels, stored.splits, k, max_distance
+    )
+    files = [EMBEDDINGS]
+    for name, table in ((DUPLICATES, inspection.duplicates), (SUSPICIOUS, inspection.suspicious)):
+        with atomic_write(folder / name) as unfinished, unfinished.open("w") as file:
+            table.to_csv(file, index=False, float_format="%.6g")
+        files.append(name)
+    pictures = _draw_duplicates(inspection, listing), _draw_suspicious(inspection, listing)
+    for name, rows in zip((DUPLICATES, SUSPICIOUS), pictures, strict=True):
+        picture = folder / f"{name.removesuffix('.csv')}.png"
+        picture.unlink(missing_ok=True)
+        if rows:
+            with atomic_write(picture) as unfinished, unfinished.open("wb") as file:
+                draw_neighbors(rows).savefig(file, format="png", dpi=110)
+            files.append(picture.name)
+    return dataclasses.replace(inspection, files=tuple(files))
+
+
+def inspect_embeddings(
+    embeddings: np.ndarray,
+    paths: list,
+    labels: list | None = None,
+    splits: list | None = None,
+    k: int = 10,
+    max_distance: float | None = None,
+) -> Inspection:
+    """Finds near-duplicates and suspicious labels among embeddings.
+
+    Only images with labels are compared to find those whose label is suspicious.
+
+    Args:
+        embeddings: `(n, d)`, at least two.
+        paths: A name for each `(n,)`.
+        labels: `(n,)`, `None` where unknown. Defaults to `None`: all are.
+        splits: `(n,)`, `None` where there is none. Defaults to `None`: there are none.
+        k: See `inspect_images`. Defaults to 10.
+        max_distance: See `inspect_images`. Defaults to `None`.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: If shapes do not fit or a number is out of range.
+    """
+    k = check_whole_number("k", k, least=1)
+    labels = labels or [None] * len(paths)
+    splits = splits or [None] * len(paths)
+    labeled = np.flatnonzero([label is not None for label in labels])
+    # One search serves both, unless some have no label.
+    depth = max(_NEIGHBORS, k) if len(labeled) == len(paths) else _NEIGHBORS
+    distances, neighbors = _search(embeddings, depth)
+    if max_distance is None:
+        max_distance = duplicate_distance(distances)
+    pairs = find_near_duplicates(distances[:, :_NEIGHBORS], neighbors[:, :_NEIGHBORS], max_distance)
+    duplicates = _tabulate_pairs(pairs, paths, labels, splits)
+    if len(labeled) < 2:
+        suspicious, nearest = pd.DataFrame(columns=_SUSPICIOUS_COLUMNS), np.zeros((0, k), int)
+    else:
+        if len(labeled) < len(paths):
+            distances, neighbors = _search(embeddings[labeled], k)
+        distances, neighbors = distances[:, :k], neighbors[:, :k]
+        found = find_suspicious_labels(
+            distances, neighbors, np.array([labels[row] for row in labeled])
+        )
+        nearest = labeled[neighbors[found.rows]]
+        found = found._replace(rows=labeled[found.rows])
+        suspicious = _tabulate_suspicious(found, neighbors.shape[1], paths, labels, splits)
+    return Inspection(
+        max_distance, duplicates, suspicious, nearest, paths, labels, len(labeled) >= 2
+    )
+
+
+def _search(embeddings, k):
+    rows = np.arange(len(embeddings))
+    return nearest_neighbors(embeddings, embeddings, min(k, len(embeddings) - 1), rows)
+
+
+def _tabulate_pairs(pairs, paths, labels, splits):
+    first, second = pairs.first.tolist(), pairs.second.tolist()
+    columns = {
+        f"{name}_{side}": [values[row] for row in rows]
+        for name, values in (("path", paths), ("split", splits), ("label", labels))
+        for side, rows in (("a", first), ("b", second))
+    }
+    table = pd.DataFrame({**columns, "distance": pairs.distances})
+    known = table["split_a"].notna() & table["split_b"].notna()
+    table["across_splits"] = known & (table["split_a"] != table["split_b"])
+    return table.sort_values(
+        ["across_splits", "distance"], ascending=[False, True], kind="stable", ignore_index=True
+    )
+
+
+def _tabulate_suspicious(found, neighbors, paths, labels, splits):
+    rows = found.rows.tolist()
+    columns = (
+        [paths[row] for row in rows],
+        [splits[row] for row in rows],
+        [labels[row] for row in rows],
+        found.suggested,
+        found.votes,
+        neighbors,
+        found.distances,
+    )
+    return pd.DataFrame(dict(zip(_SUSPICIOUS_COLUMNS, columns, strict=True)))
+
+
+def _draw_duplicates(inspection, listing):
+    """Rows of tiles: the two images of each of the first pairs."""
+    return [
+        [
+            _make_tile(listing, pair.path_a, _name(pair.split_a, pair.label_a)),
+            _make_tile(
+                listing, pair.path_b, f"{pair.distance:.3g}\n{_name(pair.split_b, pair.label_b)}"
+            ),
+        ]
+        for pair in inspection.duplicates.head(_DRAWN).itertuples()
+    ]
+
+
+def _draw_suspicious(inspection, listing):
+    """Rows of tiles: each of the first images, and its neighbours."""
+    rows = []
+    for place, image in enumerate(inspection.suspicious.head(_DRAWN).itertuples()):
+        tiles = [_make_tile(listing, image.path, f"{image.label}?")]
+        for row in inspection.nearest[place, :_DRAWN_NEIGHBORS].tolist():
+            label = inspection.labels[row]
+            is_suggested = label == image.suggested_label
+            tiles.append(_make_tile(listing, inspection.paths[row], str(label), is_suggested))
+        rows.append(tiles)
+    return rows
+
+
+def _make_tile(listing, path, caption, is_right=None):
+    image = load_thumbnail(path) if listing.in_files else listing.images[path]
+    return Tile(image, caption, is_right)
+
+
+def _name(*known):
+    return " ".join(str(each) for each in known if each is not None)

@@ -1,0 +1,37 @@
+"""Small pictures of images in files, for people."""
+
+import os
+
+import numpy as np
+from etils import epath
+from PIL import Image, ImageOps
+
+# What an image that is not trusted may take to decode.
+_MOST_PIXELS = 50_000_000
+# What Pillow and file systems raise; SyntaxError over damaged PNG files.
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | None:
+    """Reads an image as people see it: turned as EXIF says, transparency on white.
+
+    Args:
+        path: The file; any path that `etils.epath` knows.
+        size: The longer side, in pixels; smaller images are not enlarged. Defaults to 160.
+
+    Returns:
+        uint8 `(height, width, 3)`; `None` if it cannot be read, or has more than 50 million pixels.
+    """
+    try:
+        with epath.Path(path).open("rb") as file, Image.open(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                return None
+            # A JPEG is decoded no larger than needed.
+            image.draft("RGB", (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(image)
+            upright.thumbnail((size, size))
+            colored = upright.convert("RGBA")
+    except _UNREADABLE:
+        return None
+    ground = Image.new("RGBA", colored.size, "white")
+    return np.asarray(Image.alpha_composite(ground, colored).convert("RGB"))

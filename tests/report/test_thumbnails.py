@@ -1,0 +1,42 @@
+import numpy as np
+from PIL import Image
+
+from ccp_dml.report import load_thumbnail, thumbnails
+from tests.data.pictures import encoded, gradient
+
+
+def test_the_longer_side_is_as_asked_for(tmp_path):
+    pixels = gradient(300, 600)
+    (tmp_path / "a.jpg").write_bytes(encoded(pixels))
+    found = load_thumbnail(tmp_path / "a.jpg", size=50)
+    assert found.shape == (25, 50, 3)
+    coarse = pixels.reshape(25, 12, 50, 12, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(found, coarse, atol=6)
+    assert load_thumbnail(tmp_path / "a.jpg", size=1000).shape == (300, 600, 3)
+
+
+def test_transparency_is_on_white(tmp_path):
+    pixels = np.zeros((8, 8, 4), "uint8")
+    pixels[:4, :, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = load_thumbnail(tmp_path / "a.png")
+    assert found[:4].max() == 0
+    assert found[4:].min() == 255
+
+
+def test_images_are_turned_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(gradient(20, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert load_thumbnail(tmp_path / "a.jpg").shape == (40, 20, 3)
+
+
+def test_what_cannot_be_read(tmp_path, monkeypatch):
+    assert load_thumbnail(tmp_path / "none.jpg") is None
+    (tmp_path / "text.jpg").write_text("text")
+    assert load_thumbnail(tmp_path / "text.jpg") is None
+    (tmp_path / "half.png").write_bytes(encoded(gradient(90, 90), "PNG")[:300])
+    assert load_thumbnail(tmp_path / "half.png") is None
+    (tmp_path / "a.jpg").write_bytes(encoded(gradient(10, 10)))
+    monkeypatch.setattr(thumbnails, "_MOST_PIXELS", 99)
+    assert load_thumbnail(tmp_path / "a.jpg") is None
