@@ -5,9 +5,10 @@ from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.embedding import embed, embedding_spread
 from ccp_dml.evaluation.neighbors import nearest_neighbors
 from ccp_dml.evaluation.pair_distances import pair_distances
-from ccp_dml.evaluation.retrieval import retrieval_metrics
+from ccp_dml.evaluation.retrieval import QueryRetrieval, retrieval_by_query, retrieval_metrics
 
 __all__ = [
+    "QueryRetrieval",
     "clustering_metrics",
     "covering_radius",
     "embed",
@@ -15,5 +16,6 @@ __all__ = [
     "nearest_neighbors",
     "pair_distances",
     "radius_by_centers",
+    "retrieval_by_query",
     "retrieval_metrics",
 ]

@@ -25,7 +25,9 @@ RESULT_FILES = (
     "evaluation.json",
     "model.keras",
     "rounds.png",
+    "report.html",
     "checkpoints",
+    "before",
     *METHODS,
 )
 """What a run leaves in its folder."""

@@ -28,6 +28,7 @@ from ccp_dml.callbacks import (
 )
 from ccp_dml.data import input_shape, training_batches
 from ccp_dml.experiment.baselines import measure_baselines
+from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test, measure
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
@@ -57,8 +58,9 @@ class Run:
 
     In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, an
     `ImageEmbedder` from images as they are in files to normalised embeddings; `rounds.png`, if
-    `figure_rounds` is set; and for each method a folder with its `model.keras`, `history.csv`,
-    TensorBoard logs and `test_embeddings.npz`.
+    `figure_rounds` is set; for each method a folder with its `model.keras`, `history.csv`,
+    TensorBoard logs and `test_embeddings.npz`; and a folder `before` with those of the network
+    before training.
 
     Args:
         settings: What to do.
@@ -116,7 +118,11 @@ class Run:
         if "before" not in results:
             model = MetricLearningModel(self.make_embedding_model())
             callbacks = _embedding_callbacks(interruption)
-            results |= measure_baselines(model, self.benchmark, self.settings, callbacks)
+            baselines, embeddings = measure_baselines(
+                model, self.benchmark, self.settings, callbacks
+            )
+            _save_embeddings(workdir / "before" / EMBEDDINGS_FILE, embeddings, self.benchmark)
+            results |= baselines
             write_results(workdir, results)
         for method in self.settings.method:
             if method not in results:
@@ -158,7 +164,7 @@ class Run:
         )
         embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
         measured = measure(embeddings, self.benchmark, settings)
-        _save_embeddings(folder / "test_embeddings.npz", embeddings, self.benchmark)
+        _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
         with atomic_write(folder / "model.keras") as unfinished:
             _make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
