@@ -9,7 +9,7 @@ from etils import epath
 
 from ccp_dml.experiment.settings import Settings
 
-MODES = ("train", "describe", "plan", "table", "evaluate")
+MODES = ("train", "describe", "plan", "table", "report", "evaluate")
 
 
 class _NumbersParser(flags.ArgumentParser):
@@ -61,7 +61,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "train: train and compare the methods. describe: print the settings, what the data set "
         "holds and how it is split, and draw some of its images as a network sees them. plan: "
         "print the commands of the runs of --folds and --seeds that are still missing, one a line. "
-        "table: tabulate the finished runs of --runs. evaluate: measure saved networks on the test "
+        "table: tabulate the finished runs of --runs. report: show them on one page, report.html, "
+        "with figures and images. evaluate: measure saved networks on the test "
         "classes, each alone and all concatenated.",
         flag_values=flag_values,
     )
@@ -71,7 +72,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "Folder for the results; made if it does not exist. The same command again goes on where "
         "it was interrupted; results with other settings are moved to the folder 'earlier' inside "
         "it. For describe, where the picture goes; the present folder if it is not given. For "
-        "table and evaluate, where the tables and evaluation.json go, if it is given.",
+        "table and evaluate, where the tables and evaluation.json go, if it is given. For report, "
+        "where report.html goes; the folder of --runs if that is a single one.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
@@ -102,15 +104,15 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
     flags.DEFINE_list(
         "runs",
         [],
-        "For table: folders that training left, or records of runs, runs.csv.",
+        "For table and report: folders that training left, or records of runs, runs.csv.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
         "baseline",
         None,
-        "For table: what all rows are compared with, name:method, such as contrastive:plain. By "
-        "default the methods of a folder are compared with its first, and the folders with the "
-        "first of them.",
+        "For table and report: what all rows are compared with, name:method, such as "
+        "contrastive:plain. By default the methods of a folder are compared with its first, and "
+        "the folders with the first of them.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
@@ -186,11 +188,23 @@ def settings_from_flagfile(path: str | os.PathLike) -> Settings:
         OSError: If the file cannot be read.
         ValueError: If a line is not a flag, or a setting is wrong.
     """
+    try:
+        return settings_from_text(epath.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def settings_from_text(text: str) -> Settings:
+    """The settings that the text of a flagfile stands for.
+
+    Raises:
+        ValueError: If a line is not a flag, or a setting is wrong.
+    """
     flag_values = flags.FlagValues()
     define_flags(flag_values)
-    lines = epath.Path(path).read_text().splitlines()
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
     try:
-        flag_values(["ccp_dml", *(line for line in lines if line and not line.startswith("#"))])
+        flag_values(["ccp_dml", *lines])
     except flags.Error as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(str(error)) from error
     return settings_from(flag_values)

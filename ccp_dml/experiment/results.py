@@ -32,13 +32,14 @@ RESULT_FILES = (
 )
 """What a run leaves in its folder."""
 
-_COLUMNS = {
+RESULT_COLUMNS = {
     **COLUMNS,
     "steps": "steps",
     "best_step": "best step",
     "rounds": "rounds",
     "seconds": "seconds",
 }
+"""Numbers of a row of the results, with their titles."""
 
 
 def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
@@ -119,7 +120,7 @@ def results_table(results: dict, methods: tuple[str, ...]) -> str:
     """
     names = [name for name in BASELINES if name in results]
     rows = {name: results[name] for name in (*names, *methods)}
-    return metrics_table("on unseen classes", rows, _COLUMNS)
+    return metrics_table("on unseen classes", rows, RESULT_COLUMNS)
 
 
 def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
@@ -132,6 +133,7 @@ def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> 
     """
     best = best_method(results, settings)
     lines = [
+        f"report    {workdir / 'report.html'}",
         f"results   {workdir / 'results.json'}",
         f"network   {workdir / 'model.keras'} ({best}, which validated best)",
     ]

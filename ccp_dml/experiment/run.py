@@ -33,6 +33,7 @@ from ccp_dml.experiment.evaluation import embed_test, measure
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
+from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.results import (
     best_method,
     describe_results,
@@ -41,7 +42,9 @@ from ccp_dml.experiment.results import (
     take_up,
     write_results,
 )
+from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.table import make_tables
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import WorkdirLock
 from ccp_dml.inference import ImageEmbedder
@@ -291,7 +294,7 @@ def train(
 ) -> dict[str, Any]:
     """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
 
-    SIGTERM and Ctrl-C save what was done.
+    At the end there is its report, `report.html`. SIGTERM and Ctrl-C save what was done.
 
     Args:
         settings: What to do.
@@ -306,6 +309,7 @@ def train(
         WorkdirInUseError: If another process works in the folder.
         TrainingFailedError: See `Run.train`.
         RunInterruptedError: See `Run.train`.
+        ReportFailedError: If the report cannot be made of results that are complete.
         OSError: If `workdir` cannot be written to.
     """
     workdir = epath.Path(workdir)
@@ -314,13 +318,17 @@ def train(
         run = None if _exists(workdir) else Run(settings)
         with WorkdirLock(workdir):
             results = finished_results(workdir, settings)
-            if results is None:
+            is_trained = results is None
+            if is_trained:
                 run = run or Run(settings)
                 results = run.train(workdir, checkpoint_minutes, interruption)
             else:
                 print(f"the run in {workdir} is finished: nothing is trained")
                 (workdir / "checkpoints").rmtree(missing_ok=True)
-    print(results_table(results, settings.method))
+            print(results_table(results, settings.method), flush=True)
+            if is_trained or not (workdir / REPORT_FILE).exists():
+                tables = make_tables([workdir], published=find_published)
+                write_report(tables, workdir, None if run is None else run.benchmark)
     print(describe_results(workdir, results, settings))
     return results
 

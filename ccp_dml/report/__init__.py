@@ -1,15 +1,47 @@
-"""Tables and figures for people to look at."""
+"""Tables, figures and pages for people to look at."""
 
+from ccp_dml.report.classes import class_section
 from ccp_dml.report.contact_sheet import draw_samples
+from ccp_dml.report.curves import Training, round_section, training_section
+from ccp_dml.report.distances import distance_section
+from ccp_dml.report.embedding_map import map_section
+from ccp_dml.report.page import Note, Section, Table, render_page
+from ccp_dml.report.recall import recall_section
+from ccp_dml.report.retrieval_gallery import gallery_section
+from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
-from ccp_dml.report.tables import format_estimate, markdown_table, metrics_table, terminal_table
+from ccp_dml.report.tables import (
+    format_estimate,
+    markdown_table,
+    metrics_cells,
+    metrics_table,
+    terminal_table,
+)
+from ccp_dml.report.thumbnails import make_thumbnails
 
 __all__ = [
+    "Note",
+    "RetrievalSamples",
+    "Retriever",
     "RoundSnapshot",
+    "Section",
+    "Table",
+    "Training",
+    "class_section",
+    "distance_section",
     "draw_rounds",
     "draw_samples",
     "format_estimate",
+    "gallery_section",
+    "make_retriever",
+    "make_thumbnails",
+    "map_section",
     "markdown_table",
+    "metrics_cells",
     "metrics_table",
+    "recall_section",
+    "render_page",
+    "round_section",
     "terminal_table",
+    "training_section",
 ]
