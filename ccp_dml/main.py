@@ -129,7 +129,7 @@ def _run_protocol(workdir):
                 print(shell_command(run))
         elif len(runs) == 1:
             end_with_parent()
-            train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes)
+            train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes, flags.FLAGS.report)
         else:
             _train_runs(runs)
     except ValueError as error:
@@ -160,19 +160,20 @@ def _train_runs(runs):
                 print(f"what the runs say goes to {workdir}/*/log.txt", flush=True)
             prepare_data(missing)
             arguments = [f"--checkpoint_minutes={flags.FLAGS.checkpoint_minutes}"]
+            arguments += [] if flags.FLAGS.report else ["--noreport"]
             failed = train_runs(missing, environments, arguments)
     if len(failed) < len(runs):
         tables = make_tables([workdir], published=find_published)
         print(save_tables(tables, workdir), flush=True)
-        write_report(tables, workdir)
+        if flags.FLAGS.report:
+            write_report(tables, workdir)
     if failed:
         _stop(
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(run.name for run in failed)}", 1
         )
-    print(
-        f"\neverything is in {workdir}: report.html, table.md, table.csv, runs.csv, and a folder "
-        "for each run"
-    )
+    files = ["report.html"] if flags.FLAGS.report else []
+    files += ["table.md", "table.csv", "runs.csv"]
+    print(f"\neverything is in {workdir}: {', '.join(files)}, and a folder for each run")
 
 
 def _tabulate(output):

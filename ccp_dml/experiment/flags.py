@@ -101,6 +101,12 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         lower_bound=1e-6,
         flag_values=flag_values,
     )
+    flags.DEFINE_bool(
+        "report",
+        True,
+        "Whether report.html is made when a run ends; --mode=report makes it at any time.",
+        flag_values=flag_values,
+    )
     flags.DEFINE_list(
         "runs",
         [],

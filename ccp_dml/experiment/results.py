@@ -132,8 +132,9 @@ def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> 
         settings: Its settings.
     """
     best = best_method(results, settings)
-    lines = [
-        f"report    {workdir / 'report.html'}",
+    report = workdir / "report.html"
+    lines = [f"report    {report}"] if report.exists() else []
+    lines += [
         f"results   {workdir / 'results.json'}",
         f"network   {workdir / 'model.keras'} ({best}, which validated best)",
     ]

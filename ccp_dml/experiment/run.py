@@ -290,16 +290,21 @@ class Run:
 
 
 def train(
-    settings: Settings, workdir: str | os.PathLike, checkpoint_minutes: float = 5.0
+    settings: Settings,
+    workdir: str | os.PathLike,
+    checkpoint_minutes: float = 5.0,
+    report: bool = True,
 ) -> dict[str, Any]:
     """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
 
-    At the end there is its report, `report.html`. SIGTERM and Ctrl-C save what was done.
+    At the end its report is made, `report.html`, also of a finished run that has none. SIGTERM and
+    Ctrl-C save what was done.
 
     Args:
         settings: What to do.
         workdir: Folder for the results; any path that `etils.epath` knows.
         checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
+        report: Whether the report is made. Defaults to `True`.
 
     Returns:
         What `results.json` holds.
@@ -326,7 +331,7 @@ def train(
                 print(f"the run in {workdir} is finished: nothing is trained")
                 (workdir / "checkpoints").rmtree(missing_ok=True)
             print(results_table(results, settings.method), flush=True)
-            if is_trained or not (workdir / REPORT_FILE).exists():
+            if report and (is_trained or not (workdir / REPORT_FILE).exists()):
                 tables = make_tables([workdir], published=find_published)
                 write_report(tables, workdir, None if run is None else run.benchmark)
     print(describe_results(workdir, results, settings))

@@ -117,8 +117,9 @@ def _result_section(tables, notes):
     if len(runs) == 1 and len(tables.record.runs["name"].unique()) == 1:
         cells = metrics_cells("on unseen classes", runs[0].metrics, RESULT_COLUMNS)
         caption = (
-            "What is found among the classes that were not trained on; the first rows are what a "
-            "method has to be better than."
+            "What is found among classes that were not trained on. The first rows are what a "
+            "method has to be better than: the images themselves, where they are small, the "
+            "features of the backbone, and the embeddings before training."
         )
         blocks = [Table.from_cells(cells, caption, ["on unseen classes"])]
         shown = ["published"]

@@ -229,7 +229,8 @@ def _draw_over_steps(trainings, column, title, text) -> Picture:
                     axes.axvline(
                         steps[start - 1], **_color(styles[name]), linewidth=0.7, alpha=0.35
                     )
-        axes.set(title=title, xlabel="training step")
+        last = max(training.history["step"].max() for training in trainings)
+        axes.set(title=title, xlabel="training step", xlim=(0, 1.02 * last))
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         axes.legend()
         return to_picture(axes, f"{title} over the training steps of {_list_names(drawn)}.", text)

@@ -12,11 +12,13 @@ from ccp_dml.report.figures import encode_image
 from ccp_dml.report.page import Note, Picture, Section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever
 
-_MOST_SAMPLES = 1200
+_MOST_SAMPLES = 800
 # Of a class, so that several fit.
-_MOST_OF_CLASS = 60
+_MOST_OF_CLASS = 40
 _ITERATIONS = 500
 _PERPLEXITY = 30.0
+# Coarser than the default, which is no different to look at.
+_ANGLE = 0.7
 _SIZE = 880
 _THUMBNAIL = 30
 _DOT = 4
@@ -58,7 +60,7 @@ def choose_mapped(labels: np.ndarray, most: int = _MOST_SAMPLES) -> np.ndarray:
 
     Args:
         labels: Classes `(n,)`.
-        most: How many samples to choose at most. Defaults to 1,200.
+        most: How many samples to choose at most. Defaults to 800.
     """
     generator = np.random.default_rng(_SEED)
     classes = generator.permutation(np.unique(labels))
@@ -85,6 +87,7 @@ def lay_out(embeddings: np.ndarray) -> np.ndarray:
         places = TSNE(
             init="pca" if embeddings.shape[1] > 1 else "random",
             perplexity=min(_PERPLEXITY, (len(embeddings) - 1) / 3),
+            angle=_ANGLE,
             max_iter=_ITERATIONS,
             random_state=_SEED,
         ).fit_transform(embeddings)

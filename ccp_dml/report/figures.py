@@ -54,6 +54,8 @@ _STYLE = {
     "lines.linewidth": 1.5,
 }
 _PNG_DPI = 160
+# In characters; hardly any PNG would be smaller.
+_SMALL_SVG = 24_000
 _JPEG_QUALITY = 75
 
 
@@ -100,6 +102,8 @@ def to_picture(axes: Axes, description: str, caption: str) -> Picture:
     """
     figure = axes.figure
     svg = _to_svg(figure, description)
+    if len(svg) <= _SMALL_SVG:
+        return Picture(description, caption, svg=svg)
     source = _data_uri(_to_png(figure), "png")
     if len(svg.encode()) <= len(source):
         return Picture(description, caption, svg=svg)

@@ -10,7 +10,7 @@ from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 
 # Where in the order of the queries, from the hardest to the easiest, they are drawn from.
 _KINDS = {"easy": (0.9, 1.0), "typical": (0.45, 0.55), "failed": (0.0, 0.1)}
-_QUERIES = 4
+_QUERIES = 3
 # The more methods there are, the fewer queries, so that the file stays small.
 _MOST_THUMBNAILS = 480
 _COARSE = 48
