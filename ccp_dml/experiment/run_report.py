@@ -277,41 +277,47 @@ def _find_networks(record, benchmark):
 def _choose_embeddings(record):
     """The embeddings of at most so many networks, by title, and what is left out."""
     chosen, notes, left_out = {}, [], []
+    has_several = len(record.folders) > 1
     for name, runs in record.folders.items():
+        loaded = {}
         for method in ("before", *runs[0].methods):
-            title = _title(name, method, len(record.folders) > 1)
             path = runs[0].folder / method / EMBEDDINGS_FILE
-            if method == "before" and not path.exists():
-                continue
-            try:
-                arrays = load_embeddings(path)
-            except ValueError as error:
-                notes.append(f"{title} stands in the tables only: {error}.")
-                continue
-            first = next(iter(chosen.values()), arrays)
-            if not all(
-                np.array_equal(arrays.get(key), first.get(key))
-                for key in ("labels", "gallery_labels")
-            ):
+            # It was not saved by earlier versions.
+            if method != "before" or path.exists():
+                try:
+                    loaded[_title(name, method, has_several)] = load_embeddings(path)
+                except ValueError as error:
+                    notes.append(f"{name}, {method} is not shown below: {error}.")
+        for title, arrays in loaded.items():
+            first_title, first = next(iter(chosen.items()), (title, arrays))
+            if not _are_same_images(arrays, first):
                 notes.append(
-                    f"{title} stands in tables and curves only: its test images are others than "
-                    f"those of {next(iter(chosen))}."
+                    f"{name} stands in tables and curves only: its test images are others than "
+                    f"those of {first_title.partition(': ')[0]}."
                 )
-            elif method == "before" and any(
-                np.array_equal(arrays["embeddings"], other["embeddings"])
-                for other in chosen.values()
-            ):
+                break
+            if title.endswith("before") and _is_among(arrays, chosen.values()):
                 continue
-            elif len(chosen) == _MOST_RETRIEVERS:
-                left_out.append(title)
-            else:
+            if len(chosen) < _MOST_RETRIEVERS:
                 chosen[title] = arrays
+            else:
+                left_out.append(title)
     if left_out:
         notes.append(
             f"{', '.join(left_out)}: in tables and curves only, because there is room for "
             f"{_MOST_RETRIEVERS} methods; --mode=report with fewer --runs shows them."
         )
     return chosen, notes
+
+
+def _are_same_images(arrays, others):
+    return all(
+        np.array_equal(arrays.get(name), others.get(name)) for name in ("labels", "gallery_labels")
+    )
+
+
+def _is_among(arrays, others):
+    return any(np.array_equal(arrays["embeddings"], other["embeddings"]) for other in others)
 
 
 def _find_images(record, benchmark, labels):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ccp_dml.report.figures import line_styles, panel, thin_out, to_picture
+from ccp_dml.report.figures import add_legend, line_styles, panel, thin_out, to_picture
 from ccp_dml.report.page import Note, Section, Table
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 
@@ -83,7 +83,7 @@ def _draw_classes(by_class):
             share = 100 * (rows + 0.5) / len(values)
             axes.plot(share, values[rows], **styles[name], label=name)
         axes.set(title=title, xlabel="% of the classes", xlim=(0, 100), ylim=(0, 1))
-        axes.legend()
+        add_legend(axes)
         return to_picture(
             axes,
             f"{title}, a line for each of {', '.join(by_class)}.",

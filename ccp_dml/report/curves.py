@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ccp_dml.report.figures import embed_png, line_styles, panel, thin_out, to_picture
+from ccp_dml.report.figures import add_legend, embed_png, line_styles, panel, thin_out, to_picture
 from ccp_dml.report.page import Note, Picture, Section
 
 _MOST_POINTS = 300
@@ -147,7 +147,7 @@ def _draw_radius(trainings):
                 )
         axes.set(title=title, xlabel="round", ylabel="covering radius", ylim=(0, None))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
+        add_legend(axes)
         return to_picture(
             axes,
             f"{title} of {_list_names(ends)}.",
@@ -185,7 +185,7 @@ def _round_starts(history):
 
 
 def _is_drawn(history, column):
-    if column not in history or history[column].isna().all():
+    if column not in history or not history[column].fillna(0).any():
         return False
     return column != "learning_rate" or history[column].nunique() > 1
 
@@ -232,7 +232,7 @@ def _draw_over_steps(trainings, column, title, text) -> Picture:
         last = max(training.history["step"].max() for training in trainings)
         axes.set(title=title, xlabel="training step", xlim=(0, 1.02 * last))
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
-        axes.legend()
+        add_legend(axes)
         return to_picture(axes, f"{title} over the training steps of {_list_names(drawn)}.", text)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ccp_dml.evaluation import covering_radius, pair_distances
-from ccp_dml.report.figures import line_styles, panel, to_picture
+from ccp_dml.report.figures import add_legend, line_styles, panel, to_picture
 from ccp_dml.report.page import Note, Section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever
 
@@ -58,7 +58,7 @@ def _draw_histogram(name, positive, negative, edges):
             label="same class",
         )
         axes.set(title=name, xlabel="distance", yticks=[])
-        axes.legend()
+        add_legend(axes)
         closer = (negative < np.median(positive)).mean() if len(positive) else 0
         return to_picture(
             axes,
@@ -78,7 +78,7 @@ def _draw_radii(retrievers, labels):
                 np.arange(1, _CENTERS + 1), radii, **styles[retriever.name], label=retriever.name
             )
         axes.set(title=title, xlabel="number of centres", ylim=(0, None))
-        axes.legend()
+        add_legend(axes)
         return to_picture(
             axes,
             f"{title} by the number of centres.",

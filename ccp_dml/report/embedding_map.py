@@ -8,6 +8,7 @@ import threadpoolctl
 from PIL import Image, ImageDraw
 from sklearn.manifold import TSNE
 
+from ccp_dml.evaluation import embedding_spread
 from ccp_dml.report.figures import encode_image
 from ccp_dml.report.page import Note, Picture, Section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever
@@ -19,6 +20,7 @@ _ITERATIONS = 500
 _PERPLEXITY = 30.0
 # Coarser than the default, which is no different to look at.
 _ANGLE = 0.7
+_LEAST_SPREAD = 1e-5
 _SIZE = 880
 _THUMBNAIL = 30
 _DOT = 4
@@ -82,10 +84,12 @@ def lay_out(embeddings: np.ndarray) -> np.ndarray:
     Returns:
         `(n, 2)`.
     """
+    # Without any spread, which PCA divides by, scikit-learn's C code would crash.
+    has_spread = embeddings.shape[1] > 1 and embedding_spread(embeddings) > _LEAST_SPREAD
     # With several threads sums are rounded in the order in which they end.
     with threadpoolctl.threadpool_limits(1):
         places = TSNE(
-            init="pca" if embeddings.shape[1] > 1 else "random",
+            init="pca" if has_spread else "random",
             perplexity=min(_PERPLEXITY, (len(embeddings) - 1) / 3),
             angle=_ANGLE,
             max_iter=_ITERATIONS,

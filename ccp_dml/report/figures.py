@@ -53,6 +53,9 @@ _STYLE = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.5,
 }
+# Of names in the legend inside of a panel; and the height of a line of it elsewhere, in inches.
+_MOST_INSIDE = 5
+_LINE = 0.17
 _PNG_DPI = 160
 # In characters; hardly any PNG would be smaller.
 _SMALL_SVG = 24_000
@@ -90,6 +93,17 @@ def panel(description: str, height: float = 2.6) -> Iterator[Axes]:
     """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": description}):
         yield Figure(figsize=(4.3, height), layout="constrained").subplots()
+
+
+def add_legend(axes: Axes):
+    """Names the lines: inside of the panel, or below it where there are many."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) <= _MOST_INSIDE:
+        axes.legend()
+        return
+    axes.figure.legend(handles, names, loc="outside lower center", ncols=2, handlelength=1.5)
+    width, height = axes.figure.get_size_inches()
+    axes.figure.set_size_inches(width, height + _LINE * ((len(names) + 1) // 2))
 
 
 def to_picture(axes: Axes, description: str, caption: str) -> Picture:

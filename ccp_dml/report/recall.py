@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from ccp_dml.report.figures import line_styles, panel, to_picture
+from ccp_dml.report.figures import add_legend, line_styles, panel, to_picture
 from ccp_dml.report.page import Section
 
 _RECALL = re.compile(r"recall_at_(\d+)")
@@ -27,7 +27,7 @@ def recall_section(metrics: Mapping[str, Mapping[str, float]]) -> Section:
         axes.set(title="Recall@k", xlabel="k", xscale="log", ylim=(None, 1))
         axes.set_xticks(ticks, map(str, ticks))
         axes.minorticks_off()
-        axes.legend()
+        add_legend(axes)
         picture = to_picture(
             axes,
             f"Recall at k of {', '.join(recalls)}.",
