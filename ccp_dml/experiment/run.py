@@ -27,6 +27,7 @@ from ccp_dml.callbacks import (
     TrainingState,
 )
 from ccp_dml.data import input_shape, training_batches
+from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test, measure
@@ -49,7 +50,13 @@ from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import WorkdirLock
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
-from ccp_dml.report import draw_rounds
+from ccp_dml.report import (
+    draw_rounds,
+    make_retriever,
+    make_samples,
+    write_galleries,
+    write_projector,
+)
 
 
 class TrainingFailedError(Exception):
@@ -168,6 +175,7 @@ class Run:
         embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
         measured = measure(embeddings, self.benchmark, settings)
         _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
+        self._write_tensorboard(model, embeddings, folder / "tensorboard", state.step, interruption)
         with atomic_write(folder / "model.keras") as unfinished:
             _make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
@@ -189,6 +197,21 @@ class Run:
             "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
             "best_phase": phase,
         }
+
+    def _write_tensorboard(self, model, test_embeddings, log_dir, step, interruption):
+        """Shows what the best weights find among the validation samples, and test embeddings."""
+        benchmark, data = self.benchmark, self.data
+        test = make_samples(benchmark.test, benchmark.gallery, benchmark.class_names)
+        write_projector(log_dir, np.concatenate(test_embeddings), test)
+        samples = make_samples(data.validation, data.validation_gallery, benchmark.class_names)
+        callbacks = _embedding_callbacks(interruption)
+        parts = [
+            None if part is None else embed(model, part.evaluation_images(), callbacks=callbacks)
+            for part in (data.validation, data.validation_gallery)
+        ]
+        write_galleries(
+            log_dir / "galleries", make_retriever("validation", *parts, samples), samples, step
+        )
 
     def _make_model(self, method, embedding_model):
         return make_model(method, self.settings, embedding_model, self.data.train.num_classes)

@@ -29,7 +29,7 @@ from ccp_dml.report import (
     distance_section,
     gallery_section,
     make_retriever,
-    make_thumbnails,
+    make_samples,
     map_section,
     metrics_cells,
     recall_section,
@@ -260,7 +260,9 @@ def _find_networks(record, benchmark):
     benchmark, reason = _find_images(record, benchmark, labels)
     if benchmark is None:
         notes.append(f"There are no images in this report: {reason}.")
-    samples = _make_samples(labels, benchmark)
+    samples = RetrievalSamples(*labels)
+    if benchmark is not None:
+        samples = make_samples(benchmark.test, benchmark.gallery, benchmark.class_names)
     retrievers = [
         make_retriever(title, arrays["embeddings"], arrays.get("gallery_embeddings"), samples)
         for title, arrays in chosen.items()
@@ -345,16 +347,6 @@ def _is_there(settings):
         return True
     folder = epath.Path(settings.data_dir)
     return (folder if settings.dataset == "folder" else folder / settings.dataset).exists()
-
-
-def _make_samples(labels, benchmark):
-    if benchmark is None:
-        return RetrievalSamples(*labels)
-
-    def load_images(rows, of_gallery):
-        return make_thumbnails(benchmark.gallery if of_gallery else benchmark.test, rows)
-
-    return RetrievalSamples(*labels, benchmark.class_names, load_images)
 
 
 def _picture_sections(retrievers, samples):

@@ -5,10 +5,11 @@ from ccp_dml.report.contact_sheet import draw_samples
 from ccp_dml.report.curves import Training, round_section, training_section
 from ccp_dml.report.distances import distance_section
 from ccp_dml.report.embedding_map import map_section
+from ccp_dml.report.embedding_projector import write_projector
 from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
 from ccp_dml.report.retrieval_gallery import gallery_section
-from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever
+from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
 from ccp_dml.report.tables import (
     format_estimate,
@@ -17,6 +18,7 @@ from ccp_dml.report.tables import (
     metrics_table,
     terminal_table,
 )
+from ccp_dml.report.tensorboard_galleries import write_galleries
 from ccp_dml.report.thumbnails import make_thumbnails
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "format_estimate",
     "gallery_section",
     "make_retriever",
+    "make_samples",
     "make_thumbnails",
     "map_section",
     "markdown_table",
@@ -44,4 +47,6 @@ __all__ = [
     "round_section",
     "terminal_table",
     "training_section",
+    "write_galleries",
+    "write_projector",
 ]

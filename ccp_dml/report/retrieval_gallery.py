@@ -27,8 +27,7 @@ def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) 
     best = choose_best(retrievers)
     depth = best.found.nearest.shape[1]
     count = max(1, min(_QUERIES, _MOST_THUMBNAILS // (len(_KINDS) * depth * len(retrievers))))
-    starts_right = samples.searched_labels[best.found.nearest[:, 0]] == samples.labels
-    chosen = choose_queries(best.found.average_precision, starts_right, samples.labels, count)
+    chosen = choose_queries(best, samples, count)
     queries = np.unique(np.concatenate(list(chosen.values())))
     nearest = np.concatenate([each.found.nearest[queries].ravel() for each in retrievers])
     nearest = np.unique(nearest[nearest >= 0])
@@ -57,23 +56,25 @@ def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) 
 
 
 def choose_queries(
-    average_precision: np.ndarray, starts_right: np.ndarray, labels: np.ndarray, count: int
+    retriever: Retriever, samples: RetrievalSamples, count: int
 ) -> dict[str, np.ndarray]:
     """Chooses easy, typical and failed queries, of different classes if there are enough.
 
+    Those that failed begin with queries of which the nearest sample is wrong.
+
     Args:
-        average_precision: Of each query `(n,)`, NaN for those with nothing to find.
-        starts_right: Whether its nearest sample is of its class `(n,)`; queries of which it is not
-            come first among those that failed.
-        labels: Their classes `(n,)`.
+        retriever: By what it finds, queries are easy or not.
+        samples: The samples.
         count: How many of each kind.
 
     Returns:
         Rows by kind; fewer if there are not enough queries.
     """
+    precision, labels = retriever.found.average_precision, samples.labels
+    starts_right = samples.searched_labels[retriever.found.nearest[:, 0]] == labels
     generator = np.random.default_rng(_SEED)
-    order = np.argsort(average_precision, kind="stable")
-    order = order[: np.count_nonzero(~np.isnan(average_precision))]
+    order = np.argsort(precision, kind="stable")
+    order = order[: np.count_nonzero(~np.isnan(precision))]
     chosen = {}
     for kind, (start, end) in _KINDS.items():
         first = min(int(start * len(order)), max(0, len(order) - count))

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ccp_dml.data import LabeledSamples
 from ccp_dml.evaluation import QueryRetrieval, retrieval_by_query
+from ccp_dml.report.thumbnails import make_thumbnails
 
 NEIGHBORS = 10
 """Number of nearest images that a report shows."""
@@ -61,6 +63,26 @@ class RetrievalSamples:
         in_order = np.empty_like(images)
         in_order[np.concatenate([np.flatnonzero(is_query), np.flatnonzero(~is_query)])] = images
         return in_order
+
+
+def make_samples(
+    queries: LabeledSamples,
+    gallery: LabeledSamples | None = None,
+    class_names: Sequence[str] | None = None,
+) -> RetrievalSamples:
+    """Samples with thumbnails of their images, which are read when they are asked for.
+
+    Args:
+        queries: What is searched for.
+        gallery: What is searched. Defaults to `None`: the queries themselves.
+        class_names: A name for each label. Defaults to `None`: the labels themselves.
+    """
+
+    def load_images(rows, of_gallery):
+        return make_thumbnails(gallery if of_gallery else queries, rows)
+
+    gallery_labels = None if gallery is None else gallery.labels
+    return RetrievalSamples(queries.labels, gallery_labels, class_names, load_images)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,29 +7,40 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ccp_dml.evaluation import QueryRetrieval
+from ccp_dml.report import RetrievalSamples, Retriever
 from ccp_dml.report.retrieval_gallery import choose_queries, gallery_section
 from tests.report.retrieval_cases import make_retrievers, make_samples
+
+
+def make_retriever(average_precision, starts_right, labels):
+    """A method with these results, searched in the queries and one sample of another class."""
+    samples = RetrievalSamples(np.asarray(labels), np.asarray([*labels, -1]))
+    nearest = np.where(starts_right, np.arange(len(labels)), len(labels))[:, None]
+    found = QueryRetrieval(np.asarray(average_precision), nearest)
+    return Retriever("method", np.zeros((len(labels), 2)), found), samples
 
 
 def test_easy_typical_and_failed_queries(generator):
     precision = generator.permutation(np.linspace(0, 1, 200))
     labels = np.arange(200) % 10
-    starts_right = precision > 0.05
-    chosen = choose_queries(precision, starts_right, labels, 3)
+    case = make_retriever(precision, precision > 0.05, labels)
+    chosen = choose_queries(*case, 3)
     assert list(chosen) == ["easy", "typical", "failed"]
     assert (precision[chosen["easy"]] >= 0.89).all()
     assert (abs(precision[chosen["typical"]] - 0.5) < 0.06).all()
+    # Of the hardest tenth those with a wrong start.
     assert (precision[chosen["failed"]] <= 0.05).all()
-    for rows in chosen.values():
-        assert len(set(labels[rows])) == 3
-    again = choose_queries(precision, starts_right, labels, 3)
+    for kind in ("easy", "typical"):
+        assert len(set(labels[chosen[kind]])) == 3
+    again = choose_queries(*case, 3)
     for kind, rows in chosen.items():
         np.testing.assert_array_equal(rows, again[kind])
 
 
 def test_queries_with_nothing_to_find_are_not_shown():
     precision = np.array([np.nan, 0.2, np.nan, 0.4, 0.9])
-    chosen = choose_queries(precision, np.ones(5, bool), np.arange(5), 3)
+    chosen = choose_queries(*make_retriever(precision, np.ones(5, bool), np.arange(5)), 3)
     for rows in chosen.values():
         assert set(rows) <= {1, 3, 4}
         assert rows.size
