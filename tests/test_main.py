@@ -110,7 +110,7 @@ def test_history_and_logs(finished):
     assert weights["0"] == 0
     assert weights["1"] == pytest.approx(2e-4)
 
-    (events,) = (workdir / "ccp" / "tensorboard").iterdir()
+    (events,) = (workdir / "ccp" / "tensorboard").glob("events*")
     log = EventAccumulator(str(events), size_guidance={"tensors": 0}).Reload()
     assert {
         "loss",
@@ -123,8 +123,14 @@ def test_history_and_logs(finished):
         "distances/positive_pairs",
         "distances/negative_pairs",
     } <= set(log.Tags()["tensors"])
-    written = [float(tf.make_ndarray(event.tensor_proto)) for event in log.Tensors("round")]
-    assert written == rounds
+    events = log.Tensors("round")
+    assert [float(tf.make_ndarray(event.tensor_proto)) for event in events] == rounds
+    # Both are over the training steps.
+    assert [event.step for event in events] == [int(row["step"]) for row in rows]
+    assert events[-1].step == results["ccp"]["steps"]
+    galleries = EventAccumulator(str(workdir / "ccp" / "tensorboard" / "galleries")).Reload()
+    assert "retrieval/failed" in galleries.Tags()["tensors"]
+    assert (workdir / "ccp" / "tensorboard" / "projector_config.pbtxt").exists()
 
 
 def test_the_figure_is_a_picture(finished):
