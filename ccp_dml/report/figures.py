@@ -54,7 +54,7 @@ _STYLE = {
     "lines.linewidth": 1.5,
 }
 # Of names in the legend inside of a panel; and the height of a line of it elsewhere, in inches.
-_MOST_INSIDE = 5
+_MOST_INSIDE = 3
 _LINE = 0.17
 _PNG_DPI = 160
 # In characters; hardly any PNG would be smaller.

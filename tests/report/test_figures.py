@@ -62,7 +62,7 @@ def test_figures_are_the_same_every_time(count):
 
 def test_many_names_stand_below():
     heights = []
-    for count in (5, 6):
+    for count in (3, 4):
         with panel("names") as axes:
             for name in range(count):
                 axes.plot([0, 1], [0, name], label=f"method {name}")
