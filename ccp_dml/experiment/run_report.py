@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from absl import logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
@@ -74,7 +75,8 @@ def write_report(
     try:
         page = render_page(f"Report of {', '.join(names)}", make_sections(tables, benchmark))
         with atomic_write(path) as unfinished:
-            unfinished.write_text(page)
+            # Names of files need not be Unicode.
+            unfinished.write_bytes(page.encode(errors="replace"))
     except (OSError, tf.errors.OpError) as error:
         raise ReportFailedError(
             f"the results are complete, but {path} is missing, which --mode=report makes"
@@ -223,8 +225,12 @@ def _read_history(run, method):
     path = run.folder / method / "history.csv"
     if method not in run.methods or not path.exists():
         return None
-    with path.open("r") as file:
-        history = pd.read_csv(file)
+    try:
+        with path.open("r") as file:
+            history = pd.read_csv(file)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError):
+        logging.warning("%s is damaged and not shown in the report.", path)
+        return None
     if "step" not in history:
         # It was written before steps were.
         steps = int(run.flag("steps_per_validation") or _STEPS_PER_VALIDATION)

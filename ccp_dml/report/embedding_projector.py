@@ -36,7 +36,7 @@ def write_projector(log_dir: os.PathLike, embeddings: np.ndarray, samples: Retri
     values = io.StringIO()
     np.savetxt(values, embeddings[rows], fmt="%.6g", delimiter="\t")
     _write(folder / "embeddings.tsv", values.getvalue().encode())
-    _write(folder / "classes.tsv", "".join(f"{name}\n" for name in names).encode())
+    _write(folder / "classes.tsv", "".join(f"{name}\n" for name in names).encode(errors="replace"))
     _write(folder / "images.png", _draw_sprite(images))
     config = projector.ProjectorConfig()
     shown = config.embeddings.add()

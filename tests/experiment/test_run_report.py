@@ -76,7 +76,8 @@ def make_benchmark(generator, labels=LABELS, gallery=False):
         train=make(labels),
         test=make(labels),
         gallery=make(GALLERY_LABELS) if gallery else None,
-        class_names=("<script>alert(1)</script>", "b & c", "🐕"),
+        # The last is the name of a folder that is not Unicode.
+        class_names=("<script>alert(1)</script>", "b & c", "🐕\udcff"),
     )
 
 
@@ -108,7 +109,8 @@ def test_the_report_of_a_run(gallery, tmp_path, generator):
     assert "Report of shoes" in page.texts[""]
     assert "0.3000" in page.texts["results"]
     assert "embedding_size 4 128" in " ".join(page.texts["settings"].split())
-    assert "<script>alert(1)</script>" in page.texts["classes"]
+    for name in ("<script>alert(1)</script>", "b & c", "🐕?"):
+        assert name in page.texts["classes"]
     assert len(page.alt_texts("map-of-the-embeddings")) == 3
     # Three queries of each kind, with what three methods find.
     assert len(page.alt_texts("queries-and-what-is-found")) == 9 * (1 + 3 * 10)
@@ -245,6 +247,15 @@ def test_runs_of_earlier_versions(tmp_path, generator):
     page = report_of(folder, output=tmp_path, benchmark=make_benchmark(generator))
     assert len(page.alt_texts("map-of-the-embeddings")) == 2
     assert "plain" in page.texts["training"]
+
+
+@pytest.mark.parametrize("content", ["", 'epoch,loss\n0,1,2,3\n1,"2\n'])
+def test_a_damaged_history(content, tmp_path, generator):
+    save_finished(tmp_path / "run", generator)
+    (tmp_path / "run" / "plain" / "history.csv").write_text(content)
+    page = report_of(tmp_path / "run", output=tmp_path, benchmark=make_benchmark(generator))
+    assert "ccp" in page.texts["training"]
+    assert "plain" not in page.texts["training"]
 
 
 def test_settings_of_another_version(tmp_path, generator):
