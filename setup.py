@@ -15,6 +15,7 @@ setup(
     package_data={
         "ccp_dml.experiment": ["published_results.json"],
         "ccp_dml.models.backbones": ["weights/*.weights.h5"],
+        "ccp_dml.report": ["templates/*.html"],
     },
     python_requires=">=3.10",
     install_requires=[
@@ -23,6 +24,7 @@ setup(
         "filelock",
         "fonttools",
         "importlib_resources",  # tensorflow-datasets imports it but does not ask for it
+        "jinja2",
         "keras>=3.9",  # the layers of RandAugment
         "matplotlib",
         "numpy>=2.0",
@@ -36,11 +38,12 @@ setup(
         "tensorboard",
         "tensorflow>=2.20",  # the first that decodes WebP
         "tensorflow-datasets>=4.9.7",
+        "threadpoolctl",
         "tqdm",
     ],
     extras_require={
         "search": ["faiss-cpu>=1.8", "pyarrow>=15"],  # approximate search; galleries in files
-        "test": ["dill", "faiss-cpu", "pyarrow", "pytest", "pytest-xdist", "ruff"],
+        "test": ["dill", "faiss-cpu", "playwright", "pyarrow", "pytest", "pytest-xdist", "ruff"],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
     },
 )

@@ -1,10 +1,11 @@
 r"""Trains, compares and evaluates metric-learning methods.
 
 `--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `plan`
-prints the commands of those that are missing; `table` tabulates finished runs; `describe` shows the
-settings and the data; `evaluate` measures networks that were trained before; `embed` writes the
-embeddings of images to a Parquet file, in which `search` finds images; `inspect` lists
-near-duplicates and suspicious labels of a data set.
+prints the commands of those that are missing; `table` tabulates finished runs, and `report` shows
+them with figures and images on one page; `describe` shows the settings and the data; `evaluate`
+measures networks that were trained before; `embed` writes the embeddings of images to a Parquet
+file, in which `search` finds images; `inspect` lists near-duplicates and suspicious labels of a
+data set; `export` writes networks as a model that needs neither Keras nor this package.
 
 Examples:
 
@@ -12,6 +13,7 @@ Examples:
   python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
       --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
   python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
+  python -m ccp_dml.main --mode=report --runs=/runs/c2,/runs/c2_ccp --workdir=/runs/both
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
   python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes \
       --networks=/runs/1/model.keras,/runs/2/model.keras
@@ -21,6 +23,8 @@ Examples:
       --gallery=/data/shoes.parquet --query=boot.jpg --k=10
   python -m ccp_dml.main --mode=inspect --networks=/runs/1/model.keras --data_dir=/data/shoes \
       --output=/data/inspection
+  python -m ccp_dml.main --mode=export --networks=/runs/1/model.keras --format=onnx \
+      --output=/data/exported
 """
 
 import dataclasses
@@ -61,22 +65,29 @@ from ccp_dml.experiment.protocol import (
     write_flagfile,
 )
 from ccp_dml.experiment.published import find_published
-from ccp_dml.experiment.table import write_tables
+from ccp_dml.experiment.run_report import ReportFailedError, write_report
+from ccp_dml.experiment.table import make_tables, save_tables, write_tables
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
+from ccp_dml.inference.export import TAKEN, export
 from ccp_dml.report import draw_samples, metrics_table
+
+# Images of --data_dir that an exported model is compared with Keras on.
+_COMPARED_IMAGES = 16
 
 
 def _first_line(error):
     return str(error).splitlines()[0]
 
 
-def _explain_exhaustion(error):
+def _explain_error(error):
     # TensorFlow raises the same error for a full disk and for a full memory.
     if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
         reason = _first_line(error).rpartition("}} ")[-1]
         return f"{reason}; what was done is kept: make room and run the same command again"
     if isinstance(error, OSError):
         return str(error)
+    if not isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        return _first_line(error)
     reason = _first_line(error) if str(error) else type(error).__name__
     return f"out of memory, take smaller batches or embeddings: {reason}"
 
@@ -111,8 +122,10 @@ def main(argv: Sequence[str]):
         _stop(message, exit_code=128 + error.signal_number)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
+    except ReportFailedError as error:
+        _stop(f"{error}: {_explain_error(error.__cause__)}")
     except (OSError, MemoryError, tf.errors.ResourceExhaustedError) as error:
-        _stop(_explain_exhaustion(error))
+        _stop(_explain_error(error))
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")
     except KeyboardInterrupt:
@@ -144,7 +157,7 @@ def _run_protocol(workdir):
                 print(shell_command(run))
         elif len(runs) == 1:
             end_with_parent()
-            train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes)
+            train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes, flags.FLAGS.report)
         else:
             _train_runs(runs)
     except ValueError as error:
@@ -175,14 +188,20 @@ def _train_runs(runs):
                 print(f"what the runs say goes to {workdir}/*/log.txt", flush=True)
             prepare_data(missing)
             arguments = [f"--checkpoint_minutes={flags.FLAGS.checkpoint_minutes}"]
+            arguments += [] if flags.FLAGS.report else ["--noreport"]
             failed = train_runs(missing, environments, arguments)
     if len(failed) < len(runs):
-        print(write_tables([workdir], output=workdir, published=find_published))
+        tables = make_tables([workdir], published=find_published)
+        print(save_tables(tables, workdir), flush=True)
+        if flags.FLAGS.report:
+            write_report(tables, workdir)
     if failed:
         _stop(
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(run.name for run in failed)}", 1
         )
-    print(f"\neverything is in {workdir}: table.md, table.csv, runs.csv, and a folder for each run")
+    files = ["report.html"] if flags.FLAGS.report else []
+    files += ["table.md", "table.csv", "runs.csv"]
+    print(f"\neverything is in {workdir}: {', '.join(files)}, and a folder for each run")
 
 
 def _tabulate(output):
@@ -195,6 +214,21 @@ def _tabulate(output):
         print(tables)
     except ValueError as error:
         _stop(_first_line(error))
+
+
+def _report(output):
+    paths = flags.FLAGS.runs
+    if not paths:
+        _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
+    if not output:
+        if len(paths) > 1 or not epath.Path(paths[0]).is_dir():
+            _stop("--workdir is missing: name a folder for the report, such as --workdir=/tmp/both")
+        (output,) = paths
+    try:
+        tables = make_tables(paths, flags.FLAGS.baseline, published=find_published)
+    except ValueError as error:
+        _stop(_first_line(error))
+    print(f"the report is {write_report(tables, output)}")
 
 
 def _save_figure(figure, path):
@@ -322,15 +356,37 @@ def _inspect(workdir):
     print(f"{inspection.summary}\n\neverything is in {folder}: {', '.join(inspection.files)}")
 
 
+def _export(workdir):
+    flag_values = flags.FLAGS
+    output = flag_values.output or workdir
+    if not output:
+        _stop("--output is missing: name a folder for the model, such as --output=exported")
+    try:
+        settings, embedder = _load_embedder()
+        images = list_inputs(settings).read_some(_COMPARED_IMAGES) if settings.data_dir else []
+        model = export(
+            embedder.embedders, output, flag_values.format, images, flag_values.quantization
+        )
+    except ValueError as error:
+        _stop(_first_line(error))
+    print(
+        f"{model.path}: the largest difference from Keras is {model.largest_difference:.2g} over "
+        f"the embeddings of {model.num_images} images"
+    )
+    print(f"it takes {TAKEN[flag_values.format]}; try python {model.example} one.jpg another.jpg")
+
+
 _COMMANDS = {
     "train": _run_protocol,
     "plan": _run_protocol,
     "table": _tabulate,
+    "report": _report,
     "describe": _describe,
     "evaluate": _evaluate,
     "embed": _embed,
     "search": _search,
     "inspect": _inspect,
+    "export": _export,
 }
 
 

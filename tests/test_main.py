@@ -1,7 +1,9 @@
 """The command line, end to end on the digits."""
 
 import csv
+import errno
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.experiment import run_report
 from ccp_dml.experiment.settings import Settings
 from tests.data.pictures import encoded, patterns, write_classes
 from tests.inference.embedders import small_embedder
@@ -111,7 +114,7 @@ def test_history_and_logs(finished):
     assert weights["0"] == 0
     assert weights["1"] == pytest.approx(2e-4)
 
-    (events,) = (workdir / "ccp" / "tensorboard").iterdir()
+    (events,) = (workdir / "ccp" / "tensorboard").glob("events*")
     log = EventAccumulator(str(events), size_guidance={"tensors": 0}).Reload()
     assert {
         "loss",
@@ -124,8 +127,14 @@ def test_history_and_logs(finished):
         "distances/positive_pairs",
         "distances/negative_pairs",
     } <= set(log.Tags()["tensors"])
-    written = [float(tf.make_ndarray(event.tensor_proto)) for event in log.Tensors("round")]
-    assert written == rounds
+    events = log.Tensors("round")
+    assert [float(tf.make_ndarray(event.tensor_proto)) for event in events] == rounds
+    # Both are over the training steps.
+    assert [event.step for event in events] == [int(row["step"]) for row in rows]
+    assert events[-1].step == results["ccp"]["steps"]
+    galleries = EventAccumulator(str(workdir / "ccp" / "tensorboard" / "galleries")).Reload()
+    assert "retrieval/failed" in galleries.Tags()["tensors"]
+    assert (workdir / "ccp" / "tensorboard" / "projector_config.pbtxt").exists()
 
 
 def test_the_figure_is_a_picture(finished):
@@ -137,10 +146,63 @@ def test_the_figure_is_a_picture(finished):
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
 
 
+def test_the_report_is_made_again_with_the_same_bytes(finished, tmp_path, run_command, capsys):
+    workdir, process, results = finished
+    assert f"report    {workdir / 'report.html'}" in process.stdout
+    first = (workdir / "report.html").read_bytes()
+    assert f"{results['ccp']['map_at_r']:.4f}".encode() in first
+    assert len(first) < 2e6
+    # Beside it, and elsewhere.
+    run_command("--mode=report", f"--runs={workdir}", f"--workdir={tmp_path}")
+    assert capsys.readouterr().out == f"the report is {tmp_path / 'report.html'}\n"
+    assert (tmp_path / "report.html").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--runs="], "--runs is missing"),
+        (["--runs={folder},{folder}/plain"], "--workdir is missing: name a folder"),
+        (["--runs={folder}/plain"], "holds no finished run"),
+        (["--runs={folder}/nothing", "--workdir={folder}"], "does not exist"),
+        (["--runs={folder}", "--baseline=x:y"], "baseline must be one of"),
+    ],
+)
+def test_reports_that_there_cannot_be(flags, message, finished, command):
+    flags = [flag.format(folder=finished[0]) for flag in flags]
+    assert message in command("--mode=report", *flags)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            "No space left on device; what was done is kept: make room and run the same command "
+            "again",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied: '/x'"),
+        (tf.errors.UnavailableError(None, None, "gs://x is away"), "gs://x is away"),
+    ],
+)
+def test_a_report_that_cannot_be_written(error, message, finished, command, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(run_report, "make_sections", fail)
+    said = command("--mode=report", f"--runs={finished[0]}")
+    path = finished[0] / "report.html"
+    assert said.startswith(f"ccp_dml: the results are complete, but {path} is missing, which")
+    assert said.endswith(message)
+
+
 def test_flags_can_be_passed_back_and_give_the_same_numbers(finished, tmp_path):
     workdir, _, results = finished
     process = run(
-        f"--flagfile={workdir / 'flags.txt'}", f"--workdir={tmp_path}", "--figure_rounds=0"
+        f"--flagfile={workdir / 'flags.txt'}",
+        f"--workdir={tmp_path}",
+        "--figure_rounds=0",
+        "--noreport",
     )
     assert process.returncode == 0, process.stderr
     again = json.loads((tmp_path / "results.json").read_text())
@@ -155,7 +217,7 @@ def test_flags_can_be_passed_back_and_give_the_same_numbers(finished, tmp_path):
 
 def test_an_earlier_run_is_kept(tmp_path):
     (tmp_path / "results.json").write_text("{}")
-    process = run(DIGITS, f"--workdir={tmp_path}", *SHORT, "--method=plain", "--figure_rounds=0")
+    process = run(DIGITS, f"--workdir={tmp_path}", *SHORT, "--method=plain", "--noreport")
     assert process.returncode == 0, process.stderr
     (earlier,) = (tmp_path / "earlier").iterdir()
     assert (earlier / "results.json").read_text() == "{}"
@@ -254,7 +316,7 @@ def command(capsys, run_command):
         ("--dataset=folder --data_dir=. --resize_size=9", "at least image_size, 227; got 9"),
         (
             "--mode=show",
-            "should be one of <train|describe|plan|table|evaluate|embed|search|inspect>",
+            "should be one of <train|describe|plan|table|report|evaluate|embed|search|",
         ),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),

@@ -30,9 +30,9 @@ class AlternatingProjections(ResumableCallback):
 
     λ is 0 in round 0 and `proximal_weight · proximal_growthᵗ` in round t.
 
-    Adds `round`, `proximal_weight` and `covering_radius` (that of the proxies with which the
-    last round ended, NaN before) to the epoch's logs. It must come after the callback that
-    adds the monitored metric.
+    Adds `round`, `proximal_weight`, `covering_radius` (that of the proxies with which the last
+    round ended, NaN before) and `next_covering_radius` (that of the proxies that replaced them) to
+    the epoch's logs. It must come after the callback that adds the monitored metric.
 
     Args:
         pool: Function of the round t that returns the samples to choose proxies from: a
@@ -115,7 +115,7 @@ class AlternatingProjections(ResumableCallback):
         self.round = -1
         self._epochs_warmed_up = 0
         self._round_of_epoch: list[int] = []
-        self._covering_radius = float("nan")
+        self._covering_radius = self._next_covering_radius = float("nan")
         self._forget_round()
 
     def _forget_round(self):
@@ -167,6 +167,7 @@ class AlternatingProjections(ResumableCallback):
         else:
             self._read_metric(logs)
         logs["covering_radius"] = self._covering_radius
+        logs["next_covering_radius"] = self._next_covering_radius
 
     def round_of_epoch(self, epoch: int) -> int:
         """The round in which an epoch of this training was, −1 for the warm-up.
@@ -218,6 +219,7 @@ class AlternatingProjections(ResumableCallback):
             next_covering_radius=_mean_radius(pool, next_proxies),
         )
         self._covering_radius = end.covering_radius
+        self._next_covering_radius = end.next_covering_radius
         if self.on_round_end is not None:
             self.on_round_end(end)
         self.model.set_reference_point(self._perturb(self._best_weights))
@@ -271,6 +273,7 @@ class AlternatingProjections(ResumableCallback):
             "epochs_warmed_up": np.asarray(self._epochs_warmed_up),
             "round_of_epoch": np.asarray(self._round_of_epoch, "int64"),
             "covering_radius": np.asarray(self._covering_radius),
+            "next_covering_radius": np.asarray(self._next_covering_radius),
             "best": np.asarray(self._best),
             "epochs_without_improvement": np.asarray(self._epochs_without_improvement),
         }
@@ -283,6 +286,7 @@ class AlternatingProjections(ResumableCallback):
         self._epochs_warmed_up = int(state["epochs_warmed_up"])
         self._round_of_epoch = state["round_of_epoch"].tolist()
         self._covering_radius = float(state["covering_radius"])
+        self._next_covering_radius = float(state["next_covering_radius"])
         self._best = float(state["best"])
         self._epochs_without_improvement = int(state["epochs_without_improvement"])
         self._best_weights = unpack_arrays("best_weights", state)

@@ -14,6 +14,8 @@ from ccp_dml.callbacks.resumable_log import ResumableLog
 class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
     """Writes the logs of every epoch to a CSV file, from which a resumed training goes on.
 
+    The column `step` is the number of training steps up to the end of the epoch.
+
     Put it after the callbacks that add metrics to the logs. When training resumes from an earlier
     epoch than the file holds, the rows from that epoch on are removed.
 
@@ -28,6 +30,9 @@ class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
         super().on_train_begin(logs)
         _keep_rows(epath.Path(self.filename), self.epochs)
         keras.callbacks.CSVLogger.on_train_begin(self, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, {**(logs or {}), "step": self.count_steps(epoch + 1)})
 
 
 def _keep_rows(path, epochs):

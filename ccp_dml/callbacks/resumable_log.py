@@ -12,11 +12,23 @@ class ResumableLog(ResumableCallback):
 
     Attributes:
         epochs: Number of epochs that were logged.
+
+    Raises:
+        ValueError: When training begins, if the length of an epoch is unknown.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.reset()
+
+    def on_train_begin(self, logs=None):
+        if self.params["steps"] is None:
+            raise ValueError("the length of an epoch is unknown: pass steps_per_epoch to fit")
+        super().on_train_begin(logs)
+
+    def count_steps(self, epochs: int) -> int:
+        """Number of steps of training in the first epochs."""
+        return epochs * self.params["steps"]
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)

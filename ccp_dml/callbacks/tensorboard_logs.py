@@ -16,6 +16,8 @@ from ccp_dml.evaluation import pair_distances
 class TensorBoardLogs(ResumableLog):
     """Writes the logs of every epoch and histograms of the distances between validation samples.
 
+    They are shown over the training steps, those of an epoch at its last one.
+
     Unlike `keras.callbacks.TensorBoard`, it writes nothing and waits for nothing between the steps
     of an epoch. Put it after the callbacks that add metrics to the logs. When training starts or
     resumes, what the folder holds of the epochs to come is removed.
@@ -33,12 +35,12 @@ class TensorBoardLogs(ResumableLog):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        _keep_events(epath.Path(self.log_dir), self.epochs)
+        _keep_events(epath.Path(self.log_dir), self.count_steps(self.epochs))
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
         embeddings = self.validation.embeddings
-        with self._writer.as_default(step=epoch):
+        with self._writer.as_default(step=self.count_steps(epoch + 1)):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(name, value)
             if np.isfinite(embeddings).all():
@@ -53,17 +55,17 @@ class TensorBoardLogs(ResumableLog):
         self._writer.close()
 
 
-def _keep_events(folder, epochs):
-    """Keeps the events of the first epochs; without any, removes the files."""
+def _keep_events(folder, steps):
+    """Keeps the events of the first steps; without any, removes the files."""
     if not folder.exists():
         return
     for path in folder.glob("events.out.tfevents.*"):
-        if not epochs:
+        if not steps:
             path.unlink()
             continue
         with atomic_write(path) as unfinished, tf.io.TFRecordWriter(str(unfinished)) as writer:
             for record in _whole_records(path):
-                if event_pb2.Event.FromString(record).step < epochs:
+                if event_pb2.Event.FromString(record).step <= steps:
                     writer.write(record)
 
 

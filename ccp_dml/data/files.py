@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -112,6 +112,10 @@ class ImageFiles(LabeledSamples):
             batches = _slice_batches(self._cached_crops, batch_size)
         scaling = self.preprocessing.scaling
         return batches.map(lambda images: rescale(images, scaling)).prefetch(tf.data.AUTOTUNE)
+
+    def show(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        # A few images are not worth a place in the cache.
+        return super(ImageFiles, dataclasses.replace(self, cache="none")).show(indices)
 
     def displayable(self, images: np.ndarray) -> np.ndarray:
         return undo_rescale(images, self.preprocessing.scaling)

@@ -17,6 +17,7 @@ from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.decoding import decode_image
 from ccp_dml.data.image_header import (
     IMAGE_FORMATS,
+    IMAGE_SUFFIXES,
     MAX_PIXELS,
     check_pixels,
     identify_format,
@@ -24,11 +25,8 @@ from ccp_dml.data.image_header import (
 )
 from ccp_dml.data.image_index import file_state, is_remote
 
-# Of the formats that are read, and of others that a user must not miss without a word.
-_IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl"),
-)
+# Formats that are not read, but that a user must not miss without a word.
+_OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 
 _NO_IMAGE = f"is none of {', '.join(IMAGE_FORMATS)}"
 _EMPTY = "is empty"
@@ -50,7 +48,7 @@ def is_stray(path: str, problem: str) -> bool:
         path: The file.
         problem: What `image_problems` says of it.
     """
-    has_suffix = path.lower().endswith(_IMAGE_SUFFIXES)
+    has_suffix = path.lower().endswith((*IMAGE_SUFFIXES, *_OTHER_SUFFIXES))
     return problem in (_NO_IMAGE, _EMPTY, _NO_FILE) and not has_suffix
 
 

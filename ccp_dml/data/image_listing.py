@@ -15,10 +15,8 @@ from ccp_dml.checks import check_one_of
 from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.datasets.folder import SPLITS
 from ccp_dml.data.files import ImageFiles
+from ccp_dml.data.image_header import IMAGE_SUFFIXES
 from ccp_dml.data.image_index import absolute_path, is_remote
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
-"""The endings of files that are taken for images, in lower or upper case."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +53,20 @@ class ImageListing:
     def in_files(self) -> bool:
         """Whether the images are files."""
         return isinstance(self.images, list)
+
+    def read_some(self, count: int) -> list[bytes]:
+        """Encoded images of the listing, evenly spread over it; none if they are in memory.
+
+        Args:
+            count: How many at most, at least 1.
+
+        Raises:
+            OSError: If one cannot be read.
+        """
+        if not self.in_files:
+            return []
+        step = -(-len(self) // count)
+        return [absolute_path(path).read_bytes() for path in self.images[::step]]
 
 
 def list_images(source: str | os.PathLike) -> ImageListing:
@@ -95,13 +107,18 @@ def list_images(source: str | os.PathLike) -> ImageListing:
 
 
 def list_benchmark(benchmark: Benchmark) -> ImageListing:
-    """Lists the images of all splits of a data set: training, then test or query, then gallery.
+    """Lists the images of all splits of a data set: training, validation, test or query, gallery.
 
     Args:
         benchmark: As `ccp_dml.data.load` returns it.
     """
-    names = ("train", "test") if benchmark.gallery is None else ("train", "query", "gallery")
-    parts = [part for part in (benchmark.train, benchmark.test, benchmark.gallery) if part]
+    named = {
+        "train": benchmark.train,
+        "val": benchmark.validation,
+        "test" if benchmark.gallery is None else "query": benchmark.test,
+        "gallery": benchmark.gallery,
+    }
+    names, parts = zip(*((name, part) for name, part in named.items() if part), strict=True)
     labels = np.concatenate([part.labels for part in parts]).tolist()
     if benchmark.class_names:
         labels = [benchmark.class_names[label] for label in labels]

@@ -1,11 +1,14 @@
 """Labelled samples, wherever their images are: what pipelines and experiments need of them."""
 
 import abc
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data.preprocessing import Preprocessing
+
+_SHOWN_AT_A_TIME = 64
 
 
 class LabeledSamples(abc.ABC):
@@ -66,6 +69,18 @@ class LabeledSamples(abc.ABC):
     @abc.abstractmethod
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
         """The images of all samples in order, as evaluation sees them, in batches."""
+
+    def show(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        """The images at `indices`, one after the other, as evaluation sees them; for people.
+
+        Args:
+            indices: `(k,)`.
+
+        Yields:
+            uint8 `(height, width, channels)`, red, green and blue or grey.
+        """
+        for batch in self.subset(indices).evaluation_images(_SHOWN_AT_A_TIME):
+            yield from self.displayable(batch.numpy())
 
     @abc.abstractmethod
     def displayable(self, images: np.ndarray) -> np.ndarray:

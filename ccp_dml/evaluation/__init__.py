@@ -12,10 +12,11 @@ from ccp_dml.evaluation.inspection import (
 )
 from ccp_dml.evaluation.neighbors import nearest_neighbors
 from ccp_dml.evaluation.pair_distances import pair_distances
-from ccp_dml.evaluation.retrieval import retrieval_metrics
+from ccp_dml.evaluation.retrieval import QueryRetrieval, retrieval_by_query, retrieval_metrics
 
 __all__ = [
     "NearDuplicates",
+    "QueryRetrieval",
     "SuspiciousLabels",
     "clustering_metrics",
     "concatenate_embeddings",
@@ -28,5 +29,6 @@ __all__ = [
     "nearest_neighbors",
     "pair_distances",
     "radius_by_centers",
+    "retrieval_by_query",
     "retrieval_metrics",
 ]

@@ -1,9 +1,12 @@
 """Retrieval metrics: P@1, R-precision, MAP@R, recall@k."""
 
 import numbers
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from ccp_dml.checks import check_whole_number
 from ccp_dml.evaluation import neighbors
 from ccp_dml.evaluation.neighbors import (
     NeighborSearch,
@@ -56,6 +59,96 @@ def retrieval_metrics(
     >>> retrieval_metrics(embeddings, np.array([0, 0, 1, 1]), recall_at=(2,))
     {'precision_at_1': 0.5, 'r_precision': 0.5, 'map_at_r': 0.5, 'recall_at_2': 0.75}
     """
+    data = _match(embeddings, labels, gallery_embeddings, gallery_labels, gallery_indices)
+    if not all(isinstance(k, numbers.Integral) and k >= 1 for k in tuple(recall_at)):
+        raise ValueError(f"recall_at must hold integers of at least 1; got {recall_at}")
+    count, totals = 0, np.zeros(3 + len(recall_at))
+    for block in _rank_in_blocks(data, max((1, *recall_at))):
+        totals += _sum_metrics(block.correct, block.num_relevant, recall_at)
+        count += len(block.rows)
+    names = ["precision_at_1", "r_precision", "map_at_r", *(f"recall_at_{k}" for k in recall_at)]
+    return dict(zip(names, (totals / count).tolist(), strict=True))
+
+
+class QueryRetrieval(NamedTuple):
+    """What was found for each query.
+
+    Attributes:
+        average_precision: What MAP@R is the mean of, float64 `(n,)`; NaN for a query of which the
+            gallery has no sample of its class.
+        nearest: Rows of the gallery, nearest first, int32 `(n, k)`; −1 for such a query, and where
+            the gallery has fewer samples to find.
+    """
+
+    average_precision: np.ndarray
+    nearest: np.ndarray
+
+
+def retrieval_by_query(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    gallery_embeddings: np.ndarray | None = None,
+    gallery_labels: np.ndarray | None = None,
+    k: int = 10,
+) -> QueryRetrieval:
+    """Finds the nearest neighbours of each query, and how well the query does.
+
+    Args:
+        embeddings: See `retrieval_metrics`.
+        labels: See `retrieval_metrics`.
+        gallery_embeddings: See `retrieval_metrics`.
+        gallery_labels: See `retrieval_metrics`.
+        k: Number of neighbours to find. Defaults to 10.
+
+    Raises:
+        ValueError: See `retrieval_metrics`; or if `k` is not a positive integer.
+
+    Example:
+
+    >>> embeddings = np.array([[0.0], [1.0], [1.5], [4.0]])
+    >>> found = retrieval_by_query(embeddings, np.array([0, 0, 1, 1]), k=2)
+    >>> found.average_precision.tolist(), found.nearest.tolist()
+    ([1.0, 0.0, 0.0, 1.0], [[1, 2], [2, 0], [1, 0], [2, 1]])
+    """
+    check_whole_number("k", k, least=1)
+    data = _match(embeddings, labels, gallery_embeddings, gallery_labels, None)
+    average_precision = np.full(len(data.queries), np.nan)
+    nearest = np.full((len(data.queries), k), -1, "int32")
+    for block in _rank_in_blocks(data, k):
+        average_precision[block.rows] = _average_precision(block.correct, block.num_relevant)
+        found = block.found[:, :k]
+        nearest[block.rows, : found.shape[1]] = found
+    return QueryRetrieval(average_precision, nearest)
+
+
+class _Matched(NamedTuple):
+    """Queries and a gallery with labels that index the same classes."""
+
+    queries: np.ndarray
+    labels: np.ndarray
+    gallery: np.ndarray
+    gallery_labels: np.ndarray
+    gallery_indices: np.ndarray
+    num_relevant: np.ndarray
+
+
+class _Block(NamedTuple):
+    """What was found for some queries, all of which have something to find.
+
+    Attributes:
+        rows: Which queries they are `(n,)`.
+        found: Rows of the gallery, nearest first `(n, depth)`.
+        correct: Whether these are of the query's class `(n, depth)`.
+        num_relevant: How many of the gallery are `(n,)`, at most `depth`.
+    """
+
+    rows: np.ndarray
+    found: np.ndarray
+    correct: np.ndarray
+    num_relevant: np.ndarray
+
+
+def _match(embeddings, labels, gallery_embeddings, gallery_labels, gallery_indices):
     queries, labels = _check_embeddings(embeddings, labels, "")
     if (gallery_embeddings is None) != (gallery_labels is None):
         raise ValueError("gallery_embeddings and gallery_labels must be given together")
@@ -68,12 +161,22 @@ def retrieval_metrics(
         gallery, gallery_labels = _check_embeddings(gallery_embeddings, gallery_labels, "gallery_")
         queries, gallery = match_queries(queries, gallery)
         gallery_indices = _check_own_rows(gallery_indices, labels, gallery_labels)
-    if not all(isinstance(k, numbers.Integral) and k >= 1 for k in tuple(recall_at)):
-        raise ValueError(f"recall_at must hold integers of at least 1; got {recall_at}")
-
     labels, gallery_labels, num_relevant = _match_labels(labels, gallery_labels)
-    in_gallery = gallery_indices >= 0
-    num_relevant = num_relevant - in_gallery
+    num_relevant = num_relevant - (gallery_indices >= 0)
+    return _Matched(queries, labels, gallery, gallery_labels, gallery_indices, num_relevant)
+
+
+def _rank_in_blocks(data: _Matched, least_depth: int) -> Iterator[_Block]:
+    """Ranks the gallery for the queries that have something to find, as deep as that is.
+
+    Args:
+        data: Queries and gallery.
+        least_depth: How deep at least.
+
+    Raises:
+        ValueError: If no query has something to find.
+    """
+    num_relevant, in_gallery = data.num_relevant, data.gallery_indices >= 0
     # Queries with like numbers of relevant samples share a block, because a block looks as deep as
     # its most demanding query.
     order = np.argsort(num_relevant, kind="stable")
@@ -83,25 +186,22 @@ def retrieval_metrics(
             "no query has a sample of its class to be found: there is nothing to measure"
         )
 
-    index = NeighborSearch(gallery)
-    totals = np.zeros(3 + len(recall_at))
+    index = NeighborSearch(data.gallery)
     # Apart, because a query that is part of the gallery has one sample less to find.
     for queue, own in (
-        (order[in_gallery[order]], gallery_indices),
+        (order[in_gallery[order]], data.gallery_indices),
         (order[~in_gallery[order]], None),
     ):
         start = 0
         while start < queue.size:
             block = queue[start : start + index.block_size]
-            depth = max(num_relevant[block[-1]], *recall_at, 1)
+            depth = max(num_relevant[block[-1]], least_depth)
             # Where queries look deep, what is found is as large as the scores.
             block = block[: max(1, neighbors.BLOCK_BYTES // (neighbors.BYTES_PER_NEIGHBOR * depth))]
-            found = index.nearest(queries[block], depth, None if own is None else own[block])
-            correct = gallery_labels[found] == labels[block, None]
-            totals += _sum_metrics(correct, num_relevant[block], recall_at)
+            found = index.nearest(data.queries[block], depth, None if own is None else own[block])
+            correct = data.gallery_labels[found] == data.labels[block, None]
+            yield _Block(block, found, correct, num_relevant[block])
             start += len(block)
-    names = ["precision_at_1", "r_precision", "map_at_r", *(f"recall_at_{k}" for k in recall_at)]
-    return dict(zip(names, (totals / order.size).tolist(), strict=True))
 
 
 def _check_embeddings(embeddings, labels, prefix):
@@ -153,15 +253,21 @@ def _sum_metrics(correct, num_relevant, recall_at):
     Returns:
         `(3 + len(recall_at),)`.
     """
-    rank = np.arange(1, correct.shape[1] + 1)
-    within = correct & (rank <= num_relevant[:, None])
-    precision = np.cumsum(within, axis=1) / rank
+    within = correct & (np.arange(correct.shape[1]) < num_relevant[:, None])
     return np.array(
         [
             correct[:, 0].sum(),
             (within.sum(axis=1) / num_relevant).sum(),
-            ((precision * within).sum(axis=1) / num_relevant).sum(),
+            _average_precision(correct, num_relevant).sum(),
             *(correct[:, :k].any(axis=1).sum() for k in recall_at),
         ],
         "float64",
     )
+
+
+def _average_precision(correct, num_relevant):
+    """MAP@R of each query `(n,)`; see `_sum_metrics`."""
+    rank = np.arange(1, correct.shape[1] + 1)
+    within = correct & (rank <= num_relevant[:, None])
+    precision = np.cumsum(within, axis=1) / rank
+    return (precision * within).sum(axis=1) / num_relevant

@@ -22,7 +22,7 @@ def measure_baselines(
     benchmark: Benchmark,
     settings: Settings,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:
     """Measures what a method has to be better than.
 
     Args:
@@ -34,7 +34,7 @@ def measure_baselines(
     Returns:
         The metrics of `"raw_pixels"`, normalised to unit length, where images are small; of the
         backbone's `"pooled_features"`, normalised likewise; and of the embeddings `"before"`
-        training.
+        training. Then these embeddings, as `embed_test` gives them.
     """
     parts = [benchmark.test] + ([benchmark.gallery] if benchmark.gallery is not None else [])
     measured = {}
@@ -47,7 +47,7 @@ def measure_baselines(
     ):
         measured[name] = measure(embeddings, benchmark, settings)
     measured["before"] |= {"steps": 0, "rounds": 0, "seconds": 0.0}
-    return measured
+    return measured, list(embeddings)
 
 
 def _are_small(parts: list[LabeledSamples]) -> bool:

@@ -106,7 +106,7 @@ def measure_concatenation(
     Raises:
         ValueError: If a file is missing, damaged, or not of the same images as the first.
     """
-    saved = [_load(path) for path in paths]
+    saved = [load_embeddings(path) for path in paths]
     for path, arrays in zip(paths, saved, strict=True):
         if not all(np.array_equal(arrays.get(name), saved[0].get(name)) for name in _LABELS):
             raise ValueError(f"{path} is not of the same images as {paths[0]}")
@@ -130,7 +130,19 @@ def _measure(embeddings, labels, gallery_labels):
     return metrics | retrieval_metrics(queries, labels, gallery, gallery_labels)
 
 
-def _load(path):
+def load_embeddings(path: epath.PathLike) -> dict[str, np.ndarray]:
+    """The embeddings of the test images that training left.
+
+    Args:
+        path: A file `test_embeddings.npz`.
+
+    Returns:
+        `embeddings` `(n, d)` and `labels` `(n,)` and, if there is a gallery, `gallery_embeddings`
+        and `gallery_labels`.
+
+    Raises:
+        ValueError: If the file does not exist or is damaged.
+    """
     try:
         with epath.Path(path).open("rb") as file, np.load(file) as saved:
             arrays = {name: saved[name] for name in (*_EMBEDDINGS, *_LABELS) if name in saved}

@@ -9,8 +9,20 @@ from etils import epath
 
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.inference.approximate_search import INDEXES
+from ccp_dml.inference.export import FORMATS, QUANTIZATIONS
 
-MODES = ("train", "describe", "plan", "table", "evaluate", "embed", "search", "inspect")
+MODES = (
+    "train",
+    "describe",
+    "plan",
+    "table",
+    "report",
+    "evaluate",
+    "embed",
+    "search",
+    "inspect",
+    "export",
+)
 
 
 class _NumbersParser(flags.ArgumentParser):
@@ -62,10 +74,11 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "train: train and compare the methods. describe: print the settings, what the data set "
         "holds and how it is split, and draw some of its images as a network sees them. plan: "
         "print the commands of the runs of --folds and --seeds that are still missing, one a line. "
-        "table: tabulate the finished runs of --runs. evaluate: measure saved networks on the test "
-        "classes, each alone and all concatenated. embed: write the embeddings of images to a "
-        "Parquet file. search: find images in such a file. inspect: list near-duplicates and "
-        "suspicious labels of a data set.",
+        "table: tabulate the finished runs of --runs. report: show them on one page, report.html, "
+        "with figures and images. evaluate: measure saved networks on the test classes, each alone "
+        "and all concatenated. embed: write the embeddings of images to a Parquet file. search: "
+        "find images in such a file. inspect: list near-duplicates and suspicious labels of a data "
+        "set. export: write networks as a model that needs neither Keras nor this package.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -74,7 +87,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "Folder for the results; made if it does not exist. The same command again goes on where "
         "it was interrupted; results with other settings are moved to the folder 'earlier' inside "
         "it. For describe and search, where the picture goes; the present folder if it is not "
-        "given. For table and evaluate, where the tables and evaluation.json go, if it is given.",
+        "given. For table and evaluate, where the tables and evaluation.json go, if it is given. "
+        "For report, where report.html goes; the folder of --runs if that is a single one.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
@@ -102,42 +116,63 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         lower_bound=1e-6,
         flag_values=flag_values,
     )
+    flags.DEFINE_bool(
+        "report",
+        True,
+        "Whether report.html is made when a run ends; --mode=report makes it at any time.",
+        flag_values=flag_values,
+    )
     flags.DEFINE_list(
         "runs",
         [],
-        "For table: folders that training left, or records of runs, runs.csv.",
+        "For table and report: folders that training left, or records of runs, runs.csv.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
         "baseline",
         None,
-        "For table: what all rows are compared with, name:method, such as contrastive:plain. By "
-        "default the methods of a folder are compared with its first, and the folders with the "
-        "first of them.",
+        "For table and report: what all rows are compared with, name:method, such as "
+        "contrastive:plain. By default the methods of a folder are compared with its first, and "
+        "the folders with the first of them.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
         "networks",
         [],
-        "For evaluate, embed, search and inspect: files model.keras that training left, such as "
-        "those of the four folds of the MLRC protocol. They know how images have to be prepared: "
+        "For evaluate, embed, search, inspect and export: files model.keras that training left, "
+        "such as those of the four folds of the MLRC protocol. They know how images have to be prepared: "
         "--dataset and --data_dir are enough, and settings that contradict them are errors. "
         "Several are concatenated: each one's embeddings normalised, side by side, and the whole "
         "normalised.",
         flag_values=flag_values,
     )
-    _define_search_flags(flag_values)
+    _define_use_flags(flag_values)
     for field in dataclasses.fields(Settings):
         _define_flag(field, flag_values)
 
 
-def _define_search_flags(flag_values):
+def _define_use_flags(flag_values):
     flags.DEFINE_string(
         "output",
         None,
         "For embed: the Parquet file to write. The same command again goes on where it was "
         "interrupted; a file of other images or networks is moved to the folder 'earlier' beside "
-        "it. For inspect: the folder for what is found.",
+        "it. For inspect: the folder for what is found. For export: the folder for the model.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "format",
+        "saved_model",
+        FORMATS,
+        "For export: a SavedModel takes encoded images or pixels; ONNX and TFLite cannot decode "
+        "images and take pixels.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "quantization",
+        "none",
+        QUANTIZATIONS,
+        "For export to TFLite: weights of 16 or 8 bits, a half and a quarter of the size.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
@@ -259,11 +294,23 @@ def settings_from_flagfile(path: str | os.PathLike) -> Settings:
         OSError: If the file cannot be read.
         ValueError: If a line is not a flag, or a setting is wrong.
     """
+    try:
+        return settings_from_text(epath.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def settings_from_text(text: str) -> Settings:
+    """The settings that the text of a flagfile stands for.
+
+    Raises:
+        ValueError: If a line is not a flag, or a setting is wrong.
+    """
     flag_values = flags.FlagValues()
     define_flags(flag_values)
-    lines = epath.Path(path).read_text().splitlines()
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
     try:
-        flag_values(["ccp_dml", *(line for line in lines if line and not line.startswith("#"))])
+        flag_values(["ccp_dml", *lines])
     except flags.Error as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(str(error)) from error
     return settings_from(flag_values)

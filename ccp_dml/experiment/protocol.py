@@ -245,7 +245,8 @@ def train_runs(
                 if log is not None:
                     log.close()
                 done += 1
-                if process.returncode:
+                # What fails after the results are written is the report.
+                if process.returncode and not _is_complete(run):
                     failed.append(run)
                 minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)
                 print(
@@ -287,9 +288,15 @@ def _stop(processes):
         raise
 
 
+def _is_complete(run):
+    return finished_results(run.folder, run.settings) is not None
+
+
 def _summary(run, return_code, log):
-    if return_code:
-        return f"FAILED with exit code {return_code}" + (f", see {log.name}" if log else "")
+    see = f", see {log.name}" if log else ""
+    if not _is_complete(run):
+        return f"FAILED with exit code {return_code}{see}"
     results = finished_results(run.folder, run.settings)
     values = (f"{method} {results[method]['map_at_r']:.4f}" for method in run.settings.method)
-    return f"MAP@R {', '.join(values)}"
+    without = f", without a report (exit code {return_code}{see})" if return_code else ""
+    return f"MAP@R {', '.join(values)}{without}"

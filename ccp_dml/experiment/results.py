@@ -25,18 +25,21 @@ RESULT_FILES = (
     "evaluation.json",
     "model.keras",
     "rounds.png",
+    "report.html",
     "checkpoints",
+    "before",
     *METHODS,
 )
 """What a run leaves in its folder."""
 
-_COLUMNS = {
+RESULT_COLUMNS = {
     **COLUMNS,
     "steps": "steps",
     "best_step": "best step",
     "rounds": "rounds",
     "seconds": "seconds",
 }
+"""Numbers of a row of the results, with their titles."""
 
 
 def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
@@ -117,7 +120,7 @@ def results_table(results: dict, methods: tuple[str, ...]) -> str:
     """
     names = [name for name in BASELINES if name in results]
     rows = {name: results[name] for name in (*names, *methods)}
-    return metrics_table("on unseen classes", rows, _COLUMNS)
+    return metrics_table("on unseen classes", rows, RESULT_COLUMNS)
 
 
 def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
@@ -129,7 +132,9 @@ def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> 
         settings: Its settings.
     """
     best = best_method(results, settings)
-    lines = [
+    report = workdir / "report.html"
+    lines = [f"report    {report}"] if report.exists() else []
+    lines += [
         f"results   {workdir / 'results.json'}",
         f"network   {workdir / 'model.keras'} ({best}, which validated best)",
     ]

@@ -27,11 +27,14 @@ from ccp_dml.callbacks import (
     TrainingState,
 )
 from ccp_dml.data import input_shape, training_batches
+from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
+from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test, measure
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
+from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.results import (
     best_method,
     describe_results,
@@ -40,12 +43,20 @@ from ccp_dml.experiment.results import (
     take_up,
     write_results,
 )
+from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.table import make_tables
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import WorkdirLock
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
-from ccp_dml.report import draw_rounds
+from ccp_dml.report import (
+    draw_rounds,
+    make_retriever,
+    make_samples,
+    write_galleries,
+    write_projector,
+)
 
 
 class TrainingFailedError(Exception):
@@ -57,8 +68,9 @@ class Run:
 
     In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, an
     `ImageEmbedder` from images as they are in files to normalised embeddings; `rounds.png`, if
-    `figure_rounds` is set; and for each method a folder with its `model.keras`, `history.csv`,
-    TensorBoard logs and `test_embeddings.npz`.
+    `figure_rounds` is set; for each method a folder with its `model.keras`, `history.csv`,
+    TensorBoard logs and `test_embeddings.npz`; and a folder `before` with those of the network
+    before training.
 
     Args:
         settings: What to do.
@@ -116,7 +128,11 @@ class Run:
         if "before" not in results:
             model = MetricLearningModel(self.make_embedding_model())
             callbacks = _embedding_callbacks(interruption)
-            results |= measure_baselines(model, self.benchmark, self.settings, callbacks)
+            baselines, embeddings = measure_baselines(
+                model, self.benchmark, self.settings, callbacks
+            )
+            _save_embeddings(workdir / "before" / EMBEDDINGS_FILE, embeddings, self.benchmark)
+            results |= baselines
             write_results(workdir, results)
         for method in self.settings.method:
             if method not in results:
@@ -158,7 +174,8 @@ class Run:
         )
         embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
         measured = measure(embeddings, self.benchmark, settings)
-        _save_embeddings(folder / "test_embeddings.npz", embeddings, self.benchmark)
+        _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
+        self._write_tensorboard(model, embeddings, folder / "tensorboard", state.step, interruption)
         with atomic_write(folder / "model.keras") as unfinished:
             _make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
@@ -180,6 +197,21 @@ class Run:
             "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
             "best_phase": phase,
         }
+
+    def _write_tensorboard(self, model, test_embeddings, log_dir, step, interruption):
+        """Shows what the best weights find among the validation samples, and test embeddings."""
+        benchmark, data = self.benchmark, self.data
+        test = make_samples(benchmark.test, benchmark.gallery, benchmark.class_names)
+        write_projector(log_dir, np.concatenate(test_embeddings), test)
+        samples = make_samples(data.validation, data.validation_gallery, benchmark.class_names)
+        callbacks = _embedding_callbacks(interruption)
+        parts = [
+            None if part is None else embed(model, part.evaluation_images(), callbacks=callbacks)
+            for part in (data.validation, data.validation_gallery)
+        ]
+        write_galleries(
+            log_dir / "galleries", make_retriever("validation", *parts, samples), samples, step
+        )
 
     def _make_model(self, method, embedding_model):
         return make_model(method, self.settings, embedding_model, self.data.train.num_classes)
@@ -281,16 +313,21 @@ class Run:
 
 
 def train(
-    settings: Settings, workdir: str | os.PathLike, checkpoint_minutes: float = 5.0
+    settings: Settings,
+    workdir: str | os.PathLike,
+    checkpoint_minutes: float = 5.0,
+    report: bool = True,
 ) -> dict[str, Any]:
     """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
 
-    SIGTERM and Ctrl-C save what was done.
+    At the end its report is made, `report.html`, also of a finished run that has none. SIGTERM and
+    Ctrl-C save what was done.
 
     Args:
         settings: What to do.
         workdir: Folder for the results; any path that `etils.epath` knows.
         checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
+        report: Whether the report is made. Defaults to `True`.
 
     Returns:
         What `results.json` holds.
@@ -300,6 +337,7 @@ def train(
         WorkdirInUseError: If another process works in the folder.
         TrainingFailedError: See `Run.train`.
         RunInterruptedError: See `Run.train`.
+        ReportFailedError: If the report cannot be made of results that are complete.
         OSError: If `workdir` cannot be written to.
     """
     workdir = epath.Path(workdir)
@@ -308,13 +346,17 @@ def train(
         run = None if _exists(workdir) else Run(settings)
         with WorkdirLock(workdir):
             results = finished_results(workdir, settings)
-            if results is None:
+            is_trained = results is None
+            if is_trained:
                 run = run or Run(settings)
                 results = run.train(workdir, checkpoint_minutes, interruption)
             else:
                 print(f"the run in {workdir} is finished: nothing is trained")
                 (workdir / "checkpoints").rmtree(missing_ok=True)
-    print(results_table(results, settings.method))
+            print(results_table(results, settings.method), flush=True)
+            if report and (is_trained or not (workdir / REPORT_FILE).exists()):
+                tables = make_tables([workdir], published=find_published)
+                write_report(tables, workdir, None if run is None else run.benchmark)
     print(describe_results(workdir, results, settings))
     return results
 

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from ccp_dml.experiment.flags import settings_from_text
+from ccp_dml.experiment.settings import Settings
+
 # What a run measures before it trains anything.
 BASELINES = ("raw_pixels", "pooled_features", "before")
 
@@ -41,6 +44,13 @@ class FinishedRun(NamedTuple):
     def flag(self, name: str) -> str | None:
         """The value of a flag of `flags.txt`, `None` if it is not there."""
         return _flag(self.flags, name)
+
+    def settings(self) -> Settings | None:
+        """Its settings, `None` if `flags.txt` does not have those of this version."""
+        try:
+            return settings_from_text(self.flags)
+        except ValueError:
+            return None
 
 
 class RunFolders(NamedTuple):

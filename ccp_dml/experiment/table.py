@@ -2,16 +2,15 @@
 
 import pathlib
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
-from absl import flags
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.experiment.comparison import METRICS, PUBLISHED_SIZES, compare, summarize
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED, concatenate_folds
-from ccp_dml.experiment.flags import define_flags, settings_from
 from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import (
     RECORD,
@@ -35,7 +34,7 @@ _TITLES = {
     "nmi": "NMI",
     "pairwise_f1": "F1",
 }
-_CAPTIONS = {
+CAPTIONS = {
     "results": "Mean over folds and seeds ± half of Student's 95 % interval:",
     "concatenations": "The networks of all folds of a seed as one, their embeddings side by side, "
     "and the same with each network's reduced by PCA; mean over the seeds:",
@@ -71,23 +70,81 @@ def write_tables(
         ValueError: If a path is no finished run, or there is no such baseline.
         OSError: If `output` cannot be written to.
     """
+    return save_tables(make_tables(paths, baseline, published), output)
+
+
+def save_tables(tables: "Tables", output: epath.PathLike | None = None) -> str:
+    """Writes tables.
+
+    Args:
+        tables: As `make_tables` makes them.
+        output: See `write_tables`.
+
+    Returns:
+        The tables for a terminal.
+
+    Raises:
+        OSError: If `output` cannot be written to.
+    """
+    if output is not None:
+        folder = pathlib.Path(output)
+        _write(folder / "table.md", _join(tables, markdown_table))
+        _write(folder / "table.csv", tables.summary.to_csv(index=False, lineterminator="\n"))
+        differences = tables.differences.to_csv(index=False, lineterminator="\n")
+        _write(folder / "differences.csv", differences)
+        write_record(folder / RECORD, tables.record.runs)
+    return _join(tables, terminal_table)
+
+
+class Tables(NamedTuple):
+    """Finished runs in tables.
+
+    Attributes:
+        record: The runs.
+        summary: See `ccp_dml.experiment.comparison.summarize`.
+        differences: See `ccp_dml.experiment.comparison.compare`.
+        cells: The texts of each table by its name in `CAPTIONS`; those without rows are left out.
+        notes: What was left out, and rows that are not what they seem, in sentences.
+    """
+
+    record: Record
+    summary: pd.DataFrame
+    differences: pd.DataFrame
+    cells: Mapping[str, pd.DataFrame]
+    notes: Sequence[str]
+
+
+def make_tables(
+    paths: Sequence[epath.PathLike],
+    baseline: str | None = None,
+    published: Published | None = None,
+) -> Tables:
+    """Reads finished runs and compares them.
+
+    Args:
+        paths: See `write_tables`.
+        baseline: See `write_tables`.
+        published: See `write_tables`.
+
+    Raises:
+        ValueError: If a path is no finished run, or there is no such baseline.
+    """
     record = _with_concatenations(read_runs(paths))
     summary = summarize(record.runs, _published_by_name(record, published))
     differences = compare(record.runs, baseline)
-    notes = [*record.notes, *_warnings(record.runs, summary)]
-    tables = {
+    cells = {
         "results": _show_results(summary),
         "concatenations": _show_concatenations(summary),
         "published": _show_published(summary),
         "differences": _show_differences(differences),
     }
-    if output is not None:
-        folder = pathlib.Path(output)
-        _write(folder / "table.md", _join(tables, notes, markdown_table))
-        _write(folder / "table.csv", summary.to_csv(index=False, lineterminator="\n"))
-        _write(folder / "differences.csv", differences.to_csv(index=False, lineterminator="\n"))
-        write_record(folder / RECORD, record.runs)
-    return _join(tables, notes, terminal_table)
+    return Tables(
+        record,
+        summary,
+        differences,
+        {name: table for name, table in cells.items() if len(table)},
+        [*record.notes, *_warnings(record.runs, summary)],
+    )
 
 
 def _with_concatenations(record):
@@ -102,24 +159,13 @@ def _with_concatenations(record):
 def _published_by_name(record: Record, published: Published | None):
     if published is None:
         return None
-    settings = {name: _read_settings(runs[0].flags) for name, runs in record.folders.items()}
+    settings = {name: runs[0].settings() for name, runs in record.folders.items()}
 
     def of(name, method):
         found = settings.get(name)
         return None if found is None or method in BASELINES else published(found, method)
 
     return of
-
-
-def _read_settings(text):
-    """The settings in the text of a `flags.txt`, `None` if they are not those of this version."""
-    flag_values = flags.FlagValues()
-    define_flags(flag_values)
-    try:
-        flag_values(["ccp_dml", *text.splitlines()])
-        return settings_from(flag_values)
-    except (flags.Error, ValueError):
-        return None
 
 
 def _warnings(runs, summary):
@@ -236,13 +282,12 @@ def _number(value, form):
     return "" if pd.isna(value) else format(value, form)
 
 
-def _join(tables, notes, render):
+def _join(tables, render):
     parts = []
-    for name, cells in tables.items():
-        if len(cells):
-            parts += [textwrap.fill(_CAPTIONS[name], _WIDTH), render(cells)]
-    if notes:
-        parts.append("\n".join(f"- {note}" for note in notes))
+    for name, cells in tables.cells.items():
+        parts += [textwrap.fill(CAPTIONS[name], _WIDTH), render(cells)]
+    if tables.notes:
+        parts.append("\n".join(f"- {note}" for note in tables.notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -24,6 +24,17 @@ from ccp_dml.layers import lipschitz_normalize
 FORMATS = ("saved_model", "onnx", "tflite")
 QUANTIZATIONS = ("none", "float16", "int8")
 
+_UPRIGHT_PIXELS = (
+    "pixels of any size, uint8 (batch, height, width, 3): it cannot decode images, whose "
+    "orientation and transparency have to be applied before"
+)
+TAKEN = {
+    "saved_model": "encoded images, or pixels with the signature pixels",
+    "onnx": _UPRIGHT_PIXELS,
+    "tflite": _UPRIGHT_PIXELS,
+}
+"""What a model of each format takes."""
+
 _FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "tflite": "model.tflite"}
 _ENCODED = tf.TensorSpec((None,), tf.string, name="images")
 _PIXELS = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")

@@ -1,20 +1,56 @@
-"""Tables and figures for people to look at."""
+"""Tables, figures and pages for people to look at."""
 
+from ccp_dml.report.classes import class_section
 from ccp_dml.report.contact_sheet import draw_samples
+from ccp_dml.report.curves import Training, round_section, training_section
+from ccp_dml.report.distances import distance_section
+from ccp_dml.report.embedding_map import map_section
+from ccp_dml.report.embedding_projector import write_projector
 from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
+from ccp_dml.report.page import Note, Section, Table, render_page
+from ccp_dml.report.recall import recall_section
+from ccp_dml.report.retrieval_gallery import gallery_section
+from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
-from ccp_dml.report.tables import format_estimate, markdown_table, metrics_table, terminal_table
-from ccp_dml.report.thumbnails import load_thumbnail
+from ccp_dml.report.tables import (
+    format_estimate,
+    markdown_table,
+    metrics_cells,
+    metrics_table,
+    terminal_table,
+)
+from ccp_dml.report.tensorboard_galleries import write_galleries
+from ccp_dml.report.thumbnails import load_thumbnail, make_thumbnails
 
 __all__ = [
+    "Note",
+    "RetrievalSamples",
+    "Retriever",
     "RoundSnapshot",
+    "Section",
+    "Table",
     "Tile",
+    "Training",
+    "class_section",
+    "distance_section",
     "draw_neighbors",
     "draw_rounds",
     "draw_samples",
     "format_estimate",
+    "gallery_section",
     "load_thumbnail",
+    "make_retriever",
+    "make_samples",
+    "make_thumbnails",
+    "map_section",
     "markdown_table",
+    "metrics_cells",
     "metrics_table",
+    "recall_section",
+    "render_page",
+    "round_section",
     "terminal_table",
+    "training_section",
+    "write_galleries",
+    "write_projector",
 ]

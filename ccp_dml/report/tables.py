@@ -1,6 +1,7 @@
 """Tables of metrics, for terminals and in Markdown."""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -51,10 +52,18 @@ def markdown_table(cells: pd.DataFrame) -> str:
 
 
 def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) -> str:
-    """Metrics as a Markdown table.
+    """Metrics as a Markdown table; see `metrics_cells`."""
+    cells = metrics_cells(title, rows, columns)
+    return _markdown(list(cells), cells.itertuples(index=False, name=None), left_columns=[title])
+
+
+def metrics_cells(
+    title: str, rows: Mapping[str, Mapping], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Metrics as texts.
 
     Args:
-        title: Of the first column.
+        title: Of the first column, which has the names.
         rows: Numbers by name, for each row. Floats are shown with four digits but for seconds.
         columns: Titles by name; names that no row has are left out.
     """
@@ -67,7 +76,7 @@ def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) ->
             for key in shown
         )
         lines.append((name, *cells))
-    return _markdown([title, *shown.values()], lines, left_columns=[title])
+    return pd.DataFrame(lines, columns=[title, *shown.values()])
 
 
 def _markdown(titles, rows, left_columns=LEFT_COLUMNS):

@@ -6,11 +6,13 @@ import keras
 import pytest
 
 from ccp_dml.callbacks import HistoryLog
+from tests.callbacks.scripted_training import fit, make_model
 
 
 def write_epochs(log, epochs):
     """Drives the callback through epochs as `fit` does."""
     log.set_model(keras.Sequential())
+    log.set_params({"steps": 25})
     log.on_train_begin()
     for epoch in epochs:
         log.on_epoch_end(epoch, {"loss": 1 / (epoch + 3), "val_map_at_r": epoch / 7})
@@ -35,6 +37,7 @@ def test_the_logs_of_every_epoch_are_written(tmp_path, whole):
     with (tmp_path / "whole.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3, 4]
+    assert [int(row["step"]) for row in rows] == [25, 50, 75, 100, 125]
     assert [float(row["loss"]) for row in rows] == [1 / (epoch + 3) for epoch in range(5)]
     assert [float(row["val_map_at_r"]) for row in rows] == [epoch / 7 for epoch in range(5)]
 
@@ -76,3 +79,24 @@ def test_the_state_is_the_number_of_epochs(tmp_path):
     with pytest.raises(ValueError, match=r"not the state of HistoryLog: 'epochs' is missing"):
         log.restore({})
     assert log.state() == {"epochs": 3}
+
+
+def test_steps_are_those_of_the_training(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(make_model(), [HistoryLog(path)], epochs=3)
+    model = make_model()
+    log = HistoryLog(path)
+    log.restore({"epochs": 1})
+    fit(model, [log], epochs=4, initial_epoch=1)
+    with path.open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    a_step, trained = steps[0], int(model.optimizer.iterations)
+    assert steps == [a_step, 2 * a_step, 3 * a_step, 4 * a_step]
+    assert trained == 3 * a_step
+
+
+def test_the_length_of_an_epoch_has_to_be_known(tmp_path):
+    log = HistoryLog(tmp_path / "log.csv")
+    log.set_params({"steps": None})
+    with pytest.raises(ValueError, match="pass steps_per_epoch to fit"):
+        log.on_train_begin()

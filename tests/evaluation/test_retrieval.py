@@ -4,7 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from ccp_dml.evaluation import neighbors, retrieval_metrics
+from ccp_dml.evaluation import neighbors, retrieval_by_query, retrieval_metrics
 from tests import naive
 
 CASES = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "retrieval.json").read_text())
@@ -188,3 +188,35 @@ def test_wrong_rows_of_the_gallery_are_named(indices, message):
 def test_rows_of_no_gallery_are_refused():
     with pytest.raises(ValueError, match="together with gallery_embeddings"):
         retrieval_metrics(np.zeros((3, 2)), np.zeros(3), gallery_indices=[0, 1, 2])
+
+
+@pytest.mark.parametrize("has_gallery", [False, True])
+def test_each_query_by_itself(has_gallery, generator):
+    embeddings, labels = random_case(generator, n=60, classes=8)
+    gallery = random_case(generator, n=50, classes=7) if has_gallery else ()
+    found = retrieval_by_query(embeddings, labels, *gallery, k=5)
+    assert np.isnan(found.average_precision).any() == has_gallery
+    mean = np.nanmean(found.average_precision)
+    expected = retrieval_metrics(embeddings, labels, *gallery)["map_at_r"]
+    assert mean == pytest.approx(expected, abs=1e-12)
+    references, reference_labels = gallery or (embeddings, labels)
+    for query, nearest in enumerate(found.nearest):
+        others = np.arange(len(references))
+        if not has_gallery:
+            others = np.delete(others, query)
+        if labels[query] not in reference_labels[others]:
+            assert (nearest == -1).all()
+            continue
+        distances = np.linalg.norm(references[others] - embeddings[query], axis=1)
+        np.testing.assert_array_equal(nearest, others[np.argsort(distances)[:5]])
+        # Each by itself, it is the metric of a single query.
+        alone = retrieval_metrics(
+            embeddings[[query]], labels[[query]], references[others], reference_labels[others]
+        )
+        assert found.average_precision[query] == pytest.approx(alone["map_at_r"], abs=1e-12)
+
+
+def test_fewer_neighbours_than_asked_for():
+    found = retrieval_by_query(np.array([[0.0], [1.0], [3.0]]), np.array([0, 0, 1]), k=4)
+    assert found.nearest.tolist() == [[1, 2, -1, -1], [0, 2, -1, -1], [-1, -1, -1, -1]]
+    np.testing.assert_array_equal(found.average_precision, [1, 1, np.nan])

@@ -45,12 +45,13 @@ def embedded(model, images):
 
 def test_baselines_of_the_digits():
     digits, model = load("digits"), make_untrained()
-    measured = measure_baselines(model, digits, SETTINGS)
+    measured, (embeddings,) = measure_baselines(model, digits, SETTINGS)
     assert list(measured) == ["raw_pixels", "pooled_features", "before"]
     images, labels = digits.test.images, digits.test.labels
     assert_measured(measured["raw_pixels"], images.reshape(len(images), -1), labels)
     assert_measured(measured["pooled_features"], pooled(model, images), labels)
     assert_measured(measured["before"], embedded(model, images), labels)
+    np.testing.assert_allclose(embeddings, naive.normalize(embedded(model, images)), atol=1e-5)
     values = {round(measured[name]["map_at_r"], 3) for name in measured}
     assert len(values) == 3
     assert (measured["before"]["steps"], measured["before"]["seconds"]) == (0, 0)
@@ -65,7 +66,8 @@ def test_queries_are_searched_in_their_gallery(generator):
     )
     benchmark = Benchmark(train=queries, test=queries, gallery=gallery)
     model = make_untrained()
-    measured = measure_baselines(model, benchmark, SETTINGS)
+    measured, before = measure_baselines(model, benchmark, SETTINGS)
+    assert [len(part) for part in before] == [20, 40]
     for name, embed in [
         ("raw_pixels", lambda images: images.reshape(len(images), -1)),
         ("pooled_features", lambda images: pooled(model, images)),
@@ -82,7 +84,8 @@ def test_pixels_of_large_images_are_no_baseline(generator, monkeypatch):
         images = generator.uniform(size=(8, size, size, channels)).astype("float32")
         data = LabeledImages(images, labels)
         model = make_untrained(images.shape[1:])
-        return list(measure_baselines(model, Benchmark(train=data, test=data), SETTINGS))
+        baselines, _ = measure_baselines(model, Benchmark(train=data, test=data), SETTINGS)
+        return list(baselines)
 
     assert measured(64) == ["raw_pixels", "pooled_features", "before"]
     assert measured(65) == ["pooled_features", "before"]

@@ -26,6 +26,7 @@ DIGITS = (
     "--round_min_delta=0.5",
     "--learning_rate=1e-3",
     "--figure_rounds=1",
+    "--noreport",
 )
 SIZE = 4 * 2**20
 

@@ -249,6 +249,7 @@ class Children:
     def __init__(self, monkeypatch, return_codes, looks=2):
         self.started, self.signals, self.running, self.most = [], [], 0, 0
         self.return_codes, self.looks = return_codes, looks
+        self.without_report = ()
         monkeypatch.setattr(
             protocol, "subprocess", types.SimpleNamespace(Popen=self.start, STDOUT=-2, DEVNULL=-3)
         )
@@ -274,7 +275,7 @@ class Children:
             process.returncode = code
             if code is not None:
                 self.running -= 1
-                if not code:
+                if not code or number in self.without_report:
                     finish(
                         types.SimpleNamespace(
                             folder=pathlib.Path(flag_values.workdir),
@@ -323,6 +324,16 @@ def test_a_single_process_writes_to_the_console(tmp_path, monkeypatch):
     assert train_runs(runs, [{"slot": 0}], []) == []
     assert children.most == 1
     assert not (runs[0].folder / "log.txt").exists()
+
+
+def test_a_run_without_its_report_has_not_failed(tmp_path, monkeypatch, capsys):
+    children = Children(monkeypatch, [0, 2])
+    children.without_report = [1]
+    runs = planned(tmp_path, children, seeds=2)
+    assert train_runs(runs, [{"slot": 0}], []) == []
+    first, second = capsys.readouterr().out.splitlines()
+    assert "report" not in first
+    assert second.endswith("ccp 0.5000, without a report (exit code 2)")
 
 
 def test_an_interruption_is_passed_on(tmp_path, monkeypatch):

@@ -111,6 +111,8 @@ def test_a_killed_protocol_ends_its_processes_and_goes_on(protocol):
     assert "0 of 4 runs are finished" in protocol.output
     assert "4 of 4: fold" in protocol.output
     assert sorted(path.parent.name for path in protocol.folder.glob("*/results.json")) == RUNS
+    reports = {path.parent.name for path in protocol.folder.rglob("report.html")}
+    assert reports == {*RUNS, protocol.folder.name}
     assert not list(protocol.folder.rglob("checkpoints"))
     assert not list(protocol.folder.rglob(".unfinished*"))
     logs = [(protocol.folder / run / "log.txt").read_text() for run in RUNS]

@@ -21,6 +21,7 @@ DIGITS = (
     "--round_patience=1",
     "--learning_rate=1e-3",
     "--plateau_patience=2",
+    "--noreport",
 )
 MANY = (
     "--memory_batches=4",
@@ -45,6 +46,7 @@ CASES = {
         "--max_steps=150",
         "--round_patience=1",
         "--freeze_backbone_epochs=1",
+        "--noreport",
     ),
 }
 # After every step or two.

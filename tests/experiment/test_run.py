@@ -8,6 +8,7 @@ import signal
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ccp_dml.callbacks import HistoryLog, RetrievalValidation, RoundSnapshots
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
@@ -17,8 +18,10 @@ from ccp_dml.experiment import workdir as workdir_module
 from ccp_dml.experiment.flags import settings_from_flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
 from ccp_dml.experiment.results import finished_results, results_table, take_up
+from ccp_dml.experiment.run_report import ReportFailedError
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json
+from ccp_dml.layers import LipschitzNormalization
 from ccp_dml.models import load_backbone_weights, small_convnet
 from tests.data.pictures import write_classes
 
@@ -84,6 +87,12 @@ def test_training_on_images_in_files(tmp_path, cache):
     results = run.train(tmp_path / "results")
     assert results["ccp"]["steps"] == 20
     embedder = keras.models.load_model(tmp_path / "results" / "ccp" / "model.keras")
+    before = np.load(tmp_path / "results" / "before" / "test_embeddings.npz")
+    untrained = keras.Sequential([run.make_embedding_model(), LipschitzNormalization()])
+    for part, name in [(run.benchmark.test, ""), (run.benchmark.gallery, "gallery_")]:
+        expected = untrained.predict(part.evaluation_images(), verbose=0)
+        np.testing.assert_allclose(before[f"{name}embeddings"], expected, atol=1e-6)
+        np.testing.assert_array_equal(before[f"{name}labels"], part.labels)
     test_embeddings = np.load(tmp_path / "results" / "ccp" / "test_embeddings.npz")["embeddings"]
     test_paths = run.benchmark.test.paths
     np.testing.assert_allclose(embedder.embed(test_paths), test_embeddings, atol=1e-6)
@@ -278,6 +287,19 @@ ROUNDS = {
 }
 
 
+def check_logs(folder, steps):
+    """Each validation and each gallery is there once, at its step."""
+    logs = folder / "tensorboard"
+    for place, tag, expected in [
+        (logs, "val_map_at_r", steps),
+        (logs / "galleries", "retrieval/easy", steps[-1:]),
+    ]:
+        events = EventAccumulator(str(place), size_guidance={"tensors": 0})
+        events.purge_orphaned_data = False
+        assert [event.step for event in events.Reload().Tensors(tag)] == expected
+    assert [int(row["step"]) for row in history_of(folder)] == steps
+
+
 def test_a_run_that_is_interrupted_everywhere_ends_as_one_that_is_not(tmp_path):
     expected = make_run(**ROUNDS).train(tmp_path / "whole")
     assert expected["figure"]["rounds"] >= 1
@@ -291,6 +313,7 @@ def test_a_run_that_is_interrupted_everywhere_ends_as_one_that_is_not(tmp_path):
     results = make_run(**ROUNDS).train(workdir, 60)
     assert without_seconds(results) == without_seconds(expected)
     for method in ROUNDS["method"]:
+        check_logs(workdir / method, [5, 10, 15, 20])
         ours, theirs = (folder / method / "history.csv" for folder in (workdir, tmp_path / "whole"))
         assert ours.read_bytes() == theirs.read_bytes()
         networks = [
@@ -341,9 +364,11 @@ def small_settings():
 def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, small_settings):
     results = train(small_settings, tmp_path)
     first = capsys.readouterr().out
+    assert f"report    {tmp_path / 'report.html'}" in first
     assert f"results   {tmp_path / 'results.json'}" in first
     assert f"network   {tmp_path / 'model.keras'} (plain, which validated best)" in first
     monkeypatch.setattr(run_module, "Run", None)
+    monkeypatch.setattr(run_module, "write_report", None)
     again = train(small_settings, tmp_path)
     assert again == results
     output = capsys.readouterr().out
@@ -353,17 +378,43 @@ def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, sm
     assert not (tmp_path / "earlier").exists()
 
 
+def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_settings):
+    results = train(small_settings, tmp_path, report=False)
+    assert not (tmp_path / "report.html").exists()
+    assert "report" not in capsys.readouterr().out
+
+    def stop(tables, output, benchmark):
+        raise error
+
+    for error in (RunInterruptedError(signal.SIGTERM), ReportFailedError("no room")):
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(run_module, "write_report", stop)
+            with pytest.raises(type(error)):
+                train(small_settings, tmp_path)
+        assert finished_results(tmp_path, small_settings) == results
+        # What was found is printed before the report is begun.
+        assert "MAP@R" in capsys.readouterr().out
+    assert train(small_settings, tmp_path) == results
+    page = (tmp_path / "report.html").read_text()
+    assert f"{results['plain']['map_at_r']:.4f}" in page
+    # Its images are from the data set, which was loaded again.
+    assert page.count("<img") > 100
+
+
 def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings):
-    first = train(small_settings, tmp_path)
+    first = train(small_settings, tmp_path, report=False)
+    (tmp_path / "report.html").write_text("of the first")
     capsys.readouterr()
     other = dataclasses.replace(small_settings, learning_rate=1e-3)
-    results = train(other, tmp_path)
+    results = train(other, tmp_path, report=False)
     (earlier,) = (tmp_path / "earlier").iterdir()
     output = capsys.readouterr().out
     assert f"{tmp_path} held results with other settings: they are now in {earlier}" in output
     assert read_json(earlier / "results.json") == first
     assert settings_from_flagfile(earlier / "flags.txt") == small_settings
-    assert {"model.keras", "plain"} <= {path.name for path in earlier.iterdir()}
+    names = {path.name for path in earlier.iterdir()}
+    assert {"model.keras", "plain", "before", "report.html"} <= names
+    assert not (tmp_path / "report.html").exists()
     assert results["plain"]["map_at_r"] != first["plain"]["map_at_r"]
     assert finished_results(tmp_path, other) == read_json(tmp_path / "results.json")
     assert finished_results(tmp_path, small_settings) is None
