@@ -32,6 +32,8 @@ from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
 
 METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
+# Far more than is of use, and few enough for the memory.
+_LARGEST_COUNT = 65_536
 VALIDATIONS = ("auto", "classes", "samples", "test")
 
 
@@ -195,7 +197,9 @@ class Settings:
     pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
 
     classes_per_batch: int = _setting(8, "Classes in a batch.", least=1)
-    samples_per_class: int = _setting(4, "Samples of each class of a batch.", least=1)
+    samples_per_class: int = _setting(
+        4, "Samples of each class of a batch.", least=1, most=_LARGEST_COUNT
+    )
     max_steps: int = _setting(
         25_000, "Longest training of a method, in steps, rounded up to whole validations.", least=1
     )
@@ -292,6 +296,7 @@ class Settings:
         "Samples of a class to choose its proxies from; pool_size * proxies_per_class if it is "
         "less than proxies_per_class.",
         least=1,
+        most=_LARGEST_COUNT,
     )
     proxy_loss_weight: float = _setting(1.0, "Weight of the loss against the proxies.", least=0)
     batch_loss_weight: float = _setting(0.1, "Weight of the loss within the batch.", least=0)

@@ -35,7 +35,7 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
         if not {"path", "label"} <= set(columns):
             raise ValueError(
                 f"the first line of {file} must name the columns path, label and, optionally, "
-                f"split; got {printable(', '.join(columns))[:200]}"
+                f"split; got {printable(', '.join(columns))[:200] or 'nothing'}"
             )
         for fields in reader:
             number = reader.line_num
