@@ -13,7 +13,7 @@ from absl import logging
 
 from ccp_dml.checks import check_one_of
 from ccp_dml.data.benchmark import Benchmark
-from ccp_dml.data.datasets.folder import SPLITS
+from ccp_dml.data.datasets.class_folders import SPLITS
 from ccp_dml.data.files import ImageFiles
 from ccp_dml.data.image_header import IMAGE_SUFFIXES
 from ccp_dml.data.image_index import absolute_path, is_remote
