@@ -16,7 +16,7 @@ from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.datasets.class_folders import SPLITS
 from ccp_dml.data.files import ImageFiles
 from ccp_dml.data.image_header import IMAGE_SUFFIXES
-from ccp_dml.data.image_index import absolute_path, is_remote
+from ccp_dml.data.image_index import absolute_path, is_regular_file, is_remote
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,6 +96,8 @@ def list_images(source: str | os.PathLike) -> ImageListing:
         rows = _list_folder(os.fspath(source))
     elif not source.exists():
         raise ValueError(f"{source} does not exist: name a folder of images or a CSV file")
+    elif not is_regular_file(source):
+        raise ValueError(f"{source} is neither a folder nor a file")
     elif source.suffix.lower() in IMAGE_SUFFIXES:
         rows = [(os.fspath(source), None, None)]
     else:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,9 @@ def test_all_splits_of_a_data_set():
     np.testing.assert_array_equal(
         listing.images[901:], np.round(255 * digits.test.images).astype("uint8")
     )
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(ValueError, match=r"list.csv is neither a folder nor a file"):
+        list_images(tmp_path / "list.csv")
