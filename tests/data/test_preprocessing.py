@@ -250,7 +250,7 @@ def test_turned_files_give_what_upright_files_give(orientation, fit, kind):
     upright = encoded(np.asarray(turned), kind)
     tolerance = 7 if kind == "JPEG" else 1
     difference = evaluation_image(contents, preprocessing).numpy().astype(int)
-    difference -= evaluation_image(upright, preprocessing)
+    difference -= evaluation_image(upright, preprocessing).numpy()
     assert np.abs(difference).max() <= tolerance
     for seed in seeds(3):
         image = training_image(contents, seed, preprocessing)

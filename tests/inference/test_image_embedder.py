@@ -223,7 +223,7 @@ def test_large_images_are_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_transparent_images_are_before_the_background(kind):
     pixels = noise(40, 30, 4)
-    embedder = ImageEmbedder(network_of(), "unit", background="#102030", fit="pad")
+    embedder = ImageEmbedder(network_of(), "unit", 18, "#102030", "pad")
     alpha = pixels[..., 3:] / 255
     opaque = np.round(pixels[..., :3] * alpha + [16, 32, 48] * (1 - alpha)).astype("uint8")
     expected = embedder.embed([opaque])
