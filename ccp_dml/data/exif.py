@@ -15,6 +15,8 @@ from ccp_dml.data.byte_strings import (
 # More than cameras and programs write.
 _MAX_ENTRIES = 128
 _NAME = b"Exif\0\0"
+_TABLES = b"\xff\xdb"
+_JFIF = b"\xff\xe0\0\x10"
 _TAG = 0x0112
 _SHORT = 3
 
@@ -29,7 +31,16 @@ def read_jpeg_orientation(contents: tf.Tensor) -> tf.Tensor:
         int32 scalar 1…8, the values of EXIF, see `turn`; 1, as it is stored, if there are no EXIF
         data, they do not state it, or they are malformed.
     """
+    # That of most files: the tables of pixels follow at once, or after a JFIF segment of 16 bytes.
+    is_plain = (tf.strings.substr(contents, 2, 2) == _TABLES) | (
+        (tf.strings.substr(contents, 2, 4) == _JFIF)
+        & (tf.strings.substr(contents, 20, 2) == _TABLES)
+    )
+    return tf.cond(is_plain, lambda: 1, lambda: _search_jpeg(contents))
 
+
+@separate_function
+def _search_jpeg(contents):
     def read_segment(position):
         head = read_bytes(contents, position, 10)
         marker, length = head[1], 256 * head[2] + head[3]

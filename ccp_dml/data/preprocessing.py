@@ -75,7 +75,8 @@ class Preprocessing:
             )
         check_one_of("crop", self.crop, CROPS)
         check_one_of("scaling", self.scaling, SCALINGS)
-        check_one_of("channels", self.channels, (1, 3))
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3; got {self.channels!r}")
         if self.channels == 1:
             check_one_of("scaling of grey images", self.scaling, _GREY_SCALINGS)
         check_one_of("fit", self.fit, FITS)

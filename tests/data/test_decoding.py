@@ -71,8 +71,8 @@ def test_png(mode):
     check(save(Image.fromarray(noise(9, 13, 4)).convert(mode), "PNG"))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4])
-@pytest.mark.parametrize("transparent", [None, 1])
+# Of fewer than 8 bits, Pillow finds the transparent colour of one bit only.
+@pytest.mark.parametrize(("depth", "transparent"), [(1, None), (2, None), (4, None), (1, 1)])
 def test_grey_png_of_few_bits(depth, transparent):
     def chunk(name, data):
         return (
@@ -180,7 +180,9 @@ def test_frames_that_do_not_fill_the_canvas_of_a_webp():
     contents = save(first, "WEBP", save_all=True, append_images=[second], lossless=True)
     frame_width = contents[contents.index(b"ANMF") + 14] + 1
     assert frame_width < 30
-    check(contents)
+    expected = np.broadcast_to(ORANGE, (20, 30, 3)).copy()
+    expected[4:10, 10:18] = noise(6, 8, 3)
+    np.testing.assert_array_equal(decode_image(contents, ORANGE), expected)
 
 
 def test_jpeg_of_all_kinds():

@@ -3,11 +3,12 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ccp_dml.data import SCALINGS, Preprocessing
 from ccp_dml.data.preprocessing import (
     area_box,
+    crop_center,
     evaluation_image,
     rescale,
     side_box,
@@ -178,6 +179,8 @@ def test_other_modes_become_red_green_and_blue(mode):
     picture = Image.fromarray(gradient(30, 30)).convert(mode)
     file = io.BytesIO()
     picture.save(file, "PNG")
+    white = Image.new("RGBA", picture.size, "white")
+    picture = Image.alpha_composite(white, picture.convert("RGBA"))
     expected = np.asarray(picture.convert("RGB"), int)
     image = evaluation_image(file.getvalue(), Preprocessing(30, resize_size=30)).numpy()
     assert np.abs(image - expected).max() <= 1
@@ -190,6 +193,84 @@ def test_grey_and_progressive_jpegs():
         image = evaluation_image(contents, Preprocessing(40, resize_size=40)).numpy()
         assert np.abs(image - expected).max() <= 6
         assert training_image(contents, seeds(1)[0], Preprocessing(8)).shape == (8, 8, 3)
+
+
+def naive_square(pixels, color):
+    """A picture in the middle of a square of a colour."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    square = np.broadcast_to(np.array(color, "uint8"), (side, side, 3)).copy()
+    # Of an odd number of rows more are below than above, as a pixel left over is.
+    top, left = -((height - side) // 2), -((width - side) // 2)
+    square[top : top + height, left : left + width] = pixels
+    return square
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 90), (91, 40), (1, 60), (60, 60), (33, 1)])
+def test_padded_evaluation_sees_the_whole_square(height, width):
+    pixels = gradient(height, width)
+    square = Image.fromarray(naive_square(pixels, (0, 0, 255)))
+    preprocessing = Preprocessing(24, fit="pad", background="blue")
+    expected = np.asarray(square.resize((24, 24), Image.Resampling.BILINEAR), int)
+    image = evaluation_image(encoded(pixels, "PNG"), preprocessing).numpy()
+    assert np.abs(image - expected).max() <= 1
+    (cropped,) = crop_center(tf.constant(pixels[np.newaxis]), preprocessing).numpy()
+    np.testing.assert_array_equal(cropped, image)
+
+
+@pytest.mark.parametrize("crop", ["area", "side"])
+@pytest.mark.parametrize(("height", "width"), [(40, 90), (91, 40), (1, 60)])
+def test_padded_training_sees_boxes_of_the_square(crop, height, width):
+    pixels = gradient(height, width)
+    square = naive_square(pixels, (255, 128, 0))
+    box_of = {"area": area_box, "side": side_box}[crop]
+    preprocessing = Preprocessing(24, crop=crop, fit="pad", background="#ff8000", flip=False)
+    for seed in seeds(5):
+        top, left, box_height, box_width = box_of(tf.constant(square.shape[:2]), seed).numpy()
+        box = square[top : top + box_height, left : left + box_width]
+        image = training_image(encoded(pixels, "PNG"), seed, preprocessing)
+        np.testing.assert_allclose(image, naive_resize(box, 24), atol=2e-3)
+        again = training_image(encoded(pixels, "PNG"), seed, preprocessing)
+        np.testing.assert_array_equal(image, again)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_turned_files_give_what_upright_files_give(orientation, fit, kind):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = gradient(40, 64)
+    turned = ImageOps.exif_transpose(
+        Image.open(io.BytesIO(encoded(stored, "PNG", exif=exif.tobytes())))
+    )
+    # So large that JPEGs are decoded at their full resolution.
+    preprocessing = Preprocessing(33, fit=fit)
+    contents = encoded(stored, kind, exif=exif.tobytes())
+    upright = encoded(np.asarray(turned), kind)
+    tolerance = 7 if kind == "JPEG" else 1
+    difference = evaluation_image(contents, preprocessing).numpy().astype(int)
+    difference -= evaluation_image(upright, preprocessing).numpy()
+    assert np.abs(difference).max() <= tolerance
+    for seed in seeds(3):
+        image = training_image(contents, seed, preprocessing)
+        assert np.abs(image - training_image(upright, seed, preprocessing)).max() <= tolerance
+
+
+def test_boxes_of_other_areas():
+    boxes = np.array([area_box(tf.constant([400, 400]), seed, (0.5, 0.6)) for seed in seeds(50)])
+    area = boxes[:, 2] * boxes[:, 3] / 400**2
+    assert area.min() >= 0.49
+    assert area.max() <= 0.61
+
+
+def test_grey_inputs_are_the_luminance():
+    pixels = gradient(30, 30)
+    color, grey = (Preprocessing(30, resize_size=30, channels=channels) for channels in (3, 1))
+    image = evaluation_image(encoded(pixels, "PNG"), grey).numpy()
+    assert image.shape == (30, 30, 1)
+    luminance = evaluation_image(encoded(pixels, "PNG"), color).numpy() @ [0.299, 0.587, 0.114]
+    assert np.abs(image[..., 0] - luminance).max() <= 0.501
 
 
 def test_preprocessing_in_a_graph_has_static_shapes():
@@ -235,6 +316,13 @@ def test_bgr_is_what_keras_feeds_its_caffe_networks():
         ({"image_size": 0}, "image_size must be at least 1; got 0"),
         ({"image_size": 64, "resize_size": 60}, "at least image_size, 64; got 60"),
         ({"crop": "center"}, "crop must be one of area, side; got 'center'"),
+        ({"fit": "stretch"}, "fit must be one of crop, pad; got 'stretch'"),
+        ({"background": "blurple"}, "background must be the name of a colour, .* got 'blurple'"),
+        ({"background": "#ff00ff80"}, "such as white, or #rrggbb; got '#ff00ff80'"),
+        ({"crop_area": (0.5, 0.2)}, "crop_area must be two numbers above 0 up to 1, .* 0.5,0.2"),
+        ({"crop_area": (0.5, 1.5)}, "the smaller first; got 0.5,1.5"),
+        ({"channels": 2}, "channels must be 1 or 3; got 2"),
+        ({"channels": 1, "scaling": "bgr"}, "scaling of grey images must be one of unit, sym"),
         ({"scaling": "rgb"}, "scaling must be one of unit, symmetric, raw, torch, bgr; got 'rgb'"),
     ],
 )

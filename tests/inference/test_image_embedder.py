@@ -174,7 +174,7 @@ def test_half_precision_is_for_the_network():
         ([Image.new("RGB", (4, 4))], "arrays; got Image at position 0"),
         ([noise(4, 4), "cat.jpg"], "images must be arrays; got str at position 1"),
         (["cat.jpg", b""], "images must be paths; got bytes at position 1"),
-        ([noise(4, 4), noise(4, 4, 4)], r"got the shape \(4, 4, 4\) at position 1"),
+        ([noise(4, 4), noise(4, 4, 2)], r"got the shape \(4, 4, 2\) at position 1"),
         ([noise(4, 4)[np.newaxis]], r"got the shape \(1, 4, 4, 3\) at position 0"),
         ([noise(4, 4)[:0]], r"got the shape \(0, 4, 3\) at position 0"),
         ([noise(4, 4) / 255], "multiply those in 0…1 by 255; got .* at position 0"),
@@ -199,11 +199,40 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         embedder.embed([good, tmp_path / "none.png"])
     with pytest.raises(OSError, match="cannot be read"):
         embedder.embed([good, tmp_path])
-    for name in ("notes.png", "half.jpg"):
-        with pytest.raises(ValueError, match=f"{name} is damaged or not a JPEG or PNG image"):
+    problems = {
+        "notes.png": "is none of JPEG, PNG, GIF, BMP, WEBP",
+        "half.jpg": "is damaged",
+    }
+    for name, problem in problems.items():
+        with pytest.raises(ValueError, match=f"{name} {problem}"):
             embedder.embed([good, tmp_path / name])
-        with pytest.raises(ValueError, match="the image at position 1 is damaged"):
+        with pytest.raises(ValueError, match=f"the image at position 1 {problem}"):
             embedder.embed([good.read_bytes(), (tmp_path / name).read_bytes()])
+
+
+def test_large_images_are_refused(tmp_path):
+    embedder = ImageEmbedder(network_of(), "unit")
+    path = tmp_path / "large.png"
+    path.write_bytes(encoded(noise(20, 30), "PNG"))
+    for images in ([path], [path.read_bytes()]):
+        assert embedder.embed(images, max_pixels=600).shape == (1, 5)
+        with pytest.raises(ValueError, match="has 30 x 20 pixels, more than max_pixels, 599"):
+            embedder.embed(images, max_pixels=599)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_transparent_images_are_before_the_background(kind):
+    pixels = noise(40, 30, 4)
+    embedder = ImageEmbedder(network_of(), "unit", 18, "#102030", "pad")
+    alpha = pixels[..., 3:] / 255
+    opaque = np.round(pixels[..., :3] * alpha + [16, 32, 48] * (1 - alpha)).astype("uint8")
+    expected = embedder.embed([opaque])
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    for images in ([encoded(pixels, kind, **options)], [pixels], pixels[np.newaxis]):
+        np.testing.assert_allclose(embedder.embed(images), expected, atol=1e-6)
+    np.testing.assert_allclose(embedder(pixels[np.newaxis]), expected, atol=1e-6)
+    copy = ImageEmbedder.from_config(embedder.get_config())
+    assert copy.preprocessing == embedder.preprocessing
 
 
 def test_a_call_refuses_prepared_images():
