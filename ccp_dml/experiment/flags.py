@@ -141,9 +141,9 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         [],
         "For evaluate, embed, search, inspect and export: files model.keras that training left, "
         "such as those of the four folds of the MLRC protocol. They know how images have to be "
-        "prepared: --dataset and --data_dir are enough, and settings that contradict them are errors. "
-        "Several are concatenated: each one's embeddings normalised, side by side, and the whole "
-        "normalised.",
+        "prepared: --dataset and --data_dir are enough, and settings that contradict them are "
+        "errors. Several are concatenated: each one's embeddings normalised, side by side, and the "
+        "whole normalised.",
         flag_values=flag_values,
     )
     _define_use_flags(flag_values)
