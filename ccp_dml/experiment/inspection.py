@@ -270,9 +270,15 @@ def _show_pair(inspection, listing, place):
     """A title, and tiles of the two images of a pair."""
     pair = inspection.duplicates.iloc[place]
     where = "Across splits" if pair.across_splits else "Within a split"
-    first = _make_tile(listing, pair.path_a, _name(pair.split_a, pair.label_a, pair.path_a))
-    second = _make_tile(listing, pair.path_b, _name(pair.split_b, pair.label_b, pair.path_b))
-    return f"{where}, distance {pair.distance:.3g}", [first, second]
+    names = [
+        _name(pair.split_a, pair.label_a, pair.path_a),
+        _name(pair.split_b, pair.label_b, pair.path_b),
+    ]
+    tiles = [
+        _make_tile(listing, path, name)
+        for path, name in zip((pair.path_a, pair.path_b), names, strict=True)
+    ]
+    return f"{where}, distance {pair.distance:.3g}: {names[0]} and {names[1]}", tiles
 
 
 def _show_suspicious(inspection, listing, place):
@@ -283,7 +289,10 @@ def _show_suspicious(inspection, listing, place):
         label = inspection.labels[row]
         is_suggested = bool(label == image.suggested_label)
         tiles.append(_make_tile(listing, inspection.paths[row], str(label), is_suggested))
-    title = f"{image.label}, or {image.suggested_label}? {image.votes} of {image.neighbors} say so"
+    title = (
+        f"{image.label}, or {image.suggested_label}? {image.votes} of {image.neighbors} say so of "
+        f"{os.path.basename(str(image.path))}"
+    )
     return title, tiles
 
 
