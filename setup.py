@@ -43,7 +43,16 @@ setup(
     ],
     extras_require={
         "search": ["faiss-cpu>=1.8", "pyarrow>=15"],  # approximate search; galleries in files
-        "test": ["dill", "faiss-cpu", "playwright", "pyarrow", "pytest", "pytest-xdist", "ruff"],
+        "test": [
+            "dill",
+            "duckdb",
+            "faiss-cpu",
+            "playwright",
+            "pyarrow",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+        ],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
     },
 )

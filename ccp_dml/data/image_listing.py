@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from ccp_dml.checks import check_one_of
 from ccp_dml.data.benchmark import Benchmark
-from ccp_dml.data.datasets.class_folders import SPLITS
+from ccp_dml.data.datasets.class_folders import SPLITS, walk_folders
+from ccp_dml.data.datasets.image_list import resolve_path
 from ccp_dml.data.files import ImageFiles
 from ccp_dml.data.image_header import IMAGE_SUFFIXES
-from ccp_dml.data.image_index import absolute_path, is_regular_file, is_remote
+from ccp_dml.data.image_index import absolute_path, is_regular_file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def _list_folder(folder):
 
 def _walk_images(folder):
     others = 0
-    for parent, folders, names in _walk(folder):
+    for parent, folders, names in walk_folders(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         visible = [name for name in names if not name.startswith(".")]
         images = [name for name in visible if name.lower().endswith(IMAGE_SUFFIXES)]
@@ -159,25 +159,6 @@ def _walk_images(folder):
         yield from (os.path.join(parent, name) for name in images)
     if others:
         logging.info("%d files in %s are not images by their names.", others, folder)
-
-
-def _walk(folder):
-    """All folders below one, those that links lead to once."""
-    if is_remote(folder):
-        yield from tf.io.gfile.walk(folder)
-        return
-    visited = set()
-    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        yield parent, folders, names
-
-
-def _raise(error):
-    raise error
 
 
 def _list_csv(file):
@@ -196,11 +177,14 @@ def _list_csv(file):
             path, label, split = (
                 (row.get(name) or "").strip() or None for name in ("path", "label", "split")
             )
-            if not path or "\0" in path:
+            if not path:
                 raise ValueError(f"{where} has no path")
             if split:
                 check_one_of(f"{where}: split", split, SPLITS)
-            path = _resolve(file.parent, path)
+            try:
+                path = resolve_path(file.parent, path)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
             if path in line_of:
                 raise ValueError(
                     f"lines {line_of[path]} and {reader.line_num} of {file} name the same {path}"
@@ -212,12 +196,3 @@ def _list_csv(file):
             f"{file} is neither a folder, nor an image, nor a CSV file in UTF-8: {error}"
         ) from error
     return rows
-
-
-def _resolve(folder, path):
-    if is_remote(path):
-        return path
-    path = os.path.expanduser(path)
-    if is_remote(folder):
-        return path if os.path.isabs(path) else os.fspath(folder / path)
-    return os.path.normpath(os.path.join(folder, path))

@@ -20,13 +20,17 @@ from ccp_dml.evaluation import (
 from ccp_dml.experiment.embedding import embed_images
 from ccp_dml.inference import ConcatenatedEmbedder
 from ccp_dml.inference.embedding_file import read_embeddings
-from ccp_dml.report import Tile, draw_neighbors, load_thumbnail
-
-EMBEDDINGS, DUPLICATES, SUSPICIOUS = (
-    "embeddings.parquet",
-    "duplicates.csv",
-    "suspicious_labels.csv",
+from ccp_dml.report import (
+    Note,
+    Section,
+    Tile,
+    load_thumbnail,
+    neighbor_section,
+    render_page,
 )
+
+EMBEDDINGS, PAGE = "embeddings.parquet", "inspection.html"
+DUPLICATES, SUSPICIOUS = "duplicates.csv", "suspicious_labels.csv"
 _SUSPICIOUS_COLUMNS = (
     "path",
     "split",
@@ -36,9 +40,11 @@ _SUSPICIOUS_COLUMNS = (
     "neighbors",
     "distance",
 )
-# Neighbours of an image among which its duplicates are looked for, and those that are drawn.
+# Neighbours of an image among which its duplicates are looked for; images on the page, and their
+# neighbours.
 _NEIGHBORS = 10
-_DRAWN = 16
+_DRAWN = 40
+_THUMBNAIL = 96
 _DRAWN_NEIGHBORS = 8
 
 
@@ -100,7 +106,8 @@ def inspect_images(
     """Embeds images and writes what their neighbours tell of them.
 
     The folder is left with `embeddings.parquet`, which the same images are not embedded for again,
-    `duplicates.csv` and `suspicious_labels.csv`, and pictures of the first of both.
+    `duplicates.csv` and `suspicious_labels.csv`, and `inspection.html`, a page with the first of
+    both.
 
     Args:
         embedder: The networks.
@@ -137,14 +144,10 @@ def inspect_images(
         with atomic_write(folder / name) as unfinished, unfinished.open("w") as file:
             table.to_csv(file, index=False, float_format="%.6g")
         files.append(name)
-    pictures = _draw_duplicates(inspection, listing), _draw_suspicious(inspection, listing)
-    for name, rows in zip((DUPLICATES, SUSPICIOUS), pictures, strict=True):
-        picture = folder / f"{name.removesuffix('.csv')}.png"
-        picture.unlink(missing_ok=True)
-        if rows:
-            with atomic_write(picture) as unfinished, unfinished.open("wb") as file:
-                draw_neighbors(rows).savefig(file, format="png", dpi=110)
-            files.append(picture.name)
+    page = render_page("Inspection", _make_sections(inspection, listing))
+    with atomic_write(folder / PAGE) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    files.append(PAGE)
     return dataclasses.replace(inspection, files=tuple(files))
 
 
@@ -236,36 +239,68 @@ def _tabulate_suspicious(found, neighbors, paths, labels, splits):
     return pd.DataFrame(dict(zip(_SUSPICIOUS_COLUMNS, columns, strict=True)))
 
 
-def _draw_duplicates(inspection, listing):
-    """Rows of tiles: the two images of each of the first pairs."""
-    return [
-        [
-            _make_tile(listing, pair.path_a, _name(pair.split_a, pair.label_a)),
-            _make_tile(
-                listing, pair.path_b, f"{pair.distance:.3g}\n{_name(pair.split_b, pair.label_b)}"
-            ),
-        ]
-        for pair in inspection.duplicates.head(_DRAWN).itertuples()
+def _make_sections(inspection, listing):
+    sections = []
+    for title, file, table, note, show in (
+        (
+            "Near-duplicates",
+            DUPLICATES,
+            inspection.duplicates,
+            f"Pairs of images at a distance of {inspection.max_distance:.4g} or less, those in "
+            "different splits first, then the nearest.",
+            _show_pair,
+        ),
+        (
+            "Suspicious labels",
+            SUSPICIOUS,
+            inspection.suspicious,
+            "Images whose nearest ones all carry another label; those that most of them contradict "
+            "come first. ✓ marks those with the label that is suggested.",
+            _show_suspicious,
+        ),
+    ):
+        shown = [show(inspection, listing, row) for row in range(min(_DRAWN, len(table)))]
+        titles, rows = [title for title, _ in shown], [tiles for _, tiles in shown]
+        note = f"{note} {len(shown)} of {len(table)} are shown; all are in {file}."
+        sections.append(neighbor_section(title, note, rows, titles))
+    return [Section("What was found", [Note(inspection.summary)]), *sections]
+
+
+def _show_pair(inspection, listing, place):
+    """A title, and tiles of the two images of a pair."""
+    pair = inspection.duplicates.iloc[place]
+    where = "Across splits" if pair.across_splits else "Within a split"
+    names = [
+        _name(pair.split_a, pair.label_a, pair.path_a),
+        _name(pair.split_b, pair.label_b, pair.path_b),
     ]
+    tiles = [
+        _make_tile(listing, path, name)
+        for path, name in zip((pair.path_a, pair.path_b), names, strict=True)
+    ]
+    return f"{where}, distance {pair.distance:.3g}: {names[0]} and {names[1]}", tiles
 
 
-def _draw_suspicious(inspection, listing):
-    """Rows of tiles: each of the first images, and its neighbours."""
-    rows = []
-    for place, image in enumerate(inspection.suspicious.head(_DRAWN).itertuples()):
-        tiles = [_make_tile(listing, image.path, f"{image.label}?")]
-        for row in inspection.nearest[place, :_DRAWN_NEIGHBORS].tolist():
-            label = inspection.labels[row]
-            is_suggested = label == image.suggested_label
-            tiles.append(_make_tile(listing, inspection.paths[row], str(label), is_suggested))
-        rows.append(tiles)
-    return rows
+def _show_suspicious(inspection, listing, place):
+    """A title, and tiles of an image and its neighbours."""
+    image = inspection.suspicious.iloc[place]
+    tiles = [_make_tile(listing, image.path, _name(image.split, image.label, image.path))]
+    for row in inspection.nearest[place, :_DRAWN_NEIGHBORS].tolist():
+        label = inspection.labels[row]
+        is_suggested = bool(label == image.suggested_label)
+        tiles.append(_make_tile(listing, inspection.paths[row], str(label), is_suggested))
+    title = (
+        f"{image.label}, or {image.suggested_label}? {image.votes} of {image.neighbors} say so of "
+        f"{os.path.basename(str(image.path))}"
+    )
+    return title, tiles
 
 
 def _make_tile(listing, path, caption, is_right=None):
-    image = load_thumbnail(path) if listing.in_files else listing.images[path]
+    image = load_thumbnail(path, _THUMBNAIL) if listing.in_files else listing.images[path]
     return Tile(image, caption, is_right)
 
 
-def _name(*known):
-    return " ".join(str(each) for each in known if each is not None)
+def _name(split, label, path):
+    known = [str(each) for each in (split, label) if not pd.isna(each)]
+    return " ".join([*known, os.path.basename(str(path))])

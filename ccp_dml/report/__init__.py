@@ -6,6 +6,7 @@ from ccp_dml.report.curves import Training, round_section, training_section
 from ccp_dml.report.distances import distance_section
 from ccp_dml.report.embedding_map import map_section
 from ccp_dml.report.embedding_projector import write_projector
+from ccp_dml.report.neighbor_section import neighbor_section
 from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
@@ -46,6 +47,7 @@ __all__ = [
     "markdown_table",
     "metrics_cells",
     "metrics_table",
+    "neighbor_section",
     "recall_section",
     "render_page",
     "round_section",

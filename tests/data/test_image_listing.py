@@ -73,6 +73,7 @@ def test_links_in_a_circle_end(tmp_path):
         ("path,split\na.jpg,validation\n", "line 2 of .*: split must be one of train, "),
         ("path\na.jpg\n./a.jpg\n", "lines 2 and 3 of .* name the same .*a.jpg"),
         ("path\n", "holds no images"),
+        ("path\nfile:///a.jpg\n", "line 2 of .*file:///a.jpg"),
         ("", "must name the columns path"),
     ],
 )

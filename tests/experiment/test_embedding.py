@@ -14,9 +14,8 @@ from ccp_dml.experiment.embedding import embed_images, list_inputs
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock
 from ccp_dml.inference import ConcatenatedEmbedder, Gallery
-from ccp_dml.inference import load as load_network
 from tests.data.pictures import write_classes
-from tests.inference.embedders import small_embedder
+from tests.inference.embedders import ColorEmbedder, small_embedder
 
 # Embeds in small parts, and waits to be killed when it has embedded two.
 _UNTIL_KILLED = """
@@ -42,7 +41,7 @@ embedding.embed_images(embedder, list_images(sys.argv[2]), sys.argv[3])
 
 @pytest.fixture
 def embedder():
-    return ConcatenatedEmbedder([small_embedder()])
+    return ColorEmbedder()
 
 
 @pytest.fixture
@@ -57,18 +56,6 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(embedding, "ROWS_AT_A_TIME", 30)
 
 
-@pytest.fixture
-def count_calls(monkeypatch, embedder):
-    embed, calls = embedder.embed, []
-
-    def counted(*arguments):
-        calls.append(arguments)
-        return embed(*arguments)
-
-    monkeypatch.setattr(embedder, "embed", counted)
-    return calls
-
-
 def test_a_folder_of_classes(embedder, folder, tmp_path):
     output = tmp_path / "made" / "gallery.parquet"
     listing = list_images(folder)
@@ -76,7 +63,7 @@ def test_a_folder_of_classes(embedder, folder, tmp_path):
     gallery = Gallery.load(output)
     assert gallery.ids.tolist() == listing.images
     assert gallery.labels.tolist() == ["ant"] * 13 + ["bee"] * 20 + ["cat"] * 17
-    assert gallery.networks == embedder.fingerprints
+    assert gallery.networks == ["color"]
     np.testing.assert_allclose(gallery.embeddings, embedder.embed(listing.images), atol=1e-6)
     table = pyarrow.parquet.ParquetFile(output)
     groups = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
@@ -98,10 +85,8 @@ def test_images_in_memory_are_numbered(tmp_path):
     np.testing.assert_allclose(stored["embedding"], expected, atol=1e-6)
 
 
-def test_a_killed_process_leaves_what_the_same_call_takes_up(
-    embedder, folder, tmp_path, count_calls
-):
-    embedder.embedders[0].save(tmp_path / "model.keras")
+def test_a_killed_process_leaves_what_the_same_call_takes_up(folder, tmp_path):
+    small_embedder().save(tmp_path / "model.keras")
     outputs = tmp_path / "killed.parquet", tmp_path / "whole.parquet"
     process = subprocess.Popen(
         [sys.executable, "-c", _UNTIL_KILLED, tmp_path / "model.keras", folder, outputs[0]],
@@ -118,22 +103,22 @@ def test_a_killed_process_leaves_what_the_same_call_takes_up(
     # What it would leave if it were killed within the writing of a part.
     (parts / ".unfinished-1-00000002.parquet").write_text("half")
 
-    loaded = ConcatenatedEmbedder([load_network(tmp_path / "model.keras")])
-    assert loaded.fingerprints == embedder.fingerprints
+    embedder = ConcatenatedEmbedder.load([tmp_path / "model.keras"])
+    embed, calls = embedder.embed, []
+    embedder.embed = lambda *arguments: calls.append(arguments) or embed(*arguments)
     embed_images(embedder, list_images(folder), outputs[0])
-    assert len(count_calls) == 3 - 2
+    assert len(calls) == 3 - 2
     embed_images(embedder, list_images(folder), outputs[1])
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     assert not parts.exists()
 
 
-def test_what_is_finished_is_left_as_it_is(embedder, folder, tmp_path, count_calls):
+def test_what_is_finished_is_left_as_it_is(embedder, folder, tmp_path):
     output = tmp_path / "gallery.parquet"
     embed_images(embedder, list_images(folder), output)
-    assert count_calls
-    count_calls.clear()
+    assert len(embedder.calls) == 3
     assert embed_images(embedder, list_images(folder), output) == 50
-    assert not count_calls
+    assert len(embedder.calls) == 3
 
 
 @pytest.mark.parametrize("change", ["file", "listing", "network", "label"])
@@ -148,7 +133,7 @@ def test_other_inputs_begin_anew_and_keep_what_was_there(change, embedder, folde
     elif change == "listing":
         (folder / "ant" / "0.jpg").unlink()
     elif change == "network":
-        embedder = ConcatenatedEmbedder([small_embedder(1)])
+        embedder = ColorEmbedder("other", scale=0.5)
     else:
         (folder / "ant").rename(folder / "ape")
     embed_images(embedder, list_images(folder), output)
@@ -171,7 +156,7 @@ def test_parts_of_other_inputs_are_not_taken_up(embedder, folder, tmp_path, monk
         with pytest.raises(KeyboardInterrupt):
             embed_images(embedder, list_images(folder), output)
     assert (tmp_path / "gallery.parquet.parts" / "00000002.parquet").exists()
-    other = ConcatenatedEmbedder([small_embedder(1)])
+    other = ColorEmbedder("other", scale=0.5)
     embed_images(other, list_images(folder), output)
     gallery = Gallery.load(output)
     np.testing.assert_allclose(gallery.embeddings, other.embed(gallery.ids.tolist()), atol=1e-6)

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import image
 
 from ccp_dml.data import ImageListing, list_images
 from ccp_dml.experiment.inspection import inspect_embeddings, inspect_images
@@ -58,10 +57,13 @@ def test_a_data_set_with_planted_faults(embedder, tmp_path):
     assert (suspicious.votes == 5).all()
     assert "6 pairs of 166 images" in inspection.summary
     assert "3 of them across splits. 4 images" in inspection.summary
-    for name in ("duplicates.png", "suspicious_labels.png"):
-        assert name in inspection.files
-        pixels = image.imread(folder / name)
-        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 1000
+    assert "inspection.html" in inspection.files
+    page = (folder / "inspection.html").read_text(encoding="utf-8")
+    # Two of each pair; an image and five neighbours of each suspicious label.
+    assert page.count('<img src="data:image/') == 6 * 2 + 4 * 6
+    assert page.count("Across splits, distance") == 3
+    assert "class00, or class01? 5 of 5 say so" not in page
+    assert "class01, or class00? 5 of 5 say so" in page
 
 
 def test_images_in_memory_without_labels(embedder, tmp_path):
@@ -72,7 +74,7 @@ def test_images_in_memory_without_labels(embedder, tmp_path):
     assert not inspection.duplicates.across_splits.any()
     assert "There are no labels" in inspection.summary
     assert pd.read_csv(tmp_path / "suspicious_labels.csv").empty
-    assert not (tmp_path / "suspicious_labels.png").exists()
+    assert (tmp_path / "inspection.html").read_text(encoding="utf-8").count("<img ") == 2
 
 
 def test_images_without_a_label_are_no_neighbours():

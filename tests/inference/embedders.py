@@ -1,6 +1,10 @@
 """Small networks for images."""
 
+import types
+
 import keras
+import numpy as np
+from PIL import Image
 
 from ccp_dml.inference import ImageEmbedder
 
@@ -15,3 +19,26 @@ def small_embedder(seed: int = 0, size: int = 8, image_size: int = 8) -> ImageEm
         keras.layers.Flatten()(centered)
     )
     return ImageEmbedder(keras.Model(inputs, outputs), "unit", resize_size=image_size)
+
+
+class ColorEmbedder:
+    """Takes the place of a `ConcatenatedEmbedder`, faster: the mean colour of an image."""
+
+    embedding_size = 3
+
+    def __init__(self, name: str = "color", scale: float = 1.0):
+        self.fingerprints = [name]
+        self.embedders = [types.SimpleNamespace(preprocessing="none")]
+        self.scale = scale
+        self.calls = []
+
+    def embed(self, images, batch_size=256, max_pixels=0):
+        self.calls.append(images)
+        return np.array([self._embed_one(image) for image in images], "float32").reshape(-1, 3)
+
+    def _embed_one(self, path):
+        try:
+            with Image.open(path) as image:
+                return self.scale * np.asarray(image.convert("RGB")).mean(axis=(0, 1)) / 255
+        except OSError as error:
+            raise ValueError(f"{path} is damaged") from error

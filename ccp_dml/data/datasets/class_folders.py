@@ -124,7 +124,7 @@ def _list_visible(folder):
 
 def _walk_below(folder) -> Iterator[tuple[str, bool]]:
     """Paths of everything visible below a folder, and whether it is a folder itself."""
-    for parent, folders, names in _walk(os.fspath(folder)):
+    for parent, folders, names in walk_folders(os.fspath(folder)):
         # What is taken out here is not descended into.
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from ((os.path.join(parent, name), True) for name in folders)
@@ -133,8 +133,19 @@ def _walk_below(folder) -> Iterator[tuple[str, bool]]:
         )
 
 
-def _walk(folder):
-    """All folders below one, those that links lead to once."""
+def walk_folders(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """All folders below one, those that links lead to once.
+
+    Args:
+        folder: Local path or URL.
+
+    Yields:
+        The path, the names of the folders in it, of which those that are taken out of the list are
+        not descended into, and the names of the files, as `os.walk` does.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
     if is_remote(folder):
         yield from tf.io.gfile.walk(folder)
         return

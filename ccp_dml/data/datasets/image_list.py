@@ -74,13 +74,21 @@ def _parse_row(fields, has_split, folder, where):
     if has_split:
         check_one_of(f"{where}: split", split, SPLITS)
     try:
-        return ImageRow(_resolve_path(folder, path), label, split)
+        return ImageRow(resolve_path(folder, path), label, split)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _resolve_path(folder, path):
-    """A path as one string for one file, from a folder if it is not absolute."""
+def resolve_path(folder: epath.Path, path: str) -> str:
+    """A path as one string for one file.
+
+    Args:
+        folder: What the path is relative to if it is not absolute.
+        path: A local path or a URL.
+
+    Raises:
+        ValueError: If it is neither.
+    """
     if is_remote(path) or "\0" in path:
         return os.fspath(absolute_path(path))
     path = os.path.expanduser(path)
