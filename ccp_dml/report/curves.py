@@ -225,10 +225,17 @@ def _draw_over_steps(trainings, column, title, text) -> Picture:
                 axes.plot(steps[best], values[best], "o", markersize=4, **_color(styles[name]))
             if is_single:
                 starts = _round_starts(history)
-                for start in np.asarray(starts)[thin_out(len(starts), _MOST_MARKS)]:
-                    axes.axvline(
-                        steps[start - 1], **_color(styles[name]), linewidth=0.7, alpha=0.35
-                    )
+                marked = np.asarray(starts, int)[thin_out(len(starts), _MOST_MARKS)]
+                # From the bottom of the panel to its top.
+                axes.vlines(
+                    steps[marked - 1],
+                    0,
+                    1,
+                    **_color(styles[name]),
+                    linewidth=0.7,
+                    alpha=0.35,
+                    transform=axes.get_xaxis_transform(),
+                )
         last = max(training.history["step"].max() for training in trainings)
         axes.set(title=title, xlabel="training step", xlim=(0, 1.02 * last))
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
