@@ -14,6 +14,7 @@ setup(
     packages=find_packages(include=["ccp_dml", "ccp_dml.*"]),
     package_data={
         "ccp_dml.experiment": ["published_results.json"],
+        "ccp_dml.inference": ["examples/*.py"],
         "ccp_dml.models.backbones": ["weights/*.weights.h5"],
         "ccp_dml.report": ["templates/*.html"],
     },
@@ -42,16 +43,21 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "export": ["ai-edge-litert>=2.0", "onnx>=1.16", "onnxruntime>=1.18", "tf2onnx>=1.16"],
         "search": ["faiss-cpu>=1.8", "pyarrow>=15"],  # approximate search; galleries in files
         "test": [
+            "ai-edge-litert",
             "dill",
             "duckdb",
             "faiss-cpu",
+            "onnx",
+            "onnxruntime",
             "playwright",
             "pyarrow",
             "pytest",
             "pytest-xdist",
             "ruff",
+            "tf2onnx",
         ],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
     },

@@ -22,6 +22,7 @@ Color = tuple[int, int, int]
 WHITE: Color = (255, 255, 255)
 
 _JPEG_RATIOS = (1, 2, 4, 8)
+_PNG = b"\x89PNG"
 _SIGNATURES = (b"GIF8", b"BM", b"RIFF")
 
 
@@ -135,7 +136,12 @@ def decode_region(
         return region, first * ratio, tf.constant(ratio)
 
     def decode_other():
-        image, orientation = _decode_rgba(contents)
+        is_png = tf.strings.substr(contents, 0, len(_PNG)) == _PNG
+        image, orientation = tf.cond(
+            is_png,
+            lambda: (decode_png(contents), read_png_orientation(contents)),
+            lambda: _decode_rare(contents),
+        )
         shape = tf.shape(image)[:2]
         box, first, last = locate(shape, orientation)
         pixels = composite(image[first[0] : last[0], first[1] : last[1]], background)
@@ -168,16 +174,16 @@ def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
 
 
 @separate_function
-def _decode_rgba(contents):
-    """Pixels of what is no JPEG, uint8 `(height, width, 4)` as they are stored, and how."""
+def _decode_rare(contents):
+    """Pixels of a GIF, BMP or WebP, uint8 `(height, width, 4)` as they are stored, and how."""
     begins_with = [tf.strings.substr(contents, 0, len(each)) == each for each in _SIGNATURES]
     upright = tf.constant(1)
+    check = tf.debugging.Assert(tf.reduce_any(begins_with), ["no image of a known format"])
+    with tf.control_dependencies([check]):
+        kind = tf.argmax(tf.stack(begins_with), output_type=tf.int32)
     decoders = [
         lambda: (decode_gif(contents), upright),
         lambda: (decode_bmp(contents), upright),
         lambda: (decode_webp(contents), read_webp_orientation(contents)),
-        lambda: (decode_png(contents), read_png_orientation(contents)),
     ]
-    # None of them is a PNG, or nothing that can be decoded.
-    kind = tf.argmax(tf.stack([*begins_with, True]), output_type=tf.int32)
     return tf.switch_case(kind, decoders)

@@ -19,6 +19,8 @@ from ccp_dml.layers import lipschitz_normalize
 Image = str | os.PathLike | bytes | np.ndarray
 """A path, an encoded image, or pixels `(height, width, channels)` in 0…255."""
 
+# As many images are decoded in less time than it takes to start a dataset.
+_FEW = 16
 _KINDS = {
     "paths": (str, os.PathLike),
     "encoded images (bytes)": bytes,
@@ -169,11 +171,15 @@ class ImageEmbedder(keras.Model):
         if isinstance(images[0], np.ndarray):
             return self._embed_crops(_crop_arrays(images, self.preprocessing), batch_size)
         are_encoded = isinstance(images[0], bytes)
-        crops = tf.data.Dataset.from_tensor_slices(images).map(
-            _make_decoder(are_encoded, self.preprocessing, max_pixels),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        decode = _make_decoder(are_encoded, self.preprocessing, max_pixels)
         try:
+            if len(images) <= _FEW:
+                crops = tf.data.Dataset.from_tensors(tf.stack([decode(image) for image in images]))
+                crops = crops.unbatch()
+            else:
+                crops = tf.data.Dataset.from_tensor_slices(images).map(
+                    decode, num_parallel_calls=tf.data.AUTOTUNE
+                )
             return self._embed_crops(crops, batch_size)
         except tf.errors.OpError:
             _raise_first_problem(images, are_encoded, self.preprocessing, max_pixels)
