@@ -163,7 +163,7 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
 
     if preprocessing.fit == "pad":
         region = decode_region(contents, draw_padded_box, size, color)
-        (image,) = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=False)
+        image = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=False)[0]
     else:
         region = decode_region(contents, draw_box, size, color)
         image = tf.image.resize(region.pixels, (size, size))

@@ -61,6 +61,21 @@ def test_training_examples_are_the_files_that_were_drawn(data):
     assert min(np.abs(images[1] - image).mean() for image in possible) < 0.05
 
 
+def test_padded_pictures_are_trained_on(data):
+    padded = data.with_preprocessing(Preprocessing(16, fit="pad", background="black"))
+    images = images_of(
+        padded.training_examples(batches_of([3, 9, 5]), 3, tf.constant([1, 2], tf.int64)).map(
+            lambda images, _: images
+        )
+    )
+    assert images.shape == (3, 16, 16, 3)
+    whole = images_of(padded.evaluation_images())
+    assert whole.shape == (len(data), 16, 16, 3)
+    # The files are wider than high.
+    assert np.all(whole[:, 0] == 0)
+    assert np.all(whole[:, 8] > 0)
+
+
 def test_the_seed_fixes_the_images_whatever_the_parallelism(data):
     def drawn(seed, threads):
         options = tf.data.Options()
