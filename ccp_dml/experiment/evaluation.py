@@ -9,6 +9,7 @@ from absl import logging
 
 from ccp_dml.callbacks import EmbeddingLine
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark, Preprocessing
+from ccp_dml.data.preprocessing import parse_color
 from ccp_dml.evaluation import (
     clustering_metrics,
     concatenate_embeddings,
@@ -159,7 +160,8 @@ def _check_given(path, saved, settings, given):
         if "resize_size" in given:
             default = Preprocessing(saved.image_size).shorter_side
             wanted["resize_size"] = (settings.resize_size or default, saved.shorter_side)
-        if "background" in given:
+        color = parse_color("background", settings.background)
+        if "background" in given and color != saved.background_color:
             wanted["background"] = (settings.background, saved.background)
         if "fit" in given:
             wanted["fit"] = (settings.fit, saved.fit)

@@ -10,6 +10,7 @@ from etils import epath
 
 from ccp_dml.data import SCALINGS
 from ccp_dml.data.image_index import is_regular_file
+from ccp_dml.data.preprocessing import parse_color
 from ccp_dml.inference.image_embedder import ImageEmbedder
 
 # What Keras raises for files that are damaged or are not its own.
@@ -69,7 +70,9 @@ def load(
         saved = model.preprocessing
         _check_same(path, "scaling", scaling, saved.scaling)
         _check_same(path, "resize_size", resize_size, saved.shorter_side)
-        _check_same(path, "background", background, saved.background)
+        # A colour has several names.
+        if background and parse_color("background", background) != saved.background_color:
+            _check_same(path, "background", background, saved.background)
         _check_same(path, "fit", fit, saved.fit)
         return model
     if scaling is None:

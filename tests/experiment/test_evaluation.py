@@ -175,6 +175,7 @@ def embedders(tmp_path):
         str(tmp_path / "bgr.keras"): ImageEmbedder(network(1, (12, 12, 3)), "bgr", 14),
         str(tmp_path / "unit.keras"): ImageEmbedder(network(2, (9, 9, 3)), "unit"),
         str(tmp_path / "same.keras"): ImageEmbedder(network(3, (12, 12, 3)), "bgr", 14),
+        str(tmp_path / "grey.keras"): ImageEmbedder(network(4, (12, 12, 1)), "unit", fit="pad"),
     }
     for path, embedder in made.items():
         embedder.save(path)
@@ -210,6 +211,9 @@ def test_flags_may_say_what_the_network_knows(embedders, command, tmp_path):
         ("--scaling=unit", "scaling is unit, but {} was trained with bgr"),
         ("--image_size=16", "image_size is 16, but {} was trained with 12"),
         ("--resize_size=12", "resize_size is 12, but {} was trained with 14"),
+        ("--background=black", "background is black, but {} was trained with white"),
+        ("--background=#ffffff", None),
+        ("--fit=pad", "fit is pad, but {} was trained with crop"),
         ("--backbone=resnet50", None),
         ("--backbone=small_convnet", "small_convnet is unit, but {} was trained with bgr"),
         ("--backbone=small_convnet --scaling=bgr", None),

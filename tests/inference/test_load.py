@@ -38,6 +38,9 @@ def test_what_contradicts_the_network_is_an_error(saved):
         load(path, scaling="unit")
     with pytest.raises(ValueError, match=r"resize_size must be 10, as .*model.keras; got 12"):
         load(path, resize_size=12)
+    with pytest.raises(ValueError, match=r"background must be 'white', as .*; got 'black'"):
+        load(path, background="black")
+    assert load(path, background="#ffffff").preprocessing.background == "white"
 
 
 def test_networks_without_preprocessing_need_it(tmp_path, caplog):
