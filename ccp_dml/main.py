@@ -122,6 +122,9 @@ def main(argv: Sequence[str]):
         _stop(message, exit_code=128 + error.signal_number)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
+    except ValueError as error:
+        logging.debug("Where this was found:", exc_info=error)
+        _stop(_first_line(error))
     except ReportFailedError as error:
         _stop(f"{error}: {_explain_error(error.__cause__)}")
     except (OSError, MemoryError, tf.errors.ResourceExhaustedError) as error:
@@ -143,26 +146,22 @@ def _refuse_nul():
 def _run_protocol(workdir):
     if not workdir:
         _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
-    try:
-        settings = settings_from(flags.FLAGS)
-        runs = plan_runs(
-            settings,
-            _whole_numbers("folds") or [settings.fold],
-            _whole_numbers("seeds") or [settings.seed],
-            workdir,
-        )
-        if flags.FLAGS.mode == "plan":
-            write_flagfile(runs)
-            for run in missing_runs(runs):
-                print(shell_command(run))
-        elif len(runs) == 1:
-            end_with_parent()
-            train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes, flags.FLAGS.report)
-        else:
-            _train_runs(runs)
-    except ValueError as error:
-        logging.debug("Where this was found:", exc_info=error)
-        _stop(_first_line(error))
+    settings = settings_from(flags.FLAGS)
+    runs = plan_runs(
+        settings,
+        _whole_numbers("folds") or [settings.fold],
+        _whole_numbers("seeds") or [settings.seed],
+        workdir,
+    )
+    if flags.FLAGS.mode == "plan":
+        write_flagfile(runs)
+        for run in missing_runs(runs):
+            print(shell_command(run))
+    elif len(runs) == 1:
+        end_with_parent()
+        train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes, flags.FLAGS.report)
+    else:
+        _train_runs(runs)
 
 
 def _whole_numbers(name):
@@ -207,13 +206,8 @@ def _train_runs(runs):
 def _tabulate(output):
     if not flags.FLAGS.runs:
         _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
-    try:
-        tables = write_tables(
-            flags.FLAGS.runs, output, flags.FLAGS.baseline, published=find_published
-        )
-        print(tables)
-    except ValueError as error:
-        _stop(_first_line(error))
+    tables = write_tables(flags.FLAGS.runs, output, flags.FLAGS.baseline, published=find_published)
+    print(tables)
 
 
 def _report(output):
@@ -224,10 +218,7 @@ def _report(output):
         if len(paths) > 1 or not epath.Path(paths[0]).is_dir():
             _stop("--workdir is missing: name a folder for the report, such as --workdir=/tmp/both")
         (output,) = paths
-    try:
-        tables = make_tables(paths, flags.FLAGS.baseline, published=find_published)
-    except ValueError as error:
-        _stop(_first_line(error))
+    tables = make_tables(paths, flags.FLAGS.baseline, published=find_published)
     print(f"the report is {write_report(tables, output)}")
 
 
@@ -241,13 +232,10 @@ def _save_figure(figure, path):
 
 
 def _describe(workdir):
-    try:
-        settings = settings_from(flags.FLAGS)
-        print(flagfile(settings, flags.FLAGS.workdir))
-        benchmark = load_benchmark(settings)
-        print(describe(benchmark, settings))
-    except ValueError as error:
-        _stop(error)
+    settings = settings_from(flags.FLAGS)
+    print(flagfile(settings, flags.FLAGS.workdir))
+    benchmark = load_benchmark(settings)
+    print(describe(benchmark, settings))
     figure = draw_samples(benchmark.train, benchmark.class_names, seed=settings.seed)
     path = _save_figure(figure, epath.Path(workdir or ".") / f"{settings.dataset}_samples.png")
     print(f"\nimages of some training classes are drawn in {path}")
@@ -257,16 +245,13 @@ def _evaluate(workdir):
     paths = flags.FLAGS.networks
     if not paths:
         _stop("--networks is missing: name the networks to measure, such as --networks=model.keras")
-    try:
-        settings = settings_from(flags.FLAGS)
-        given = [
-            field.name for field in dataclasses.fields(settings) if flags.FLAGS[field.name].present
-        ]
-        networks = load_networks(paths)
-        settings = adopt_preprocessing(networks, settings, given)
-        measured = measure_networks(networks, load_benchmark(settings), settings)
-    except ValueError as error:
-        _stop(_first_line(error))
+    settings = settings_from(flags.FLAGS)
+    given = [
+        field.name for field in dataclasses.fields(settings) if flags.FLAGS[field.name].present
+    ]
+    networks = load_networks(paths)
+    settings = adopt_preprocessing(networks, settings, given)
+    measured = measure_networks(networks, load_benchmark(settings), settings)
     print(metrics_table("on the test classes", measured, COLUMNS))
     if workdir:
         write_json(epath.Path(workdir) / "evaluation.json", measured)
@@ -293,18 +278,15 @@ def _embed(workdir):
     output = flags.FLAGS.output
     if not output:
         _stop("--output is missing: name a file for the embeddings, such as gallery.parquet")
-    try:
-        settings, embedder = _load_embedder()
-        count = embed_images(
-            embedder,
-            list_inputs(settings),
-            output,
-            flags.FLAGS.batch_size,
-            settings.max_bad_images,
-            settings.max_pixels,
-        )
-    except ValueError as error:
-        _stop(_first_line(error))
+    settings, embedder = _load_embedder()
+    count = embed_images(
+        embedder,
+        list_inputs(settings),
+        output,
+        flags.FLAGS.batch_size,
+        settings.max_bad_images,
+        settings.max_pixels,
+    )
     print(f"{count} embeddings of size {embedder.embedding_size} are in {output}")
 
 
@@ -313,20 +295,17 @@ def _search(workdir):
     for name, example in (("gallery", "gallery.parquet"), ("query", "image.jpg")):
         if not flag_values[name].value:
             _stop(f"--{name} is missing, such as --{name}={example}")
-    try:
-        settings, embedder = _load_embedder()
-        queries = search_images(
-            embedder,
-            flag_values.gallery,
-            flag_values.query,
-            flag_values.k,
-            flag_values.index,
-            flag_values.exclude_self,
-            flag_values.batch_size,
-            settings.max_pixels,
-        )
-    except ValueError as error:
-        _stop(_first_line(error))
+    settings, embedder = _load_embedder()
+    queries = search_images(
+        embedder,
+        flag_values.gallery,
+        flag_values.query,
+        flag_values.k,
+        flag_values.index,
+        flag_values.exclude_self,
+        flag_values.batch_size,
+        settings.max_pixels,
+    )
     picture = _save_figure(draw_queries(queries), epath.Path(workdir or ".") / "search.png")
     if flag_values.json:
         print(json.dumps({"picture": os.path.abspath(picture), "queries": as_records(queries)}))
@@ -339,20 +318,17 @@ def _inspect(workdir):
     folder = flag_values.output or workdir
     if not folder:
         _stop("--output is missing: name a folder for what is found, such as --output=inspection")
-    try:
-        settings, embedder = _load_embedder()
-        inspection = inspect_images(
-            embedder,
-            list_inputs(settings),
-            folder,
-            flag_values.k,
-            flag_values.duplicate_distance,
-            flag_values.batch_size,
-            settings.max_bad_images,
-            settings.max_pixels,
-        )
-    except ValueError as error:
-        _stop(_first_line(error))
+    settings, embedder = _load_embedder()
+    inspection = inspect_images(
+        embedder,
+        list_inputs(settings),
+        folder,
+        flag_values.k,
+        flag_values.duplicate_distance,
+        flag_values.batch_size,
+        settings.max_bad_images,
+        settings.max_pixels,
+    )
     print(f"{inspection.summary}\n\neverything is in {folder}: {', '.join(inspection.files)}")
 
 
@@ -361,14 +337,9 @@ def _export(workdir):
     output = flag_values.output or workdir
     if not output:
         _stop("--output is missing: name a folder for the model, such as --output=exported")
-    try:
-        settings, embedder = _load_embedder()
-        images = list_inputs(settings).read_some(_COMPARED_IMAGES) if settings.data_dir else []
-        model = export(
-            embedder.embedders, output, flag_values.format, images, flag_values.quantization
-        )
-    except ValueError as error:
-        _stop(_first_line(error))
+    settings, embedder = _load_embedder()
+    images = list_inputs(settings).read_some(_COMPARED_IMAGES) if settings.data_dir else []
+    model = export(embedder.embedders, output, flag_values.format, images, flag_values.quantization)
     print(
         f"{model.path}: the largest difference from Keras is {model.largest_difference:.2g} over "
         f"the embeddings of {model.num_images} images"
