@@ -108,7 +108,7 @@ def test_the_network_finds_pictures_of_a_class_in_any_format(trained, tmp_path):
     assert len(found) == 10
     right = []
     for query in found:
-        kind = pathlib.Path(query["query"]).stem
+        kind = pathlib.Path(query["path"]).stem
         labels = [neighbor["label"] for neighbor in query["neighbors"]]
         # The picture itself, under another name.
         assert query["neighbors"][0]["distance"] < 1e-3
@@ -149,17 +149,22 @@ def test_the_exported_network_needs_no_package(trained, format, tmp_path):
 def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path):
     folder, paths, workdir = trained
     data = tmp_path / "data"
-    shutil.copytree(folder, data)
-    wrong, copies = set(), {}
+    class_folders = {}
+    for kind in range(CLASSES):
+        split = "train" if kind < CLASSES // 2 else "test"
+        class_folders[kind] = data / split / f"kind {kind:02}"
+        shutil.copytree(folder / f"kind {kind:02}", class_folders[kind])
+    wrong = set()
     for kind in range(0, 25, 5):
-        moved = data / f"kind {kind:02}" / paths[kind][3].name
-        there = data / f"kind {kind + 4:02}" / f"moved {moved.name}"
-        moved.rename(there)
-        wrong.add(str(there))
-        original = data / f"kind {kind + 1:02}" / paths[kind + 1][4].name
-        copy = data / f"kind {kind + 1:02}" / f"copy of {original.stem}.jpg"
+        moved = class_folders[kind] / paths[kind][3].name
+        wrong.add(str(moved.rename(class_folders[kind + 4] / f"moved {moved.name}")))
+    # Test images that somebody has among the training images, under another class.
+    copies = set()
+    for kind in range(16, 26, 2):
+        original = class_folders[kind] / paths[kind][5].name
+        copy = class_folders[kind - 15] / f"copy of {original.stem}.jpg"
         copy.write_bytes(recode(original))
-        copies[str(original)] = str(copy)
+        copies.add(frozenset((str(original), str(copy))))
     output = tmp_path / "inspection"
     run(
         "--mode=inspect",
@@ -167,13 +172,12 @@ def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path):
         f"--data_dir={data}",
         f"--output={output}",
         "--k=5",
+        "--duplicate_distance=0.1",
     )
     suspicious = pd.read_csv(output / "suspicious_labels.csv")
-    listed = suspicious["path"].head(2 * len(wrong))
-    assert wrong <= {str(data / path) for path in listed}
+    assert wrong <= set(suspicious["path"].head(2 * (len(wrong) + len(copies))))
     duplicates = pd.read_csv(output / "duplicates.csv")
-    pairs = {
-        frozenset((str(data / a), str(data / b)))
-        for a, b in zip(duplicates["path_a"], duplicates["path_b"], strict=True)
-    }
-    assert {frozenset(pair) for pair in copies.items()} <= pairs
+    across = duplicates[duplicates["across_splits"]].head(2 * len(copies))
+    pairs = {frozenset(pair) for pair in zip(across["path_a"], across["path_b"], strict=True)}
+    assert copies <= pairs
+    assert (output / "inspection.html").exists()

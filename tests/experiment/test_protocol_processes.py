@@ -97,7 +97,12 @@ def protocol(request, tmp_path_factory):
     if request.param == "pictures":
         classes = {f"class{number:02}": 5 for number in range(16)}
         write_classes(folder / "pictures", classes, height=14, width=14, contrast=0.3)
-        arguments = ("--dataset=folder", f"--data_dir={folder / 'pictures'}", "--image_size=14")
+        arguments = (
+            "--dataset=folder",
+            f"--data_dir={folder / 'pictures'}",
+            "--image_size=14",
+            "--noreport",
+        )
     protocol = Protocol(arguments, folder / "c2 ccp")
     protocol.kill_first_process()
     _, alive = psutil.wait_procs(protocol.children, timeout=20)
@@ -112,13 +117,15 @@ def test_a_killed_protocol_ends_its_processes_and_goes_on(protocol):
     assert "4 of 4: fold" in protocol.output
     assert sorted(path.parent.name for path in protocol.folder.glob("*/results.json")) == RUNS
     reports = {path.parent.name for path in protocol.folder.rglob("report.html")}
-    assert reports == {*RUNS, protocol.folder.name}
+    expected = set() if "--noreport" in protocol.arguments else {*RUNS, protocol.folder.name}
+    assert reports == expected
     assert not list(protocol.folder.rglob("checkpoints"))
     assert not list(protocol.folder.rglob(".unfinished*"))
     logs = [(protocol.folder / run / "log.txt").read_text() for run in RUNS]
     assert any("goes on after step" in log for log in logs)
     *_, last = protocol.output.splitlines()
     assert last.startswith(f"everything is in {protocol.folder}: ")
+    assert ("report.html" in last) == bool(reports)
 
 
 def test_runs_differ(protocol):
