@@ -6,7 +6,7 @@ import math
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 ORIENTATION = 0x0112
 # How a picture has to be turned before it is stored, so that its EXIF orientation undoes it.
@@ -68,7 +68,7 @@ def _turned(image, orientation):
 
 def recode(path: pathlib.Path, scale: float = 0.8, quality: int = 70) -> bytes:
     """A copy of a picture as people pass them on: smaller, and a JPEG of low quality."""
-    image = Image.open(path).convert("RGBA")
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     smaller = opaque.resize([round(side * scale) for side in opaque.size])
     file = io.BytesIO()
