@@ -29,10 +29,11 @@ from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.image_listing import ImageListing, list_benchmark, list_images
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import class_pools, training_batches
-from ccp_dml.data.preprocessing import CROPS, FITS, SCALINGS, Preprocessing
+from ccp_dml.data.preprocessing import CROPS, FITS, Preprocessing
 from ccp_dml.data.samplers import balanced_batches, class_draws
 from ccp_dml.data.samples import LabeledSamples
 from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
+from ccp_dml.data.value_scaling import SCALINGS
 
 __all__ = [
     "CACHES",

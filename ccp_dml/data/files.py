@@ -21,11 +21,10 @@ from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.data.preprocessing import (
     Preprocessing,
     evaluation_image,
-    rescale,
     training_image,
-    undo_rescale,
 )
 from ccp_dml.data.samples import LabeledSamples
+from ccp_dml.data.value_scaling import rescale, undo_rescale
 
 CACHES = ("none", "memory", "disk")
 

@@ -1,4 +1,4 @@
-"""From encoded images to inputs of a network: crops, padding, resizing, value scaling."""
+"""From encoded images to inputs of a network: crops, padding, resizing."""
 
 import dataclasses
 from typing import NamedTuple
@@ -10,18 +10,14 @@ from PIL import ImageColor
 from ccp_dml.checks import check_at_least, check_one_of
 from ccp_dml.data.decoding import Color, decode_region
 from ccp_dml.data.exif import turn
+from ccp_dml.data.value_scaling import SCALINGS
 
-SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
 _GREY_SCALINGS = ("unit", "symmetric", "raw")
 CROPS = ("area", "side")
 FITS = ("crop", "pad")
 _ATTEMPTS = 10
 _ASPECT_RATIOS = (0.75, 1.33)
 _SIDES = (40 / 256, 1.0)
-# ImageNet's mean and standard deviation of red, green and blue, on a scale of 0…255.
-_MEAN = np.array([123.675, 116.28, 103.53], "float32")
-_DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
-_REVERSED = np.eye(3, dtype="float32")[::-1]
 # Of red, green and blue.
 _LUMINANCE = np.array([0.299, 0.587, 0.114], "float32")
 
@@ -38,7 +34,8 @@ class Preprocessing:
             does: a box of 16–100 % of the image's area with an aspect ratio of 0.75–1.33. `"side"`,
             as its text says: a square whose side is 40–256 when the shorter side of the image is
             256.
-        scaling: The values of the inputs; see `rescale`. Defaults to `"unit"`.
+        scaling: The values of the inputs; see `ccp_dml.data.value_scaling.rescale`. Defaults to
+            `"unit"`.
         background: The colour behind transparent pixels, and of the padding: a name or `#rrggbb`.
             Defaults to `"white"`.
         fit: How pictures that are not square are taken. `"crop"` (default): training sees boxes of
@@ -413,68 +410,3 @@ def _resize_padded(images, region, size, color, antialias):
         antialias=antialias,
     )
     return resized + tf.constant(color, tf.float32)
-
-
-def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
-    """Scales the values of images as a backbone expects them.
-
-    Args:
-        images: Red, green and blue in 0…255, `(..., width, 3)`.
-        scaling: `"unit"`, 0…1; `"symmetric"`, −1…1; `"raw"`, 0…255; `"torch"`, ImageNet's mean
-            subtracted and divided by its standard deviation, as networks trained with PyTorch
-            expect; or `"bgr"`, ImageNet's mean subtracted, blue, green and red on a scale of 255,
-            as networks trained with Caffe expect, such as BN-Inception and Keras's ResNet-50.
-
-    Returns:
-        float32 of the shape of `images`.
-
-    Raises:
-        ValueError: If `scaling` is unknown.
-
-    Example:
-
-    >>> rescale(np.array([[[255.0, 0.0, 127.5]]], "float32"), "symmetric").numpy()
-    array([[[ 1., -1.,  0.]]], dtype=float32)
-    """
-    check_one_of("scaling", scaling, SCALINGS)
-    images = tf.cast(images, tf.float32)
-    if scaling == "unit":
-        return images / 255
-    if scaling == "symmetric":
-        return images / 127.5 - 1
-    if scaling == "raw":
-        return images
-    # A mean for whole rows, and a product, because TensorFlow's operations along a last axis of
-    # three are several times slower.
-    width = images.shape[-2]
-    rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
-    if scaling == "torch":
-        values = rows / np.tile(_DEVIATION, width)
-    else:
-        values = tf.reshape(rows, [-1, 3]) @ _REVERSED
-    return tf.reshape(values, tf.shape(images))
-
-
-def undo_rescale(images: np.ndarray, scaling: str) -> np.ndarray:
-    """Undoes `rescale`, to show images.
-
-    Args:
-        images: As `rescale` returned them.
-        scaling: As for `rescale`.
-
-    Returns:
-        uint8 red, green and blue, of the shape of `images`.
-
-    Raises:
-        ValueError: If `scaling` is unknown.
-    """
-    check_one_of("scaling", scaling, SCALINGS)
-    images = np.asarray(images, "float32")
-    pixels = {
-        "unit": lambda: images * 255,
-        "symmetric": lambda: (images + 1) * 127.5,
-        "raw": lambda: images,
-        "torch": lambda: images * _DEVIATION + _MEAN,
-        "bgr": lambda: images[..., ::-1] + _MEAN,
-    }[scaling]()
-    return np.clip(np.round(pixels), 0, 255).astype("uint8")

@@ -12,7 +12,8 @@ from ccp_dml.checks import check_at_least
 from ccp_dml.data import Preprocessing
 from ccp_dml.data.decoding import composite
 from ccp_dml.data.image_header import MAX_PIXELS, check_pixels, read_header
-from ccp_dml.data.preprocessing import crop_center, evaluation_image, rescale
+from ccp_dml.data.preprocessing import crop_center, evaluation_image
+from ccp_dml.data.value_scaling import rescale
 from ccp_dml.evaluation import embed
 from ccp_dml.layers import lipschitz_normalize
 
@@ -41,7 +42,7 @@ class ImageEmbedder(keras.Model):
     Args:
         network: A `keras.Model` from prepared images `(batch, image_size, image_size, channels)`,
             of 3 channels or 1, to embeddings `(batch, d)`.
-        scaling: The values that `network` takes; see `ccp_dml.data.preprocessing.rescale`.
+        scaling: The values that `network` takes; see `ccp_dml.data.value_scaling.rescale`.
         resize_size: What the shorter side of an image is resized to before the centre is cut out.
             Defaults to `None`: 256 / 227 of the size that `network` takes.
         background: The colour behind transparent pixels, and of the padding: a name or `#rrggbb`.

@@ -41,7 +41,7 @@ def load(
     Args:
         path: The file, `model.keras`.
         scaling: The values that the network takes, for a network that was saved without its
-            preprocessing; see `ccp_dml.data.preprocessing.rescale`. Defaults to `None`: as saved.
+            preprocessing; see `ccp_dml.data.value_scaling.rescale`. Defaults to `None`: as saved.
         resize_size: What the shorter side of an image is resized to before the centre is cut out,
             for such a network. Defaults to `None`: as saved, or else 256 / 227 of the size that the
             network takes.

@@ -16,7 +16,8 @@ from ccp_dml.data import (
     training_batches,
 )
 from ccp_dml.data.pipelines import class_pools
-from ccp_dml.data.preprocessing import evaluation_image, rescale, training_image
+from ccp_dml.data.preprocessing import evaluation_image, training_image
+from ccp_dml.data.value_scaling import rescale
 from tests.data.pictures import encoded, gradient
 
 SMALL = Preprocessing(16, resize_size=18, scaling="symmetric")

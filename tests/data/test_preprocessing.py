@@ -5,15 +5,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ccp_dml.data import SCALINGS, Preprocessing
+from ccp_dml.data import Preprocessing
 from ccp_dml.data.preprocessing import (
     area_box,
     crop_center,
     evaluation_image,
-    rescale,
     side_box,
     training_image,
-    undo_rescale,
 )
 from tests.data.pictures import encoded, gradient
 
@@ -280,36 +278,6 @@ def test_preprocessing_in_a_graph_has_static_shapes():
     assert trained.get_concrete_function(seeds(1)[0]).output_shapes == (16, 16, 3)
 
 
-def test_scalings():
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3)).astype("float32")
-    np.testing.assert_allclose(rescale(images, "unit"), images / 255, atol=1e-6)
-    np.testing.assert_allclose(rescale(images, "symmetric"), images / 127.5 - 1, atol=1e-6)
-    mean = 255 * np.array([0.485, 0.456, 0.406])
-    np.testing.assert_allclose(rescale(images, "bgr"), (images - mean)[..., ::-1], atol=1e-4)
-    np.testing.assert_array_equal(rescale(images, "raw"), images)
-    deviation = 255 * np.array([0.229, 0.224, 0.225])
-    np.testing.assert_allclose(rescale(images, "torch"), (images - mean) / deviation, atol=1e-5)
-    for scaling in SCALINGS:
-        np.testing.assert_array_equal(undo_rescale(rescale(images, scaling), scaling), images)
-
-
-def test_torch_is_what_keras_feeds_its_networks_from_pytorch():
-    from keras.applications import densenet
-
-    images = gradient(5, 6)[None].astype("float32")
-    expected = densenet.preprocess_input(images.copy())
-    np.testing.assert_allclose(rescale(images, "torch"), expected, atol=1e-5)
-
-
-def test_bgr_is_what_keras_feeds_its_caffe_networks():
-    from keras.applications import resnet
-
-    images = gradient(5, 6)[None].astype("float32")
-    expected = resnet.preprocess_input(images.copy())
-    # The networks were trained with a mean of other rounding.
-    np.testing.assert_allclose(rescale(images, "bgr"), expected, atol=0.5)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -329,9 +297,3 @@ def test_bgr_is_what_keras_feeds_its_caffe_networks():
 def test_wrong_preprocessing_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**arguments)
-
-
-def test_unknown_scalings_are_named():
-    for function in (rescale, undo_rescale):
-        with pytest.raises(ValueError, match="one of unit, symmetric, raw, torch, bgr; got 'rgb'"):
-            function(np.zeros((1, 1, 3), "float32"), "rgb")

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from ccp_dml.data import SCALINGS
-from ccp_dml.data.preprocessing import rescale
+from ccp_dml.data.value_scaling import rescale
 from ccp_dml.models.backbones.pretrained import load_backbone_weights
 
 # Their module and function, and the scaling they expect.
