@@ -1,5 +1,6 @@
 """Training on several devices."""
 
 from ccp_dml.distribution.collectives import gather, num_replicas, sum_over_replicas
+from ccp_dml.distribution.strategies import STRATEGIES, strategy
 
-__all__ = ["gather", "num_replicas", "sum_over_replicas"]
+__all__ = ["STRATEGIES", "gather", "num_replicas", "strategy", "sum_over_replicas"]

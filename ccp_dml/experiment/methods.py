@@ -95,7 +95,12 @@ def make_model(
         }
     model = _choose_model_class(parts, has_proxies)(embedding_model, **options)
     optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
-    model.compile(optimizer, loss=loss, jit_compile=settings.jit_compile)
+    model.compile(
+        optimizer,
+        loss=loss,
+        jit_compile=settings.jit_compile,
+        steps_per_execution=settings.steps_per_execution,
+    )
     return model
 
 

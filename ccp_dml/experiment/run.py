@@ -1,6 +1,5 @@
 """One run: the methods of its settings are trained from the same weights and measured."""
 
-import dataclasses
 import hashlib
 import math
 import os
@@ -400,8 +399,7 @@ def make_embedding_model(settings: Settings, embedding_size: int | None = None) 
 
 
 def _fingerprint(settings):
-    independent_of_cache = dataclasses.replace(settings, cache="none")
-    return hashlib.sha256(flagfile(independent_of_cache).encode()).hexdigest()
+    return hashlib.sha256(flagfile(settings.without_machine()).encode()).hexdigest()
 
 
 def _embedding_callbacks(interruption):

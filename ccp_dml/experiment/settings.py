@@ -27,6 +27,7 @@ from ccp_dml.data import (
 )
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
+from ccp_dml.distribution import STRATEGIES
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -35,6 +36,9 @@ METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "cc
 # Far more than is of use, and few enough for the memory.
 _LARGEST_COUNT = 65_536
 VALIDATIONS = ("auto", "classes", "samples", "test")
+PRECISIONS = ("float32", "mixed_bfloat16")
+# Settings that change how fast the numbers come, and by rounding how they end, but no more.
+_OF_THE_MACHINE = ("cache", "strategy", "steps_per_execution")
 
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
@@ -352,6 +356,24 @@ class Settings:
         "samples, which takes long for thousands of classes.",
     )
     jit_compile: bool = _setting(False, "Whether training steps are compiled with XLA.")
+    strategy: str = _setting(
+        "none",
+        "Devices that training is spread over: one; all GPUs of this machine; or those of several "
+        "machines, which TF_CONFIG lists. A batch is that of all of them, and the numbers are the "
+        "same up to rounding.",
+        choices=STRATEGIES,
+    )
+    precision: str = _setting(
+        "float32",
+        "What the network computes in; weights, losses and proxies are float32 either way.",
+        choices=PRECISIONS,
+    )
+    steps_per_execution: int = _setting(
+        1,
+        "Steps that are taken between two looks of Python, a divisor of steps_per_validation; "
+        "small networks train faster with 10.",
+        least=1,
+    )
     figure_rounds: int = _setting(
         0,
         "Rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which takes "
@@ -370,6 +392,11 @@ class Settings:
             raise ValueError(f"method must name at least one of {', '.join(METHODS)}")
         if len(set(self.method)) < len(self.method):
             raise ValueError(f"method must name each method once; got {','.join(self.method)}")
+        if self.steps_per_validation % self.steps_per_execution:
+            raise ValueError(
+                f"steps_per_execution must divide steps_per_validation, "
+                f"{self.steps_per_validation}; got {self.steps_per_execution}"
+            )
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
@@ -384,8 +411,13 @@ class Settings:
             _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})
 
     def same_results(self, other: "Settings") -> bool:
-        """Whether other settings lead to the same numbers: all but what is kept of images."""
-        return dataclasses.replace(self, cache=other.cache) == other
+        """Whether other settings lead to the same numbers, up to rounding."""
+        return self.without_machine() == other.without_machine()
+
+    def without_machine(self) -> "Settings":
+        """The settings that decide the numbers, with defaults for those of the machine."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{name: defaults[name] for name in _OF_THE_MACHINE})
 
 
 def _check_numbers(name, numbers_by_name):
