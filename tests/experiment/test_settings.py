@@ -15,6 +15,7 @@ from ccp_dml.experiment.settings import Settings
         ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
         ({"loss_params": {"positive_margin": "0"}}, "parameters of contrastive must be numbers"),
         ({"learning_rate_multipliers": None}, "learning_rate_multipliers must be numbers by name"),
+        ({"steps_per_execution": 2}, "must divide steps_per_validation, 25; got 2"),
         ({"first_phase_weights": ("1",) * 4}, "first_phase_weights must be 4 numbers; got 1,1,1,1"),
     ],
 )
@@ -23,9 +24,18 @@ def test_settings_are_checked(settings, message):
         Settings(**settings)
 
 
-def test_what_is_kept_of_images_does_not_change_results():
-    settings = Settings(cache="none")
-    assert settings.same_results(Settings(cache="disk"))
-    assert Settings(cache="disk").same_results(settings)
-    for other in (Settings(seed=1), Settings(fold=2), Settings(method=("ccp", "plain"))):
-        assert not settings.same_results(other)
+@pytest.mark.parametrize(
+    "of_the_machine",
+    [{"cache": "disk"}, {"strategy": "mirrored"}, {"steps_per_execution": 5}],
+)
+def test_the_machine_does_not_change_results(of_the_machine):
+    settings, other = Settings(), Settings(**of_the_machine)
+    assert settings.same_results(other)
+    assert other.same_results(settings)
+
+
+@pytest.mark.parametrize(
+    "deciding", [{"seed": 1}, {"fold": 2}, {"method": ("ccp",)}, {"precision": "mixed_bfloat16"}]
+)
+def test_everything_else_changes_them(deciding):
+    assert not Settings().same_results(Settings(**deciding))
