@@ -19,23 +19,39 @@ def gather(rows):
     Gradients flow back to the rows of all replicas.
 
     Args:
-        rows: This replica's rows `(n, ...)`; n may differ between replicas.
+        rows: This replica's rows `(n, ...)`. In a graph that knows n, it is that of every replica,
+            and the result has a static shape; otherwise n may differ between replicas.
 
     Returns:
         The rows of all replicas `(N, ...)`; `rows` itself outside of a replica context.
     """
     if num_replicas() == 1:
         return rows
-    # Rows are scattered into zeros and added up: `all_gather` fails for multi-worker CPU
-    # strategies.
-    context = tf.distribute.get_replica_context()
-    replica = context.replica_id_in_sync_group
-    size = tf.shape(rows)[0]
+    # Rows are put into zeros and added up: `all_gather` fails for multi-worker CPU strategies.
+    if rows.shape.is_fully_defined() and not tf.executing_eagerly():
+        return _gather_equal_shares(rows)
+    return _gather_unequal_shares(rows)
+
+
+def _gather_equal_shares(rows):
+    is_own = tf.one_hot(_replica_id(), num_replicas(), on_value=True, off_value=False)
+    is_own = tf.reshape(is_own, [-1] + [1] * rows.shape.rank)
+    # A product with ones and zeros would turn one replica's infinity into NaN on all others.
+    shares = _sum(tf.where(is_own, rows[None], tf.zeros_like(rows)[None]))
+    return tf.reshape(shares, [num_replicas() * rows.shape[0], *rows.shape[1:]])
+
+
+def _gather_unequal_shares(rows):
+    replica, size = _replica_id(), tf.shape(rows)[0]
     sizes = _sum(tf.one_hot(replica, num_replicas(), on_value=size, dtype=tf.int32))
     before = tf.reduce_sum(sizes[:replica])
     after = tf.reduce_sum(sizes) - before - size
     padding = tf.concat([[[before, after]], tf.zeros((rows.shape.rank - 1, 2), tf.int32)], axis=0)
     return tf.ensure_shape(_sum(tf.pad(rows, padding)), [None, *rows.shape[1:]])
+
+
+def _replica_id():
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
 def sum_over_replicas(tensors):

@@ -1,29 +1,41 @@
 """Strategies of `tf.distribute` by name."""
 
+import functools
+import json
+import os
+
 import tensorflow as tf
 
 from ccp_dml.checks import check_one_of
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
+_EXAMPLE = (
+    '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
 
 def strategy(name: str) -> tf.distribute.Strategy:
     """Returns what spreads training over devices.
 
     Under all of them a batch is that of all devices together, and training takes the steps of one
-    device up to rounding.
+    device up to rounding. The same name gives the same strategy as long as the process lives:
+    TensorFlow's collectives mix up the devices of two.
 
     Args:
         name: `"none"`: the first GPU of this machine, or its CPU. `"mirrored"`: all GPUs of this
-            machine or, where it has none, its logical CPUs. `"multi_worker"`: the same on each of
-            the machines that the environment variable `TF_CONFIG` lists; it has to be made before
-            anything else is computed.
+            machine or, where it has none, all its logical CPUs. `"multi_worker"`: all GPUs, or the
+            CPU, of each of the machines that the environment variable `TF_CONFIG` lists; the same
+            program runs on all of them, and the strategy has to be made before TensorFlow computes
+            anything.
 
     Returns:
         A strategy; models are made and fitted in its `scope()`.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown; for `"multi_worker"`, if `TF_CONFIG` is missing or not
+            as TensorFlow describes it, or if it is too late.
 
     Example:
 
@@ -33,6 +45,48 @@ def strategy(name: str) -> tf.distribute.Strategy:
     check_one_of("strategy", name, STRATEGIES)
     if name == "none":
         return tf.distribute.get_strategy()
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    return _make_mirrored() if name == "mirrored" else _make_multi_worker()
+
+
+@functools.cache
+def _make_mirrored():
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+@functools.cache
+def _make_multi_worker():
+    _check_cluster(os.environ.get("TF_CONFIG"))
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise ValueError(
+            "the strategy multi_worker has to be made before TensorFlow computes anything: make it "
+            "at the beginning of the program"
+        ) from error
+
+
+def _check_cluster(text):
+    """Checks `TF_CONFIG`, in which TensorFlow itself takes a mistake for a single machine."""
+    if not text:
+        raise ValueError(
+            "the strategy multi_worker needs the environment variable TF_CONFIG, which lists the "
+            f"addresses of all workers, as in {_EXAMPLE}"
+        )
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        addresses = cluster[task["type"]]
+        is_valid = (
+            set(cluster) <= {"chief", "worker"}
+            and all(isinstance(each, list) and each for each in cluster.values())
+            and len(cluster.get("chief", [])) <= 1
+            and 0 <= int(task["index"]) < len(addresses)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_valid = False
+    if not is_valid:
+        raise ValueError(
+            "TF_CONFIG must list the addresses of all workers, and which of them this one is, as "
+            f"in {_EXAMPLE}; got {text}"
+        )
