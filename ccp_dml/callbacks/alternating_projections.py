@@ -8,8 +8,10 @@ from absl import logging
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.checks import check_at_least
+from ccp_dml.distribution import BatchMap
 from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
+from ccp_dml.losses.distances import to_float
 from ccp_dml.models import ChanceConstrainedModel
 from ccp_dml.projections import RoundEnd, greedy_k_center
 
@@ -133,8 +135,9 @@ class AlternatingProjections(ResumableCallback):
         if not self.model.built:
             raise ValueError("the model has no weights yet: call model.build(input_shape) first")
         network = self.model.embedding_model
-        self._embed = tf.function(
-            lambda inputs: network(inputs, training=False), reduce_retracing=True
+        self._embed = BatchMap(
+            lambda inputs: to_float(network(inputs, training=False)),
+            self.model.distribute_strategy,
         )
         self._starts_over = not self._restored
         super().on_train_begin(logs)
@@ -230,11 +233,14 @@ class AlternatingProjections(ResumableCallback):
     def _embed_pool(self):
         """The pool of the present round, embedded with the current weights: `(C, b, d)`."""
         num_classes = self.model.proxies.num_classes
-        pool = self.pool(self.round)
-        embeddings, labels = [], []
-        for inputs, batch_labels in pool:
-            embeddings.append(self._embed(inputs).numpy())
-            labels.append(batch_labels.numpy())
+        labels = []
+
+        def read_inputs():
+            for inputs, batch_labels in self.pool(self.round):
+                labels.append(batch_labels.numpy())
+                yield inputs
+
+        embeddings = self._embed(read_inputs())
         labels = np.concatenate(labels)
         draws = len(labels) // num_classes
         in_order = np.tile(np.arange(num_classes), draws)
@@ -243,8 +249,8 @@ class AlternatingProjections(ResumableCallback):
                 f"the pool must be draws of one sample of each of the classes 0…{num_classes - 1} "
                 f"in this order; got {len(labels)} samples of the classes {labels[:10]}…"
             )
-        embeddings = np.concatenate(embeddings).reshape(draws, num_classes, -1)
-        return np.swapaxes(embeddings, 0, 1).astype("float32")
+        embeddings = embeddings.reshape(draws, num_classes, -1)
+        return np.ascontiguousarray(np.swapaxes(embeddings, 0, 1))
 
     def _choose_proxies(self, pool, initial):
         indices = greedy_k_center(pool, initial, self.model.proxies.proxies_per_class)

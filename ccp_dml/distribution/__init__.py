@@ -1,13 +1,19 @@
 """Training on several devices."""
 
 from ccp_dml.distribution.batch_map import BatchMap
-from ccp_dml.distribution.collectives import gather, num_replicas, sum_over_replicas
+from ccp_dml.distribution.collectives import (
+    apply_to_share,
+    gather,
+    num_replicas,
+    sum_over_replicas,
+)
 from ccp_dml.distribution.strategies import STRATEGIES, strategy
 from ccp_dml.distribution.workers import is_chief, num_workers, sum_over_workers, wait_for_all
 
 __all__ = [
     "STRATEGIES",
     "BatchMap",
+    "apply_to_share",
     "gather",
     "is_chief",
     "num_replicas",

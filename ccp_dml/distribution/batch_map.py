@@ -69,7 +69,8 @@ class BatchMap:
         def choose(context):
             local_replicas.append(context.replica_id_in_sync_group)
             # Where the batches have run out, the last one is computed again and not used.
-            return group[min(local_replicas[-1], len(group) - 1)]
+            batch = group[min(local_replicas[-1], len(group) - 1)]
+            return tf.nest.map_structure(tf.convert_to_tensor, batch)
 
         shares = self.strategy.experimental_distribute_values_from_function(choose)
         computed = dict(zip(local_replicas, self._run(shares), strict=True))

@@ -54,6 +54,32 @@ def _replica_id():
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
+def apply_to_share(function, inputs):
+    """Applies a function to this replica's share of a batch, also if there is nothing in it.
+
+    The last batch of an evaluation may be smaller than the number of replicas, and convolutions
+    fail on a share without rows: they get one of zeros, whose result is dropped.
+
+    Args:
+        function: From inputs to a tensor with one row per sample.
+        inputs: A tensor, or a nest of tensors, with one row per sample.
+
+    Returns:
+        The rows of the function.
+    """
+    first = tf.nest.flatten(inputs)[0]
+    if num_replicas() == 1 or first.shape[0] is not None:
+        return function(inputs)
+    size = tf.shape(first)[0]
+    missing = tf.cast(size == 0, size.dtype)
+
+    def pad(rows):
+        zeros = tf.zeros(tf.concat([[missing], tf.shape(rows)[1:]], axis=0), rows.dtype)
+        return tf.ensure_shape(tf.concat([rows, zeros], axis=0), rows.shape)
+
+    return function(tf.nest.map_structure(pad, inputs))[:size]
+
+
 def sum_over_replicas(tensors):
     """Sums tensors over the replicas; returns them as they are outside of a replica context."""
     return tensors if num_replicas() == 1 else _sum(tensors)

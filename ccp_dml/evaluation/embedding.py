@@ -1,11 +1,17 @@
 """Embeddings as retrieval compares them."""
 
+import weakref
 from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from ccp_dml.distribution import BatchMap
 from ccp_dml.layers import lipschitz_normalize
+
+# So that a model is not traced again at every validation.
+_BATCH_MAPS: weakref.WeakKeyDictionary[keras.Model, BatchMap] = weakref.WeakKeyDictionary()
 
 
 def embed(
@@ -16,18 +22,64 @@ def embed(
 ) -> np.ndarray:
     """Embeds inputs as retrieval compares them.
 
+    A model that was made under a strategy of several replicas is computed by all of them, each of
+    which takes whole batches; see `ccp_dml.distribution.BatchMap`. Then all workers have to call
+    this, and all get the embeddings that one device gives.
+
     Args:
         model: A Keras model from inputs to embeddings.
         inputs: Array of inputs, or a `tf.data.Dataset` of batches of them.
-        batch_size: Number of inputs at a time, if they are an array. Defaults to 256.
-        callbacks: Passed to `model.predict`, to show progress. Defaults to none.
+        batch_size: Number of inputs that a device embeds at a time, if they are an array. Defaults
+            to 256.
+        callbacks: Called as `model.predict` calls them, to show progress. Defaults to none.
 
     Returns:
         Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
     """
-    batch_size = batch_size if isinstance(inputs, np.ndarray) else None
-    embeddings = model.predict(inputs, batch_size=batch_size, verbose=0, callbacks=list(callbacks))
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        embeddings = _predict_on_all_replicas(model, inputs, batch_size, callbacks)
+    else:
+        batch_size = batch_size if isinstance(inputs, np.ndarray) else None
+        embeddings = model.predict(
+            inputs, batch_size=batch_size, verbose=0, callbacks=list(callbacks)
+        )
     return np.asarray(lipschitz_normalize(embeddings), "float32")
+
+
+def _predict_on_all_replicas(model, inputs, batch_size, callbacks):
+    if not isinstance(inputs, tf.data.Dataset):
+        inputs = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
+    num_batches = inputs.cardinality().numpy()
+    callbacks = keras.callbacks.CallbackList(
+        callbacks,
+        model=model,
+        verbose=0,
+        epochs=1,
+        steps=num_batches if num_batches >= 0 else None,
+    )
+    computed = 0
+
+    def on_batches(count):
+        nonlocal computed
+        for batch in range(computed, computed + count):
+            callbacks.on_predict_batch_begin(batch)
+            callbacks.on_predict_batch_end(batch)
+        computed += count
+
+    callbacks.on_predict_begin()
+    embeddings = _batch_map(model)(inputs, on_batches)
+    callbacks.on_predict_end()
+    return embeddings
+
+
+def _batch_map(model):
+    if model not in _BATCH_MAPS:
+        # The model stays free to go: a dictionary of weak keys keeps what its values refer to.
+        find_model = weakref.ref(model)
+        _BATCH_MAPS[model] = BatchMap(
+            lambda batch: find_model().predict_step(batch), model.distribute_strategy
+        )
+    return _BATCH_MAPS[model]
 
 
 def concatenate_embeddings(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -60,7 +60,7 @@ class CrossBatchMemory(keras.layers.Layer):
             "aggregation": "only_first_replica",
         }
         self.embeddings = self.add_weight(
-            shape=(rows, input_shape[-1]), dtype="float32", name="embeddings", **state
+            shape=(rows, input_shape[-1]), dtype=self.variable_dtype, name="embeddings", **state
         )
         self.labels = self.add_weight(shape=(rows,), dtype="int32", name="labels", **state)
         self.steps = self.add_weight(shape=(), dtype="int64", name="steps", **state)

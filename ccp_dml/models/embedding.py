@@ -51,7 +51,10 @@ class EmbeddingModel(keras.Model):
         self.embedding_size = embedding_size
         self.freeze_batch_norm = freeze_batch_norm
         self.pooling = GlobalPooling(pooling, name="pooling")
-        self.projection = keras.layers.Dense(embedding_size, use_bias=False, name="projection")
+        # In half precision, samples of a class would have equal embeddings.
+        self.projection = keras.layers.Dense(
+            embedding_size, use_bias=False, name="projection", dtype=self.variable_dtype
+        )
         if self.input_shape is not None:
             self.build(self.input_shape)
 

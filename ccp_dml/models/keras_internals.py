@@ -3,9 +3,11 @@
 `tests/models/test_keras_internals.py` fails when a new version of Keras no longer has it.
 """
 
+import functools
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -38,11 +40,33 @@ def scale_steps(optimizer: keras.optimizers.Optimizer, factor: Callable):
     optimizer.update_step = update_step
 
 
-class SelfBuiltModel(keras.Model):
-    """A model that Keras leaves alone before training, if it has built all its variables.
+def keep_logs_of_first_replica():
+    """Makes `fit` and `evaluate` take the logs of a step from the first replica of this worker.
 
-    To learn shapes under a `tf.distribute` strategy, Keras averages the replicas' shares of the
-    first batch, which fails when they differ in size.
+    Under a multi-worker strategy Keras averages them over their first axis, which numbers do not
+    have (tensorflow issue 72388). Our losses are those of the global batch and so the same on all
+    replicas; the logs of an epoch are computed from the metrics, over all replicas.
+    """
+    from keras.src.backend.tensorflow import trainer
+
+    if hasattr(trainer.reduce_per_replica, "__wrapped__"):
+        return
+
+    @functools.wraps(trainer.reduce_per_replica)
+    def reduce_per_replica(values, strategy, reduction):
+        if reduction == "auto" and _is_multi_worker(strategy):
+            reduction = "first"
+        return reduce_per_replica.__wrapped__(values, strategy, reduction)
+
+    trainer.reduce_per_replica = reduce_per_replica
+
+
+class DistributedModel(keras.Model):
+    """A model that can be trained on several devices and machines.
+
+    Keras leaves it alone before training, if it has built all its variables: to learn shapes under
+    a `tf.distribute` strategy, Keras averages the replicas' shares of the first batch, which fails
+    when they differ in size.
     """
 
     def has_all_variables(self) -> bool:
@@ -52,3 +76,17 @@ class SelfBuiltModel(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if not self.has_all_variables():
             super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def make_train_function(self, force=False):
+        if _is_multi_worker(self.distribute_strategy):
+            keep_logs_of_first_replica()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        if _is_multi_worker(self.distribute_strategy):
+            keep_logs_of_first_replica()
+        return super().make_test_function(force)
+
+
+def _is_multi_worker(strategy):
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

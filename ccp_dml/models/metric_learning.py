@@ -9,13 +9,13 @@ from ccp_dml import distribution, losses
 from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.keras_internals import SelfBuiltModel, flatten_layers
+from ccp_dml.models.keras_internals import DistributedModel, flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class MetricLearningModel(SelfBuiltModel):
+class MetricLearningModel(DistributedModel):
     """An embedding network trained with a pairwise loss among the samples of a batch.
 
     A training step computes the gradients of the loss (and of the embedding network's own
@@ -97,7 +97,7 @@ class MetricLearningModel(SelfBuiltModel):
         self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
         self.memory = memory
         self.num_classes = num_classes
-        self.normalization = LipschitzNormalization(name="normalization")
+        self.normalization = LipschitzNormalization(name="normalization", dtype=self.variable_dtype)
         self.loss_weights = LossWeights(name="loss_weights")
         if memory is not None:
             self.batch_loss_mean = LossTerm(name="batch_loss")
@@ -116,7 +116,12 @@ class MetricLearningModel(SelfBuiltModel):
         self.built = True
 
     def call(self, inputs, training=None):
-        return self.normalization(self.embedding_model(inputs, training=training))
+        return self.normalization(self._embed_share(inputs, training))
+
+    def _embed_share(self, inputs, training):
+        return distribution.apply_to_share(
+            lambda share: self.embedding_model(share, training=training), inputs
+        )
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
         """Configures training; see `keras.Model.compile`.
@@ -298,7 +303,7 @@ class MetricLearningModel(SelfBuiltModel):
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""
         inputs, labels = self._unpack(data)
-        embeddings = self.embedding_model(inputs, training=False)
+        embeddings = self._embed_share(inputs, training=False)
         loss = self.evaluation_loss(distribution.gather(labels), distribution.gather(embeddings))
         return self._update_metrics({"loss": loss}, labels, embeddings)
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from ccp_dml.checks import check_at_least
+from ccp_dml.losses.distances import to_float
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
 
@@ -139,13 +140,14 @@ class VariationalModel(MetricLearningModel):
             L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
             `"invariant"`, and the terms of the last one; what is minimised is `"loss"`.
         """
-        features = ops.cast(outputs, "float32")
+        features = to_float(outputs)
         invariant, mean, log_variance = self._apply_heads(features)
         # The same for every replica, each of which computes the loss of all samples.
         noise = tf.random.stateless_normal(
             [tf.shape(features)[0], self.num_samples, invariant.shape[1]],
             [self.seed, tf.cast(self.optimizer.iterations.value, tf.int32)],
         )
+        noise = ops.cast(noise, invariant.dtype)
         synthesized = synthesize(invariant, mean, log_variance, noise)
         synthesized_losses = super().batch_losses(
             ops.repeat(labels, self.num_samples),
@@ -159,7 +161,8 @@ class VariationalModel(MetricLearningModel):
             invariant_losses["loss"],
         )
         weights = ops.where(self.second_phase, self.second_weights, self.first_weights)
-        loss = ops.sum(ops.cast(weights, "float32") * ops.stack(terms))
+        terms_of_loss = ops.stack(terms)
+        loss = ops.sum(ops.cast(weights, terms_of_loss.dtype) * terms_of_loss)
         return {**invariant_losses, "loss": loss, **dict(zip(_TERMS, terms, strict=True))}
 
     def _reconstruction(self, features, synthesized):
@@ -168,7 +171,7 @@ class VariationalModel(MetricLearningModel):
         synthesized = ops.where(self.second_phase, synthesized, ops.stop_gradient(synthesized))
         rows = ops.reshape(synthesized, (-1, synthesized.shape[-1]))
         rebuilt = ops.reshape(
-            ops.cast(self.decoder(rows), "float32"), (-1, self.num_samples, features.shape[1])
+            to_float(self.decoder(rows)), (-1, self.num_samples, features.shape[1])
         )
         squares = ops.sum(ops.square(features[:, None, :] - rebuilt), axis=-1)
         return ops.mean(squares)
@@ -182,19 +185,20 @@ class VariationalModel(MetricLearningModel):
             seed: Fixes them. Defaults to 0.
 
         Returns:
-            float32 array `(batch, num_samples, d)`, before normalisation.
+            Array `(batch, num_samples, d)`, before normalisation.
         """
         features = self.loss_inputs(inputs, training=False)
         invariant, mean, log_variance = self._apply_heads(features)
         noise = tf.random.stateless_normal(
             [len(features), num_samples, invariant.shape[1]], [seed, 0]
         )
+        noise = ops.cast(noise, invariant.dtype)
         return ops.convert_to_numpy(synthesize(invariant, mean, log_variance, noise))
 
     def _apply_heads(self, features):
-        """z_I, μ and log σ², each float32 `(n, d)`."""
+        """z_I, μ and log σ², each `(n, d)`."""
         heads = (self.embeddings_of, self.spread_mean, self.spread_log_variance)
-        return [ops.cast(head(features), "float32") for head in heads]
+        return [to_float(head(features)) for head in heads]
 
     def get_config(self):
         return {

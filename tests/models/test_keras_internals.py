@@ -86,7 +86,7 @@ def test_shares_of_unequal_size_do_not_stop_a_built_model(two_replicas):
     message = changed(
         "Model._maybe_symbolic_build(iterator, data_batch)",
         "find what fit calls before the first step, and see whether it still averages the shares "
-        "of the replicas; if it does not, SelfBuiltModel can go",
+        "of the replicas; if it does not, DistributedModel can go",
     )
     found = getattr(keras.Model, "_maybe_symbolic_build", None)
     assert found is not None, message
@@ -112,6 +112,6 @@ def test_shares_of_unequal_size_do_not_stop_a_built_model(two_replicas):
             model.compile("sgd", "mse")
         model.fit(batches.batch(15), verbose=0)
 
-    fit(keras_internals.SelfBuiltModel)
+    fit(keras_internals.DistributedModel)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         fit(keras.Model)

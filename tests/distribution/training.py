@@ -1,0 +1,147 @@
+"""Short trainings on digits that any number of replicas and workers has to agree on.
+
+python -m tests.distribution.training OUTPUT --cpus=2
+TF_CONFIG=… python -m tests.distribution.training OUTPUT --strategy=multi_worker
+"""
+
+import argparse
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ccp_dml import data, distribution
+from ccp_dml.callbacks import AlternatingProjections, ReduceLROnPlateau, RetrievalValidation
+from ccp_dml.evaluation import embed
+from tests.cases import settings_of, small_model
+
+CASES = ("ccp", "ccp+xbm", "ccp+xbm+dvml")
+ADAM_SEEDS = range(6)
+
+
+@contextlib.contextmanager
+def floats_of(dtype):
+    """Makes models compute in another precision."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+class Training:
+    """A model, made in the strategy's scope, and what it trains on.
+
+    Args:
+        method: One of the methods of an experiment.
+        optimizer: A Keras optimizer.
+        samples_per_class: Of each of the five classes of a batch.
+    """
+
+    def __init__(self, method, optimizer, samples_per_class=5):
+        digits = data.load("digits").train
+        used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
+        self.train, self.validation = digits.subset(used[:200]), digits.subset(held_out[:101])
+        self.samples_per_class = samples_per_class
+        settings = settings_of(
+            "contrastive", weight_decay=1e-3, samples_per_class=samples_per_class
+        )
+        self.model = small_model(method, settings)
+        self.model.compile(optimizer, loss=self.model.loss)
+        self.initial = self.model.get_weights()
+
+    def fit(self, seed=0, perturbation=0.0, epochs=8):
+        """Trains from the initial weights; returns everything that came of it, as arrays by name.
+
+        Args:
+            seed: Of the batches, the pools and the perturbation.
+            perturbation: Relative size of the noise added to the initial weights.
+            epochs: Number of epochs, of four steps.
+        """
+        noise = np.random.default_rng(seed)
+        self.model.set_weights(
+            [
+                weight
+                * (1 + perturbation * noise.standard_normal(weight.shape)).astype(weight.dtype)
+                if weight.dtype.kind == "f"
+                else weight
+                for weight in self.initial
+            ]
+        )
+        for variable in self.model.optimizer.variables:
+            if "learning_rate" not in variable.path:
+                variable.assign(np.zeros(variable.shape))
+        self.model.optimizer.learning_rate = 0.05 if self.is_sgd else 0.005
+        validation = RetrievalValidation(self.validation.images, self.validation.labels)
+        # Only a large gain prolongs a round, so that rounds end soon.
+        rounds = AlternatingProjections(
+            data.class_pools(self.train, draws=5, seed=seed),
+            patience=2,
+            min_delta=0.05,
+            proximal_weight=0.01,
+            warmup_epochs=1,
+        )
+        plateau = ReduceLROnPlateau(
+            "val_map_at_r", factor=0.7, patience=1, min_delta=0.02, mode="max"
+        )
+        history = self.model.fit(
+            data.training_batches(self.train, 5, self.samples_per_class, seed=seed),
+            steps_per_epoch=4,
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[validation, rounds, plateau],
+        ).history
+        images, labels = self.validation.images, self.validation.labels
+        return {
+            **{f"weights/{each.path}": each.numpy() for each in self.model.variables},
+            **{f"history/{name}": np.asarray(values) for name, values in history.items()},
+            "best_epoch": np.asarray(validation.best_epoch),
+            "embeddings": embed(self.model, images, batch_size=40),
+            # The last batch has a single image.
+            "predictions": self.model.predict(images, batch_size=20, verbose=0),
+            "loss": np.asarray(self.model.evaluate(images, labels, batch_size=50, verbose=0)),
+        }
+
+    @property
+    def is_sgd(self):
+        return isinstance(self.model.optimizer, keras.optimizers.SGD)
+
+
+def train_all(scope):
+    """The results of all cases, as arrays by name."""
+    results = {}
+    with floats_of("float64"):
+        for case in CASES:
+            with scope():
+                training = Training(case, keras.optimizers.SGD(0.05, momentum=0.9))
+            results |= {f"{case}/{name}": array for name, array in training.fit().items()}
+    with scope():
+        training = Training("ccp", keras.optimizers.Adam(0.005))
+    for seed in ADAM_SEEDS:
+        found = training.fit(seed)
+        results |= {f"adam/{seed}/{name}": array for name, array in found.items()}
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output")
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--strategy", default="mirrored")
+    arguments = parser.parse_args()
+    tf.config.set_visible_devices([], "GPU")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    logical = [tf.config.LogicalDeviceConfiguration()] * arguments.cpus
+    tf.config.set_logical_device_configuration(cpu, logical)
+    strategy = distribution.strategy(arguments.strategy)
+    np.savez(arguments.output, **train_all(strategy.scope))
+    distribution.wait_for_all(strategy)
+
+
+if __name__ == "__main__":
+    main()
