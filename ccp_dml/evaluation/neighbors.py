@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ccp_dml.checks import check_whole_number
+from ccp_dml.evaluation.ranking import rank_columns
 
 # A block of scores is the largest array in memory; two of this size, and little else, live at a
 # time.
@@ -11,6 +12,8 @@ BLOCK_BYTES = 256 * 2**20
 BYTES_PER_NEIGHBOR = 32
 # The columns of a block are first narrowed down by their maxima over groups of this many.
 _GROUP = 64
+# With fewer groups than this for each neighbour, all columns are ranked.
+_GROUPS_PER_NEIGHBOR = 4
 # Squares of larger values would not fit into float32.
 _LARGEST = 1e15
 
@@ -243,14 +246,16 @@ class NeighborSearch:
         Returns:
             Indices `(n, depth)`, nearest first.
         """
-        available = self.size - (own is not None)
-        depth = min(depth, available)
-        wanted = depth + (own is not None)
+        depth = min(depth, self.size - (own is not None))
         queries = queries - self.mean
-        rows = np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1)
-        found = _find_largest_products(
-            tf.constant(rows), self.columns, self.num_groups, wanted
-        ).numpy()
+        rows = tf.constant(np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1))
+        if depth >= self.num_groups // _GROUPS_PER_NEIGHBOR:
+            # Not .numpy(), which is a copy.
+            return rank_columns(
+                np.asarray(tf.matmul(rows, self.columns))[:, : self.size], depth, own
+            )
+        wanted = depth + (own is not None)
+        found = _find_largest_products(rows, self.columns, self.num_groups, wanted).numpy()
         if own is None:
             return found
         # The query itself is dropped; where equal vectors kept it out, the last one is.
@@ -276,8 +281,6 @@ def _find_largest_products(rows, columns, num_groups, count):
         Indices int32 `(n, count)`, largest product first and of equal ones the first column.
     """
     products = tf.matmul(rows, columns)
-    if count >= num_groups // 2:
-        return tf.math.top_k(products, count).indices
     grouped = tf.reshape(products, [-1, num_groups, _GROUP])
     groups = tf.math.top_k(tf.reduce_max(grouped, axis=2), count).indices
     groups = tf.sort(groups, axis=1)

@@ -14,6 +14,7 @@ from ccp_dml.evaluation.neighbors import (
     check_vectors,
     match_queries,
 )
+from ccp_dml.evaluation.ranking import map_rows
 
 
 def retrieval_metrics(
@@ -199,7 +200,7 @@ def _rank_in_blocks(data: _Matched, least_depth: int) -> Iterator[_Block]:
             # Where queries look deep, what is found is as large as the scores.
             block = block[: max(1, neighbors.BLOCK_BYTES // (neighbors.BYTES_PER_NEIGHBOR * depth))]
             found = index.nearest(data.queries[block], depth, None if own is None else own[block])
-            correct = data.gallery_labels[found] == data.labels[block, None]
+            correct = _are_correct(found, data.gallery_labels, data.labels[block])
             yield _Block(block, found, correct, num_relevant[block])
             start += len(block)
 
@@ -236,10 +237,21 @@ def _match_labels(labels, gallery_labels):
     position = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     known = classes[position] == labels
     return (
-        np.where(known, position, -1),
-        gallery_labels,
+        np.where(known, position, -1).astype("int32"),
+        gallery_labels.astype("int32"),
         np.where(known, sizes[position], 0),
     )
+
+
+def _are_correct(found, gallery_labels, labels):
+    """Whether what was found for each query `(n, depth)` is of its class."""
+    correct = np.empty(found.shape, bool)
+
+    def compare(rows):
+        correct[rows] = gallery_labels[found[rows]] == labels[rows, None]
+
+    map_rows(compare, *found.shape)
+    return correct
 
 
 def _sum_metrics(correct, num_relevant, recall_at):
@@ -253,11 +265,11 @@ def _sum_metrics(correct, num_relevant, recall_at):
     Returns:
         `(3 + len(recall_at),)`.
     """
-    within = correct & (np.arange(correct.shape[1]) < num_relevant[:, None])
+    within = _count_correct(correct, num_relevant)
     return np.array(
         [
             correct[:, 0].sum(),
-            (within.sum(axis=1) / num_relevant).sum(),
+            (within / num_relevant).sum(),
             _average_precision(correct, num_relevant).sum(),
             *(correct[:, :k].any(axis=1).sum() for k in recall_at),
         ],
@@ -265,9 +277,27 @@ def _sum_metrics(correct, num_relevant, recall_at):
     )
 
 
+def _count_correct(correct, num_relevant):
+    """How many of the R nearest of each query are of its class `(n,)`; see `_sum_metrics`."""
+    counts = map_rows(
+        lambda rows: np.count_nonzero(_within(correct[rows], num_relevant[rows]), axis=1),
+        *correct.shape,
+    )
+    return np.concatenate(counts)
+
+
 def _average_precision(correct, num_relevant):
     """MAP@R of each query `(n,)`; see `_sum_metrics`."""
     rank = np.arange(1, correct.shape[1] + 1)
-    within = correct & (rank <= num_relevant[:, None])
-    precision = np.cumsum(within, axis=1) / rank
-    return (precision * within).sum(axis=1) / num_relevant
+
+    def average(rows):
+        within = _within(correct[rows], num_relevant[rows])
+        precision = np.cumsum(within, axis=1, dtype="int32") / rank
+        return (precision * within).sum(axis=1) / num_relevant[rows]
+
+    return np.concatenate(map_rows(average, *correct.shape))
+
+
+def _within(correct, num_relevant):
+    """Whether neighbours are correct and among the R nearest; see `_sum_metrics`."""
+    return correct & (np.arange(correct.shape[1]) < num_relevant[:, None])

@@ -1,0 +1,102 @@
+"""Which columns of a matrix of scores are the largest of each row, by sorting packed keys."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+# What a thread works on at a time fits into its cache.
+_VALUES_AT_A_TIME = 2**17
+
+
+def rank_columns(scores: np.ndarray, count: int, skipped: np.ndarray | None = None) -> np.ndarray:
+    """Ranks the columns of each row by their scores.
+
+    A score and its column are packed into one 64-bit integer, which NumPy sorts with vector
+    instructions, ten times as fast as TensorFlow sorts scores with their columns.
+
+    Args:
+        scores: `(n, m)`, float32 or float64, finite.
+        count: Number of columns to find, at most as many as there are.
+        skipped: A column of each row that is not to be found `(n,)`, −1 for none. Defaults to
+            `None`: none is.
+
+    Returns:
+        Columns int32 `(n, count)`, largest score first and of equal ones the first column.
+
+    Example:
+
+    >>> rank_columns(np.array([[1.0, 3.0, 2.0, 3.0]]), 3).tolist()
+    [[1, 3, 2]]
+    """
+    rank = _rank_singles if scores.dtype == "float32" else _rank_doubles
+    ranked = np.empty((len(scores), count), "int32")
+
+    def rank_rows(rows):
+        keys = _to_descending_integers(scores[rows])
+        if skipped is not None:
+            with_skipped = np.flatnonzero(skipped[rows] >= 0)
+            keys[with_skipped, skipped[rows][with_skipped]] = np.iinfo(keys.dtype).max
+        ranked[rows] = rank(keys, count)
+
+    map_rows(rank_rows, *scores.shape)
+    return ranked
+
+
+def map_rows(function: Callable[[slice], object], num_rows: int, width: int) -> list:
+    """Calls a function of NumPy for a few rows at a time, in threads.
+
+    Args:
+        function: Takes a slice of rows.
+        num_rows: Number of rows.
+        width: Number of values in a row, which decides how many rows are taken at a time.
+
+    Returns:
+        What the function returned, in the order of the rows.
+    """
+    step = max(1, _VALUES_AT_A_TIME // width)
+    slices = [slice(start, start + step) for start in range(0, num_rows, step)]
+    if len(slices) == 1:
+        return [function(slices[0])]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(function, slices))
+
+
+def _rank_singles(keys, count):
+    keys = keys.astype("int64")
+    keys <<= 32
+    keys |= np.arange(keys.shape[1])
+    return _sort_smallest(keys, count) & 0xFFFFFFFF
+
+
+def _rank_doubles(keys, count):
+    """The same, where the last bits of a key make room for its column."""
+    columns = 2 ** (keys.shape[1] - 1).bit_length() - 1
+    packed = keys & ~columns
+    packed |= np.arange(keys.shape[1])
+    ranked = _sort_smallest(packed, count)
+    first_left_out = packed[:, count:].min(axis=1, initial=np.iinfo("int64").max)
+    # Those that differ only in these bits may be in the wrong order, or the last of them may be the
+    # wrong ones.
+    rows, places = np.nonzero((ranked[:, 1:] ^ ranked[:, :-1]) <= columns)
+    unsure = np.flatnonzero((first_left_out ^ ranked[:, -1]) <= columns)
+    ranked &= columns
+    is_wrong = keys[rows, ranked[rows, places]] > keys[rows, ranked[rows, places + 1]]
+    for row in np.union1d(unsure, rows[is_wrong]):
+        ranked[row] = np.argsort(keys[row], kind="stable")[:count]
+    return ranked
+
+
+def _to_descending_integers(scores):
+    """Integers of the size of floats that are the smaller the larger these are."""
+    # 0 and −0, which are equal, have different bits.
+    bits = (scores + scores.dtype.type(0)).view(f"int{8 * scores.itemsize}")
+    return ~bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)
+
+
+def _sort_smallest(keys, count):
+    """Sorts the `count` smallest keys of each row; `keys` are left with these in front."""
+    if count < keys.shape[1]:
+        keys.partition(count - 1, axis=1)
+    return np.sort(keys[:, :count], axis=1)
