@@ -12,7 +12,8 @@ class Contrastive(PairwiseLoss):
     """Contrastive loss with a positive margin, C2 in the CCP paper.
 
     The mean over the non-zero terms of `(D − m⁺)₊` of the positive pairs plus that of `(m⁻ − D)₊`
-    of the negative pairs, D the Euclidean distance.
+    of the negative pairs, D the Euclidean distance. With `negative_counts` the second is a ratio of
+    two unbiased sums.
 
     Args:
         positive_margin: m⁺, the distance from which positives are pulled. Defaults to 0.
@@ -33,11 +34,11 @@ class Contrastive(PairwiseLoss):
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         distances = euclidean_distances(embeddings, references)
-        pull = ops.where(positives, ops.relu(distances - self.positive_margin), 0.0)
-        push = ops.where(negatives, ops.relu(self.negative_margin - distances), 0.0)
-        return mean_over_nonzero(pull) + mean_over_nonzero(push)
+        pull = ops.where(pairs.positives, ops.relu(distances - self.positive_margin), 0.0)
+        push = ops.where(pairs.negatives, ops.relu(self.negative_margin - distances), 0.0)
+        return mean_over_nonzero(pull) + mean_over_nonzero(push, pairs.weigh_negatives)
 
     def get_config(self):
         return {

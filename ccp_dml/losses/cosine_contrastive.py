@@ -15,7 +15,7 @@ class CosineContrastive(PairwiseLoss):
     """Contrastive loss on the inner product of normalised vectors, C1 in the CCP paper.
 
     `(1 − S − 1e-5)₊` summed over the positive pairs plus `(S − m)₊` summed over the negative pairs,
-    divided by the number of anchors.
+    divided by the number of anchors. With `negative_counts` it is unbiased.
 
     Args:
         margin: m, the similarity from which negatives are pushed. Defaults to 0.5.
@@ -33,12 +33,12 @@ class CosineContrastive(PairwiseLoss):
         super().__init__(**kwargs)
         self.margin = margin
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(embeddings, references)
-        pull = ops.where(positives, ops.relu(1.0 - similarities - _TOLERANCE), 0.0)
-        push = ops.where(negatives, ops.relu(similarities - self.margin), 0.0)
+        pull = ops.where(pairs.positives, ops.relu(1.0 - similarities - _TOLERANCE), 0.0)
+        push = ops.where(pairs.negatives, ops.relu(similarities - self.margin), 0.0)
         anchors = ops.maximum(ops.cast(ops.shape(similarities)[0], similarities.dtype), 1.0)
-        return (ops.sum(pull) + ops.sum(push)) / anchors
+        return (ops.sum(pull) + ops.sum(pairs.weigh_negatives(push))) / anchors
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}

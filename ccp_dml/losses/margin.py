@@ -17,7 +17,8 @@ class Margin(PairwiseLoss):
     the anchor's class. One mean over both kinds, as the paper has one sum: with its
     distance-weighted sampling (`Mined(Margin(), "distance_weighted")`) there are as many of one
     as of the other. The paper adds `ν·Σβ` to sums of pairs; here both are means, so that ν does
-    not depend on the size of the batch.
+    not depend on the size of the batch. With `negative_counts` the mean is a ratio of two unbiased
+    sums.
 
     The boundaries are learned if the caller makes a variable from `initial_weights(num_classes)`
     and passes it as `boundaries`.
@@ -61,7 +62,10 @@ class Margin(PairwiseLoss):
         push = ops.where(pairs.negatives, ops.relu(self.alpha - distances + beta), 0.0)
         anchors = ops.maximum(ops.cast(ops.shape(beta)[0], beta.dtype), 1.0)
         # No pair is both, so that their sum has the terms of both.
-        return mean_over_nonzero(pull + push) + self.nu * ops.sum(beta) / anchors
+        return (
+            mean_over_nonzero(pull + push, pairs.weigh_negatives)
+            + self.nu * ops.sum(beta) / anchors
+        )
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta, "nu": self.nu}

@@ -13,7 +13,9 @@ from ccp_dml.randomness import seed_of
 class Mined(LossWrapper):
     """A loss over those pairs that a miner chooses.
 
-    To the loss, pairs that are not chosen are neither positive nor negative.
+    To the loss, pairs that are not chosen are neither positive nor negative. Of references that
+    were drawn from more, with `negative_counts`, the miner chooses among those that were drawn, and
+    each that it takes counts once.
 
     Args:
         loss: The `PairwiseLoss` to wrap.
@@ -46,7 +48,7 @@ class Mined(LossWrapper):
         positives, negatives = self.miner(
             distances, pairs.positives, pairs.negatives, embeddings.shape[1], seed
         )
-        pairs = pairs._replace(positives=positives, negatives=negatives)
+        pairs = pairs._replace(positives=positives, negatives=negatives, negative_counts=None)
         return self.loss.labeled_loss(embeddings, references, pairs, seed, **weights)
 
     def get_config(self):

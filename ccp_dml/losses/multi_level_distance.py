@@ -27,7 +27,7 @@ class MultiLevelDistance(LossWrapper):
     that the loss keeps no state; and the distances are those that the wrapped loss takes, of
     normalised vectors, where the paper trains without normalisation (`normalize=False`). As in the
     paper the levels can be learned: make a variable from `initial_weights(num_classes)["levels"]`
-    and pass it as `levels`.
+    and pass it as `levels`. With `negative_counts` the means are unbiased, but not μ/σ.
 
     Args:
         loss: The `PairwiseLoss` to wrap.
@@ -63,11 +63,12 @@ class MultiLevelDistance(LossWrapper):
         is_pair = ops.logical_or(pairs.positives, pairs.negatives)
         distances = euclidean_distances(embeddings, references)
         fixed = ops.stop_gradient(distances)
-        mean = mean_where(fixed, is_pair)
-        deviation = ops.sqrt(mean_where(ops.square(fixed - mean), is_pair) + _EPSILON)
+        weigh = pairs.weigh_negatives
+        mean = mean_where(fixed, is_pair, weigh)
+        deviation = ops.sqrt(mean_where(ops.square(fixed - mean), is_pair, weigh) + _EPSILON)
         levels = ops.cast(levels, distances.dtype)
         offsets = ops.abs(((distances - mean) / deviation)[:, :, None] - levels)
-        return loss + self.weight * mean_where(ops.min(offsets, axis=-1), is_pair)
+        return loss + self.weight * mean_where(ops.min(offsets, axis=-1), is_pair, weigh)
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}

@@ -13,7 +13,8 @@ class MultiSimilarity(PairwiseLoss):
     """Multi-similarity loss (Wang et al., CVPR 2019), without its pair mining.
 
     The mean over the anchors of `log(1 + Σ_P e^{α(λ − S)})/α + log(1 + Σ_N e^{β(S − λ)})/β`, S the
-    inner product of normalised vectors.
+    inner product of normalised vectors. With `negative_counts` the sum over N is unbiased, its
+    logarithm too small on average.
 
     Args:
         alpha: α, the scale of the positives. Defaults to 2.
@@ -40,10 +41,12 @@ class MultiSimilarity(PairwiseLoss):
         self.beta = beta
         self.base = base
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(embeddings, references)
-        pull = log_one_plus_sum_exp(self.alpha * (self.base - similarities), positives) / self.alpha
-        push = log_one_plus_sum_exp(self.beta * (similarities - self.base), negatives) / self.beta
+        pull_logits = self.alpha * (self.base - similarities)
+        push_logits = pairs.weigh_negative_logits(self.beta * (similarities - self.base))
+        pull = log_one_plus_sum_exp(pull_logits, pairs.positives) / self.alpha
+        push = log_one_plus_sum_exp(push_logits, pairs.negatives) / self.beta
         anchors = ops.maximum(ops.cast(ops.shape(similarities)[0], similarities.dtype), 1.0)
         return ops.sum(pull + push) / anchors
 

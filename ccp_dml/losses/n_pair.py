@@ -12,7 +12,8 @@ class NPair(TemperatureLoss):
     """N-pair loss (Sohn, NIPS 2016): each positive against all negatives of its anchor.
 
     The mean over the positive pairs of `log(1 + Σ_N e^{(S_N − S_P)/T})`, N the anchor's negatives,
-    S the inner product of normalised vectors.
+    S the inner product of normalised vectors. With `negative_counts` the sum is unbiased, its
+    logarithm too small on average.
 
     Against one reference of each class this is the paper's multi-class N-pair loss. The paper
     takes un-normalised vectors and T = 1 and penalises their norms: `normalize=False,
@@ -34,6 +35,7 @@ class NPair(TemperatureLoss):
     0.3133
     """
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         logits = self.logits(embeddings, references)
-        return mean_where(ops.softplus(log_sum_exp(logits, negatives)[:, None] - logits), positives)
+        of_negatives = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
+        return mean_where(ops.softplus(of_negatives[:, None] - logits), pairs.positives)

@@ -13,7 +13,8 @@ class NormalizedSoftmax(TemperatureLoss):
 
     The mean over the samples of the mean over their positives of `−log softmax(S/T)`, the softmax
     over a sample's positive and negative references, S the inner product of normalised vectors.
-    Samples without a positive reference are left out.
+    Samples without a positive reference are left out. With `negative_counts` the softmax's sum is
+    unbiased, its logarithm too small on average.
 
     The paper uses one proxy per class, for which the loss equals `ProxyNCA`. With several, the
     target of the cross-entropy is spread evenly over the proxies of the sample's class, which pulls
@@ -44,9 +45,10 @@ class NormalizedSoftmax(TemperatureLoss):
     def is_proxy_loss(self):
         return True
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         logits = self.logits(embeddings, references)
-        total = log_sum_exp(logits, ops.logical_or(positives, negatives))[:, None]
-        counts = ops.sum(ops.cast(positives, logits.dtype), axis=1)
-        pulls = ops.sum(ops.where(positives, total - logits, 0.0), axis=1)
+        is_pair = ops.logical_or(pairs.positives, pairs.negatives)
+        total = log_sum_exp(pairs.weigh_negative_logits(logits), is_pair)[:, None]
+        counts = ops.sum(ops.cast(pairs.positives, logits.dtype), axis=1)
+        pulls = ops.sum(ops.where(pairs.positives, total - logits, 0.0), axis=1)
         return mean_where(pulls / ops.maximum(counts, 1.0), counts > 0)

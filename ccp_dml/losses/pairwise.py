@@ -24,12 +24,36 @@ class Pairs(NamedTuple):
         labels: Labels of the anchors `(n,)`.
         reference_labels: Labels of the references `(r,)`; `labels` if the anchors are the
             references.
+        negative_counts: How many negatives each reference stands for as a negative `(r,)`, where
+            only some of them were drawn. Defaults to `None`: each for itself.
     """
 
     positives: Any
     negatives: Any
     labels: Any
     reference_labels: Any
+    negative_counts: Any = None
+
+    def extend_negative_counts(self, size):
+        """`negative_counts` of the references and of `size` more, each of which counts once."""
+        if self.negative_counts is None:
+            return None
+        ones = ops.ones((size,), dtype=self.negative_counts.dtype)
+        return ops.concatenate([self.negative_counts, ones], axis=0)
+
+    def weigh_negatives(self, terms):
+        """Terms `(n, r)`, those of negatives times the number of negatives they stand for."""
+        if self.negative_counts is None:
+            return terms
+        counts = ops.cast(self.negative_counts, terms.dtype)
+        return terms * ops.where(self.negatives, counts, 1.0)
+
+    def weigh_negative_logits(self, logits):
+        """Logits `(n, r)` whose exponentials are those of `logits`, weighed likewise."""
+        if self.negative_counts is None:
+            return logits
+        log_counts = ops.log(ops.cast(self.negative_counts, logits.dtype))
+        return logits + ops.where(self.negatives, log_counts, 0.0)
 
 
 def pair_masks(labels, reference_labels=None):
@@ -52,16 +76,19 @@ def pair_masks(labels, reference_labels=None):
     return same, negatives
 
 
-def mean_over_nonzero(terms):
-    """The sum of non-negative terms over the number of those above zero; 0 when there are none."""
-    count = ops.sum(ops.cast(terms > 0, terms.dtype))
-    return ops.sum(terms) / ops.maximum(count, 1.0)
+def mean_over_nonzero(terms, weigh=lambda terms: terms):
+    """The sum of non-negative terms over the number of those above zero; 0 when there are none.
+
+    `weigh`, such as `Pairs.weigh_negatives`, multiplies terms by how often they count.
+    """
+    count = ops.sum(weigh(ops.cast(terms > 0, terms.dtype)))
+    return ops.sum(weigh(terms)) / ops.maximum(count, 1.0)
 
 
-def mean_where(terms, mask):
-    """The mean of the terms where `mask` is set; 0 if it is set nowhere."""
-    count = ops.sum(ops.cast(mask, terms.dtype))
-    return ops.sum(ops.where(mask, terms, 0.0)) / ops.maximum(count, 1.0)
+def mean_where(terms, mask, weigh=lambda terms: terms):
+    """The mean of the terms where `mask` is set; 0 if it is set nowhere. `weigh`: as above."""
+    count = ops.sum(weigh(ops.cast(mask, terms.dtype)))
+    return ops.sum(weigh(ops.where(mask, terms, 0.0))) / ops.maximum(count, 1.0)
 
 
 def log_sum_exp(logits, mask):
@@ -97,6 +124,11 @@ class PairwiseLoss(keras.losses.Loss):
         embeddings: `(n, d)`; half precision is computed in float32.
         references: `(r, d)`, optional; the dtype of `embeddings` after the above.
         reference_labels: `(r,)`, required with `references`.
+        negative_counts: `(r,)`, optional, with `references` that were drawn from more: how many
+            negatives each of them stands for as a negative, 1 for those that are certain to be
+            among the references. Sums over negatives are then those over all, on average, and so
+            are those inside a logarithm; what is computed from such sums, a logarithm or a ratio,
+            tends to it. The losses say which it is. Defaults to `None`: each for itself.
         seed: An integer, for losses that draw random numbers; usually the number of the training
             step. Equal seeds give equal draws, on all replicas. Defaults to a number computed from
             the embeddings.
@@ -152,6 +184,7 @@ class PairwiseLoss(keras.losses.Loss):
         references=None,
         reference_labels=None,
         seed=None,
+        negative_counts=None,
         **weights,
     ):
         if sample_weight is not None:
@@ -161,11 +194,20 @@ class PairwiseLoss(keras.losses.Loss):
         if distribution.num_replicas() > 1:
             labels = distribution.gather(ops.convert_to_tensor(labels))
             embeddings = distribution.gather(ops.convert_to_tensor(embeddings))
-        loss = self.call(labels, embeddings, references, reference_labels, seed, **weights)
+        loss = self.call(
+            labels, embeddings, references, reference_labels, seed, negative_counts, **weights
+        )
         return loss / distribution.num_replicas()
 
     def call(
-        self, labels, embeddings, references=None, reference_labels=None, seed=None, **weights
+        self,
+        labels,
+        embeddings,
+        references=None,
+        reference_labels=None,
+        seed=None,
+        negative_counts=None,
+        **weights,
     ):
         """Computes the loss of the given samples, without those of other replicas."""
         labels, embeddings = _check_batch(labels, embeddings, "labels", "embeddings")
@@ -193,7 +235,8 @@ class PairwiseLoss(keras.losses.Loss):
         if self.normalize:
             references = lipschitz_normalize(references)
         reference_labels = ops.cast(reference_labels, labels.dtype)
-        pairs = Pairs(*pair_masks(labels, reference_labels), labels, reference_labels)
+        masks = pair_masks(labels, reference_labels)
+        pairs = Pairs(*masks, labels, reference_labels, negative_counts)
         return self._compute(embeddings, references, pairs, seed, **weights)
 
     def _compute(self, embeddings, references, pairs, seed, **weights):
@@ -218,7 +261,7 @@ class PairwiseLoss(keras.losses.Loss):
         return self.pairs_loss(embeddings, references, pairs.positives, pairs.negatives)
 
     def pairs_loss(self, embeddings, references, positives, negatives):
-        """Computes the loss of anchors against references.
+        """Computes the loss of anchors against references, each of which counts once.
 
         Args:
             embeddings: Anchors `(n, d)`, normalised if `normalize` is set.

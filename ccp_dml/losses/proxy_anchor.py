@@ -17,7 +17,8 @@ class ProxyAnchor(PairwiseLoss):
     reference's positive and negative samples, S the inner product of normalised vectors.
 
     The paper uses one proxy per class. With several, each of them is an anchor; within a batch,
-    without references, every sample is an anchor for the others.
+    without references, every sample is an anchor for the others. With `negative_counts` it is
+    unbiased.
 
     Args:
         margin: δ. Defaults to 0.1.
@@ -47,13 +48,18 @@ class ProxyAnchor(PairwiseLoss):
     def is_proxy_loss(self):
         return True
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(references, embeddings)
-        positives, negatives = ops.transpose(positives), ops.transpose(negatives)
+        positives, negatives = ops.transpose(pairs.positives), ops.transpose(pairs.negatives)
         pull = log_one_plus_sum_exp(-self.alpha * (similarities - self.margin), positives)
         push = log_one_plus_sum_exp(self.alpha * (similarities + self.margin), negatives)
         with_positive, with_negative = ops.any(positives, axis=1), ops.any(negatives, axis=1)
-        return mean_where(pull, with_positive) + mean_where(push, with_negative)
+        counts = pairs.negative_counts
+
+        def weigh(terms):
+            return terms if counts is None else terms * ops.cast(counts, terms.dtype)
+
+        return mean_where(pull, with_positive) + mean_where(push, with_negative, weigh)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin, "alpha": self.alpha}

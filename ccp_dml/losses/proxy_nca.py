@@ -13,7 +13,8 @@ class ProxyNCA(TemperatureLoss):
 
     The mean over the samples of `−log Σ_P softmax(S/T)`, the softmax over a sample's positive and
     negative references, S the inner product of normalised vectors. Samples without a positive
-    reference are left out.
+    reference are left out. With `negative_counts` the softmax's sum is unbiased, its logarithm too
+    small on average.
 
     The paper uses one proxy per class. With several, it is enough for a sample to be close to one
     proxy of its class (`NormalizedSoftmax` pulls it towards all of them). Within a batch, without
@@ -40,8 +41,9 @@ class ProxyNCA(TemperatureLoss):
     def is_proxy_loss(self):
         return True
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         logits = self.logits(embeddings, references)
         # −log(Σ_P / (Σ_P + Σ_N)) = log(1 + Σ_N / Σ_P)
-        losses = ops.softplus(log_sum_exp(logits, negatives) - log_sum_exp(logits, positives))
-        return mean_where(losses, ops.any(positives, axis=1))
+        of_others = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
+        losses = ops.softplus(of_others - log_sum_exp(logits, pairs.positives))
+        return mean_where(losses, ops.any(pairs.positives, axis=1))

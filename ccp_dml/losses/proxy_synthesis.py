@@ -135,4 +135,5 @@ def _add_classes(pairs, is_valid, labels):
         add_border(pairs.negatives, ops.logical_not(is_own), True),
         ops.concatenate([pairs.labels, labels], axis=0),
         ops.concatenate([pairs.reference_labels, labels], axis=0),
+        pairs.extend_negative_counts(m),
     )

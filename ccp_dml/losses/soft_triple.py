@@ -18,7 +18,8 @@ class SoftTriple(PairwiseLoss):
     softmax_c(λ(S_c − δ·[c is the own class]))` at the own class, plus `τ·Σ_{k<l} ‖p_k − p_l‖ /
     (C·K·(K − 1))` over the pairs of proxies of each class, which lets proxies merge. S is the inner
     product of normalised vectors. For proxies of unit length `‖p_k − p_l‖` is the paper's
-    `√(2 − 2 p_kᵀp_l)`. Samples whose class has no proxy are left out.
+    `√(2 − 2 p_kᵀp_l)`. Samples whose class has no proxy are left out. With `negative_counts` the
+    regulariser is unbiased and so is the softmax's sum, but its logarithm is too small on average.
 
     It needs exactly K references of each class; with other numbers its value has no meaning, which
     is an error wherever the reference labels are known.
@@ -89,16 +90,20 @@ class SoftTriple(PairwiseLoss):
         is_own, is_other = ops.any(positives, axis=-1), ops.any(negatives, axis=-1)
         margins = self.margin * ops.cast(is_own, weights.dtype)
         logits = self.scale * (ops.sum(weights * similarities, axis=-1) - margins)
-        losses = ops.softplus(log_sum_exp(logits, is_other) - log_sum_exp(logits, is_own))
+        counts = ops.ones_like(logits[0])
+        if pairs.negative_counts is not None:
+            counts = split_by_class(ops.cast(pairs.negative_counts, logits.dtype)[None])[0, :, 0]
+        of_others = log_sum_exp(logits + ops.log(counts), is_other)
+        losses = ops.softplus(of_others - log_sum_exp(logits, is_own))
         classes = ops.transpose(split_by_class(ops.transpose(references)), (1, 2, 0))
-        return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * self._center_spread(classes)
+        spread = self._center_spread(classes, counts)
+        return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * spread
 
-    def _center_spread(self, classes):
-        distances = euclidean_distances(classes, classes)
+    def _center_spread(self, classes, counts):
+        distances = ops.sum(euclidean_distances(classes, classes), axis=(1, 2))
         # k and l, and l and k
-        twice_pairs = ops.cast(ops.size(distances), distances.dtype)
-        twice_pairs = twice_pairs * (1.0 - 1.0 / self.proxies_per_class)
-        return ops.sum(distances) / (2.0 * ops.maximum(twice_pairs, 1.0))
+        twice_pairs = ops.sum(counts) * self.proxies_per_class * (self.proxies_per_class - 1)
+        return ops.sum(counts * distances) / (2.0 * ops.maximum(twice_pairs, 1.0))
 
     def _num_classes(self, sorted_labels):
         per_class = self.proxies_per_class

@@ -4,10 +4,10 @@ import keras
 from keras import ops
 
 from ccp_dml.losses.distances import euclidean_distances
-from ccp_dml.losses.pairwise import PairwiseLoss
+from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 
 
-def mean_over_violated_triplets(distances, positives, negatives, margin):
+def mean_over_violated_triplets(distances, pairs: Pairs, margin):
     """The mean of the hinges `(Dᵢⱼ − Dᵢₖ + m)₊` above zero, over all positives j and negatives k.
 
     For one anchor, a positive at `x = Dᵢⱼ + m` is violated by the negatives below x, and the sum of
@@ -17,8 +17,7 @@ def mean_over_violated_triplets(distances, positives, negatives, margin):
 
     Args:
         distances: `(n, r)`.
-        positives: Boolean mask `(n, r)`.
-        negatives: Boolean mask `(n, r)`.
+        pairs: The pairs that they are the distances of.
         margin: m.
 
     Returns:
@@ -29,8 +28,9 @@ def mean_over_violated_triplets(distances, positives, negatives, margin):
     # Sorting is stable and the positives stand first, so that a negative at exactly x, whose hinge
     # is zero, comes after x and is not counted.
     values = ops.concatenate([distances + margin, distances], axis=1)
-    is_positive = ops.concatenate([ops.cast(positives, dtype), nothing], axis=1)
-    is_negative = ops.concatenate([nothing, ops.cast(negatives, dtype)], axis=1)
+    is_positive = ops.concatenate([ops.cast(pairs.positives, dtype), nothing], axis=1)
+    negatives = pairs.weigh_negatives(ops.cast(pairs.negatives, dtype))
+    is_negative = ops.concatenate([nothing, negatives], axis=1)
     order = ops.argsort(ops.stop_gradient(values), axis=1)
     values, is_positive, is_negative = (
         ops.take_along_axis(rows, order, axis=1) for rows in (values, is_positive, is_negative)
@@ -47,6 +47,7 @@ class Triplet(PairwiseLoss):
     """Triplet loss: the mean over the non-zero `(Dᵢⱼ − Dᵢₖ + m)₊` of all triplets.
 
     Every anchor i with every positive j and every negative k counts; D is the Euclidean distance.
+    With `negative_counts` it is a ratio of two unbiased sums.
 
     Args:
         margin: m. Defaults to 0.0961 (the CCP paper's value on CUB).
@@ -64,9 +65,9 @@ class Triplet(PairwiseLoss):
         super().__init__(**kwargs)
         self.margin = margin
 
-    def pairs_loss(self, embeddings, references, positives, negatives):
+    def labeled_loss(self, embeddings, references, pairs, seed):
         distances = euclidean_distances(embeddings, references)
-        return mean_over_violated_triplets(distances, positives, negatives, self.margin)
+        return mean_over_violated_triplets(distances, pairs, self.margin)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}

@@ -51,6 +51,7 @@ class VirtualSoftmax(LossWrapper):
             ops.concatenate([pairs.negatives, ops.logical_and(is_own, has_positive)], axis=1),
             pairs.labels,
             ops.concatenate([pairs.reference_labels, pairs.labels], axis=0),
+            pairs.extend_negative_counts(ops.shape(embeddings)[0]),
         )
         references = ops.concatenate([references, embeddings * scales], axis=0)
         return self.loss.labeled_loss(embeddings, references, pairs, seed, **weights)
