@@ -1,8 +1,9 @@
 """Distances between two sets of vectors, with finite gradients everywhere."""
 
 import keras
-import numpy as np
 from keras import ops
+
+from ccp_dml.losses import distance_forms
 
 
 def to_float(vectors):
@@ -13,11 +14,10 @@ def to_float(vectors):
 
 
 def squared_distances(vectors, references):
-    """Squared Euclidean distances, by one matrix product.
+    """Squared Euclidean distances.
 
-    The expansion `‖a‖² + ‖b‖² − 2aᵀb` rounds in proportion to the norms, which in float32 hides
-    distances below a few thousandths of them. It is therefore computed in float64, and what its
-    rounding leaves is taken as zero: equal vectors are at distance exactly 0.
+    Equal vectors are at distance exactly 0, and the rounding of the others is that of their
+    differences rather than that of their lengths; `distance_forms` says how.
 
     Args:
         vectors: `(..., n, d)`, float32 or float64.
@@ -26,32 +26,44 @@ def squared_distances(vectors, references):
     Returns:
         `(..., n, r)`, of that dtype; where it is 0, so is its gradient.
     """
-    dtype = vectors.dtype
-    vectors, references = ops.cast(vectors, "float64"), ops.cast(references, "float64")
-    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True) + ops.swapaxes(
-        ops.sum(ops.square(references), axis=-1, keepdims=True), -1, -2
-    )
-    squared = squares - 2.0 * ops.matmul(vectors, ops.swapaxes(references, -1, -2))
-    rounding = 16.0 * float(np.finfo("float64").eps)
-    squared = ops.where(squared > rounding * squares, squared, ops.zeros_like(squared))
-    return ops.cast(squared, dtype)
+    form = distance_forms.choose(vectors.dtype)
+
+    @ops.custom_gradient
+    def compute(vectors, references):
+        squared = form.squared(vectors, references)
+
+        def gradient(upstream):
+            weights = ops.where(squared > 0.0, 2.0 * upstream, 0.0)
+            return form.weighted_offsets(weights, vectors, references)
+
+        return squared, gradient
+
+    return compute(vectors, references)
 
 
 def euclidean_distances(vectors, references):
     """Euclidean distances; the gradient of a distance of 0 is 0 rather than infinite.
 
     Args:
-        vectors: `(n, d)`, float32 or float64.
-        references: `(r, d)`, of the same dtype.
+        vectors: `(..., n, d)`, float32 or float64.
+        references: `(..., r, d)`, of the same dtype.
 
     Returns:
-        `(n, r)`.
+        `(..., n, r)`, of that dtype.
     """
-    squared = squared_distances(vectors, references)
-    is_zero = squared == 0.0
-    # The inner `where` keeps sqrt away from 0, whose infinite derivative the outer one would turn
-    # into 0 · ∞.
-    return ops.where(is_zero, 0.0, ops.sqrt(ops.where(is_zero, 1.0, squared)))
+    form = distance_forms.choose(vectors.dtype)
+
+    @ops.custom_gradient
+    def compute(vectors, references):
+        distances = ops.sqrt(form.squared(vectors, references))
+
+        def gradient(upstream):
+            weights = ops.divide_no_nan(upstream, distances)
+            return form.weighted_offsets(weights, vectors, references)
+
+        return distances, gradient
+
+    return compute(vectors, references)
 
 
 def inner_products(vectors, references):
