@@ -10,14 +10,12 @@ import contextlib
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.tensorflow import trainer
 
 from ccp_dml import data, distribution
 from ccp_dml.callbacks import AlternatingProjections, ReduceLROnPlateau, RetrievalValidation
 from ccp_dml.evaluation import embed
 from tests.cases import settings_of, small_model
-
-CASES = ("ccp", "ccp+xbm", "ccp+xbm+dvml")
-ADAM_SEEDS = range(6)
 
 
 @contextlib.contextmanager
@@ -38,7 +36,7 @@ class Training:
 
     Args:
         method: One of the methods of an experiment.
-        optimizer: A Keras optimizer.
+        optimizer: A Keras optimizer; its learning rate is set.
         samples_per_class: Of each of the five classes of a batch.
     """
 
@@ -98,7 +96,11 @@ class Training:
         ).history
         images, labels = self.validation.images, self.validation.labels
         return {
-            **{f"weights/{each.path}": each.numpy() for each in self.model.variables},
+            # Keras counts layers, so that their names differ between processes.
+            **{
+                f"weights/{number}/{each.name}": each.numpy()
+                for number, each in enumerate(self.model.variables)
+            },
             **{f"history/{name}": np.asarray(values) for name, values in history.items()},
             "best_epoch": np.asarray(validation.best_epoch),
             "embeddings": embed(self.model, images, batch_size=40),
@@ -112,34 +114,67 @@ class Training:
         return isinstance(self.model.optimizer, keras.optimizers.SGD)
 
 
-def train_all(scope):
-    """The results of all cases, as arrays by name."""
+def train_cases(cases, scope=contextlib.nullcontext):
+    """The results of methods trained with SGD in float64, as arrays by name."""
     results = {}
     with floats_of("float64"):
-        for case in CASES:
+        for case in cases:
             with scope():
-                training = Training(case, keras.optimizers.SGD(0.05, momentum=0.9))
+                training = Training(case, keras.optimizers.SGD(momentum=0.9))
             results |= {f"{case}/{name}": array for name, array in training.fit().items()}
-    with scope():
-        training = Training("ccp", keras.optimizers.Adam(0.005))
-    for seed in ADAM_SEEDS:
-        found = training.fit(seed)
-        results |= {f"adam/{seed}/{name}": array for name, array in found.items()}
     return results
+
+
+def train_with_adam(seeds, perturbation=0.0, scope=contextlib.nullcontext):
+    """The weights after trainings with Adam in float32, one for each seed."""
+    with scope():
+        training = Training("ccp", keras.optimizers.Adam())
+    return [
+        np.concatenate(
+            [array.ravel() for name, array in found.items() if name.startswith("weights/")]
+        ).astype("float64")
+        for found in (training.fit(seed, perturbation) for seed in seeds)
+    ]
+
+
+def ask_workers(strategy):
+    """What the workers of a strategy say of themselves, as arrays by name."""
+    values = strategy.run(lambda: tf.constant(1.0))
+    try:
+        trainer.reduce_per_replica(values, strategy, "auto")
+        keras_can_reduce = True
+    except (ValueError, tf.errors.OpError):
+        keras_can_reduce = False
+    index = strategy.cluster_resolver.task_id
+    own = np.zeros((2, 2), "float32")
+    own[index] = [np.nan, -index]
+    return {
+        "keras_can_reduce": np.asarray(keras_can_reduce),
+        "num_workers": np.asarray(distribution.num_workers(strategy)),
+        "sum": distribution.sum_over_workers(own, strategy),
+        # The only thing in which they differ.
+        "is_chief": np.asarray(distribution.is_chief(strategy)),
+    }
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("output")
-    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("cases", nargs="*")
     parser.add_argument("--strategy", default="mirrored")
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--adam_seeds", type=int, default=0)
     arguments = parser.parse_args()
     tf.config.set_visible_devices([], "GPU")
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = [tf.config.LogicalDeviceConfiguration()] * arguments.cpus
     tf.config.set_logical_device_configuration(cpu, logical)
     strategy = distribution.strategy(arguments.strategy)
-    np.savez(arguments.output, **train_all(strategy.scope))
+    results = ask_workers(strategy) if arguments.strategy == "multi_worker" else {}
+    results |= train_cases(arguments.cases, strategy.scope)
+    if arguments.adam_seeds:
+        results["adam"] = train_with_adam(range(arguments.adam_seeds), scope=strategy.scope)
+    np.savez(arguments.output, **results)
     distribution.wait_for_all(strategy)
 
 
