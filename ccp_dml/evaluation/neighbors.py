@@ -16,6 +16,14 @@ _GROUP = 64
 _GROUPS_PER_NEIGHBOR = 4
 # Squares of larger values would not fit into float32.
 _LARGEST = 1e15
+# Squares of smaller values lose digits: they are computed in float64, after a multiplication by a
+# power of two, which is exact.
+_SMALLEST = {"float32": 2.0**-50, "float64": 2.0**-450}
+_SCALE = 2.0**400
+_DIFFERENCE_SCALE = 2.0**500
+_SMALLEST_SCALED = 1e-250
+# A shift to the mean leaves too few digits of vectors that are smaller than this part of it.
+_SMALLEST_SHIFTED = {"float32": 2.0**-10, "float64": 2.0**-30}
 
 
 def nearest_neighbors(
@@ -30,7 +38,8 @@ def nearest_neighbors(
     what is returned, memory is bounded.
 
     Args:
-        queries: `(n, d)`; computed in float32, or in float64 if they are float64.
+        queries: `(n, d)`; computed in float32, or in float64 if they are float64 or float32 cannot
+            square them.
         gallery: What they are compared with `(m, d)`.
         k: Number of neighbours to find.
         gallery_indices: For queries that are part of the gallery, which row each of them is `(n,)`,
@@ -42,8 +51,9 @@ def nearest_neighbors(
 
     Raises:
         ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
-            below 1e15, an index is out of range, or k is not between 1 and the number of samples
-            there are to find.
+            below 1e15, a vector of the gallery is neither 0 nor has a coordinate of at least
+            1e-250, an index is out of range, or k is not between 1 and the number of samples there
+            are to find.
 
     Example:
 
@@ -162,7 +172,12 @@ def distances_to_rows(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray
     for start in range(0, len(rows), step):
         block = slice(start, start + step)
         differences = gallery[rows[block]] - queries[block, None]
-        distances[block] = np.linalg.vector_norm(differences, axis=2)
+        norms = np.linalg.vector_norm(differences, axis=2)
+        is_small = norms < _SMALLEST[norms.dtype.name]
+        if is_small.any():
+            scaled = np.multiply(differences[is_small], _DIFFERENCE_SCALE, dtype="float64")
+            norms[is_small] = np.linalg.vector_norm(scaled, axis=1) / _DIFFERENCE_SCALE
+        distances[block] = norms
     return distances
 
 
@@ -190,23 +205,44 @@ class NeighborSearch:
     coordinate gives. A gallery far from the origin is shifted to its mean first, which distances
     do not see and rounding does.
 
+    Vectors that float32 cannot square, or that are much smaller than such a mean, are ranked in
+    float64, which takes twice the time and memory.
+
     Args:
         gallery: `(m, d)` float32 or float64, of which a copy is made.
+
+    Raises:
+        ValueError: If a vector is neither 0 nor has a coordinate of at least 1e-250.
     """
 
     def __init__(self, gallery):
         self.gallery = gallery
         self.size = len(gallery)
-        mean = gallery.mean(axis=0, dtype="float64").astype(gallery.dtype)
+        dtype = gallery.dtype
+        magnitudes = np.maximum(gallery.max(axis=1), -gallery.min(axis=1))
+        smallest = magnitudes.min(where=magnitudes > 0, initial=np.inf)
+        if smallest < _SMALLEST_SCALED:
+            raise ValueError(
+                f"vectors other than 0 must have a coordinate of at least {_SMALLEST_SCALED:g}; "
+                f"the largest of row {np.flatnonzero(magnitudes == smallest)[0]} is {smallest:g}"
+            )
+        is_small = smallest < _SMALLEST[dtype.name]
+        self.scale = _SCALE if is_small else 1.0
+        mean = gallery.mean(axis=0, dtype="float64")
+        is_mixed = smallest < _SMALLEST_SHIFTED[dtype.name] * np.abs(mean).max()
+        if is_small or is_mixed:
+            dtype = np.dtype("float64")
+        mean = (mean * self.scale).astype(dtype)
         # Only embeddings far from the origin gain; those around it keep exact values exact, so
         # that equal distances stay equal.
-        is_far = np.square(mean).sum() > _sum_squares(gallery, mean).mean()
-        self.mean = mean if is_far else np.zeros_like(mean)
+        is_far = np.square(mean).sum() > self._sum_squares(mean).mean()
+        self.mean = mean if is_far and not is_mixed else np.zeros_like(mean)
         self.num_groups = -(-self.size // _GROUP)
-        columns = np.zeros((gallery.shape[1] + 1, self.num_groups * _GROUP), gallery.dtype)
-        np.subtract(gallery.T, self.mean[:, None], out=columns[:-1, : self.size])
-        columns[-1, : self.size] = -0.5 * _sum_squares(gallery, self.mean)
-        columns[-1, self.size :] = np.finfo(gallery.dtype).min / 2
+        columns = np.zeros((gallery.shape[1] + 1, self.num_groups * _GROUP), dtype)
+        np.multiply(gallery.T, self.scale, out=columns[:-1, : self.size], dtype=dtype)
+        columns[:-1, : self.size] -= self.mean[:, None]
+        columns[-1, : self.size] = -0.5 * self._sum_squares(self.mean)
+        columns[-1, self.size :] = np.finfo(dtype).min / 2
         self.columns = tf.constant(columns)
         self.block_size = max(1, BLOCK_BYTES // (columns.shape[1] * columns.itemsize))
 
@@ -247,7 +283,7 @@ class NeighborSearch:
             Indices `(n, depth)`, nearest first.
         """
         depth = min(depth, self.size - (own is not None))
-        queries = queries - self.mean
+        queries = np.multiply(queries, self.scale, dtype=self.mean.dtype) - self.mean
         rows = tf.constant(np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1))
         if depth >= self.num_groups // _GROUPS_PER_NEIGHBOR:
             # Not .numpy(), which is a copy.
@@ -262,6 +298,16 @@ class NeighborSearch:
         is_own = found == own[:, None]
         is_own[:, -1] |= ~is_own.any(axis=1)
         return found[~is_own].reshape(len(found), depth)
+
+    def _sum_squares(self, center):
+        """Squared distances of the scaled gallery from a point `(m,)`, in blocks."""
+        vectors = self.gallery
+        squares = np.empty(len(vectors), center.dtype)
+        step = max(1, BLOCK_BYTES // (16 * vectors.shape[1] * vectors.itemsize))
+        for start in range(0, len(vectors), step):
+            scaled = np.multiply(vectors[start : start + step], self.scale, dtype=center.dtype)
+            squares[start : start + step] = np.square(scaled - center).sum(axis=1)
+        return squares
 
 
 @tf.function(reduce_retracing=True)
@@ -287,13 +333,3 @@ def _find_largest_products(rows, columns, num_groups, count):
     members = tf.gather(grouped, groups, batch_dims=1)
     position = tf.math.top_k(tf.reshape(members, [-1, count * _GROUP]), count).indices
     return tf.gather(groups, position // _GROUP, batch_dims=1) * _GROUP + position % _GROUP
-
-
-def _sum_squares(vectors, center):
-    """Squared distances of vectors from a point `(n,)`, in blocks."""
-    squares = np.empty(len(vectors), vectors.dtype)
-    step = max(1, BLOCK_BYTES // (16 * vectors.shape[1] * vectors.itemsize))
-    for start in range(0, len(vectors), step):
-        block = slice(start, start + step)
-        squares[block] = np.square(vectors[block] - center).sum(axis=1)
-    return squares

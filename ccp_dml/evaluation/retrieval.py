@@ -36,7 +36,8 @@ def retrieval_metrics(
     in blocks: beside the embeddings and one copy of the gallery, memory is bounded.
 
     Args:
-        embeddings: The queries `(n, d)`; computed in float32, or in float64 if they are float64.
+        embeddings: The queries `(n, d)`; computed in float32, or in float64 if they are float64 or
+            float32 cannot square them.
         labels: Their classes `(n,)`.
         gallery_embeddings: What the queries are compared with `(m, d)`. Defaults to `None`: every
             query is compared with all others.
@@ -51,8 +52,9 @@ def retrieval_metrics(
 
     Raises:
         ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
-            below 1e15, a k is not a positive integer, an index is out of range or its row of
-            another class than the query, or no query has another sample of its class.
+            below 1e15, a vector of the gallery is neither 0 nor has a coordinate of at least
+            1e-250, a k is not a positive integer, an index is out of range or its row of another
+            class than the query, or no query has another sample of its class.
 
     Example:
 

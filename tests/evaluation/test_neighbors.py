@@ -54,6 +54,19 @@ def test_all_of_a_gallery_far_from_the_origin_is_ranked_precisely(generator):
     np.testing.assert_allclose(distances, np.sort(expected, axis=1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e-37, 1e-30, 1e-19])
+def test_distances_whose_squares_are_too_small_for_float32(size, generator):
+    gallery = (size * generator.standard_normal((80, 4))).astype("float32")
+    gallery[::5] /= np.float32(size)
+    distances, found = nearest_neighbors(gallery[:20], gallery, 79, np.arange(20))
+    expected = np.linalg.norm(gallery[:20, None].astype("float64") - gallery, axis=2)
+    expected[np.arange(20), np.arange(20)] = np.inf
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :79], rtol=1e-6)
+    is_tiny = np.arange(20) % 5 > 0
+    order = np.argsort(expected, axis=1)
+    np.testing.assert_array_equal(found[is_tiny, :60], order[is_tiny, :60])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -86,6 +86,35 @@ def test_distances_far_from_the_origin_are_precise(generator):
     )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float32", size) for size in (1e-42, 1e-30, 1e-19, 1e14)]
+    + [("float64", size) for size in (1e-240, 1e-160, 1e14)],
+)
+def test_vectors_of_any_size_are_ranked_exactly(dtype, size, generator):
+    embeddings, labels = random_case(generator, n=60, classes=5)
+    scaled = (size * embeddings).astype(dtype)
+    found = retrieval_by_query(scaled, labels, k=59)
+    np.testing.assert_array_equal(found.nearest, naive.rank_exactly(scaled))
+    if size > 1e-40:
+        # What is left of their digits is as in vectors of usual size.
+        expected = naive.retrieval(embeddings, labels)
+        assert retrieval_metrics(scaled, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tiny_vectors_among_others_are_ranked_exactly(dtype, offset, generator):
+    embeddings, labels = random_case(generator, n=90, classes=4)
+    sizes = 10.0 ** generator.choice([-38, -30, -19, -3, 0], 90)
+    embeddings *= sizes[:, None]
+    embeddings[:3] = 0
+    embeddings[::2] += offset
+    embeddings = embeddings.astype(dtype)
+    found = retrieval_by_query(embeddings, labels, k=89)
+    np.testing.assert_array_equal(found.nearest, naive.rank_exactly(embeddings))
+
+
 def test_order_of_samples_does_not_matter(generator):
     embeddings, labels = random_case(generator, n=200, classes=8)
     order = generator.permutation(200)
@@ -102,6 +131,7 @@ def test_order_of_samples_does_not_matter(generator):
         ((np.zeros((1, 2)), np.zeros(1)), "no query has a sample of its class"),
         ((np.full((3, 2), np.nan), np.zeros(3)), "must be finite"),
         ((np.full((3, 2), 1e25), np.zeros(3)), r"below 1e\+15; the largest is 1e\+25"),
+        ((np.array([[1.0], [0], [1e-260]]), np.zeros(3)), "at least 1e-250; .* row 2 is 1e-260"),
         ((np.zeros((3, 2)), np.zeros(3), np.zeros((0, 2)), np.zeros(0)), "are empty"),
         ((np.zeros((3, 2)), np.zeros(3), None, None, (1.5,)), r"at least 1; got \(1.5,\)"),
         ((np.zeros((3, 2)), np.zeros(3), np.zeros((3, 2))), "given together"),
