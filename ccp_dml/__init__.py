@@ -9,6 +9,7 @@ from ccp_dml import (
     losses,
     miners,
     models,
+    optimizers,
     projections,
 )
 from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
@@ -31,6 +32,7 @@ __all__ = [
     "losses",
     "miners",
     "models",
+    "optimizers",
     "projections",
     "retrieval_metrics",
 ]

@@ -1,7 +1,12 @@
 """Random numbers without state: equal seeds give equal numbers, on every replica and under XLA."""
 
+import math
+import zlib
+
 import tensorflow as tf
 from keras import ops
+
+_ROUNDS = 4
 
 
 def uniform(shape, seed, stream: int):
@@ -20,9 +25,67 @@ def uniform(shape, seed, stream: int):
     >>> bool((uniform((3,), 1, stream=0) == uniform((3,), 1, stream=0)).numpy().all())
     True
     """
+    return _draw(shape, seed, stream)
+
+
+def _draw(shape, seed, stream, **options):
     seeds = tf.stack([ops.cast(seed, "int32"), tf.constant(stream, "int32")])
     # Left to itself, TensorFlow takes another algorithm under XLA.
-    return tf.random.stateless_uniform(shape, seeds, alg="philox")
+    return tf.random.stateless_uniform(shape, seeds, alg="philox", **options)
+
+
+def permute(points, size: int, seed, stream: int):
+    """Values of a random permutation of 0…size − 1 at some points, without making the whole of it.
+
+    A Feistel network: a number is a place in a grid that is about as wide as it is high, and in
+    turn its column moves by a random amount that depends on the row, and its row by one that
+    depends on the column. Each of these moves can be undone, so that different numbers stay
+    different. The few that end in the unused corner of the grid move on until they leave it.
+
+    Args:
+        points: int32 `(n,)`, from 0 to size − 1.
+        size: How many numbers are permuted, at least 1.
+        seed: An integer scalar.
+        stream: See `uniform`.
+
+    Returns:
+        int32 `(n,)`, different where the points are. Time and memory are O(n + √size).
+
+    Example:
+
+    >>> sorted(permute(np.arange(5, dtype="int32"), 5, seed=1, stream=0).numpy().tolist())
+    [0, 1, 2, 3, 4]
+    """
+    width = math.isqrt(size - 1) + 1
+    height = -(-size // width)
+    # Integers: those made of floats can be others under XLA.
+    amounts = _draw((_ROUNDS, 2, width), seed, stream, minval=None, maxval=None, dtype="int32")
+
+    def move(places):
+        row, column = places // width, places % width
+        for number in range(_ROUNDS):
+            column = (column + ops.take(amounts[number, 0], row)) % width
+            row = (row + ops.take(amounts[number, 1], column)) % height
+        return row * width + column
+
+    return ops.while_loop(
+        lambda places: ops.any(places >= size),
+        lambda places: (ops.where(places >= size, move(places), places),),
+        (move(points),),
+    )[0]
+
+
+def stream_of(purpose: str, seed: int) -> int:
+    """A stream of random numbers for a purpose, another one for each seed.
+
+    Args:
+        purpose: What the numbers are for.
+        seed: The seed of the experiment.
+
+    Returns:
+        What `uniform` takes, of 31 bits.
+    """
+    return zlib.crc32(f"{purpose} {seed}".encode()) >> 1
 
 
 def seed_of(vectors):

@@ -7,6 +7,7 @@ from ccp_dml.distribution.collectives import (
     num_replicas,
     sum_over_replicas,
 )
+from ccp_dml.distribution.copies import update_copies
 from ccp_dml.distribution.strategies import STRATEGIES, strategy
 from ccp_dml.distribution.workers import is_chief, num_workers, sum_over_workers, wait_for_all
 
@@ -21,5 +22,6 @@ __all__ = [
     "strategy",
     "sum_over_replicas",
     "sum_over_workers",
+    "update_copies",
     "wait_for_all",
 ]

@@ -24,6 +24,7 @@ from ccp_dml.models import (
     VariationalModel,
     VariationalProxyModel,
 )
+from ccp_dml.optimizers import LazyAdam
 
 
 def make_loss(settings: Settings) -> losses.PairwiseLoss:
@@ -80,6 +81,8 @@ def make_model(
             or (settings.proxies_per_class if "ccp" in parts else 1),
             "proxy_loss_weight": settings.proxy_loss_weight,
             "batch_loss_weight": 0.0 if alone else settings.batch_loss_weight,
+            "sampled_classes": settings.sampled_classes,
+            "sampling_seed": settings.seed,
         }
     if "dvml" in parts:
         options |= {
@@ -94,7 +97,8 @@ def make_model(
             },
         }
     model = _choose_model_class(parts, has_proxies)(embedding_model, **options)
-    optimizer = keras.optimizers.Adam(settings.learning_rate, beta_2=settings.beta_2)
+    adam = LazyAdam if settings.sampled_classes else keras.optimizers.Adam
+    optimizer = adam(settings.learning_rate, beta_2=settings.beta_2)
     model.compile(
         optimizer,
         loss=loss,

@@ -295,6 +295,13 @@ class Settings:
         "Proxies per class for ccp; soft_triple has as many as its loss_params say.",
         least=1,
     )
+    sampled_classes: int = _setting(
+        0,
+        "Classes beside its own whose proxies a batch is compared with, drawn anew in each step, "
+        "where there are too many classes to compare it with all; 0 for all. Proxies that are not "
+        "drawn do not change.",
+        least=0,
+    )
     pool_size: int = _setting(
         12,
         "Samples of a class to choose its proxies from; pool_size * proxies_per_class if it is "

@@ -3,7 +3,7 @@
 from ccp_dml.layers.memory import CrossBatchMemory
 from ccp_dml.layers.normalization import LipschitzNormalization, lipschitz_normalize
 from ccp_dml.layers.pooling import POOLINGS, GlobalPooling
-from ccp_dml.layers.proxies import Proxies
+from ccp_dml.layers.proxies import Proxies, ProxySample
 
 __all__ = [
     "POOLINGS",
@@ -11,5 +11,6 @@ __all__ = [
     "GlobalPooling",
     "LipschitzNormalization",
     "Proxies",
+    "ProxySample",
     "lipschitz_normalize",
 ]

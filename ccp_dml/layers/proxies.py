@@ -1,10 +1,31 @@
 """Proxies: trainable points that stand for the classes in the embedding space."""
 
+from typing import Any, NamedTuple
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from ccp_dml.checks import check_at_least
+from ccp_dml.layers.class_sampling import sample_classes
+
+
+class ProxySample(NamedTuple):
+    """The proxies of some classes.
+
+    Attributes:
+        rows: Their rows in `Proxies.vectors`, int32 `(r,)`, all different.
+        vectors: What these rows hold `(r, d)`.
+        labels: The class of each, int32 `(r,)`.
+        negative_counts: How many proxies each stands for as a negative, float32 `(r,)`; see
+            `ccp_dml.losses.PairwiseLoss`.
+    """
+
+    rows: Any
+    vectors: Any
+    labels: Any
+    negative_counts: Any
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -72,6 +93,33 @@ class Proxies(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.proxies_per_class * self.num_classes)
+
+    def sample(self, labels, num_others: int, seed, stream: int) -> ProxySample:
+        """The proxies of the classes of a batch and of others, drawn without replacement.
+
+        Args:
+            labels: Classes of the samples `(n,)`.
+            num_others: The least number of other classes.
+            seed: See `sample_classes`, which draws them.
+            stream: Likewise.
+
+        Returns:
+            The proxies of `min(num_classes, n + num_others)` classes. A proxy of the `u` classes of
+            the labels stands for itself, one of the `s` others for `(num_classes − u) / s`.
+        """
+        classes, is_own = sample_classes(labels, self.num_classes, num_others, seed, stream)
+        num_own = ops.sum(ops.cast(is_own, "float32"))
+        num_drawn = ops.cast(ops.shape(classes)[0], "float32") - num_own
+        stands_for = (self.num_classes - num_own) / ops.maximum(num_drawn, 1.0)
+        negative_counts = ops.where(is_own, 1.0, stands_for)
+        blocks = self.num_classes * ops.arange(self.proxies_per_class, dtype="int32")
+        rows = ops.reshape(blocks[:, None] + classes, (-1,))
+        return ProxySample(
+            rows,
+            tf.gather(self.vectors.value, rows),
+            ops.tile(classes, (self.proxies_per_class,)),
+            ops.tile(negative_counts, (self.proxies_per_class,)),
+        )
 
     def by_class(self) -> np.ndarray:
         """The proxies grouped by class, a copy `(num_classes, proxies_per_class, d)`."""

@@ -101,11 +101,11 @@ class ChanceConstrainedModel(ProxyModel):
         for reference, weight in zip(self.reference_point, weights, strict=True):
             reference.assign(weight)
 
-    def batch_losses(self, labels, outputs):
+    def batch_losses(self, labels, outputs, sample=None):
         proximal_term = tf.stop_gradient(self._proximal_term())
-        return {**super().batch_losses(labels, outputs), "proximal_term": proximal_term}
+        return {**super().batch_losses(labels, outputs, sample), "proximal_term": proximal_term}
 
-    def transform_gradients(self, gradients, variables):
+    def transform_gradients(self, gradients, variables, weights=None):
         reference_of = dict(
             zip(map(id, self.proximal_variables), self.reference_point, strict=True)
         )
@@ -115,7 +115,7 @@ class ChanceConstrainedModel(ProxyModel):
             [reference_of.get(id(variable)) for variable in variables],
             self.proximal_weight.value,
         )
-        return super().transform_gradients(gradients, variables)
+        return super().transform_gradients(gradients, variables, weights)
 
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""

@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from ccp_dml import distribution, losses
 from ccp_dml.checks import check_above, check_at_least
-from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization
+from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.keras_internals import DistributedModel, flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
+from ccp_dml.optimizers import update_rows
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -182,12 +183,24 @@ class MetricLearningModel(DistributedModel):
         # Those of compiled metrics are Keras's to build.
         return self.built and not self._has_compiled_metrics
 
-    def batch_losses(self, labels, outputs) -> dict[str, tf.Tensor]:
+    def sample_proxies(self, labels) -> ProxySample | None:
+        """Draws the proxies that a step looks at; `None`, as here, if it looks at all there are.
+
+        Args:
+            labels: Those of the (global) batch `(n,)`.
+        """
+        return None
+
+    def batch_losses(
+        self, labels, outputs, sample: ProxySample | None = None
+    ) -> dict[str, tf.Tensor]:
         """Computes the losses of a (global) batch.
 
         Args:
             labels: `(n,)`.
             outputs: See `loss_inputs`; here embeddings `(n, d)`, before normalisation.
+            sample: The proxies that the step looks at, as `sample_proxies` gives them. Defaults to
+                `None`: all there are.
 
         Returns:
             Scalars by name; what is minimised is `"loss"`.
@@ -213,7 +226,7 @@ class MetricLearningModel(DistributedModel):
                 "ccp_dml.data.contiguous",
             )
 
-    def _compute_loss(self, labels, embeddings, references=None, reference_labels=None):
+    def _compute_loss(self, labels, embeddings, references=None, reference_labels=None, **options):
         """The loss with what it has learnt, and with random numbers of this step."""
         return self.loss.call(
             labels,
@@ -221,6 +234,7 @@ class MetricLearningModel(DistributedModel):
             references,
             reference_labels,
             seed=self.optimizer.iterations.value,
+            **options,
             **self.loss_weights.by_name(),
         )
 
@@ -245,12 +259,14 @@ class MetricLearningModel(DistributedModel):
             "memory_loss": memory_loss,
         }
 
-    def transform_gradients(self, gradients, variables):
+    def transform_gradients(self, gradients, variables, weights=None):
         """Turns the gradients of the loss into those that the optimizer applies.
 
         Args:
             gradients: List of tensors, summed over replicas.
             variables: The variables they belong to.
+            weights: What the variables hold, or those rows of it that have gradients. Defaults to
+                `None`: `variables`.
 
         Returns:
             List of tensors.
@@ -260,7 +276,7 @@ class MetricLearningModel(DistributedModel):
         }
         is_decayed = [id(variable) not in undecayed for variable in variables]
         gradients = gradient_steps.add_weight_decay(
-            gradients, variables, self.weight_decay, is_decayed
+            gradients, weights or variables, self.weight_decay, is_decayed
         )
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
 
@@ -275,27 +291,34 @@ class MetricLearningModel(DistributedModel):
     def train_step(self, data):
         inputs, labels = self._unpack(data)
         all_labels = distribution.gather(labels)
+        sample = self.sample_proxies(all_labels)
         with tf.GradientTape() as tape:
+            if sample is not None:
+                tape.watch(sample.vectors)
             outputs = self.loss_inputs(inputs, training=True)
             all_outputs = distribution.gather(outputs)
-            batch_losses = self.batch_losses(all_labels, all_outputs)
+            batch_losses = self.batch_losses(all_labels, all_outputs, sample)
             batch_losses["loss"] += sum(self.embedding_model.losses)
             # Every replica computes the whole loss, and gathering adds up what flows back.
             loss = batch_losses["loss"] / distribution.num_replicas()
         embeddings, all_embeddings = map(self.embeddings_of, (outputs, all_outputs))
-        self._descend(tape, loss)
+        self._descend(tape, loss, sample)
         if self.memory is not None:
             self.memory.add(all_labels, all_embeddings)
         return self._update_metrics(batch_losses, labels, embeddings)
 
-    def _descend(self, tape, loss):
+    def _descend(self, tape, loss, sample):
         variables = self.trainable_variables
-        gradients = tape.gradient(
-            loss,
-            [variable.value for variable in variables],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        gradients = self.transform_gradients(distribution.sum_over_replicas(gradients), variables)
+        weights = [variable.value for variable in variables]
+        if sample is not None:
+            # Not a gradient of all rows that is zero but for these.
+            proxies = [each is self.proxies.vectors for each in variables].index(True)
+            weights[proxies] = sample.vectors
+        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = distribution.sum_over_replicas(gradients)
+        gradients = self.transform_gradients(gradients, variables, weights)
+        if sample is not None:
+            update_rows(self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows)
         # The optimizer adds up over the replicas once more.
         gradients = [gradient / distribution.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)

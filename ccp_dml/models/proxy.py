@@ -6,6 +6,8 @@ from keras import ops
 from ccp_dml.checks import check_at_least
 from ccp_dml.layers import Proxies
 from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
+from ccp_dml.optimizers import check_row_updates
+from ccp_dml.randomness import stream_of
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -25,7 +27,21 @@ class ProxyModel(MetricLearningModel):
         proxies_per_class: Number K of proxies per class. Defaults to 1.
         proxy_loss_weight: Weight of the loss against the proxies. Defaults to 1.
         batch_loss_weight: Weight of the loss within the batch. Defaults to 0.
+        sampled_classes: Number of classes beside its own whose proxies a batch is compared with,
+            for numbers of classes that do not fit into a step. Defaults to 0: all of them; see
+            below.
+        sampling_seed: Fixes, with the number of the step, which classes are drawn. Defaults to 0.
         **kwargs: See `MetricLearningModel`.
+
+    With `sampled_classes`, a step looks at the proxies of as many classes as the batch has labels,
+    and of `sampled_classes` more: at those of its own classes, and at others, which are drawn
+    without replacement. Each of these counts for as many negatives as there are of them in all
+    (`negative_counts` of `ccp_dml.losses.PairwiseLoss`, where the losses say what that makes of
+    their mean). Its time and memory do not grow with the number of classes: weight decay, the
+    global norm that is clipped by and the optimizer know these rows alone. What a proxy that is
+    not drawn does is up to the optimizer: nothing, with `ccp_dml.optimizers.LazyAdam` or SGD
+    without momentum, the only ones that are possible. From `num_classes` on, all classes are looked
+    at, as without it, with any optimizer. A miner chooses among the classes that were drawn.
 
     Attributes:
         proxies: The `Proxies` layer.
@@ -35,7 +51,8 @@ class ProxyModel(MetricLearningModel):
 
     Raises:
         ValueError: If a count or a weight is out of range; when it is compiled, if the loss needs
-            another number of proxies.
+            another number of proxies, or if classes are sampled and the optimizer cannot leave the
+            others alone.
 
     Example:
 
@@ -55,13 +72,18 @@ class ProxyModel(MetricLearningModel):
         proxies_per_class: int = 1,
         proxy_loss_weight: float = 1.0,
         batch_loss_weight: float = 0.0,
+        sampled_classes: int = 0,
+        sampling_seed: int = 0,
         **kwargs,
     ):
         super().__init__(embedding_model, num_classes=num_classes, **kwargs)
         check_at_least("proxy_loss_weight", proxy_loss_weight, 0)
         check_at_least("batch_loss_weight", batch_loss_weight, 0)
+        check_at_least("sampled_classes", sampled_classes, 0)
         self.proxy_loss_weight = proxy_loss_weight
         self.batch_loss_weight = batch_loss_weight
+        self.sampled_classes = sampled_classes
+        self.sampling_seed = sampling_seed
         self.proxies = Proxies(num_classes, proxies_per_class, name="proxies")
         self.proxy_loss_mean = LossTerm(name="proxy_loss")
         self.batch_loss_mean = LossTerm(name="batch_loss")
@@ -86,13 +108,33 @@ class ProxyModel(MetricLearningModel):
                 "combined with a cross-batch memory, whose rows are samples"
             )
 
-    def batch_losses(self, labels, outputs):
+    @property
+    def samples_classes(self) -> bool:
+        """Whether a step looks at some of the classes only."""
+        return 0 < self.sampled_classes < self.proxies.num_classes
+
+    def _prepare_optimizer(self):
+        if self.samples_classes:
+            check_row_updates(self.optimizer, self.proxies.vectors)
+        super()._prepare_optimizer()
+
+    def sample_proxies(self, labels):
+        if not self.samples_classes:
+            return None
+        return self.proxies.sample(
+            labels,
+            self.sampled_classes,
+            self.optimizer.iterations.value,
+            stream_of("classes", self.sampling_seed),
+        )
+
+    def batch_losses(self, labels, outputs, sample=None):
         self._check_labels(labels)
         if self.loss.needs_references:
-            proxy_loss = self._compute_loss(labels, outputs, *self._references())
+            proxy_loss = self._compute_proxy_loss(labels, outputs, sample)
             return {"loss": self.proxy_loss_weight * proxy_loss, "proxy_loss": proxy_loss}
         sample_losses = self._compute_sample_losses(labels, outputs)
-        proxy_loss = self._compute_loss(labels, outputs, *self._references())
+        proxy_loss = self._compute_proxy_loss(labels, outputs, sample)
         batch_loss = sample_losses["loss"]
         loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * batch_loss
         return {
@@ -101,6 +143,17 @@ class ProxyModel(MetricLearningModel):
             "loss": ops.where(self.warming_up, batch_loss, loss),
             "proxy_loss": proxy_loss,
         }
+
+    def _compute_proxy_loss(self, labels, outputs, sample):
+        if sample is None:
+            return self._compute_loss(labels, outputs, *self._references())
+        return self._compute_loss(
+            labels,
+            outputs,
+            sample.vectors,
+            sample.labels,
+            negative_counts=sample.negative_counts,
+        )
 
     def _references(self):
         return self.proxies.vectors.value, self.proxies.labels
@@ -116,4 +169,6 @@ class ProxyModel(MetricLearningModel):
             "proxies_per_class": self.proxies.proxies_per_class,
             "proxy_loss_weight": self.proxy_loss_weight,
             "batch_loss_weight": self.batch_loss_weight,
+            "sampled_classes": self.sampled_classes,
+            "sampling_seed": self.sampling_seed,
         }

@@ -129,12 +129,13 @@ class VariationalModel(MetricLearningModel):
     def embeddings_of(self, outputs):
         return self.embedding_model.projection(outputs)
 
-    def batch_losses(self, labels, outputs) -> dict[str, tf.Tensor]:
+    def batch_losses(self, labels, outputs, sample=None) -> dict[str, tf.Tensor]:
         """The losses of a (global) batch.
 
         Args:
             labels: `(n,)`.
             outputs: Pooled features of the backbone `(n, f)`.
+            sample: See `MetricLearningModel.batch_losses`.
 
         Returns:
             L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
@@ -152,8 +153,9 @@ class VariationalModel(MetricLearningModel):
         synthesized_losses = super().batch_losses(
             ops.repeat(labels, self.num_samples),
             ops.reshape(synthesized, (-1, invariant.shape[1])),
+            sample,
         )
-        invariant_losses = super().batch_losses(labels, invariant)
+        invariant_losses = super().batch_losses(labels, invariant, sample)
         terms = (
             divergence(mean, log_variance),
             self._reconstruction(features, synthesized),

@@ -1,0 +1,28 @@
+"""The copies that the replicas of a `tf.distribute` strategy have of a variable."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def update_copies(variable: keras.Variable, update: Callable, *arguments):
+    """Updates every replica's copy of a variable, inside and outside of a replica context.
+
+    For what `keras.Variable` cannot do to a variable with copies, such as to write single rows.
+
+    Args:
+        variable: The variable.
+        update: Called with each copy, a `tf.Variable`, and the arguments of its replica.
+        *arguments: Tensors; every replica has to pass equal ones if the copies are to stay equal.
+    """
+
+    def update_all(strategy, *arguments):
+        strategy.extended.update(variable.value, update, args=arguments, group=False)
+
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        update_all(tf.distribute.get_strategy(), *arguments)
+        return
+    # As Keras's optimizers do: some strategies have no `merge_call`.
+    tf.__internal__.distribute.interim.maybe_merge_call(update_all, context.strategy, *arguments)

@@ -1,0 +1,45 @@
+"""Which classes a training step looks at, where there are too many to look at all."""
+
+from keras import ops
+
+from ccp_dml.randomness import permute
+
+
+def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int):
+    """Draws classes without replacement: those of the labels, and others at random.
+
+    As many classes are drawn as there are labels, and `num_others` more, so that their number is
+    known before the labels are: a label that occurs twice makes room for one more of the others.
+    All of the others are equally likely. Time and memory do not grow with `num_classes` (with its
+    square root, to be exact).
+
+    Args:
+        labels: Classes of the samples `(n,)`, 0…num_classes − 1; what is out of this range is
+            moved into it.
+        num_classes: Number of classes C.
+        num_others: The least number of other classes, if there are as many.
+        seed: An integer scalar; equal ones give equal draws, on all replicas.
+        stream: See `ccp_dml.randomness.uniform`.
+
+    Returns:
+        The classes, int32 `(min(C, n + num_others),)`, all different, and which of them are those
+        of the labels, a boolean vector.
+
+    Example:
+
+    >>> classes, is_own = sample_classes(np.array([7, 7, 3]), 10**6, 2, seed=0, stream=0)
+    >>> classes.shape[0], ops.convert_to_numpy(classes)[is_own].tolist()
+    (5, [7, 3])
+    """
+    labels = ops.clip(ops.cast(labels, "int32"), 0, num_classes - 1)
+    num_labels = ops.shape(labels)[0]
+    count = ops.minimum(num_labels + num_others, num_classes)
+    drawn = permute(ops.arange(count, dtype="int32"), num_classes, seed, stream)
+    # With the labels in front at least `count` candidates are no repetitions of one before.
+    candidates = ops.concatenate([labels, drawn], axis=0)
+    order = ops.argsort(candidates)
+    in_order = ops.take(candidates, order)
+    before = ops.concatenate([ops.full((1,), -1, dtype="int32"), in_order[:-1]], axis=0)
+    last = ops.shape(candidates)[0]
+    places = ops.sort(ops.where(in_order == before, last, order))[:count]
+    return ops.take(candidates, places), places < num_labels

@@ -1,0 +1,6 @@
+"""Optimizers beside those of Keras."""
+
+from ccp_dml.optimizers.lazy_adam import LazyAdam
+from ccp_dml.optimizers.row_updates import check_row_updates, update_rows
+
+__all__ = ["LazyAdam", "check_row_updates", "update_rows"]

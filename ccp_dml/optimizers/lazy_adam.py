@@ -1,0 +1,92 @@
+"""Adam for weights of which a step changes a few rows only."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class LazyAdam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba, ICLR 2015) that leaves alone the rows that a step does not look at.
+
+    Every row of a lazy weight is trained as by an Adam of its own that only knows the steps in
+    which the row had a gradient: in the others neither the row nor its moments change, and in the
+    correction of the moments' bias t is the number of the row's own steps. Keras's Adam would let
+    the moments of all rows decay and move all rows by them in every step. If every step looks at
+    all rows, both are the same.
+
+    A counter t of the whole training would not do: the moments of a row that has had k gradients
+    are still biased by `1 − βᵏ`, and its steps would be `(1 − β₁ᵏ)/√(1 − β₂ᵏ)` times too long, up
+    to six times for the default β.
+
+    A gradient of rows is a `tf.IndexedSlices` whose rows are all different. All other gradients,
+    those of whole lazy weights too, are applied as Keras's Adam does.
+
+    Args:
+        learning_rate: See `keras.optimizers.Adam`. Defaults to 0.001.
+        lazy: Names of layers or weights, parts of the weights' paths, that get gradients of rows.
+            Defaults to `("proxies",)`.
+        **kwargs: As of `keras.optimizers.Adam`, but for `amsgrad`.
+
+    Raises:
+        ValueError: With `amsgrad`.
+
+    Example:
+
+    >>> optimizer = LazyAdam(0.1, lazy=["table"])
+    >>> table = keras.Variable(np.zeros((3, 1), "float32"), name="table")
+    >>> optimizer.build([table])
+    >>> optimizer.apply([tf.IndexedSlices(tf.constant([[5.0]]), tf.constant([1]))], [table])
+    >>> table.numpy().round(3).tolist()
+    [[0.0], [-0.1], [0.0]]
+    """
+
+    def __init__(self, learning_rate=0.001, lazy: Sequence[str] = ("proxies",), **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        if self.amsgrad:
+            raise ValueError("LazyAdam has no amsgrad: use keras.optimizers.Adam for it")
+        self.lazy = tuple(lazy)
+        self._row_steps = {}
+
+    def is_lazy(self, variable: keras.Variable) -> bool:
+        """Whether a variable may get gradients of rows."""
+        return not set(self.lazy).isdisjoint(variable.path.split("/"))
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._row_steps = {
+            index: self.add_variable(variable.shape[:1], dtype="int64", name=f"row_steps_{index}")
+            for index, variable in enumerate(variables)
+            if self.is_lazy(variable)
+        }
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        momentums, velocities = self._momentums[index].value, self._velocities[index].value
+        row_steps = self._row_steps[index].value
+        rows, gradient = gradient.indices, ops.cast(gradient.values, variable.dtype)
+        steps = tf.gather(row_steps, rows) + 1
+        momentum, velocity = tf.gather(momentums, rows), tf.gather(velocities, rows)
+        momentum += (1 - self.beta_1) * (gradient - momentum)
+        velocity += (1 - self.beta_2) * (ops.square(gradient) - velocity)
+        powers = ops.cast(steps, variable.dtype)[:, None]
+        alpha = ops.cast(learning_rate, variable.dtype) * ops.sqrt(1 - self.beta_2**powers)
+        alpha /= 1 - self.beta_1**powers
+        step = alpha * momentum / (ops.sqrt(velocity) + self.epsilon)
+        # In place: an assignment would copy all rows.
+        variable.scatter_sub(tf.IndexedSlices(step, rows))
+        momentums.scatter_update(tf.IndexedSlices(momentum, rows))
+        velocities.scatter_update(tf.IndexedSlices(velocity, rows))
+        row_steps.scatter_update(tf.IndexedSlices(steps, rows))
+
+    def get_config(self):
+        config = super().get_config()
+        del config["amsgrad"]
+        return {**config, "lazy": list(self.lazy)}

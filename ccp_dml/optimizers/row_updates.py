@@ -1,0 +1,59 @@
+"""Steps of an optimizer that change some rows of a weight and touch no others."""
+
+import keras
+import tensorflow as tf
+
+from ccp_dml.distribution import update_copies
+from ccp_dml.optimizers.lazy_adam import LazyAdam
+
+# What Keras's optimizers do to whole variables beside their steps.
+_OF_WHOLE_VARIABLES = ("weight_decay", "use_ema", "gradient_accumulation_steps")
+_CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Variable):
+    """Checks that an optimizer can update some rows of a variable alone.
+
+    Args:
+        optimizer: A Keras optimizer.
+        variable: The variable.
+
+    Raises:
+        ValueError: If it is neither a `LazyAdam` with this variable among its lazy ones nor
+            `keras.optimizers.SGD` without momentum, or if it decays, averages, accumulates or clips
+            by itself.
+    """
+    is_lazy = isinstance(optimizer, LazyAdam) and optimizer.is_lazy(variable)
+    if not is_lazy and (type(optimizer) is not keras.optimizers.SGD or optimizer.momentum):
+        raise ValueError(
+            "only the rows of the sampled classes are updated, which takes "
+            "ccp_dml.optimizers.LazyAdam (with 'proxies' among its lazy weights) or "
+            f"keras.optimizers.SGD without momentum; got {type(optimizer).__name__}"
+        )
+    for name in (*_OF_WHOLE_VARIABLES, *_CLIPPING):
+        if getattr(optimizer, name):
+            raise ValueError(
+                f"an optimizer with {name} cannot update only the rows of the sampled classes; "
+                "weight_decay, clip_norm and clip_value are arguments of the model"
+            )
+
+
+def update_rows(
+    optimizer: keras.optimizers.Optimizer, gradient: tf.Tensor, variable: keras.Variable, rows
+):
+    """Takes the optimizer's step for some rows of a variable; before `optimizer.apply`.
+
+    Under a `tf.distribute` strategy every replica has to pass the same gradient, that of all
+    replicas.
+
+    Args:
+        optimizer: One that `check_row_updates` lets pass.
+        gradient: `(n, ...)`.
+        variable: `(N, ...)`.
+        rows: int32 `(n,)`, all different.
+    """
+
+    def update(copy, gradient, rows, learning_rate):
+        optimizer.update_step(tf.IndexedSlices(gradient, rows), copy, learning_rate)
+
+    update_copies(variable, update, gradient, rows, optimizer.learning_rate)
