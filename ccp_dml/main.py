@@ -390,6 +390,8 @@ def _parse_flags(argv):
 def run():
     """Entry point."""
     logging.set_verbosity(logging.INFO)
+    # Which tells of every tensor that devices exchange.
+    tf.get_logger().setLevel("WARNING")
     define_flags()
     # So that --help lists them.
     flags.adopt_module_key_flags(sys.modules[define_flags.__module__])
