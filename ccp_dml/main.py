@@ -50,6 +50,7 @@ from ccp_dml.experiment.evaluation import (
     measure_networks,
 )
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
+from ccp_dml.experiment.hardware import WorkerLostError
 from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
 from ccp_dml.experiment.inspection import inspect_images
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
@@ -113,13 +114,11 @@ def main(argv: Sequence[str]):
     try:
         _COMMANDS[flags.FLAGS.mode](workdir)
     except RunInterruptedError as error:
-        is_protocol = max(len(flags.FLAGS.folds), len(flags.FLAGS.seeds)) > 1
-        flags_path = epath.Path(workdir) / (FLAGFILE if is_protocol else "flags.txt")
-        command = "the same command again"
-        if flags_path.exists():
-            command = shlex.join(["python", "-m", "ccp_dml.main", f"--flagfile={flags_path}"])
-        message = f"{error}; what was done is saved: to go on, run {command}"
+        message = f"{error}; what was done is saved: to go on, run {_resuming_command(workdir)}"
         _stop(message, exit_code=128 + error.signal_number)
+    except WorkerLostError as error:
+        command = f"{_resuming_command(workdir)} for every worker"
+        _stop(f"{error}; to go on from the last checkpoint, run {command}", exit_code=1)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
     except ValueError as error:
@@ -133,6 +132,14 @@ def main(argv: Sequence[str]):
         _stop(f"a file is gone: {_first_line(error)}")
     except KeyboardInterrupt:
         _stop("interrupted", exit_code=130)
+
+
+def _resuming_command(workdir):
+    is_protocol = max(len(flags.FLAGS.folds), len(flags.FLAGS.seeds)) > 1
+    flags_path = epath.Path(workdir) / (FLAGFILE if is_protocol else "flags.txt")
+    if not flags_path.exists():
+        return "the same command again"
+    return shlex.join(["python", "-m", "ccp_dml.main", f"--flagfile={flags_path}"])
 
 
 def _refuse_nul():
@@ -160,6 +167,11 @@ def _run_protocol(workdir):
     elif len(runs) == 1:
         end_with_parent()
         train(runs[0].settings, workdir, flags.FLAGS.checkpoint_minutes, flags.FLAGS.report)
+    elif settings.strategy == "multi_worker":
+        _stop(
+            "several workers train one run at a time, not those of several folds or seeds: "
+            "--mode=plan prints the command of each, to be run for every worker"
+        )
     else:
         _train_runs(runs)
 
@@ -378,6 +390,8 @@ def _parse_flags(argv):
 def run():
     """Entry point."""
     logging.set_verbosity(logging.INFO)
+    # Which tells of every tensor that devices exchange.
+    tf.get_logger().setLevel("WARNING")
     define_flags()
     # So that --help lists them.
     flags.adopt_module_key_flags(sys.modules[define_flags.__module__])

@@ -21,6 +21,7 @@ class ProgressLine(keras.callbacks.Callback):
         self.total_steps = total_steps
         self.initial_step = initial_step
         self._bar = None
+        self._steps_in_epoch = 0
 
     def on_train_begin(self, logs=None):
         self._bar = tqdm(
@@ -32,8 +33,13 @@ class ProgressLine(keras.callbacks.Callback):
             dynamic_ncols=True,
         )
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._steps_in_epoch = 0
+
     def on_train_batch_end(self, batch, logs=None):
-        self._bar.update()
+        # With steps_per_execution it is the last of several.
+        self._bar.update(batch + 1 - self._steps_in_epoch)
+        self._steps_in_epoch = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}

@@ -14,6 +14,7 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_above, check_at_least
+from ccp_dml.distribution import from_chief, is_chief, num_workers, sum_over_workers
 
 # What NumPy and zipfile raise over a damaged file.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
@@ -42,6 +43,11 @@ class TrainingState(keras.callbacks.Callback):
     metrics of the epoch so far, the step, and the state of other callbacks. A checkpoint appears
     whole or not at all; a damaged one is passed over for the one before it.
 
+    Of several workers the chief writes the checkpoints, in a folder that all of them can read, and
+    all go on from the one that it chooses. They save, and stop, after the same step: whether the
+    chief has something to save or one of them was interrupted is asked after every step, or every
+    `steps_per_execution`, and all have to answer.
+
     Restore before training, and let the data start at the step that training goes on from. Put the
     callback last, so that the others have done their work when an epoch is saved.
 
@@ -53,8 +59,8 @@ class TrainingState(keras.callbacks.Callback):
         keep: Number of checkpoints to keep, the newest ones. Defaults to 2.
         fingerprint: Anything that must be equal for a checkpoint to be taken up, such as a hash of
             the settings. Defaults to `""`.
-        interrupted: Asked after every step. When it says `True`, the state is saved and
-            `TrainingInterruptedError` raised. Defaults to `None`: never.
+        interrupted: Asked after every step. When it says `True`, to any of the workers, the state
+            is saved and `TrainingInterruptedError` raised. Defaults to `None`: never.
 
     Attributes:
         epoch: Number of epochs that were completed.
@@ -141,21 +147,37 @@ class TrainingState(keras.callbacks.Callback):
             Whether there was one.
 
         Raises:
-            ValueError: If it is of a training with another fingerprint, model or other callbacks.
+            ValueError: If it is of a training with another fingerprint, model or other callbacks;
+                if this worker cannot read the one that the chief has read.
         """
+        strategy = model.distribute_strategy
+        found = self._read_newest() if is_chief(strategy) else None
+        name = from_chief(lambda: found and found[0].name, strategy)
+        if name is None:
+            return False
+        if not is_chief(strategy):
+            found = self._read_as_chief(self.folder / name)
+        self._restore(model, *found)
+        return True
+
+    def _read_newest(self):
         for path in reversed(self._checkpoints()):
             try:
-                with path.open("rb") as file, np.load(file) as archive:
-                    arrays = dict(archive)
-                position = json.loads(str(arrays.pop("position")))
+                return path, *_read(path)
             except _DAMAGED as error:
                 logging.warning("The checkpoint %s is damaged and passed over: %s", path, error)
-                continue
-            self._restore(model, arrays, position, path)
-            return True
-        return False
+        return None
 
-    def _restore(self, model, arrays, position, path):
+    def _read_as_chief(self, path):
+        try:
+            return path, *_read(path)
+        except _DAMAGED as error:
+            raise ValueError(
+                f"this worker cannot read the checkpoint {path}, which the chief goes on from: its "
+                f"folder must be one that all workers share ({error})"
+            ) from error
+
+    def _restore(self, model, path, arrays, position):
         if position["fingerprint"] != self.fingerprint:
             raise ValueError(f"the checkpoint {path} is of a training with other settings")
         if not model.optimizer.built:
@@ -184,7 +206,10 @@ class TrainingState(keras.callbacks.Callback):
         self._metrics = [metrics[str(index)] for index in range(len(metrics))]
 
     def save(self):
-        """Saves the state as it is: between two steps, or when an epoch has ended."""
+        """Saves the state as it is: between two steps, or when an epoch has ended.
+
+        Of several workers all have to call this.
+        """
         position = {
             "fingerprint": self.fingerprint,
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
@@ -205,12 +230,17 @@ class TrainingState(keras.callbacks.Callback):
         for index, callback in enumerate(self.callbacks):
             for key, value in callback.state().items():
                 arrays[f"callbacks/{index}/{key}"] = value
+        self._saved = time.monotonic()
+        # To read the metrics, which are sums over all workers, all of them were needed.
+        if is_chief(self.model.distribute_strategy):
+            self._write(arrays)
+
+    def _write(self, arrays):
         path = self.folder / f"step-{self.step:09d}-{self._is_between_epochs:d}.npz"
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **arrays)
         for outdated in self._checkpoints()[: -self.keep]:
             outdated.unlink()
-        self._saved = time.monotonic()
 
     def delete(self):
         """Deletes the checkpoints, when what they were for is done."""
@@ -262,29 +292,37 @@ class TrainingState(keras.callbacks.Callback):
         if step <= self.step:
             return
         self.step, self._logs, self._is_between_epochs = step, logs or {}, False
-        if self.interrupted is not None and self.interrupted():
-            self.save()
-            raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
-        if self._is_due():
-            self.save()
+        self._save_if_wanted()
 
     def on_epoch_end(self, epoch, logs=None):
         if self._train_function is not None:
             self.model.train_function, self._train_function = self._train_function, None
         self.epoch = epoch + 1
         self._logs, self._is_between_epochs = {}, True
-        if self.interrupted is not None and self.interrupted():
-            self.save()
-            raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
-        is_last = self.model.stop_training or self.epoch == self.params["epochs"]
-        if is_last or self._is_due():
-            self.save()
+        self._save_if_wanted(self.model.stop_training or self.epoch == self.params["epochs"])
 
-    def _is_due(self):
-        return time.monotonic() - self._saved >= 60 * self.minutes
+    def _save_if_wanted(self, is_last=False):
+        interrupted = self.interrupted is not None and self.interrupted()
+        is_due = time.monotonic() - self._saved >= 60 * self.minutes
+        strategy = self.model.distribute_strategy
+        if num_workers(strategy) > 1:
+            # The clocks of the workers differ: that of the chief counts.
+            answers = [interrupted, is_due and is_chief(strategy)]
+            interrupted, is_due = sum_over_workers(np.asarray(answers, "int32"), strategy) > 0
+        if interrupted or is_last or is_due:
+            self.save()
+        if interrupted:
+            raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
 
     def on_train_end(self, logs=None):
         self._seconds_before, self._started = self.seconds, None
+
+
+def _read(path):
+    """The arrays of a checkpoint and its position."""
+    with path.open("rb") as file, np.load(file) as archive:
+        arrays = dict(archive)
+    return arrays, json.loads(str(arrays.pop("position")))
 
 
 def _variables(model):

@@ -8,6 +8,8 @@ from ccp_dml.distribution.collectives import (
     sum_over_replicas,
 )
 from ccp_dml.distribution.copies import update_copies
+from ccp_dml.distribution.messages import from_chief
+from ccp_dml.distribution.precision import precision_scope
 from ccp_dml.distribution.strategies import STRATEGIES, strategy
 from ccp_dml.distribution.workers import is_chief, num_workers, sum_over_workers, wait_for_all
 
@@ -15,10 +17,12 @@ __all__ = [
     "STRATEGIES",
     "BatchMap",
     "apply_to_share",
+    "from_chief",
     "gather",
     "is_chief",
     "num_replicas",
     "num_workers",
+    "precision_scope",
     "strategy",
     "sum_over_replicas",
     "sum_over_workers",

@@ -13,6 +13,7 @@ from ccp_dml.callbacks import (
     VariationalPhases,
 )
 from ccp_dml.data import LabeledSamples, class_pools
+from ccp_dml.distribution import precision_scope
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import (
@@ -49,7 +50,7 @@ def make_model(
 
     Args:
         method: One of `ccp_dml.experiment.METHODS`.
-        settings: Of the loss, the optimizer and the method.
+        settings: Of the loss, the optimizer, the precision and the method.
         embedding_model: The network to train.
         num_classes: Number of training classes.
 
@@ -96,15 +97,15 @@ def make_model(
                 **settings.learning_rate_multipliers,
             },
         }
-    model = _choose_model_class(parts, has_proxies)(embedding_model, **options)
     adam = LazyAdam if settings.sampled_classes else keras.optimizers.Adam
-    optimizer = adam(settings.learning_rate, beta_2=settings.beta_2)
-    model.compile(
-        optimizer,
-        loss=loss,
-        jit_compile=settings.jit_compile,
-        steps_per_execution=settings.steps_per_execution,
-    )
+    with precision_scope(settings.precision):
+        model = _choose_model_class(parts, has_proxies)(embedding_model, **options)
+        model.compile(
+            adam(settings.learning_rate, beta_2=settings.beta_2),
+            loss=loss,
+            jit_compile=settings.jit_compile,
+            steps_per_execution=settings.steps_per_execution,
+        )
     return model
 
 

@@ -1,8 +1,12 @@
 """One run: the methods of its settings are trained from the same weights and measured."""
 
+import contextlib
+import dataclasses
+import functools
 import hashlib
 import math
 import os
+import signal
 from typing import Any
 
 import keras
@@ -26,11 +30,19 @@ from ccp_dml.callbacks import (
     TrainingState,
 )
 from ccp_dml.data import input_shape, training_batches
+from ccp_dml.distribution import (
+    from_chief,
+    is_chief,
+    num_workers,
+    precision_scope,
+    wait_for_all,
+)
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test, measure
 from ccp_dml.experiment.flags import flagfile
+from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware, use_hardware
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
 from ccp_dml.experiment.published import find_published
@@ -106,7 +118,8 @@ class Run:
 
         What an interrupted run left is taken up: it ends with the numbers of one that was not
         interrupted. Results with other settings are moved to the folder `earlier` in `workdir`.
-        Nobody else may work in the folder; see `WorkdirLock`.
+        Nobody else may work in the folder; see `WorkdirLock`. Of several workers all have to call
+        this, and the chief alone writes to the folder.
 
         Args:
             workdir: Folder for the results; any path that `etils.epath` knows.
@@ -120,12 +133,21 @@ class Run:
             TrainingFailedError: If a loss is not finite or the embeddings collapse.
             RunInterruptedError: If a signal was received; what was done is saved.
             OSError: If `workdir` cannot be written to.
+            ValueError: If a worker does not see what the chief writes to `workdir`.
         """
-        workdir = epath.Path(workdir)
+        shared = epath.Path(workdir)
         interruption = interruption or Interruption()
-        results = take_up(workdir, self.settings)
+        results = from_chief(lambda: take_up(shared, self.settings))
+        results |= record_hardware(self.settings)
+        _check_shared(shared)
+        with folder_to_write_to(shared) as folder:
+            return self._train_missing(
+                results, folder, shared / "checkpoints", checkpoint_minutes, interruption
+            )
+
+    def _train_missing(self, results, workdir, checkpoints, checkpoint_minutes, interruption):
         if "before" not in results:
-            model = MetricLearningModel(self.make_embedding_model())
+            model = self._to_float32(MetricLearningModel(self.make_embedding_model()))
             callbacks = _embedding_callbacks(interruption)
             baselines, embeddings = measure_baselines(
                 model, self.benchmark, self.settings, callbacks
@@ -136,17 +158,19 @@ class Run:
         for method in self.settings.method:
             if method not in results:
                 results[method] = self._train_method(
-                    method, workdir, checkpoint_minutes, interruption
+                    method, workdir, checkpoints, checkpoint_minutes, interruption
                 )
                 if method == best_method(results, self.settings):
                     _copy(workdir / method / "model.keras", workdir / "model.keras")
                 # Written after every method, so that a later failure loses nothing.
                 write_results(workdir, results)
-                (workdir / "checkpoints" / method).rmtree(missing_ok=True)
+                _remove(checkpoints / method)
         if self.settings.figure_rounds and "figure" not in results:
-            results["figure"] = self._draw_rounds(workdir, checkpoint_minutes, interruption)
+            results["figure"] = self._draw_rounds(
+                workdir, checkpoints, checkpoint_minutes, interruption
+            )
             write_results(workdir, results)
-        (workdir / "checkpoints").rmtree(missing_ok=True)
+        _remove(checkpoints)
         return results
 
     def make_embedding_model(self, embedding_size: int | None = None) -> EmbeddingModel:
@@ -157,7 +181,22 @@ class Run:
         """
         return make_embedding_model(self.settings, embedding_size)
 
-    def _train_method(self, method, workdir, checkpoint_minutes, interruption):
+    @functools.cached_property
+    def _float32_model(self):
+        """Networks are measured and saved in float32, so that any machine gets these numbers."""
+        return MetricLearningModel(
+            make_embedding_model(dataclasses.replace(self.settings, precision="float32"))
+        )
+
+    def _to_float32(self, model):
+        """A model with the same weights that computes in float32, valid until the next one."""
+        if self.settings.precision == "float32":
+            return model
+        network = self._float32_model.embedding_model
+        network.set_weights(model.embedding_model.get_weights())
+        return self._float32_model
+
+    def _train_method(self, method, workdir, checkpoints, checkpoint_minutes, interruption):
         settings, folder = self.settings, workdir / method
         model = self._make_model(method, self.make_embedding_model())
         validation = self._make_validation(interruption)
@@ -168,9 +207,9 @@ class Run:
         ]
         folder.mkdir(parents=True, exist_ok=True)
         callbacks = [validation, TerminateOnFailure(), *method_callbacks, *loggers]
-        state = self._fit(
-            method, model, callbacks, workdir / "checkpoints", checkpoint_minutes, interruption
-        )
+        state = self._fit(method, model, callbacks, checkpoints, checkpoint_minutes, interruption)
+        phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
+        model = self._to_float32(model)
         embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
         measured = measure(embeddings, self.benchmark, settings)
         _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
@@ -178,7 +217,6 @@ class Run:
         with atomic_write(folder / "model.keras") as unfinished:
             _make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
-        phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
         if phase:
             logging.warning(
                 "The best weights of %s lie in its phase %r: its row is that of a training "
@@ -235,7 +273,8 @@ class Run:
             settings.patience,
             gallery_inputs=None if gallery is None else gallery.evaluation_images(),
             gallery_labels=None if gallery is None else gallery.labels,
-            predict_callbacks=[StopOnInterruption(interruption)],
+            # Several workers stop together, between two steps.
+            predict_callbacks=[] if num_workers() > 1 else [StopOnInterruption(interruption)],
         )
 
     def _fit(self, name, model, callbacks, checkpoints, checkpoint_minutes, interruption):
@@ -263,10 +302,11 @@ class Run:
                     initial_epoch=state.epoch,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*callbacks, progress, state],
+                    callbacks=[*callbacks, *([progress] if is_chief() else []), state],
                 )
         except TrainingInterruptedError as error:
-            raise RunInterruptedError(interruption.signal_number) from error
+            # Where there is no signal, another worker received one.
+            raise RunInterruptedError(interruption.signal_number or signal.SIGTERM) from error
         except RunInterruptedError:
             # While the validation samples were embedded, after the last step of an epoch.
             state.save()
@@ -278,7 +318,7 @@ class Run:
             raise TrainingFailedError(f"training of {name} stopped: {failure}")
         return state
 
-    def _draw_rounds(self, workdir, checkpoint_minutes, interruption):
+    def _draw_rounds(self, workdir, checkpoints, checkpoint_minutes, interruption):
         """Trains a 2-d embedding for the first rounds and draws how each ends."""
         train = self.data.train
         model = self._make_model("ccp", self.make_embedding_model(embedding_size=2))
@@ -296,7 +336,7 @@ class Run:
                 "figure",
                 model,
                 callbacks,
-                workdir / "checkpoints",
+                checkpoints,
                 checkpoint_minutes,
                 interruption,
             )
@@ -319,12 +359,15 @@ def train(
 ) -> dict[str, Any]:
     """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
 
+    All of it runs under the strategy of the settings.
+
     At the end its report is made, `report.html`, also of a finished run that has none. SIGTERM and
     Ctrl-C save what was done.
 
     Args:
         settings: What to do.
-        workdir: Folder for the results; any path that `etils.epath` knows.
+        workdir: Folder for the results, the same one for all workers; any path that `etils.epath`
+            knows.
         checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
         report: Whether the report is made. Defaults to `True`.
 
@@ -337,27 +380,36 @@ def train(
         TrainingFailedError: See `Run.train`.
         RunInterruptedError: See `Run.train`.
         ReportFailedError: If the report cannot be made of results that are complete.
+        WorkerLostError: If another worker has ended.
         OSError: If `workdir` cannot be written to.
     """
     workdir = epath.Path(workdir)
-    with Interruption() as interruption:
+    with use_hardware(settings), Interruption() as interruption:
         # A folder is made only when nothing is wrong with the settings and the data.
-        run = None if _exists(workdir) else Run(settings)
-        with WorkdirLock(workdir):
-            results = finished_results(workdir, settings)
+        run = None if from_chief(lambda: _exists(workdir)) else Run(settings)
+        with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
+            results = from_chief(lambda: finished_results(workdir, settings))
             is_trained = results is None
             if is_trained:
                 run = run or Run(settings)
                 results = run.train(workdir, checkpoint_minutes, interruption)
-            else:
-                print(f"the run in {workdir} is finished: nothing is trained")
-                (workdir / "checkpoints").rmtree(missing_ok=True)
-            print(results_table(results, settings.method), flush=True)
-            if report and (is_trained or not (workdir / REPORT_FILE).exists()):
-                tables = make_tables([workdir], published=find_published)
-                write_report(tables, workdir, None if run is None else run.benchmark)
-    print(describe_results(workdir, results, settings))
+            if is_chief():
+                _finish(workdir, settings, results, is_trained, report, run)
+        # A worker that ends would take with it what the chief still waits for.
+        wait_for_all()
     return results
+
+
+def _finish(workdir, settings, results, is_trained, report, run):
+    """Shows what came out, and makes the report if it is wanted and not there."""
+    if not is_trained:
+        print(f"the run in {workdir} is finished: nothing is trained")
+        (workdir / "checkpoints").rmtree(missing_ok=True)
+    print(results_table(results, settings.method), flush=True)
+    if report and (is_trained or not (workdir / REPORT_FILE).exists()):
+        tables = make_tables([workdir], published=find_published)
+        write_report(tables, workdir, None if run is None else run.benchmark)
+    print(describe_results(workdir, results, settings))
 
 
 def _exists(workdir):
@@ -385,17 +437,32 @@ def make_embedding_model(settings: Settings, embedding_size: int | None = None) 
     """The network before training, as the seed fixes it.
 
     Args:
-        settings: Those of the network, and the seed.
+        settings: Those of the network, the precision, and the seed.
         embedding_size: Defaults to that of the settings.
     """
     keras.utils.set_random_seed(settings.seed)
     image_shape = input_shape(settings.dataset, settings.image_size)
-    return EmbeddingModel(
-        get_backbone(settings.backbone, image_shape, settings.weights),
-        embedding_size or settings.embedding_size,
-        settings.pooling,
-        settings.freeze_batch_norm,
-    )
+    with precision_scope(settings.precision):
+        return EmbeddingModel(
+            get_backbone(settings.backbone, image_shape, settings.weights),
+            embedding_size or settings.embedding_size,
+            settings.pooling,
+            settings.freeze_batch_norm,
+        )
+
+
+def _check_shared(workdir):
+    """Checks that this worker sees the folder that the chief writes to."""
+    if not (workdir / "flags.txt").exists():
+        raise ValueError(
+            f"this worker does not see what the chief writes to workdir {workdir}: it must be a "
+            "folder that all workers share"
+        )
+
+
+def _remove(folder):
+    if is_chief():
+        folder.rmtree(missing_ok=True)
 
 
 def _fingerprint(settings):

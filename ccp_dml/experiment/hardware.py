@@ -1,0 +1,109 @@
+"""The devices and workers of a run."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from etils import epath
+
+from ccp_dml import distribution
+from ccp_dml.experiment.settings import Settings
+
+
+class WorkerLostError(Exception):
+    """Another worker has ended, or cannot be reached; the message says what is known of it."""
+
+
+@contextlib.contextmanager
+def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
+    """Makes the strategy of the settings, and lets what is inside run in its scope.
+
+    It has to be entered before TensorFlow computes anything. With several workers it waits for all
+    of them.
+
+    Args:
+        settings: Name the strategy.
+
+    Yields:
+        The strategy.
+
+    Raises:
+        ValueError: See `ccp_dml.distribution.strategy`.
+        WorkerLostError: If another worker ends, or does not answer for some ten seconds.
+    """
+    if settings.strategy == "multi_worker":
+        logging.info("Waiting for all workers of TF_CONFIG.")
+    strategy = distribution.strategy(settings.strategy)
+    try:
+        with strategy.scope():
+            logging.info("%s", describe_hardware(settings))
+            yield strategy
+    except tf.errors.OpError as error:
+        reason = _reason_of_collective(error)
+        if reason is None or distribution.num_workers(strategy) == 1:
+            raise
+        raise WorkerLostError(f"another worker has ended or cannot be reached: {reason}") from error
+
+
+def _reason_of_collective(error):
+    """Why what all workers compute together has failed; `None` for any other error."""
+    _, found, reason = str(error).partition("Collective ops is aborted by: ")
+    return reason.splitlines()[0].rstrip(" :.") if found else None
+
+
+def describe_hardware(settings: Settings) -> str:
+    """The strategy in whose scope this is called, its devices and the precision in one line.
+
+    Args:
+        settings: Name the strategy and the precision.
+    """
+    strategy = tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    line = f"strategy {settings.strategy}: {replicas} replica{'s' if replicas > 1 else ''}"
+    workers = distribution.num_workers()
+    if workers > 1:
+        resolver = strategy.cluster_resolver
+        line += f" on {workers} workers, of which this is {resolver.task_type} {resolver.task_id},"
+    return f"{line} on {', '.join(_local_devices(strategy))}; precision {settings.precision}"
+
+
+def _local_devices(strategy):
+    if tf.distribute.has_strategy():
+        names = strategy.extended.worker_devices
+    else:
+        devices = tf.config.list_logical_devices
+        names = [device.name for device in (devices("GPU") or devices("CPU"))[:1]]
+    return [name.rpartition("device:")[2] for name in names]
+
+
+def record_hardware(settings: Settings) -> dict[str, Any]:
+    """What `results.json` says of the hardware: the strategy, the replicas and the precision.
+
+    Args:
+        settings: Name the strategy and the precision.
+    """
+    return {
+        "strategy": settings.strategy,
+        "replicas": tf.distribute.get_strategy().num_replicas_in_sync,
+        "precision": settings.precision,
+    }
+
+
+@contextlib.contextmanager
+def folder_to_write_to(workdir: str | os.PathLike) -> Iterator[epath.Path]:
+    """The folder that this worker writes to: `workdir` if it is the chief, else a temporary one.
+
+    So all workers do the same, and the chief's files are those that remain.
+
+    Args:
+        workdir: The folder of the run.
+    """
+    if distribution.is_chief():
+        yield epath.Path(workdir)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield epath.Path(folder)
