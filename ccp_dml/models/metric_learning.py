@@ -1,18 +1,26 @@
 """Training of an embedding network with a metric loss over the batch."""
 
+import math
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ccp_dml import distribution, losses
 from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
+from ccp_dml.models.batch_checks import BatchChecks
 from ccp_dml.models.keras_internals import DistributedModel, flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.optimizers import update_rows
+
+# What `keras.Model.fit` cuts arrays into.
+_DEFAULT_BATCH_SIZE = 32
+
+_HALF_PRECISION = ("float16", "bfloat16")
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -43,8 +51,8 @@ class MetricLearningModel(DistributedModel):
             as soon as it is ready; then the batch is added to it. Defaults to `None`.
         num_classes: Number of training classes C, for a loss that learns something beside the
             embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1,
-            which is checked, but not under XLA. These weights are not decayed. Defaults to `None`:
-            they are not learned.
+            which `fit` checks. These weights are not decayed. Defaults to `None`: they are not
+            learned.
 
     Attributes:
         loss_weights: A layer that holds what the loss learns.
@@ -134,9 +142,12 @@ class MetricLearningModel(DistributedModel):
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
-            ValueError: If `loss` is none of these, for `loss_weights`, or if the optimizer
-                scales the loss, as Keras makes it do under the policy `mixed_float16`.
+            ValueError: If `loss` is none of these, for `loss_weights`, if the optimizer scales the
+                loss, as Keras makes it do under the policy `mixed_float16`, if weights are in half
+                precision, as under the policies `bfloat16` and `float16`, or for `jit_compile=True`
+                with several replicas; `"auto"` does not choose XLA there.
         """
+        kwargs["jit_compile"] = self._choose_jit_compile(kwargs.get("jit_compile", "auto"))
         loss = losses.get(loss)
         self._check_loss(loss)
         if kwargs.get("loss_weights") is not None:
@@ -157,7 +168,54 @@ class MetricLearningModel(DistributedModel):
         if self.built:
             self._prepare_optimizer()
 
+    def _choose_jit_compile(self, jit_compile):
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas == 1:
+            return jit_compile
+        if jit_compile not in (False, "auto"):
+            raise ValueError(
+                f"XLA cannot compile the steps of several replicas, here {replicas}: use "
+                "jit_compile=False, or one device"
+            )
+        return False
+
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """Trains the model; see `keras.Model.fit`.
+
+        Labels, the size of the batches if there is a memory, and whether every replica has a sample
+        are checked before training where `x` and `y` are arrays, and batch by batch, before the
+        step, where `x` is a `tf.data.Dataset`. What generators and `keras.utils.PyDataset` yield is
+        checked in the step, but not under XLA.
+
+        Raises:
+            ValueError: If a check fails.
+        """
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        checks = BatchChecks(
+            replicas, None if self.memory is None else self.memory.batch_size, self.num_classes
+        )
+        if isinstance(x, tf.data.Dataset):
+            x = checks.check_dataset(x)
+        elif isinstance(y, np.ndarray):
+            train = math.floor(len(y) * (1 - kwargs.get("validation_split", 0.0)))
+            keeps_rest = kwargs.get("steps_per_epoch") is None
+            checks.check_arrays(y[:train], batch_size or _DEFAULT_BATCH_SIZE, keeps_rest)
+        try:
+            return super().fit(x, y, batch_size, *args, **kwargs)
+        except tf.errors.InvalidArgumentError as error:
+            explanation = checks.explain(error)
+            if explanation is None:
+                raise
+            raise ValueError(explanation) from error
+
     def _prepare_optimizer(self):
+        half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
+        if half:
+            raise ValueError(
+                f"{half[0].path} and {len(half) - 1} other weights are {half[0].dtype}, to which "
+                "small steps make no difference, so that nothing is learned: use the policy "
+                "mixed_bfloat16"
+            )
         backbone = getattr(self.embedding_model, "backbone", None)
         scale_learning_rates(
             self.optimizer,

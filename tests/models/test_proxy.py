@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from ccp_dml.models import ProxyModel
 from tests import naive
@@ -32,14 +31,14 @@ def test_warming_up_trains_as_the_plain_loss_does():
 
 def test_labels_far_out_of_range_are_named():
     images, labels = images_and_labels(10)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="training labels must be 0…4"):
+    with pytest.raises(ValueError, match="training labels must be 0…4"):
         convolutional_model().fit(images, labels + 50, verbose=0)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_labels_out_of_range_are_named(shift):
     images, labels = images_and_labels()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="training labels must be 0…4"):
+    with pytest.raises(ValueError, match="training labels must be 0…4"):
         proxy_model("adam").fit(images, labels + shift, verbose=0)
 
 

@@ -1,0 +1,111 @@
+"""Checks, outside of the training step, of the batches that a model is fitted to.
+
+In the step XLA drops assertions, and a replica without samples fails somewhere in a convolution.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchChecks:
+    """What must be true of every batch.
+
+    Args:
+        num_replicas: There are at least as many samples in it. Defaults to 1.
+        memory_batch_size: There are exactly as many samples in it. Defaults to `None`: any number.
+        num_classes: Labels are 0…num_classes − 1. Defaults to `None`: any.
+    """
+
+    num_replicas: int = 1
+    memory_batch_size: int | None = None
+    num_classes: int | None = None
+
+    def check_arrays(self, labels, batch_size: int, keeps_rest: bool):
+        """Checks the batches that arrays are cut into.
+
+        Args:
+            labels: Labels of all samples.
+            batch_size: Number of samples of a batch.
+            keeps_rest: Whether the last samples are a batch even if they are fewer.
+
+        Raises:
+            ValueError: If something is not as it must be.
+        """
+        labels = np.asarray(labels)
+        sizes = [min(batch_size, len(labels))]
+        if keeps_rest and len(labels) % batch_size:
+            sizes.append(len(labels) % batch_size)
+        for size in sizes:
+            for is_right, message in self._size_checks(size):
+                if not is_right:
+                    raise ValueError(f"{message}; got {size}")
+        if labels.dtype.kind in "iuf" and labels.size:
+            for is_right, message in self._label_checks(labels):
+                if not is_right.all():
+                    raise ValueError(f"{message}; got {labels[~is_right][0]}")
+
+    def check_dataset(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Checks batches when they are read, which costs no more than to look at the labels.
+
+        Args:
+            batches: Of inputs and labels.
+
+        Returns:
+            The same batches. One that is not as it must be raises an `InvalidArgumentError`, which
+            `explain` turns into a line.
+
+        Raises:
+            ValueError: If all batches are known to have the wrong size.
+        """
+        labels = _find_labels(batches.element_spec)
+        if not isinstance(labels, tf.TensorSpec) or not labels.shape.rank:
+            return batches
+        if labels.shape[0] is not None:
+            self.check_arrays(np.empty(labels.shape[0], "O"), labels.shape[0], keeps_rest=False)
+
+        def check(*batch):
+            labels = _find_labels(batch)
+            checks = [*self._size_checks(tf.shape(labels)[0])]
+            if labels.dtype.is_integer or labels.dtype.is_floating:
+                checks += self._label_checks(labels)
+            assertions = [
+                tf.debugging.Assert(tf.reduce_all(is_right), [message])
+                for is_right, message in checks
+            ]
+            with tf.control_dependencies(assertions):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        return batches.map(check)
+
+    def explain(self, error: tf.errors.InvalidArgumentError) -> str | None:
+        """The line of the check that failed, `None` if the error is of something else."""
+        checks = [*self._size_checks(0), *self._label_checks(0)]
+        return next((message for _, message in checks if message in str(error)), None)
+
+    def _size_checks(self, size):
+        yield (
+            size >= self.num_replicas,
+            f"a batch must have a sample for each of the {self.num_replicas} replicas",
+        )
+        if self.memory_batch_size is not None:
+            yield (
+                size == self.memory_batch_size,
+                f"the memory was made for batches of {self.memory_batch_size} samples, and every "
+                "batch must have as many",
+            )
+
+    def _label_checks(self, labels):
+        if self.num_classes is not None:
+            yield (
+                (labels >= 0) & (labels <= self.num_classes - 1),
+                f"training labels must be 0…{self.num_classes - 1}; see ccp_dml.data.contiguous",
+            )
+
+
+def _find_labels(batch):
+    _, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return labels

@@ -1,0 +1,105 @@
+"""What cannot work is said in one line, as early as it is known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml.layers import CrossBatchMemory
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, ProxyModel, small_convnet
+from tests.models.small_models import convolutional_model, images_and_labels
+
+
+def proxy_model(jit_compile=False, **arguments):
+    embedding_model = EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=6)
+    model = ProxyModel(embedding_model, num_classes=5, **arguments)
+    model.compile("sgd", loss="contrastive", jit_compile=jit_compile)
+    return model
+
+
+def fails_before_training(model, message, *fit_arguments, **options):
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message) as error:
+        model.fit(*fit_arguments, verbose=0, **options)
+    assert "\n" not in str(error.value)
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("wrong", [-1, 5])
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_labels_out_of_range(jit_compile, wrong, as_dataset):
+    images, labels = images_and_labels(20)
+    labels[3] = wrong
+    model = proxy_model(jit_compile)
+    message = "training labels must be 0…4; see ccp_dml.data.contiguous"
+    if as_dataset:
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(10)
+        fails_before_training(model, message, batches)
+    else:
+        fails_before_training(model, f"{message}; got {wrong}", images, labels, batch_size=10)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_batch_that_does_not_fill_its_place_in_the_memory(jit_compile, as_dataset):
+    images, labels = images_and_labels(18)
+    memory = CrossBatchMemory(num_batches=2, batch_size=10)
+    model = proxy_model(jit_compile, memory=memory)
+    message = "made for batches of 10 samples, and every batch must have as many"
+    if as_dataset:
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(10)
+        with pytest.raises(ValueError, match=message):
+            model.fit(batches, verbose=0)
+    else:
+        fails_before_training(model, f"{message}; got 8", images, labels, batch_size=10)
+        # A first batch that fits is trained on, if it is the only one.
+        model.fit(images, labels, batch_size=10, steps_per_epoch=1, verbose=0)
+
+
+def test_what_is_right_is_trained_on_under_xla():
+    images, labels = images_and_labels(20)
+    weights = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        model = proxy_model(jit_compile, memory=CrossBatchMemory(2, 10, start_step=0))
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(10)
+        model.fit(batches, epochs=3, verbose=0)
+        weights.append(model.trainable_variables[0].numpy())
+    np.testing.assert_allclose(*weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_batch_smaller_than_the_replicas(static, two_replicas):
+    with two_replicas.scope():
+        model = proxy_model()
+    images, labels = images_and_labels(5)
+    message = "a batch must have a sample for each of the 2 replicas"
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(1, drop_remainder=static)
+    fails_before_training(model, message, batches)
+    fails_before_training(model, f"{message}; got 1", images, labels, batch_size=1)
+    fails_before_training(model, f"{message}; got 1", images, labels, batch_size=4)
+
+
+def test_xla_with_several_replicas(two_replicas, monkeypatch):
+    with two_replicas.scope():
+        model = convolutional_model()
+        with pytest.raises(ValueError, match="XLA cannot compile the steps of several replicas"):
+            model.compile("sgd", loss="triplet", jit_compile=True)
+        # As Keras might choose where there are GPUs.
+        monkeypatch.setattr(type(model), "_resolve_auto_jit_compile", lambda self: True)
+        model.compile("sgd", loss="triplet")
+    assert not model.jit_compile
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_weights_in_half_precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = MetricLearningModel(EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=4))
+    finally:
+        keras.config.set_dtype_policy(before)
+    with pytest.raises(ValueError, match=f"are {policy}, .* use the policy mixed_bfloat16"):
+        model.compile("sgd", loss="triplet")

@@ -1,0 +1,72 @@
+"""Half precision inside the network, and several steps per execution."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml import data
+from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
+from tests.cases import settings_of, small_model
+
+
+def train(method, precision="float32", steps_per_execution=1, epochs=6):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        settings = settings_of("contrastive", steps_per_execution=steps_per_execution)
+        model = small_model(method, settings)
+    finally:
+        keras.config.set_dtype_policy(before)
+    digits = data.load("digits").train
+    used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
+    training, validation = digits.subset(used), digits.subset(held_out)
+    callbacks = [RetrievalValidation(validation.images, validation.labels)]
+    if "ccp" in method:
+        pools = data.class_pools(training, draws=5, seed=0)
+        # Rounds end soon.
+        callbacks.append(AlternatingProjections(pools, patience=1, min_delta=0.2, warmup_epochs=1))
+    history = model.fit(
+        data.training_batches(training, 5, 3, seed=0),
+        steps_per_epoch=10,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    ).history
+    return model, history
+
+
+@pytest.mark.parametrize("method", ["ccp", "ccp+xbm+dvml"])
+def test_several_steps_per_execution_give_the_same_numbers(method):
+    (one, history), (several, other_history) = (
+        train(method, steps_per_execution=steps) for steps in (1, 5)
+    )
+    assert history["round"][-1] == 2
+    np.testing.assert_equal(history, other_history)
+    for weight, other in zip(one.variables, several.variables, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), other.numpy(), err_msg=weight.path)
+
+
+def test_half_precision_inside_the_network_learns_as_well():
+    gains = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        _, history = train("ccp", precision, epochs=12)
+        first, *later = history["val_map_at_r"]
+        gains[precision] = np.mean(later[-6:]) - first
+    assert gains["float32"] > 0.05
+    # Rounding is another course of training, as another seed is, but neither worse nor better.
+    assert 0.5 < gains["mixed_bfloat16"] / gains["float32"] < 2
+
+
+def test_what_is_outside_of_the_network_stays_float32():
+    model, _ = train("ccp+xbm+dvml", "mixed_bfloat16", epochs=2)
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype("float32")
+    floats = {each.path: each.dtype for each in model.variables if "float" in each.dtype}
+    assert set(floats.values()) == {"float32"}
+    assert model.embedding_model.backbone(images).dtype == tf.bfloat16
+    assert model.embedding_model(images).dtype == tf.float32
+    assert model(images).dtype == tf.float32
+    assert model.predict(images, verbose=0).dtype == "float32"
+    losses = model.batch_losses(np.arange(4) % 2, model.loss_inputs(images, training=False))
+    assert {loss.dtype for loss in losses.values()} == {tf.float32}
