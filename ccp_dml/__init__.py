@@ -3,6 +3,7 @@
 from ccp_dml import (
     callbacks,
     data,
+    distribution,
     evaluation,
     inference,
     layers,
@@ -26,6 +27,7 @@ __all__ = [
     "RetrievalValidation",
     "callbacks",
     "data",
+    "distribution",
     "evaluation",
     "inference",
     "layers",

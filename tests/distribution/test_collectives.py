@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ccp_dml.distribution import collectives
 from tests.cases import CASES, settings_of, small_model
 from tests.models.small_models import convolutional_model, images_and_labels
 
@@ -93,3 +94,72 @@ def test_two_replicas_predict_and_evaluate(two_replicas):
         for each in (distributed, model)
     ]
     assert losses_of_both[0] == pytest.approx(losses_of_both[1], rel=1e-5)
+
+
+def gathered(shares, strategy, is_static):
+    """What every replica gathers of its share, and the gradient of its weighted sum."""
+    weights = np.arange(1.0, 1 + sum(map(len, shares)), dtype="float32")[:, None]
+
+    def step(rows):
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            everything = collectives.gather(rows)
+            loss = tf.reduce_sum(weights * everything)
+        return everything, tape.gradient(loss, rows), everything.shape[0] or 0
+
+    spec = tf.TensorSpec([len(shares[0]) if is_static else None, 2])
+
+    @tf.function
+    def run(*shares):
+        shares = [tf.ensure_shape(share, spec.shape) for share in shares]
+        values = strategy.experimental_distribute_values_from_function(
+            lambda context: shares[context.replica_id_in_sync_group]
+        )
+        return [strategy.experimental_local_results(each) for each in strategy.run(step, (values,))]
+
+    return run.get_concrete_function(spec, spec)(*map(tf.constant, shares))
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (1, 4), (0, 2)])
+def test_rows_are_gathered_in_order_with_their_gradients(sizes, generator, two_replicas):
+    is_static = sizes[0] == sizes[1]
+    shares = [generator.standard_normal((size, 2)).astype("float32") for size in sizes]
+    if is_static:
+        # What one replica has wrong stays its own.
+        shares[0][1] = np.inf
+    everything, gradients, known_sizes = gathered(shares, two_replicas, is_static)
+    for each in everything:
+        np.testing.assert_array_equal(each, np.concatenate(shares))
+    # Both replicas take the loss of all rows.
+    expected = 2 * np.arange(1.0, 1 + sum(sizes))[:, None] * np.ones(2)
+    np.testing.assert_array_equal(np.concatenate(gradients), expected)
+    assert [int(size) for size in known_sizes] == [sum(sizes) if is_static else 0] * 2
+
+
+def test_equal_shares_are_gathered_under_xla(monkeypatch):
+    replica = tf.Variable(1)
+    monkeypatch.setattr(collectives, "num_replicas", lambda: 3)
+    monkeypatch.setattr(collectives, "_replica_id", replica.read_value)
+    monkeypatch.setattr(collectives, "_sum", lambda share: share)
+    rows = tf.constant([[1, 2], [3, 4]])
+    share = tf.function(collectives.gather, jit_compile=True)(rows)
+    np.testing.assert_array_equal(share, [[0, 0], [0, 0], [1, 2], [3, 4], [0, 0], [0, 0]])
+
+
+# With an odd number of images the last batch has none for one replica, or a single one.
+@pytest.mark.parametrize("count", [15, 16])
+def test_short_batches_are_predicted_and_evaluated(count, two_replicas):
+    images, labels = images_and_labels(count)
+    model = convolutional_model()
+    with two_replicas.scope():
+        distributed = convolutional_model()
+    distributed.set_weights(model.get_weights())
+    found, expected = (
+        [
+            each.predict(images, batch_size=7, verbose=0),
+            each.evaluate(images, labels, batch_size=7, verbose=0),
+        ]
+        for each in (distributed, model)
+    )
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)

@@ -1,5 +1,6 @@
 """What the package needs of Keras that is not public is still there, and does what it did."""
 
+import importlib
 import inspect
 
 import keras
@@ -115,3 +116,30 @@ def test_shares_of_unequal_size_do_not_stop_a_built_model(two_replicas):
     fit(keras_internals.DistributedModel)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         fit(keras.Model)
+
+
+def test_several_workers_take_the_logs_of_their_first_replica(two_replicas, monkeypatch):
+    trainer = importlib.import_module("keras.src.backend.tensorflow.trainer")
+    original = getattr(trainer, "reduce_per_replica", None)
+    message = changed(
+        "reduce_per_replica(values, strategy, reduction)",
+        "see in Model._make_function whether the logs of a step are still averaged",
+    )
+    assert original is not None, message
+    assert list(inspect.signature(original).parameters) == ["values", "strategy", "reduction"]
+    # Whether Keras needs it is asked of two workers, in tests/distribution/test_replicas.py.
+    monkeypatch.setattr(trainer, "reduce_per_replica", original)
+    keras_internals.keep_logs_of_first_replica()
+    keras_internals.keep_logs_of_first_replica()
+    assert trainer.reduce_per_replica.__wrapped__ is original
+
+    def different(context):
+        return tf.constant(float(context.replica_id_in_sync_group))
+
+    values = {"loss": two_replicas.experimental_distribute_values_from_function(different)}
+    # A single worker is left to Keras.
+    reduced = trainer.reduce_per_replica(values, two_replicas, "auto")
+    assert float(reduced["loss"]) == 0.5
+    monkeypatch.setattr(keras_internals, "_is_multi_worker", lambda strategy: True)
+    reduced = trainer.reduce_per_replica(values, two_replicas, "auto")
+    assert float(reduced["loss"]) == 0.0
