@@ -319,7 +319,8 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
         flat = keras.Input((1, 1, SIZE))
         embedding = keras.layers.Dense(4)(keras.layers.Flatten()(flat))
         model = ChanceConstrainedModel(keras.Model(flat, embedding), CLASSES, 2)
-        model.compile(keras.optimizers.Adam(0.01), loss=losses.get("contrastive"))
+        # Adam amplifies rounding.
+        model.compile(keras.optimizers.SGD(0.1), loss=losses.get("contrastive"))
         return model
 
     def train(model):
@@ -353,4 +354,4 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
     assert len(ends) == len(distributed_ends) == 1
     np.testing.assert_allclose(distributed_ends[0].pool, ends[0].pool, atol=1e-5)
     for ours, theirs in zip(distributed_weights, weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
