@@ -12,30 +12,62 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer
 
-from ccp_dml import data, distribution
-from ccp_dml.callbacks import AlternatingProjections, ReduceLROnPlateau, RetrievalValidation
+from ccp_dml import data, distribution, losses
+from ccp_dml.callbacks import (
+    AlternatingProjections,
+    ReduceLROnPlateau,
+    RetrievalValidation,
+    VariationalPhases,
+)
 from ccp_dml.evaluation import embed
-from tests.cases import settings_of, small_model
+from ccp_dml.layers import CrossBatchMemory
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    VariationalChanceConstrainedModel,
+)
 
 
 @contextlib.contextmanager
-def floats_of(dtype):
-    """Makes models compute in another precision."""
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
+def in_float64():
+    """Lets models that are made inside, and what trains them, compute in float64."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
     try:
-        yield
+        with distribution.precision_scope("float64"):
+            yield
     finally:
-        keras.config.set_floatx(before[0])
-        keras.config.set_dtype_policy(before[1])
+        keras.config.set_floatx(before)
+
+
+def make_model(method, batch_size):
+    """A model of rounds over one convolution; it always starts from equal weights."""
+    keras.utils.set_random_seed(0)
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3, strides=2, activation="relu")]
+    )
+    parts, options = method.split("+"), {}
+    if "xbm" in parts:
+        options["memory"] = CrossBatchMemory(3, batch_size, start_step=0, name="memory")
+    model_class = ChanceConstrainedModel
+    if "dvml" in parts:
+        model_class = VariationalChanceConstrainedModel
+        weights = (0.1, 0.1, 1.0, 1.0)
+        options |= {"num_samples": 2, "hidden_units": 16, "first_weights": weights}
+    return model_class(
+        EmbeddingModel(backbone, embedding_size=8),
+        num_classes=5,
+        proxies_per_class=2,
+        weight_decay=1e-3,
+        **options,
+    )
 
 
 class Training:
     """A model, made in the strategy's scope, and what it trains on.
 
     Args:
-        method: One of the methods of an experiment.
+        method: `"ccp"`, and `"xbm"` or `"dvml"` or both, with plus signs between them.
         optimizer: A Keras optimizer; its learning rate is set.
         samples_per_class: Of each of the five classes of a batch.
     """
@@ -45,11 +77,8 @@ class Training:
         used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
         self.train, self.validation = digits.subset(used[:200]), digits.subset(held_out[:101])
         self.samples_per_class = samples_per_class
-        settings = settings_of(
-            "contrastive", weight_decay=1e-3, samples_per_class=samples_per_class
-        )
-        self.model = small_model(method, settings)
-        self.model.compile(optimizer, loss=self.model.loss)
+        self.model = make_model(method, 5 * samples_per_class)
+        self.model.compile(optimizer, loss=losses.get("contrastive", negative_margin=2.0))
         self.initial = self.model.get_weights()
 
     def fit(self, seed=0, perturbation=0.0, epochs=8):
@@ -76,6 +105,9 @@ class Training:
         self.model.optimizer.learning_rate = 0.05 if self.is_sgd else 0.005
         validation = RetrievalValidation(self.validation.images, self.validation.labels)
         # Only a large gain prolongs a round, so that rounds end soon.
+        phases = []
+        if isinstance(self.model, VariationalChanceConstrainedModel):
+            phases.append(VariationalPhases(first_phase_epochs=2))
         rounds = AlternatingProjections(
             data.class_pools(self.train, draws=5, seed=seed),
             patience=2,
@@ -92,7 +124,7 @@ class Training:
             epochs=epochs,
             shuffle=False,
             verbose=0,
-            callbacks=[validation, rounds, plateau],
+            callbacks=[validation, *phases, rounds, plateau],
         ).history
         images, labels = self.validation.images, self.validation.labels
         return {
@@ -117,7 +149,7 @@ class Training:
 def train_cases(cases, scope=contextlib.nullcontext):
     """The results of methods trained with SGD in float64, as arrays by name."""
     results = {}
-    with floats_of("float64"):
+    with in_float64():
         for case in cases:
             with scope():
                 training = Training(case, keras.optimizers.SGD(momentum=0.9))

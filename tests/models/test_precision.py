@@ -1,23 +1,21 @@
 """Half precision inside the network, and several steps per execution."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ccp_dml import data
 from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
+from ccp_dml.distribution import precision_scope
 from tests.cases import settings_of, small_model
 
 
 def train(method, precision="float32", steps_per_execution=1, epochs=6):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        settings = settings_of("contrastive", steps_per_execution=steps_per_execution)
+    settings = settings_of(
+        "contrastive", precision=precision, steps_per_execution=steps_per_execution
+    )
+    with precision_scope(precision):
         model = small_model(method, settings)
-    finally:
-        keras.config.set_dtype_policy(before)
     digits = data.load("digits").train
     used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
     training, validation = digits.subset(used), digits.subset(held_out)
