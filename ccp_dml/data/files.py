@@ -93,13 +93,16 @@ class ImageFiles(LabeledSamples):
             )
             return indices, seeds
 
+        # A random augmentation has to see images as they are.
+        mirrored = self.preprocessing.scaling == "bgr" and self.augmentation is None
+
         def load(index, seed_of_image):
-            image = training_image(read(index), seed_of_image, self.preprocessing)
+            image = training_image(read(index), seed_of_image, self.preprocessing, mirrored)
             if self.augmentation is not None:
                 # Other random numbers than those of the crop.
                 own_seed = tf.random.experimental.stateless_fold_in(seed_of_image, 0)
                 image = self.augmentation(image, own_seed)
-            return rescale(image, self.preprocessing.scaling), labels[index]
+            return rescale(image, self.preprocessing.scaling, mirrored), labels[index]
 
         examples = batches.enumerate(first_step).map(add_seeds).unbatch()
         return examples.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)

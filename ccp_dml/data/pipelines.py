@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from ccp_dml.checks import check_at_least
@@ -64,14 +65,32 @@ def class_pools(data: LabeledSamples, draws: int, seed: int) -> Callable[[int], 
         ValueError: If there are no samples or `draws` is not positive.
     """
     check_at_least("draws", draws, 1)
-    indices = class_draws(data.labels, seed)
+    successive_draws = _SuccessiveDraws(class_draws(data.labels, seed))
 
     def pool(round_number: int) -> tf.data.Dataset:
-        round_indices = indices.skip(round_number * draws).take(draws).rebatch(_POOL_BATCH_SIZE)
+        indices = successive_draws.take(round_number * draws, draws)
+        round_indices = tf.data.Dataset.from_tensor_slices(indices).batch(_POOL_BATCH_SIZE)
         pool_seed = stateless_seed(seed, "pool augmentation", round_number)
         examples = data.training_examples(round_indices, _POOL_BATCH_SIZE, pool_seed)
         # Keras warns of data sets whose end it does not know.
-        num_batches = -(-draws * data.num_classes // _POOL_BATCH_SIZE)
-        return examples.apply(tf.data.experimental.assert_cardinality(num_batches))
+        num_batches = -(-len(indices) // _POOL_BATCH_SIZE)
+        examples = examples.apply(tf.data.experimental.assert_cardinality(num_batches))
+        return examples.prefetch(tf.data.AUTOTUNE)
 
     return pool
+
+
+class _SuccessiveDraws:
+    """Draws of samples, of which a round does not repeat those of all rounds before it."""
+
+    def __init__(self, draws: tf.data.Dataset):
+        self._draws = draws
+        self._remaining = iter(draws)
+        self._position = 0
+
+    def take(self, first: int, count: int) -> np.ndarray:
+        """The indices of draws `first` to `first + count - 1`, one draw after the other."""
+        if first != self._position:
+            self._remaining = iter(self._draws.skip(first))
+        self._position = first + count
+        return np.concatenate([next(self._remaining).numpy() for _ in range(count)])

@@ -133,7 +133,9 @@ def check_crop_area(crop_area: tuple[float, float]):
         )
 
 
-def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+def training_image(
+    contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preprocessing, mirrored: bool = False
+) -> tf.Tensor:
     """Cuts a random box out of an image, resizes it bilinearly and flips it with probability ½.
 
     Of a JPEG, only the box is decoded, at a half, a quarter or an eighth of its resolution if that
@@ -143,6 +145,8 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
         contents: An encoded image, a string scalar; see `ccp_dml.data.decoding.decode_image`.
         seed: Stateless seed `(2,)` that fixes the box and the flip.
         preprocessing: Size and kind of the crop, padding, background, and whether there are flips.
+        mirrored: Whether the result is mirrored left and right, which costs nothing here. Defaults
+            to `False`.
 
     Returns:
         float32 `(image_size, image_size, channels)` in 0…255.
@@ -164,10 +168,10 @@ def training_image(contents: tf.Tensor, seed: tf.Tensor, preprocessing: Preproce
     else:
         region = decode_region(contents, draw_box, size, color)
         image = tf.image.resize(region.pixels, (size, size))
-    flip = False
+    flip = mirrored
     if preprocessing.flip:
         # Another seed than that of the box, whose random numbers would be the same.
-        flip = tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
+        flip ^= tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
     upright = tf.ensure_shape(turn(image, region.orientation, mirror=flip), (size, size, 3))
     return to_channels(upright, preprocessing.channels)
 

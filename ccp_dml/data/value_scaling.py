@@ -9,10 +9,9 @@ SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
 # ImageNet's mean and standard deviation of red, green and blue, on a scale of 0…255.
 _MEAN = np.array([123.675, 116.28, 103.53], "float32")
 _DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
-_REVERSED = np.eye(3, dtype="float32")[::-1]
 
 
-def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
+def rescale(images: tf.Tensor, scaling: str, mirrored: bool = False) -> tf.Tensor:
     """Scales the values of images as a backbone expects them.
 
     Args:
@@ -21,6 +20,8 @@ def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
             subtracted and divided by its standard deviation, as networks trained with PyTorch
             expect; or `"bgr"`, ImageNet's mean subtracted, blue, green and red on a scale of 255,
             as networks trained with Caffe expect, such as BN-Inception and Keras's ResNet-50.
+        mirrored: Whether to mirror the images left and right, which `"bgr"` does on its way, so
+            that images which are mirrored cost less. Defaults to `False`.
 
     Returns:
         float32 of the shape of `images`.
@@ -35,21 +36,23 @@ def rescale(images: tf.Tensor, scaling: str) -> tf.Tensor:
     """
     check_one_of("scaling", scaling, SCALINGS)
     images = tf.cast(images, tf.float32)
+    width = images.shape[-2]
+    if (scaling == "bgr") != mirrored:
+        pixels = tf.reshape(images, [-1, width, images.shape[-1]])
+        images = tf.reshape(tf.reverse(pixels, [1]), tf.shape(images))
     if scaling == "unit":
         return images / 255
     if scaling == "symmetric":
         return images / 127.5 - 1
     if scaling == "raw":
         return images
-    # A mean for whole rows, and a product, because TensorFlow's operations along a last axis of
-    # three are several times slower.
-    width = images.shape[-2]
+    # Whole rows, because TensorFlow's operations along a last axis of three are several times
+    # slower.
     rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
     if scaling == "torch":
-        values = rows / np.tile(_DEVIATION, width)
-    else:
-        values = tf.reshape(rows, [-1, 3]) @ _REVERSED
-    return tf.reshape(values, tf.shape(images))
+        return tf.reshape(rows / np.tile(_DEVIATION, width), tf.shape(images))
+    # From right to left: what was mirrored is not any more, and the channels are reversed.
+    return tf.reshape(tf.reverse(rows, [1]), tf.shape(images))
 
 
 def undo_rescale(images: np.ndarray, scaling: str) -> np.ndarray:

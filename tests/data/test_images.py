@@ -63,6 +63,16 @@ def test_pools_are_draws_in_class_order_and_continue(data):
     np.testing.assert_array_equal(again[:, 0, 0, 0], seen[3])
 
 
+def test_pools_do_not_depend_on_which_were_made_before():
+    data = LabeledImages(np.arange(40.0).reshape(40, 1, 1, 1), np.arange(40) % 8)
+    in_turn, anew = (class_pools(data, draws=3, seed=0) for _ in range(2))
+    expected = [np.concatenate([images for images, _ in in_turn(t)]) for t in range(4)]
+    assert not np.array_equal(expected[1], expected[2])
+    for t in (2, 3, 0, 1, 1):
+        images = np.concatenate([images for images, _ in anew(t)])
+        np.testing.assert_array_equal(images, expected[t])
+
+
 def test_pools_pass_through_the_augmentation(data):
     augmented = dataclasses.replace(data, augmentation=noise)
     (images, _) = next(iter(class_pools(augmented, draws=1, seed=0)(0)))

@@ -19,6 +19,15 @@ def test_scalings():
         np.testing.assert_array_equal(undo_rescale(rescale(images, scaling), scaling), images)
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("shape", [(5, 4, 3), (2, 3, 6, 3)])
+def test_images_that_are_mirrored_first_are_scaled_alike(shape, scaling, generator):
+    images = generator.uniform(0, 255, shape).astype("float32")
+    np.testing.assert_array_equal(
+        rescale(images[..., ::-1, :], scaling, mirrored=True), rescale(images, scaling)
+    )
+
+
 def test_torch_is_what_keras_feeds_its_networks_from_pytorch():
     from keras.applications import densenet
 
