@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ccp_dml.fusion import fuse_if_large
+from ccp_dml.fusion import fuse_if_large, is_large
 
 
 class DistanceForm(NamedTuple):
@@ -42,12 +42,21 @@ def squared_by_expansion(vectors, references):
 
 
 def weighted_offsets_by_products(weights, vectors, references):
-    """Two matrix products, in the dtype of the vectors."""
+    """Two matrix products, in float64, or in the dtype of the vectors where these are many.
+
+    In float32 the direction from a vector to one 1e-3 away is off by 5e-5, which is what the
+    rounding of the vectors themselves makes of it.
+    """
+    dtype = vectors.dtype
+    if not is_large(references.shape):
+        weights, vectors, references = (
+            ops.cast(each, "float64") for each in (weights, vectors, references)
+        )
     to_references = ops.matmul(weights, references)
     to_vectors = ops.matmul(ops.swapaxes(weights, -1, -2), vectors)
     return (
-        ops.sum(weights, axis=-1)[..., None] * vectors - to_references,
-        ops.sum(weights, axis=-2)[..., None] * references - to_vectors,
+        ops.cast(ops.sum(weights, axis=-1)[..., None] * vectors - to_references, dtype),
+        ops.cast(ops.sum(weights, axis=-2)[..., None] * references - to_vectors, dtype),
     )
 
 
