@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-# Differences of so many elements or more, 64 MB of float32, are not written to memory.
-_FUSED_SIZE = 2**24
+from ccp_dml.fusion import fuse_if_large, is_large
 
 
 class DistanceForm(NamedTuple):
@@ -29,46 +28,57 @@ class DistanceForm(NamedTuple):
 def squared_by_expansion(vectors, references):
     """`‖a‖² + ‖b‖² − 2aᵀb` in float64.
 
-    In float32 it would hide distances below a few thousandths of the vectors' lengths. What may be
-    rounding alone is taken off, so that equal vectors are at distance exactly 0.
+    In float32 it would hide distances below a few thousandths of the vectors' lengths. What its
+    rounding leaves is taken as zero, so that equal vectors are at distance exactly 0.
     """
     dtype = vectors.dtype
     vectors, references = ops.cast(vectors, "float64"), ops.cast(references, "float64")
-    without_rounding = 1.0 - 16.0 * float(np.finfo("float64").eps)
-    lengths = without_rounding * ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-    reference_lengths = without_rounding * ops.sum(ops.square(references), axis=-1)
-    squared = ops.matmul(-2.0 * vectors, ops.swapaxes(references, -1, -2))
-    squared = squared + lengths + reference_lengths[..., None, :]
-    return ops.cast(ops.relu(squared), dtype)
+    reference_squares = ops.sum(ops.square(references), axis=-1)[..., None, :]
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True) + reference_squares
+    squared = squares + ops.matmul(-2.0 * vectors, ops.swapaxes(references, -1, -2))
+    rounding = 16.0 * float(np.finfo("float64").eps)
+    squared = ops.where(squared <= rounding * squares, ops.zeros_like(squared), squared)
+    return ops.cast(squared, dtype)
 
 
 def weighted_offsets_by_products(weights, vectors, references):
-    """Two matrix products, in the dtype of the vectors."""
+    """Two matrix products, in float64, or in the dtype of the vectors where these are many.
+
+    In float32 the direction from a vector to one 1e-3 away is off by 5e-5, which is what the
+    rounding of the vectors themselves makes of it.
+    """
+    dtype = vectors.dtype
+    if not is_large(references.shape):
+        weights, vectors, references = (
+            ops.cast(each, "float64") for each in (weights, vectors, references)
+        )
     to_references = ops.matmul(weights, references)
     to_vectors = ops.matmul(ops.swapaxes(weights, -1, -2), vectors)
     return (
-        ops.sum(weights, axis=-1)[..., None] * vectors - to_references,
-        ops.sum(weights, axis=-2)[..., None] * references - to_vectors,
+        ops.cast(ops.sum(weights, axis=-1)[..., None] * vectors - to_references, dtype),
+        ops.cast(ops.sum(weights, axis=-2)[..., None] * references - to_vectors, dtype),
     )
 
 
+def _size_of_differences(vectors, references):
+    return *vectors.shape[:-1], *references.shape[-2:]
+
+
+@fuse_if_large(_size_of_differences)
 def squared_by_differences(vectors, references):
     """`Σ (a − b)²`, in the dtype of the vectors: without matrix products, and exact to rounding."""
-
-    def compute(vectors, references):
-        return ops.sum(ops.square(_differences(vectors, references)), axis=-1)
-
-    return _fuse(compute, vectors, references)(vectors, references)
+    return ops.sum(ops.square(_differences(vectors, references)), axis=-1)
 
 
+@fuse_if_large(lambda weights, *sets: _size_of_differences(*sets))
 def weighted_offsets_by_differences(weights, vectors, references):
     """Weighted sums of the differences."""
+    offsets = weights[..., None] * _differences(vectors, references)
+    return ops.sum(offsets, axis=-2), -ops.sum(offsets, axis=-3)
 
-    def compute(weights, vectors, references):
-        offsets = weights[..., None] * _differences(vectors, references)
-        return ops.sum(offsets, axis=-2), -ops.sum(offsets, axis=-3)
 
-    return _fuse(compute, vectors, references)(weights, vectors, references)
+def _differences(vectors, references):
+    return vectors[..., :, None, :] - references[..., None, :, :]
 
 
 EXPANSION = DistanceForm(squared_by_expansion, weighted_offsets_by_products)
@@ -96,17 +106,3 @@ def _is_on_cpu():
     return keras.backend.backend() == "tensorflow" and not any(
         tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")
     )
-
-
-def _differences(vectors, references):
-    return vectors[..., :, None, :] - references[..., None, :, :]
-
-
-def _fuse(compute, vectors, references):
-    """Has XLA compile a function of differences that are too many to be written to memory."""
-    if keras.backend.backend() != "tensorflow":
-        return compute
-    size = np.prod([vectors.shape[-2] or 1, *(axis or 1 for axis in references.shape)])
-    if size < _FUSED_SIZE:
-        return compute
-    return tf.function(compute, jit_compile=True, autograph=False)

@@ -1,19 +1,21 @@
 """Triplet loss over all triplets."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 
+# From so many references on, anchors with at most so many positives are not worth sorting for.
+_MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
+
 
 def mean_over_violated_triplets(distances, pairs: Pairs, margin):
     """The mean of the hinges `(Dᵢⱼ − Dᵢₖ + m)₊` above zero, over all positives j and negatives k.
 
-    For one anchor, a positive at `x = Dᵢⱼ + m` is violated by the negatives below x, and the sum of
-    its hinges is x times their number minus their sum. Sorting the positives' x together with the
-    negatives' distances gives both as running sums, so that r references take O(r log r) time and
-    O(r) memory an anchor instead of the O(r²) of writing all triplets down.
+    With few positives among many references, such as proxies, it goes over the references once for
+    each positive of an anchor; otherwise it sorts them.
 
     Args:
         distances: `(n, r)`.
@@ -22,6 +24,63 @@ def mean_over_violated_triplets(distances, pairs: Pairs, margin):
 
     Returns:
         A scalar; 0 when no triplet is violated.
+    """
+    if distances.shape[1] is None or distances.shape[1] < _MANY_REFERENCES:
+        return _mean_by_sorting(distances, pairs, margin)
+    most = ops.max(ops.sum(ops.cast(pairs.positives, "int32"), axis=1))
+    return ops.cond(
+        most <= _FEW_POSITIVES,
+        lambda: _mean_by_positives(distances, pairs, margin),
+        lambda: _mean_by_sorting(distances, pairs, margin),
+    )
+
+
+def _mean_by_positives(distances, pairs, margin):
+    """Takes the positives of all anchors one after another, the farthest first.
+
+    The gradient is made on the way: with every hinge above zero, a positive's distance counts once
+    up and a negative's once down.
+    """
+    dtype = distances.dtype
+    none_left = -1.0
+    negative_weights = pairs.weigh_negatives(ops.cast(pairs.negatives, dtype))
+
+    def take_farthest(left, total, count, slopes):
+        farthest = ops.max(left, axis=1, keepdims=True)
+        is_farthest = ops.one_hot(ops.argmax(left, axis=1), left.shape[1], dtype="bool")
+        is_farthest = ops.logical_and(is_farthest, farthest > none_left)
+        hinges = ops.where(farthest > none_left, farthest + margin, -np.inf) - distances
+        violated = ops.where(hinges > 0.0, negative_weights, 0.0)
+        counts = ops.sum(violated, axis=1, keepdims=True)
+        return (
+            ops.where(is_farthest, none_left, left),
+            total + ops.sum(ops.where(hinges > 0.0, negative_weights * hinges, 0.0)),
+            count + ops.sum(counts),
+            slopes + ops.where(is_farthest, counts, -violated),
+        )
+
+    @ops.custom_gradient
+    def compute(distances):
+        left = ops.where(pairs.positives, distances, none_left)
+        # Not 0 where a distance is not finite: then the loss must not be either.
+        total = 0.0 * ops.sum(distances)
+        _, total, count, slopes = ops.while_loop(
+            lambda left, *_: ops.any(left > none_left),
+            take_farthest,
+            (left, total, ops.zeros_like(total), ops.zeros_like(distances)),
+        )
+        count = ops.maximum(count, 1.0)
+        return total / count, lambda upstream: upstream / count * slopes
+
+    return compute(distances)
+
+
+def _mean_by_sorting(distances, pairs, margin):
+    """Sorts the positives' `x = Dᵢⱼ + m` together with the negatives' distances.
+
+    A positive is violated by the negatives below x, and the sum of its hinges is x times their
+    number minus their sum. Both are running sums, so that r references take O(r log r) time and
+    O(r) memory an anchor instead of the O(r²) of writing all triplets down.
     """
     dtype = distances.dtype
     nothing = ops.zeros_like(distances)

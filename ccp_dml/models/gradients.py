@@ -58,6 +58,7 @@ def clip(gradients, clip_norm=None, clip_value=None):
     """
     if clip_norm is not None:
         gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
-    if clip_value is not None:
+    # Within a global norm of at most `clip_value`, no value is larger.
+    if clip_value is not None and (clip_norm is None or clip_value < clip_norm):
         gradients = [tf.clip_by_value(gradient, -clip_value, clip_value) for gradient in gradients]
     return gradients

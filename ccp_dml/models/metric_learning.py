@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ccp_dml import distribution, losses
 from ccp_dml.checks import check_above, check_at_least
+from ccp_dml.fusion import compute_with_gradients, is_large
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks
@@ -284,17 +285,29 @@ class MetricLearningModel(DistributedModel):
                 "ccp_dml.data.contiguous",
             )
 
-    def _compute_loss(self, labels, embeddings, references=None, reference_labels=None, **options):
+    def _compute_loss(
+        self,
+        labels,
+        embeddings,
+        references=None,
+        reference_labels=None,
+        references_are_trained=True,
+        **options,
+    ):
         """The loss with what it has learnt, and with random numbers of this step."""
-        return self.loss.call(
-            labels,
-            embeddings,
-            references,
-            reference_labels,
-            seed=self.optimizer.iterations.value,
-            **options,
-            **self.loss_weights.by_name(),
-        )
+        seed = tf.convert_to_tensor(self.optimizer.iterations.value)
+
+        def compute(embeddings, weights, references=references):
+            return self.loss.call(
+                labels, embeddings, references, reference_labels, seed=seed, **options, **weights
+            )
+
+        trained = [embeddings, self.loss_weights.by_name()]
+        if references is None or tf.executing_eagerly() or not is_large(references.shape):
+            return compute(*trained)
+        if references_are_trained:
+            trained.append(references)
+        return compute_with_gradients(compute, *trained)
 
     def _compute_sample_losses(self, labels, embeddings):
         batch_loss = self._compute_loss(labels, embeddings)
@@ -308,6 +321,7 @@ class MetricLearningModel(DistributedModel):
                 # Read once: after the ring was written to in place, every reading copies it.
                 tf.convert_to_tensor(self.memory.embeddings.value),
                 tf.convert_to_tensor(self.memory.labels.value),
+                references_are_trained=False,
             ),
             lambda: tf.zeros_like(batch_loss),
         )
@@ -377,8 +391,9 @@ class MetricLearningModel(DistributedModel):
         gradients = self.transform_gradients(gradients, variables, weights)
         if sample is not None:
             update_rows(self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows)
-        # The optimizer adds up over the replicas once more.
-        gradients = [gradient / distribution.num_replicas() for gradient in gradients]
+        if distribution.num_replicas() > 1:
+            # The optimizer adds up over the replicas once more.
+            gradients = [gradient / distribution.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)
 
     def test_step(self, data):

@@ -2,6 +2,8 @@
 
     python experiments/benchmarks/methods.py
     python experiments/benchmarks/methods.py --methods=ccp_100x8,xbm_1400 --rounds=30
+    python experiments/benchmarks/methods.py --backbone=small_convnet --image_size=32 \
+      --methods=sop_contrastive,sop_cosine_contrastive,sop_multi_similarity,sop_triplet
 
 Every step is as `fit` runs it: compiled, 8 classes × 4 samples, 128-d embeddings, frozen batch
 normalisation, Adam with weight decay. The steps of all methods take turns in one process, with one
@@ -13,6 +15,10 @@ The cross-batch memory is timed when it is full. Beside it runs the bare matrix 
 adds: of the batch with the ring in float32, and of a gradient of its size with the ring, back to
 the batch. The loss itself needs more than that at the least: to normalise the ring, to go over
 batch × ring distances, and to go back over them.
+
+Beside a step against SOP's 33,952 proxies, with a small network which does not hide them, runs
+what it cannot do without: the matrix products of the batch with the proxies, in float32, forward
+and back to both, and Keras's Adam over the proxies.
 """
 
 import time
@@ -48,12 +54,14 @@ class Method(NamedTuple):
         loss: The loss that it is compiled with.
         requirement: What its step may take, as a multiple of the plain one.
         ring: Batches in its cross-batch memory, which may add the time of its product.
+        proxies: Number of its proxies, if their products and their Adam are timed beside it.
     """
 
     model: Callable[..., MetricLearningModel]
     loss: losses.PairwiseLoss | str = "contrastive"
     requirement: str = ""
     ring: int | None = None
+    proxies: int | None = None
 
 
 def with_ring(num_batches):
@@ -99,6 +107,12 @@ def variational(network, **options):
 METHODS = {
     "ccp_100x8": Method(chance_constrained(100, 8), requirement="below 1.03"),
     "ccp_8488x4": Method(chance_constrained(8_488, 4), requirement="below 1.10"),
+    **{
+        f"sop_{loss}": Method(
+            chance_constrained(8_488, 4), loss, "below 2 × the bare sum", proxies=8_488 * 4
+        )
+        for loss in ("contrastive", "cosine_contrastive", "multi_similarity", "triplet")
+    },
     "xbm_25": Method(with_ring(25), ring=25),
     "xbm_1400": Method(with_ring(1_400), ring=1_400),
     "dvml": Method(variational),
@@ -107,7 +121,12 @@ METHODS = {
     "soft_triple": Method(with_proxies(100, 10), "soft_triple"),
 }
 
-_METHODS = flags.DEFINE_list("methods", list(METHODS), "Methods to compare with the plain loss.")
+_METHODS = flags.DEFINE_list(
+    "methods",
+    [name for name, method in METHODS.items() if not method.proxies],
+    "Methods to compare with the plain loss.",
+)
+_BACKBONE = flags.DEFINE_string("backbone", "bn_inception", "The backbone.")
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "Steps of each method.", lower_bound=1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 227, "Height and width of the images, in pixels.")
 _JIT_COMPILE = flags.DEFINE_bool("jit_compile", False, "Whether steps are compiled by XLA.")
@@ -116,7 +135,7 @@ _JIT_COMPILE = flags.DEFINE_bool("jit_compile", False, "Whether steps are compil
 def training_step(build, loss="contrastive"):
     """A function that takes a training step, as `fit` does."""
     image_shape = (_IMAGE_SIZE.value, _IMAGE_SIZE.value, 3)
-    backbone = get_backbone("bn_inception", image_shape)
+    backbone = get_backbone(_BACKBONE.value, image_shape)
     network = EmbeddingModel(backbone, _SIZE, freeze_batch_norm=True)
     model = build(network, weight_decay=1e-4)
     model.compile(keras.optimizers.Adam(1e-5), loss=loss, jit_compile=_JIT_COMPILE.value)
@@ -138,6 +157,28 @@ def bare_product(num_batches):
     return tf.function(
         lambda: (tf.matmul(batch, ring, transpose_b=True), tf.matmul(gradient, ring))
     )
+
+
+def bare_step(num_proxies, with_adam):
+    """A function that does the products of a batch with proxies, forward and back, and Adam."""
+    generator = np.random.default_rng(0)
+    proxies = keras.Variable(generator.standard_normal((num_proxies, _SIZE)))
+    batch, gradient = (
+        tf.constant(generator.standard_normal(shape), tf.float32)
+        for shape in [(_BATCH, _SIZE), (_BATCH, num_proxies)]
+    )
+    optimizer = keras.optimizers.Adam(1e-5)
+    optimizer.build([proxies])
+
+    def step():
+        similarities = tf.matmul(batch, proxies.value, transpose_b=True)
+        to_batch = tf.matmul(gradient, proxies.value)
+        to_proxies = tf.matmul(gradient, batch, transpose_a=True)
+        if with_adam:
+            optimizer.apply([to_proxies], [proxies])
+        return similarities, to_batch, to_proxies
+
+    return tf.function(step)
 
 
 def milliseconds_of(function) -> np.ndarray:
@@ -163,11 +204,18 @@ def main(_):
     plain = training_step(MetricLearningModel)
     steps = {name: training_step(each.model, each.loss) for name, each in methods.items()}
     products = {name: bare_product(each.ring) for name, each in methods.items() if each.ring}
-    for step in (plain, *steps.values(), *products.values()):
+    bare = {
+        (name, with_adam): bare_step(each.proxies, with_adam)
+        for name, each in methods.items()
+        if each.proxies
+        for with_adam in (False, True)
+    }
+    for step in (plain, *steps.values(), *products.values(), *bare.values()):
         step()
         step()
     times = {name: [] for name in methods}
     product_times = {name: [] for name in products}
+    bare_times = {key: [] for key in bare}
     beside = {name: [] for name in methods}
     for _ in tqdm(range(_ROUNDS.value), unit="round"):
         before = milliseconds_of(plain)
@@ -175,6 +223,9 @@ def main(_):
             times[name].append(milliseconds_of(steps[name]))
             if name in products:
                 product_times[name].append(milliseconds_of(products[name]))
+            for key, step in bare.items():
+                if key[0] == name:
+                    bare_times[key].append(milliseconds_of(step))
             after = milliseconds_of(plain)
             beside[name].append((before + after) / 2)
             before = after
@@ -198,6 +249,22 @@ def main(_):
             f"| {name} | {np.median(method_times[:, 0]):.0f} | {quartiles(ratios[:, 0], 3)} | "
             f"{quartiles(ratios[:, 1], 3)} | {quartiles(more[:, 1], 1)} | {required} |"
         )
+    if bare:
+        print_beside_bare({name: (times[name], beside[name]) for name, _ in bare}, bare_times)
+
+
+def print_beside_bare(method_times, bare_times):
+    """Prints what steps with proxies take more than plain ones, beside what they must take."""
+    print()
+    print("| method | ms | more than plain | bare products | and bare Adam | more / both |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for name, (steps, plain) in method_times.items():
+        more = np.array(steps) - np.array(plain)
+        products, both = (np.array(bare_times[name, with_adam]) for with_adam in (False, True))
+        for column, clock in enumerate(["clock", "processor"]):
+            numbers = [quartiles(each[:, column], 1) for each in (more, products, both)]
+            ratio = quartiles((more / both)[:, column], 2)
+            print(f"| {name} | {clock} | {' | '.join([*numbers, ratio])} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
+import tensorflow as tf
 
 from ccp_dml import losses
 from tests import naive
+from tests.losses.pair_cases import values_and_gradients
 
 
 def test_triplet_counts_no_negative_at_exactly_the_margin():
@@ -10,3 +13,48 @@ def test_triplet_counts_no_negative_at_exactly_the_margin():
     labels = np.array([0, 0, 1, 2])
     value = losses.get("triplet", margin=0.25)(labels, embeddings)
     assert float(value) == naive.loss("triplet", labels, embeddings, margin=0.25)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("num_classes", [5, 300])  # many positives per anchor, and few
+@pytest.mark.parametrize("counts", [None, 3.0])
+def test_triplet_against_many_references(num_classes, counts, jit_compile, generator):
+    n, r, margin = 6, 1200, 0.3
+    labels, reference_labels = generator.integers(0, num_classes, n), np.arange(r) % num_classes
+    labels[0] = num_classes  # no positive
+    embeddings, references = generator.standard_normal((n, 3)), generator.standard_normal((r, 3))
+    references[:20] = references[20]  # equally far
+    against = {"references": references, "reference_labels": reference_labels}
+    if counts:
+        against["negative_counts"] = np.full(r, counts)
+    distances = np.linalg.norm(
+        naive.normalize(embeddings)[:, None] - naive.normalize(references), axis=2
+    )
+    hinges = [
+        positive + margin - row[reference_labels != label]
+        for label, row in zip(labels, distances, strict=True)
+        for positive in row[reference_labels == label]
+    ]
+    hinges = np.maximum(np.concatenate(hinges), 0)
+
+    loss = losses.get("triplet", margin=margin)
+    compiled = tf.function(loss, jit_compile=jit_compile)
+    value, gradients = values_and_gradients(compiled, tf.constant(labels), embeddings, **against)
+    assert value == pytest.approx(hinges.sum() / np.count_nonzero(hinges), rel=1e-9)
+
+    step = 1e-6
+    for which, index in [(0, (1, 0)), (0, (2, 1)), (1, (3, 2)), (1, (700, 0))]:
+        values = []
+        for sign in (1, -1):
+            both = [embeddings.copy(), references.copy()]
+            both[which][index] += sign * step
+            values.append(float(loss(labels, both[0], **{**against, "references": both[1]})))
+        numeric = (values[0] - values[1]) / (2 * step)
+        assert gradients[which][index] == pytest.approx(numeric, rel=1e-4, abs=1e-7)
+
+
+def test_triplet_of_what_is_not_a_number_is_none(generator):
+    references, labels = generator.standard_normal((1200, 3)), np.arange(1200) % 300
+    embeddings = np.array([[np.nan, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    against = {"references": references, "reference_labels": labels}
+    assert np.isnan(float(losses.get("triplet")(np.array([0, 1]), embeddings, **against)))

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from ccp_dml.models import ProxyModel
+from ccp_dml.models import ProxyModel, metric_learning
 from tests import naive
 from tests.models.small_models import (
     convolutional_model,
@@ -54,3 +54,39 @@ def test_a_proxy_model_trains_the_weighted_losses(generator):
     among = naive.loss("triplet", labels, embeddings)
     assert history["proxy_loss"][0] == pytest.approx(against, rel=1e-4)
     assert history["loss"][0] == pytest.approx(0.5 * against + 2 * among, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "jit_compile", "replicas"),
+    [
+        ("contrastive", False, 1),
+        ("contrastive", True, 1),
+        ("contrastive", False, 2),
+        ("margin", False, 1),
+        ("margin", False, 2),
+    ],
+)
+def test_steps_against_many_proxies_are_those_of_the_plain_computation(
+    loss, jit_compile, replicas, two_replicas, monkeypatch, generator
+):
+    inputs, labels = generator.standard_normal((24, 6)).astype("float32"), np.arange(24) % 4
+    proxies = generator.standard_normal((8192, 128)).astype("float32") / 10
+    kernel = generator.standard_normal((6, 128)).astype("float32") / 20
+
+    def train():
+        model = ProxyModel(linear_model(kernel), 4096, 2, batch_loss_weight=0.1, weight_decay=1e-3)
+        model.compile(keras.optimizers.SGD(0.1), loss=loss, jit_compile=jit_compile)
+        model.proxies.vectors.assign(proxies)
+        history = model.fit(inputs, labels, batch_size=8, shuffle=False, epochs=2, verbose=0)
+        return history.history["loss"], model.get_weights()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metric_learning, "is_large", lambda shape: False)
+        expected_losses, expected = train()
+    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+    with strategy.scope():
+        found_losses, found = train()
+    np.testing.assert_allclose(found_losses, expected_losses, rtol=1e-5)
+    for our, their in zip(found, expected, strict=True):
+        np.testing.assert_allclose(our, their, atol=1e-6)
+    assert np.abs(expected[1] - proxies).max() > 1e-4

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml.fusion import compute_with_gradients, fuse_if_large, is_large
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((2**10, 2**10), True), ((2**10, 1000), False), ((None, 2**20), False)]
+)
+def test_large_is_known_and_beyond_the_caches(shape, expected):
+    assert is_large(shape) == expected
+
+
+def compiled_calls(function, *arguments):
+    """How many functions that XLA compiles a function calls."""
+    graph = tf.function(function).get_concrete_function(*arguments).graph
+    called = {op.get_attr("f").name for op in graph.get_operations() if "f" in op.node_def.attr}
+    definitions = graph.as_graph_def().library.function
+    return sum(
+        each.attr["_XlaMustCompile"].b for each in definitions if each.signature.name in called
+    )
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(4, 0), (2**20, 1)])
+def test_only_large_tensors_are_compiled_for(rows, expected):
+    @fuse_if_large(lambda vectors: vectors.shape)
+    def double(vectors):
+        return 2.0 * vectors
+
+    vectors = tf.ones((rows, 1))
+    assert compiled_calls(double, vectors) == expected
+    np.testing.assert_array_equal(double(vectors), 2.0)
+
+
+def test_gradients_come_with_the_value(generator):
+    vectors, weights, constants = (
+        tf.constant(generator.standard_normal(5), tf.float32) for _ in range(3)
+    )
+
+    def function(vectors, options):
+        return tf.reduce_sum(tf.sin(vectors) * options["weights"] * constants)
+
+    def value_and_gradients(function):
+        with tf.GradientTape() as tape:
+            tape.watch([vectors, weights, constants])
+            value = 3.0 * function(vectors, {"weights": weights})
+        return value, *tape.gradient(value, [vectors, weights])
+
+    ours = value_and_gradients(lambda *arguments: compute_with_gradients(function, *arguments))
+    for our, expected in zip(ours, value_and_gradients(function), strict=True):
+        np.testing.assert_allclose(our, expected, rtol=1e-6)
+
+
+def test_what_does_not_matter_has_a_gradient_of_zero():
+    unused = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(unused)
+        value = compute_with_gradients(lambda used, _: used**2, tf.constant(3.0), unused)
+    assert float(value) == 9.0
+    np.testing.assert_array_equal(tape.gradient(value, unused), [0.0, 0.0])
