@@ -35,9 +35,9 @@ def training_batches(
     Raises:
         ValueError: See `balanced_batches`.
     """
-    batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed)
+    batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed, first_step)
     examples = data.training_examples(
-        batches.skip(first_step),
+        batches,
         classes_per_batch * samples_per_class,
         stateless_seed(seed, "training augmentation"),
         first_step,

@@ -13,7 +13,11 @@ from ccp_dml.checks import check_at_least
 
 
 def balanced_batches(
-    labels: np.ndarray, classes_per_batch: int, samples_per_class: int, seed: int
+    labels: np.ndarray,
+    classes_per_batch: int,
+    samples_per_class: int,
+    seed: int,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Yields batches, without end, of several samples of each of several classes.
 
@@ -27,6 +31,8 @@ def balanced_batches(
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
         seed: Determines the order.
+        first_step: Number of batches to pass over, which takes the time to draw them but not to
+            put them together. Defaults to 0.
 
     Returns:
         A dataset of int64 vectors `(classes_per_batch · samples_per_class,)`, indices into
@@ -53,22 +59,34 @@ def balanced_batches(
         )
 
     def one_pass(state, step):
-        uses, previous_order = state
+        uses, previous_order, started = state
         uses, draws = _draw_least_used(
             by_class, uses, samples_per_class, stateless_seed(seed, "samples", step)
         )
         order = _draw_class_order(
             previous_order, classes_per_batch, step, stateless_seed(seed, "classes", step)
         )
-        return (uses, order), tf.gather(draws, order)
+        visits = tf.concat([started, tf.gather(draws, order)], axis=0)
+        num_batches = tf.shape(visits)[0] // classes_per_batch
+        batches = tf.reshape(
+            visits[: num_batches * classes_per_batch],
+            [num_batches, classes_per_batch * samples_per_class],
+        )
+        return (uses, order, visits[num_batches * classes_per_batch :]), (step, batches)
 
-    initial_state = (
-        tf.zeros(by_class.num_samples, tf.int64),
-        tf.range(by_class.num_classes, dtype=tf.int64),
-    )
+    def pass_over(step, batches):
+        batches_before = step * by_class.num_classes // classes_per_batch
+        return batches[tf.maximum(first_step - batches_before, 0) :]
+
+    with tf.device("CPU"):
+        initial_state = (
+            tf.zeros(by_class.num_samples, tf.int64),
+            tf.range(by_class.num_classes, dtype=tf.int64),
+            # Visits of the batch that a pass began and the next one completes.
+            tf.zeros([0, samples_per_class], tf.int64),
+        )
     passes = tf.data.Dataset.counter().scan(initial_state, one_pass)
-    batches = passes.unbatch().batch(classes_per_batch, drop_remainder=True)
-    return batches.map(lambda visits: tf.reshape(visits, [classes_per_batch * samples_per_class]))
+    return passes.map(pass_over).unbatch()
 
 
 def class_draws(labels: np.ndarray, seed: int) -> tf.data.Dataset:
@@ -92,7 +110,8 @@ def class_draws(labels: np.ndarray, seed: int) -> tf.data.Dataset:
         uses, draws = _draw_least_used(by_class, uses, 1, stateless_seed(seed, "draws", step))
         return uses, draws[:, 0]
 
-    initial_uses = tf.zeros(by_class.num_samples, tf.int64)
+    with tf.device("CPU"):
+        initial_uses = tf.zeros(by_class.num_samples, tf.int64)
     return tf.data.Dataset.counter().scan(initial_uses, one_draw)
 
 
@@ -116,6 +135,8 @@ def stateless_seed(seed: int, purpose: str, *steps: tf.Tensor) -> tf.Tensor:
 class _SamplesByClass:
     """The samples sorted by class.
 
+    Its vectors are tensors, which a graph refers to; it would hold copies of arrays.
+
     Attributes:
         samples: Indices of the samples, those of a class next to each other `(n,)`.
         class_of: The class of each of them, 0…C − 1 `(n,)`.
@@ -127,12 +148,16 @@ class _SamplesByClass:
         labels = np.asarray(labels)
         if labels.ndim != 1 or not labels.size:
             raise ValueError(f"labels must be (n,) with at least one sample; got {labels.shape}")
-        self.samples = np.argsort(labels, kind="stable")
-        _, self.starts, self.sizes = np.unique(
-            labels[self.samples], return_index=True, return_counts=True
-        )
-        self.num_samples, self.num_classes = len(labels), len(self.sizes)
-        self.class_of = np.repeat(np.arange(self.num_classes), self.sizes)
+        samples = np.argsort(labels, kind="stable")
+        in_order = labels[samples]
+        starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
+        sizes = np.diff(starts, append=len(labels))
+        self.num_samples, self.num_classes = len(labels), len(sizes)
+        class_of = np.repeat(np.arange(self.num_classes), sizes)
+        with tf.device("CPU"):
+            self.samples, self.class_of, self.starts, self.sizes = map(
+                tf.constant, (samples, class_of, starts, sizes)
+            )
 
 
 def _draw_least_used(by_class, uses, samples_per_class, seed):
@@ -155,7 +180,7 @@ def _draw_least_used(by_class, uses, samples_per_class, seed):
     keys = tf.cast(2 * by_class.class_of + newer, tf.float64) + tie_break
     order = tf.argsort(keys)
     # A class with fewer samples starts over.
-    ranks = np.arange(samples_per_class) % by_class.sizes[:, None]
+    ranks = tf.range(samples_per_class, dtype=tf.int64) % by_class.sizes[:, None]
     drawn = tf.gather(order, by_class.starts[:, None] + ranks)
     ones = tf.ones(tf.size(drawn), tf.int64)
     uses = tf.tensor_scatter_nd_add(uses, tf.reshape(drawn, [-1, 1]), ones)

@@ -35,12 +35,12 @@ class LazyAdam(keras.optimizers.Adam):
 
     Example:
 
-    >>> optimizer = LazyAdam(0.1, lazy=["table"])
+    >>> optimizer = LazyAdam(0.5, lazy=["table"])
     >>> table = keras.Variable(np.zeros((3, 1), "float32"), name="table")
     >>> optimizer.build([table])
     >>> optimizer.apply([tf.IndexedSlices(tf.constant([[5.0]]), tf.constant([1]))], [table])
     >>> table.numpy().round(3).tolist()
-    [[0.0], [-0.1], [0.0]]
+    [[0.0], [-0.5], [0.0]]
     """
 
     def __init__(self, learning_rate=0.001, lazy: Sequence[str] = ("proxies",), **kwargs):

@@ -116,3 +116,36 @@ def test_draws_and_batches_of_one_seed_are_not_the_same():
     (batch,) = balanced_batches(labels, 50, 1, seed=0).take(1).as_numpy_iterator()
     # Two independent choices of 1 in 20 agree on 2.5 of 50 classes.
     assert (np.sort(draw) == np.sort(batch)).sum() < 15
+
+
+@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
+def test_the_first_step_passes_over_batches(classes_per_batch, samples_per_class):
+    labels = shuffled_labels()
+    batches = list(
+        balanced_batches(labels, classes_per_batch, samples_per_class, seed=3)
+        .take(60)
+        .as_numpy_iterator()
+    )
+    for first_step in (1, 3, 7, 20, 41):
+        later = balanced_batches(labels, classes_per_batch, samples_per_class, 3, first_step)
+        for ours, theirs in zip(
+            later.take(10).as_numpy_iterator(), batches[first_step:], strict=False
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_a_million_classes_with_five_million_samples():
+    classes, generator = 10**6, np.random.default_rng(0)
+    labels = np.concatenate([np.arange(classes), generator.integers(0, classes, 4 * classes)])
+    (last, first), seen = (
+        balanced_batches(labels, 8, 4, seed=0, first_step=124_999).take(2).as_numpy_iterator(),
+        set(),
+    )
+    for batch in (last, first):
+        drawn_classes = labels[batch].reshape(8, 4)
+        assert (drawn_classes == drawn_classes[:, :1]).all()
+        seen |= set(drawn_classes[:, 0])
+    assert len(seen) >= 15
+    (draw,) = class_draws(labels, seed=0).take(1).as_numpy_iterator()
+    np.testing.assert_array_equal(labels[draw], np.arange(classes))
