@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +42,8 @@ def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
     """
     if settings.strategy == "multi_worker":
         logging.info("Waiting for all workers of TF_CONFIG.")
-    strategy = distribution.strategy(settings.strategy)
+    with _ended_by_ctrl_c():
+        strategy = distribution.strategy(settings.strategy)
     try:
         with strategy.scope():
             logging.info("%s", describe_hardware(settings))
@@ -52,6 +55,19 @@ def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
         if reason is None or distribution.num_workers(strategy) == 1:
             raise
         raise WorkerLostError(f"another worker has ended or cannot be reached: {reason}") from error
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c():
+    """Lets Ctrl-C end the process where TensorFlow waits, and Python handles no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _check_replicas(settings):

@@ -58,6 +58,16 @@ class Program:
     def has_ended(self):
         return self._process.poll() is not None
 
+    def let_run(self):
+        """Returns a moment later, or when it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=0.02)
+
+    def wait_until_it_says(self, text):
+        while text not in self.console():
+            assert not self.has_ended(), self.console()
+            self.let_run()
+
     def end(self, exit_code):
         """Waits for the end, and returns what was said."""
         try:
@@ -112,8 +122,7 @@ def wait_for_step(programs, workdir, step):
         checkpoints = workdir.glob("checkpoints/ccp/step-*.npz")
         if any(int(path.name.split("-")[1]) >= step for path in checkpoints):
             return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            programs[0]._process.wait(timeout=0.02)
+        programs[0].let_run()
     pytest.fail(f"a process ended before step {step}:\n{programs[0].console()[-5000:]}")
 
 
@@ -235,6 +244,17 @@ def test_all_workers_stop_when_one_is_stopped(
     assert "is finished: nothing is trained" in chief.end(0)
     other.end(0)
     assert numbers_of(workdir) == numbers_of(two_cpus)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_waits_for_the_others_can_be_stopped(number, start, tmp_path):
+    flags = [*MAIN, *DIGITS, "--strategy=multi_worker", f"--workdir={tmp_path / 'run'}"]
+    (environment, _) = worker_environments(2)
+    worker = start(*flags, environment=environment)
+    worker.wait_until_it_says("Waiting for all workers")
+    worker.send(number)
+    worker.end(-number)
 
 
 @pytest.mark.slow
