@@ -194,7 +194,8 @@ def _train_runs(runs):
         if missing:
             print(f"{len(runs) - len(missing)} of {len(runs)} runs are finished", flush=True)
             # Asked before the GPUs are hidden from this process.
-            environments = process_environments(min(flags.FLAGS.processes, len(missing)))
+            processes = min(flags.FLAGS.processes, len(missing))
+            environments = process_environments(processes, missing[0].settings.strategy)
             if len(environments) > 1:
                 print(f"what the runs say goes to {workdir}/*/log.txt", flush=True)
             prepare_data(missing)

@@ -105,7 +105,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "processes",
         1,
         "Number of runs side by side, each with its share of the processor's threads or, where "
-        "there are several GPUs, with one of them.",
+        "there are several GPUs, with one of them, or its share of them for --strategy=mirrored.",
         lower_bound=1,
         flag_values=flag_values,
     )

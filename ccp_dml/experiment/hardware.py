@@ -1,8 +1,11 @@
 """The devices and workers of a run."""
 
 import contextlib
+import dataclasses
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml import distribution
+from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.settings import Settings
 
 
@@ -32,21 +36,66 @@ def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
         The strategy.
 
     Raises:
-        ValueError: See `ccp_dml.distribution.strategy`.
+        ValueError: See `ccp_dml.distribution.strategy`; also if the settings do not go with the
+            number of replicas, or are not those of the chief.
         WorkerLostError: If another worker ends, or does not answer for some ten seconds.
     """
     if settings.strategy == "multi_worker":
         logging.info("Waiting for all workers of TF_CONFIG.")
-    strategy = distribution.strategy(settings.strategy)
+    with _ended_by_ctrl_c():
+        strategy = distribution.strategy(settings.strategy)
     try:
         with strategy.scope():
             logging.info("%s", describe_hardware(settings))
+            _check_replicas(settings)
+            _check_same_settings(settings)
             yield strategy
     except tf.errors.OpError as error:
         reason = _reason_of_collective(error)
         if reason is None or distribution.num_workers(strategy) == 1:
             raise
         raise WorkerLostError(f"another worker has ended or cannot be reached: {reason}") from error
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c():
+    """Lets Ctrl-C end the process where TensorFlow waits, and Python handles no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_replicas(settings):
+    """Checks what is known before data are loaded; models check the rest."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    batch_size = settings.classes_per_batch * settings.samples_per_class
+    if batch_size < replicas:
+        raise ValueError(
+            f"a batch of classes_per_batch * samples_per_class = {batch_size} samples cannot be "
+            f"divided among {replicas} replicas: take larger batches or fewer devices"
+        )
+    if replicas > 1 and settings.steps_per_execution > 1:
+        raise ValueError(
+            "steps_per_execution must be 1 with several replicas, for which TensorFlow cannot run "
+            f"a loop of steps; got {settings.steps_per_execution} with {replicas} replicas"
+        )
+
+
+def _check_same_settings(settings):
+    """Checks that this worker is told to do what the chief does, with data wherever it has them."""
+    ours = flagfile(dataclasses.replace(settings.without_machine(), data_dir="")).splitlines()
+    theirs = distribution.from_chief(lambda: ours)
+    if ours != theirs:
+        different = (pair for pair in zip(ours, theirs, strict=True) if len(set(pair)) > 1)
+        raise ValueError(
+            "all workers need the same settings; "
+            + ", ".join(f"this one has {our} and the chief {their}" for our, their in different)
+        )
 
 
 def _reason_of_collective(error):

@@ -175,15 +175,17 @@ def prepare_data(runs: Sequence[PlannedRun]):
                     part.evaluation_images()
 
 
-def process_environments(processes: int) -> list[dict[str, str]]:
+def process_environments(processes: int, strategy: str = "none") -> list[dict[str, str]]:
     """The environment of each of several processes that share the machine.
 
     Args:
         processes: Number of processes side by side.
+        strategy: That of the runs. Defaults to `"none"`.
 
     Returns:
         For each an environment with its share of the threads, if there are several, and with one
-        of the GPUs, if there are several. Processes that share a GPU take only the memory they use.
+        of the GPUs, if there are several; with its share of them for the strategy `"mirrored"`.
+        Processes that share a GPU take only the memory they use.
     """
     common = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
     if processes > 1:
@@ -195,7 +197,10 @@ def process_environments(processes: int) -> list[dict[str, str]]:
         common.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if processes == 1 or not gpus:
         return [dict(common) for _ in range(processes)]
-    return [{**common, "CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(processes)]
+    shares = [[gpus[slot % len(gpus)]] for slot in range(processes)]
+    if strategy == "mirrored" and processes < len(gpus):
+        shares = [gpus[slot::processes] for slot in range(processes)]
+    return [{**common, "CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
 
 
 def _num_processors():

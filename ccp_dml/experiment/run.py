@@ -470,7 +470,8 @@ def _fingerprint(settings):
 
 
 def _embedding_callbacks(interruption):
-    return [EmbeddingLine(), StopOnInterruption(interruption)]
+    lines = [EmbeddingLine()] if is_chief() else []
+    return [*lines, StopOnInterruption(interruption)]
 
 
 def _copy(source, target):

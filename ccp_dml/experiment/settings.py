@@ -365,20 +365,21 @@ class Settings:
     jit_compile: bool = _setting(False, "Whether training steps are compiled with XLA.")
     strategy: str = _setting(
         "none",
-        "Devices that training is spread over: one; all GPUs of this machine; or those of several "
-        "machines, which TF_CONFIG lists. A batch is that of all of them, and the numbers are the "
-        "same up to rounding.",
+        "Devices that training is spread over: one; all GPUs of this machine, or the share of each "
+        "of --processes; or those of several machines, which TF_CONFIG lists. A batch is that of "
+        "all of them, and the numbers are the same up to rounding.",
         choices=STRATEGIES,
     )
     precision: str = _setting(
         "float32",
-        "What the network computes in; weights, losses and proxies are float32 either way.",
+        "What the network computes in while it is trained; weights, losses and proxies, and the "
+        "network that is measured and saved, are float32 either way.",
         choices=PRECISIONS,
     )
     steps_per_execution: int = _setting(
         1,
         "Steps that are taken between two looks of Python, a divisor of steps_per_validation; "
-        "small networks train faster with 10.",
+        "small networks train faster with 10. Several devices need 1.",
         least=1,
     )
     figure_rounds: int = _setting(

@@ -1,12 +1,14 @@
 import keras
 import numpy as np
+import pytest
 
 from ccp_dml.callbacks import ProgressLine
 
 
-def test_progress_shows_steps_and_metrics(capsys):
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_progress_shows_steps_and_metrics(steps_per_execution, capsys):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", steps_per_execution=steps_per_execution)
     model.fit(
         np.ones((6, 1)),
         np.ones((6, 1)),

@@ -26,13 +26,20 @@ def run_workers(name, *arguments_of_workers):
         name: The module.
         *arguments_of_workers: For each worker a list of arguments.
     """
-    addresses = [f"localhost:{port}" for port in _free_ports(len(arguments_of_workers))]
-    processes = []
-    for index, arguments in enumerate(arguments_of_workers):
-        task = {"type": "worker", "index": index}
-        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        processes.append(_start(name, arguments, {"TF_CONFIG": config}))
-    _wait_for(processes)
+    environments = worker_environments(len(arguments_of_workers))
+    _wait_for(
+        [
+            _start(name, arguments, environment)
+            for arguments, environment in zip(arguments_of_workers, environments, strict=True)
+        ]
+    )
+
+
+def worker_environments(count):
+    """What makes a process a worker of a cluster on this machine, for each of them."""
+    cluster = {"worker": [f"localhost:{port}" for port in _free_ports(count)]}
+    tasks = [{"type": "worker", "index": index} for index in range(count)]
+    return [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks]
 
 
 def _free_ports(count):

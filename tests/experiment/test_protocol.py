@@ -233,6 +233,16 @@ def test_processes_share_the_gpus(gpus, visible, processes, expected, is_shared,
         assert (environment.get("TF_FORCE_GPU_ALLOW_GROWTH") == "true") == is_shared
 
 
+@pytest.mark.parametrize(
+    ("gpus", "processes", "expected"),
+    [(4, 2, ["0,2", "1,3"]), (5, 2, ["0,2,4", "1,3"]), (2, 2, ["0", "1"]), (2, 3, ["0", "1", "0"])],
+)
+def test_mirrored_processes_take_all_gpus(gpus, processes, expected, monkeypatch):
+    Machine(monkeypatch, gpus)
+    environments = process_environments(processes, "mirrored")
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments] == expected
+
+
 def test_data_that_cannot_be_split_stop_the_protocol(tmp_path):
     settings = Settings(
         dataset="glyphs",
