@@ -1,5 +1,8 @@
 """Half precision inside the network, and several steps per execution."""
 
+import contextlib
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +10,11 @@ import tensorflow as tf
 from ccp_dml import data
 from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
 from ccp_dml.distribution import precision_scope
-from tests.cases import settings_of, small_model
+from ccp_dml.experiment.methods import make_loss
+from ccp_dml.models import EmbeddingModel, ProxyModel, small_convnet
+from tests.cases import CASES, settings_of, small_model
+from tests.distribution.training import in_float64
+from tests.models.small_models import images_and_labels
 
 
 def train(method, precision="float32", steps_per_execution=1, epochs=6):
@@ -55,6 +62,29 @@ def test_half_precision_inside_the_network_learns_as_well():
     assert gains["float32"] > 0.05
     # Rounding is another course of training, as another seed is, but neither worse nor better.
     assert 0.5 < gains["mixed_bfloat16"] / gains["float32"] < 2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_loss_trains_in_float64(case):
+    losses = {}
+    for precision, scope in [("float32", contextlib.nullcontext), ("float64", in_float64)]:
+        loss = make_loss(settings_of(case))
+        with scope():
+            keras.utils.set_random_seed(0)
+            model = ProxyModel(
+                EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=8),
+                num_classes=5,
+                proxies_per_class=loss.proxies_per_class or 2,
+                batch_loss_weight=0.1,
+            )
+            model.compile(keras.optimizers.SGD(0.1), loss=loss, run_eagerly=True)
+            images, labels = images_and_labels(15)
+            history = model.fit(images, labels, batch_size=15, epochs=2, shuffle=False, verbose=0)
+        assert {each.dtype for each in model.trainable_variables} == {precision}
+        losses[precision] = history.history["loss"]
+    assert losses["float64"] == pytest.approx(losses["float32"], rel=1e-5)
+    # More digits are computed, not only shown.
+    assert losses["float64"] != losses["float32"]
 
 
 def test_what_is_outside_of_the_network_stays_float32():
