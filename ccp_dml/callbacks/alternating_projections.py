@@ -1,14 +1,16 @@
 """The rounds of CCP: when one ends, and what the next one starts from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from tqdm import tqdm
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.checks import check_at_least
-from ccp_dml.distribution import BatchMap
+from ccp_dml.data import ClassPools
+from ccp_dml.distribution import BatchMap, is_chief
 from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.losses.distances import to_float
@@ -39,7 +41,8 @@ class AlternatingProjections(ResumableCallback):
     Args:
         pool: Function of the round t that returns the samples to choose proxies from: a
             `tf.data.Dataset` of batches of `(inputs, labels)` with b draws of one sample of every
-            class 0…C − 1 in class order, as `ccp_dml.data.class_pools` makes.
+            class 0…C − 1 in class order. The functions that `ccp_dml.data.class_pools` makes can
+            also be asked for some of the classes: their pools are embedded in slices.
         monitor: The metric in the logs to read; larger is better. Defaults to `"val_map_at_r"`.
         patience: Number of epochs without improvement that end a round. Defaults to 3.
         min_delta: What counts as an improvement. Defaults to 1e-5.
@@ -52,6 +55,9 @@ class AlternatingProjections(ResumableCallback):
             against proxies can collapse them to one point. Defaults to 0.
         seed: Fixes the perturbation. Defaults to 0.
         on_round_end: Called with a `RoundEnd` before the proxies are replaced. Defaults to none.
+        slice_bytes: Size of the slices of classes whose embedded pools are held at a time, the
+            work on which takes several times as much. Defaults to 2²⁸, 256 MB, which is all of
+            43,000 classes with 12 draws of size 128. It does not change which proxies are chosen.
 
     Attributes:
         round: The present round, from 0; −1 in the warm-up.
@@ -88,9 +94,11 @@ class AlternatingProjections(ResumableCallback):
         warmup_epochs: int = 0,
         seed: int = 0,
         on_round_end: Callable[[RoundEnd], None] | None = None,
+        slice_bytes: int = 2**28,
     ):
         super().__init__()
         check_at_least("patience", patience, 1)
+        check_at_least("slice_bytes", slice_bytes, 1)
         for name, value in [
             ("min_delta", min_delta),
             ("proximal_weight", proximal_weight),
@@ -108,6 +116,7 @@ class AlternatingProjections(ResumableCallback):
         self.perturbation = perturbation
         self.warmup_epochs = warmup_epochs
         self.seed = seed
+        self.slice_bytes = slice_bytes
         self.on_round_end = on_round_end
         self._starts_over = True
         self._embed = None
@@ -184,9 +193,9 @@ class AlternatingProjections(ResumableCallback):
         self.model.warming_up.assign(False)
         self.model.set_reference_point(self.model.proximal_variables)
         self.round = 0
-        pool = self._embed_pool()
-        from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
-        self.model.proxies.assign_by_class(self._choose_proxies(pool, from_origin))
+        for first_class, pool in self._embed_pool():
+            from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
+            self.model.proxies.assign_by_class(self._choose_proxies(pool, from_origin), first_class)
 
     def _read_metric(self, logs):
         if self.monitor not in logs:
@@ -211,45 +220,78 @@ class AlternatingProjections(ResumableCallback):
             logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
             return
         ended, self.round = self.round, self.round + 1
-        pool = self._embed_pool()
-        next_proxies = self._choose_proxies(pool, self._best_proxies)
-        end = RoundEnd(
-            round=ended,
-            proxies=self._best_proxies,
-            next_proxies=next_proxies,
-            pool=pool,
-            covering_radius=_mean_radius(pool, self._best_proxies),
-            next_covering_radius=_mean_radius(pool, next_proxies),
-        )
-        self._covering_radius = end.covering_radius
-        self._next_covering_radius = end.next_covering_radius
+        next_proxies = np.empty_like(self._best_proxies)
+        radii, next_radii, pool = [], [], None
+        for first_class, pool in self._embed_pool():
+            classes = slice(first_class, first_class + len(pool))
+            next_proxies[classes] = self._choose_proxies(pool, self._best_proxies[classes])
+            radii.append(_compute_radii(pool, self._best_proxies[classes]))
+            next_radii.append(_compute_radii(pool, next_proxies[classes]))
+        self._covering_radius = float(np.concatenate(radii).mean())
+        self._next_covering_radius = float(np.concatenate(next_radii).mean())
         if self.on_round_end is not None:
-            self.on_round_end(end)
+            self.on_round_end(
+                RoundEnd(
+                    round=ended,
+                    proxies=self._best_proxies,
+                    next_proxies=next_proxies,
+                    pool=pool if len(radii) == 1 else None,
+                    covering_radius=self._covering_radius,
+                    next_covering_radius=self._next_covering_radius,
+                )
+            )
         self.model.set_reference_point(self._perturb(self._best_weights))
         self.model.proximal_weight.assign(self.proximal_weight * self.proximal_growth**self.round)
-        self.model.proxies.assign_by_class(next_proxies)
         self._forget_round()
+        self.model.proxies.assign_by_class(next_proxies)
 
-    def _embed_pool(self):
-        """The pool of the present round, embedded with the current weights: `(C, b, d)`."""
-        num_classes = self.model.proxies.num_classes
+    def _embed_pool(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The pool of the present round, embedded with the current weights, in slices of classes.
+
+        Yields:
+            The first class of a slice, and the embeddings of its samples `(n, b, d)`.
+        """
+        num_classes, dimensions = (
+            self.model.proxies.num_classes,
+            self.model.proxies.vectors.shape[1],
+        )
+        at_once = num_classes
+        if isinstance(self.pool, ClassPools):
+            class_bytes = self.pool.draws * dimensions * np.dtype("float32").itemsize
+            at_once = max(1, self.slice_bytes // class_bytes)
+        slices = [
+            range(first, min(first + at_once, num_classes))
+            for first in range(0, num_classes, at_once)
+        ]
+        with tqdm(
+            desc=f"embedding the pool of round {self.round}",
+            unit="batch",
+            delay=1,
+            leave=False,
+            disable=not is_chief(self.model.distribute_strategy),
+        ) as line:
+            for classes in slices:
+                pool = self.pool(self.round, classes) if len(slices) > 1 else self.pool(self.round)
+                yield classes.start, self._embed_classes(pool, classes, line.update)
+
+    def _embed_classes(self, pool, classes, on_batches):
         labels = []
 
         def read_inputs():
-            for inputs, batch_labels in self.pool(self.round):
+            for inputs, batch_labels in pool:
                 labels.append(batch_labels.numpy())
                 yield inputs
 
-        embeddings = self._embed(read_inputs())
+        embeddings = self._embed(read_inputs(), on_batches)
         labels = np.concatenate(labels)
-        draws = len(labels) // num_classes
-        in_order = np.tile(np.arange(num_classes), draws)
-        if not draws or not np.array_equal(labels.ravel(), in_order):
+        draws = len(labels) // len(classes)
+        if not draws or not np.array_equal(labels.ravel(), np.tile(classes, draws)):
             raise ValueError(
-                f"the pool must be draws of one sample of each of the classes 0…{num_classes - 1} "
-                f"in this order; got {len(labels)} samples of the classes {labels[:10]}…"
+                "the pool must be draws of one sample of each of the classes "
+                f"{classes.start}…{classes.stop - 1} in this order; got {len(labels)} samples of "
+                f"the classes {labels[:10]}…"
             )
-        embeddings = embeddings.reshape(draws, num_classes, -1)
+        embeddings = embeddings.reshape(draws, len(classes), -1)
         return np.ascontiguousarray(np.swapaxes(embeddings, 0, 1))
 
     def _choose_proxies(self, pool, initial):
@@ -299,8 +341,7 @@ class AlternatingProjections(ResumableCallback):
         self._best_proxies = None if self._best_weights is None else state["best_proxies"]
 
 
-def _mean_radius(pool, proxies):
-    radii = radius_by_centers(
+def _compute_radii(pool, proxies):
+    return radius_by_centers(
         np.asarray(lipschitz_normalize(pool)), np.asarray(lipschitz_normalize(proxies))
     )
-    return float(radii.mean())

@@ -51,6 +51,7 @@ class RoundSnapshots(ResumableCallback):
             f"{number}/{name}": np.asarray(value)
             for number, snapshot in enumerate(self.snapshots)
             for name, value in [*vars(snapshot.end).items(), ("embeddings", snapshot.embeddings)]
+            if value is not None
         }
 
     def set_state(self, state: Mapping[str, np.ndarray]):
@@ -60,7 +61,6 @@ class RoundSnapshots(ResumableCallback):
                 key.partition("/")[2]: state[key] for key in state if key.startswith(f"{number}/")
             }
             embeddings = parts.pop("embeddings")
-            end = RoundEnd(
-                **{name: part if part.ndim else part.item() for name, part in parts.items()}
-            )
+            values = {name: part if part.ndim else part.item() for name, part in parts.items()}
+            end = RoundEnd(**{"pool": None, **values})
             self.snapshots.append(RoundSnapshot(end, embeddings, self.labels))

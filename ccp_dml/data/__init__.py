@@ -28,7 +28,7 @@ from ccp_dml.data.image_augmentation import (
 from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.image_listing import ImageListing, list_benchmark, list_images
 from ccp_dml.data.images import LabeledImages
-from ccp_dml.data.pipelines import class_pools, training_batches
+from ccp_dml.data.pipelines import ClassPools, class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, FITS, Preprocessing
 from ccp_dml.data.samplers import balanced_batches, class_draws
 from ccp_dml.data.samples import LabeledSamples
@@ -45,6 +45,7 @@ __all__ = [
     "OFFICIAL_SETS",
     "SCALINGS",
     "Benchmark",
+    "ClassPools",
     "ImageAugmentation",
     "ImageFiles",
     "ImageIndex",

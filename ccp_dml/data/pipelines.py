@@ -1,8 +1,5 @@
 """What training draws: balanced batches, and pools to choose proxies from."""
 
-from collections.abc import Callable
-
-import numpy as np
 import tensorflow as tf
 
 from ccp_dml.checks import check_at_least
@@ -45,7 +42,7 @@ def training_batches(
     return examples.prefetch(tf.data.AUTOTUNE)
 
 
-def class_pools(data: LabeledSamples, draws: int, seed: int) -> Callable[[int], tf.data.Dataset]:
+def class_pools(data: LabeledSamples, draws: int, seed: int) -> "ClassPools":
     """Pools of samples to choose proxies from, a fresh one for each round.
 
     A pool is `draws` draws of one sample of every class, in class order, through the training
@@ -65,32 +62,90 @@ def class_pools(data: LabeledSamples, draws: int, seed: int) -> Callable[[int], 
         ValueError: If there are no samples or `draws` is not positive.
     """
     check_at_least("draws", draws, 1)
-    successive_draws = _SuccessiveDraws(class_draws(data.labels, seed))
+    return ClassPools(data, draws, seed)
 
-    def pool(round_number: int) -> tf.data.Dataset:
-        indices = successive_draws.take(round_number * draws, draws)
-        round_indices = tf.data.Dataset.from_tensor_slices(indices).batch(_POOL_BATCH_SIZE)
-        pool_seed = stateless_seed(seed, "pool augmentation", round_number)
-        examples = data.training_examples(round_indices, _POOL_BATCH_SIZE, pool_seed)
+
+class ClassPools:
+    """What `class_pools` returns: a function of the round, and of the classes if not of all.
+
+    Attributes:
+        draws: Number of draws b of a pool.
+
+    Call arguments:
+        round_number: t, from 0.
+        classes: The classes to take samples of, a range within 0…C − 1. Defaults to `None`: all.
+            The samples are those that the whole pool holds of them, and their augmentation too,
+            for which a few others are read.
+
+    Returns:
+        A dataset of batches of `(images, labels)`, draw by draw in class order.
+    """
+
+    def __init__(self, data: LabeledSamples, draws: int, seed: int):
+        self.draws = draws
+        self._data = data
+        self._seed = seed
+        self._num_classes = data.num_classes
+        self._all_draws = class_draws(data.labels, seed)
+        self._restart()
+
+    def _restart(self):
+        self._next_draws = iter(self._all_draws)
+        self._round, self._indices = -1, None
+
+    def __call__(self, round_number: int, classes: range | None = None) -> tf.data.Dataset:
+        indices = self._draw(round_number)
+        if classes is None:
+            parts = [(0, -(-len(indices) // _POOL_BATCH_SIZE))]
+        else:
+            parts = _batches_with(classes, self.draws, self._num_classes)
+        seed = stateless_seed(self._seed, "pool augmentation", round_number)
+        pool = None
+        for first, last in parts:
+            batches = tf.data.Dataset.range(first, last).map(
+                lambda number: indices[number * _POOL_BATCH_SIZE :][:_POOL_BATCH_SIZE]
+            )
+            examples = self._data.training_examples(batches, _POOL_BATCH_SIZE, seed, first)
+            if classes is not None:
+                examples = examples.enumerate(first).map(self._keep(classes))
+            pool = examples if pool is None else pool.concatenate(examples)
         # Keras warns of data sets whose end it does not know.
-        num_batches = -(-len(indices) // _POOL_BATCH_SIZE)
-        examples = examples.apply(tf.data.experimental.assert_cardinality(num_batches))
-        return examples.prefetch(tf.data.AUTOTUNE)
+        num_batches = sum(last - first for first, last in parts)
+        pool = pool.apply(tf.data.experimental.assert_cardinality(num_batches))
+        return pool.prefetch(tf.data.AUTOTUNE)
 
-    return pool
+    def _draw(self, round_number):
+        """Indices of the samples of a round's pool, draw by draw `(b · C,)`."""
+        if round_number < self._round:
+            self._restart()
+        while self._round < round_number:
+            draws = [next(self._next_draws) for _ in range(self.draws)]
+            self._round += 1
+            if self._round == round_number:
+                with tf.device("CPU"):
+                    self._indices = tf.concat(draws, axis=0)
+        return self._indices
+
+    def _keep(self, classes):
+        def keep(number, examples):
+            images, labels = examples
+            position = number * _POOL_BATCH_SIZE + tf.range(tf.size(labels, tf.int64))
+            class_of = position % self._num_classes
+            is_kept = (class_of >= classes.start) & (class_of < classes.stop)
+            return tf.boolean_mask(images, is_kept), tf.boolean_mask(labels, is_kept)
+
+        return keep
 
 
-class _SuccessiveDraws:
-    """Draws of samples, of which a round does not repeat those of all rounds before it."""
-
-    def __init__(self, draws: tf.data.Dataset):
-        self._draws = draws
-        self._remaining = iter(draws)
-        self._position = 0
-
-    def take(self, first: int, count: int) -> np.ndarray:
-        """The indices of draws `first` to `first + count - 1`, one draw after the other."""
-        if first != self._position:
-            self._remaining = iter(self._draws.skip(first))
-        self._position = first + count
-        return np.concatenate([next(self._remaining).numpy() for _ in range(count)])
+def _batches_with(classes, draws, num_classes):
+    """Which batches of a pool hold samples of the classes: pairs of a first one and an end."""
+    parts = []
+    for draw in range(draws):
+        start = draw * num_classes + classes.start
+        first = start // _POOL_BATCH_SIZE
+        last = -(-(start + len(classes)) // _POOL_BATCH_SIZE)
+        if parts and first <= parts[-1][1]:
+            parts[-1] = (parts[-1][0], last)
+        else:
+            parts.append((first, last))
+    return parts

@@ -20,9 +20,11 @@ def update_copies(variable: keras.Variable, update: Callable, *arguments):
     def update_all(strategy, *arguments):
         strategy.extended.update(variable.value, update, args=arguments, group=False)
 
+    strategy = getattr(variable.value, "distribute_strategy", tf.distribute.get_strategy())
     context = tf.distribute.get_replica_context()
-    if context is None:
-        update_all(tf.distribute.get_strategy(), *arguments)
+    if context is not None and context.strategy is strategy:
+        # As Keras's optimizers do: some strategies have no `merge_call`.
+        tf.__internal__.distribute.interim.maybe_merge_call(update_all, strategy, *arguments)
         return
-    # As Keras's optimizers do: some strategies have no `merge_call`.
-    tf.__internal__.distribute.interim.maybe_merge_call(update_all, context.strategy, *arguments)
+    with strategy.scope():
+        update_all(strategy, *arguments)

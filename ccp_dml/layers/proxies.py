@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from ccp_dml.checks import check_at_least
+from ccp_dml.distribution import update_copies
 from ccp_dml.layers.class_sampling import sample_classes
 
 
@@ -127,13 +128,26 @@ class Proxies(keras.layers.Layer):
         blocks = vectors.reshape(self.proxies_per_class, self.num_classes, -1)
         return blocks.transpose(1, 0, 2)
 
-    def assign_by_class(self, vectors: np.ndarray):
-        """Replaces the proxies.
+    def assign_by_class(self, vectors: np.ndarray, first_class: int = 0):
+        """Replaces the proxies, of all classes or of some in a row.
 
         Args:
-            vectors: `(num_classes, proxies_per_class, d)`.
+            vectors: `(n, proxies_per_class, d)`.
+            first_class: The first of the n classes. Defaults to 0.
         """
-        self.vectors.assign(np.swapaxes(vectors, 0, 1).reshape(self.vectors.shape))
+        blocks = np.swapaxes(vectors, 0, 1).reshape(-1, self.vectors.shape[1])
+        if len(vectors) == self.num_classes:
+            self.vectors.assign(blocks)
+            return
+        starts = first_class + self.num_classes * np.arange(self.proxies_per_class)
+        rows = (starts[:, None] + np.arange(len(vectors))).ravel()
+        # An assignment would take a copy of all.
+        update_copies(
+            self.vectors,
+            lambda copy, blocks, rows: copy.scatter_update(tf.IndexedSlices(blocks, rows)),
+            tf.constant(blocks, self.vectors.dtype),
+            tf.constant(rows, "int32"),
+        )
 
     def get_config(self):
         return {

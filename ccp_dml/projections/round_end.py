@@ -13,7 +13,8 @@ class RoundEnd:
         round: Number of the round that ended, from 0.
         proxies: The proxies at the round's best validation `(C, K, d)`, before normalisation.
         next_proxies: The proxies that replace them, likewise.
-        pool: The embedded pool they were chosen from `(C, b, d)`, before normalisation.
+        pool: The embedded pool they were chosen from `(C, b, d)`, before normalisation; `None` if
+            it was too large to be kept as a whole.
         covering_radius: Mean over the classes of the largest distance from a pool sample to the
             nearest of `proxies`, all normalised.
         next_covering_radius: The same of `next_proxies`.
@@ -22,6 +23,6 @@ class RoundEnd:
     round: int
     proxies: np.ndarray
     next_proxies: np.ndarray
-    pool: np.ndarray
+    pool: np.ndarray | None
     covering_radius: float
     next_covering_radius: float

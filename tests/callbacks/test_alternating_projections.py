@@ -355,3 +355,59 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
     np.testing.assert_allclose(distributed_ends[0].pool, ends[0].pool, atol=1e-5)
     for ours, theirs in zip(distributed_weights, weights, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("slice_bytes", [1, 4 * 6 * SIZE * 70, 2**28])
+def test_slices_of_classes_choose_the_proxies_of_the_whole(slice_bytes):
+    """Among 300 classes, whose draws end within batches."""
+    classes, draws = 300, 6
+    generator = np.random.default_rng(2)
+    labels = np.repeat(np.arange(classes), 4)
+    images = generator.standard_normal((len(labels), 1, 1, SIZE)).astype("float32")
+
+    def augment(batch, seed):
+        return batch + tf.random.stateless_normal(tf.shape(batch), seed)
+
+    def end_rounds(slice_bytes):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((1, 1, SIZE))
+        outputs = keras.layers.Dense(SIZE)(keras.layers.Flatten()(inputs))
+        model = ChanceConstrainedModel(keras.Model(inputs, outputs), classes, 2)
+        model.compile("sgd", loss="contrastive")
+        ends = []
+        callback = AlternatingProjections(
+            class_pools(LabeledImages(images, labels, augment), draws, seed=0),
+            patience=1,
+            on_round_end=ends.append,
+            slice_bytes=slice_bytes,
+        )
+        callback.set_model(model)
+        callback.on_train_begin()
+        proxies = [model.proxies.by_class().copy()]
+        for epoch, metric in enumerate([0.3, 0.2, 0.1, 0.05]):
+            callback.on_epoch_end(epoch, {"val_map_at_r": metric})
+            proxies.append(model.proxies.by_class().copy())
+        return proxies, ends
+
+    # One byte is a slice for each class, which takes long: the first classes are enough.
+    if slice_bytes == 1:
+        classes, labels = 12, labels[:48]
+        images = images[:48]
+    whole, whole_ends = end_rounds(2**30)
+    sliced, sliced_ends = end_rounds(slice_bytes)
+    for ours, theirs in zip(sliced, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert len(whole_ends) == 2
+    for ours, theirs in zip(sliced_ends, whole_ends, strict=True):
+        np.testing.assert_allclose(ours.next_proxies, theirs.next_proxies, rtol=1e-5, atol=1e-6)
+        assert ours.covering_radius == pytest.approx(theirs.covering_radius, rel=1e-5)
+        assert ours.next_covering_radius == pytest.approx(theirs.next_covering_radius, rel=1e-5)
+        assert (ours.pool is None) == (slice_bytes < 2**28)
+
+
+def test_whole_pools_of_ones_own_are_not_sliced():
+    script = Script(slice_bytes=1)
+    script.begin()
+    script.run(0.3, 0.2, 0.1)
+    (end,) = script.ends
+    assert end.pool.shape == (CLASSES, DRAWS, SIZE)

@@ -197,3 +197,21 @@ def test_unknown_data_sets_list_the_known_ones():
 def test_images_and_labels_must_fit():
     with pytest.raises(ValueError, match=r"got \(3, 2, 2\) and \(3,\)"):
         LabeledImages(np.zeros((3, 2, 2)), np.zeros(3))
+
+
+@pytest.mark.parametrize("classes", [range(3), range(100, 330), range(699, 700), range(700)])
+def test_pools_of_some_classes_are_parts_of_the_whole(classes):
+    labels = np.arange(1400) % 700
+    images = np.arange(1400, dtype="float32").reshape(-1, 1, 1, 1)
+    pool = class_pools(LabeledImages(images, labels, noise), draws=3, seed=0)
+    for round_number in (0, 2, 1):
+        whole = list(pool(round_number).as_numpy_iterator())
+        some = pool(round_number, classes)
+        assert some.cardinality() == len(list(some)) <= len(whole)
+        parts = zip(*some.as_numpy_iterator(), strict=True)
+        some_images, some_labels = map(np.concatenate, parts)
+        whole_images, whole_labels = map(np.concatenate, zip(*whole, strict=True))
+        is_kept = np.isin(whole_labels, classes)
+        np.testing.assert_array_equal(some_labels, whole_labels[is_kept])
+        np.testing.assert_array_equal(some_images, whole_images[is_kept])
+        np.testing.assert_array_equal(some_labels, np.tile(classes, 3))

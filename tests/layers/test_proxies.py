@@ -35,3 +35,14 @@ def test_proxies_need_positive_counts():
         Proxies(0)
     with pytest.raises(ValueError, match="proxies_per_class must be at least 1; got -1"):
         Proxies(2, -1)
+
+
+def test_proxies_of_some_classes_are_replaced(two_replicas):
+    with two_replicas.scope():
+        proxies = Proxies(num_classes=5, proxies_per_class=2)
+        proxies.build((None, 3))
+    expected = proxies.by_class().copy()
+    expected[1:4] = np.arange(18).reshape(3, 2, 3)
+    proxies.assign_by_class(expected[1:4], first_class=1)
+    for copy in two_replicas.experimental_local_results(proxies.vectors.value):
+        np.testing.assert_array_equal(copy.numpy().reshape(2, 5, 3).swapaxes(0, 1), expected)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ccp_dml.models import ProxyModel, metric_learning
 from tests import naive
