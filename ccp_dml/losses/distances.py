@@ -58,7 +58,7 @@ def euclidean_distances(vectors, references):
         distances = ops.sqrt(form.squared(vectors, references))
 
         def gradient(upstream):
-            weights = ops.divide_no_nan(upstream, distances)
+            weights = upstream * ops.divide_no_nan(ops.ones_like(distances), distances)
             return form.weighted_offsets(weights, vectors, references)
 
         return distances, gradient

@@ -1,7 +1,6 @@
 """Triplet loss over all triplets."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from ccp_dml.losses.distances import euclidean_distances
@@ -36,7 +35,7 @@ def mean_over_violated_triplets(distances, pairs: Pairs, margin):
 
 
 def _mean_by_positives(distances, pairs, margin):
-    """Takes the positives of all anchors one after another, the farthest first.
+    """Takes the positives of all anchors one after another, the farthest first, equal ones at once.
 
     The gradient is made on the way: with every hinge above zero, a positive's distance counts once
     up and a negative's once down.
@@ -47,16 +46,16 @@ def _mean_by_positives(distances, pairs, margin):
 
     def take_farthest(left, total, count, slopes):
         farthest = ops.max(left, axis=1, keepdims=True)
-        is_farthest = ops.one_hot(ops.argmax(left, axis=1), left.shape[1], dtype="bool")
-        is_farthest = ops.logical_and(is_farthest, farthest > none_left)
-        hinges = ops.where(farthest > none_left, farthest + margin, -np.inf) - distances
-        violated = ops.where(hinges > 0.0, negative_weights, 0.0)
+        is_farthest = ops.logical_and(left == farthest, left > none_left)
+        times = ops.sum(ops.cast(is_farthest, dtype), axis=1, keepdims=True)
+        hinges = farthest + margin - distances
+        violated = ops.where(hinges > 0.0, times * negative_weights, 0.0)
         counts = ops.sum(violated, axis=1, keepdims=True)
         return (
             ops.where(is_farthest, none_left, left),
-            total + ops.sum(ops.where(hinges > 0.0, negative_weights * hinges, 0.0)),
+            total + ops.sum(violated * hinges),
             count + ops.sum(counts),
-            slopes + ops.where(is_farthest, counts, -violated),
+            slopes + ops.where(is_farthest, counts / ops.maximum(times, 1.0), -violated),
         )
 
     @ops.custom_gradient

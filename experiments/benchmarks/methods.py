@@ -162,7 +162,7 @@ def bare_product(num_batches):
 def bare_step(num_proxies, with_adam):
     """A function that does the products of a batch with proxies, forward and back, and Adam."""
     generator = np.random.default_rng(0)
-    proxies = keras.Variable(generator.standard_normal((num_proxies, _SIZE)))
+    proxies = keras.Variable(generator.standard_normal((num_proxies, _SIZE)), dtype="float32")
     batch, gradient = (
         tf.constant(generator.standard_normal(shape), tf.float32)
         for shape in [(_BATCH, _SIZE), (_BATCH, num_proxies)]
