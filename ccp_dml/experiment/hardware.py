@@ -42,8 +42,9 @@ def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
     """
     if settings.strategy == "multi_worker":
         logging.info("Waiting for all workers of TF_CONFIG.")
-    with _ended_by_ctrl_c():
-        strategy = distribution.strategy(settings.strategy)
+        with _ended_by_ctrl_c():
+            distribution.strategy(settings.strategy)
+    strategy = distribution.strategy(settings.strategy)
     try:
         with strategy.scope():
             logging.info("%s", describe_hardware(settings))
