@@ -381,12 +381,12 @@ class MetricLearningModel(DistributedModel):
 
     def _descend(self, tape, loss, sample):
         variables = self.trainable_variables
-        weights = [variable.value for variable in variables]
+        weights, sources = list(variables), [variable.value for variable in variables]
         if sample is not None:
             # Not a gradient of all rows that is zero but for these.
             proxies = [each is self.proxies.vectors for each in variables].index(True)
-            weights[proxies] = sample.vectors
-        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            weights[proxies] = sources[proxies] = sample.vectors
+        gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = distribution.sum_over_replicas(gradients)
         gradients = self.transform_gradients(gradients, variables, weights)
         if sample is not None:
