@@ -18,6 +18,7 @@ _MAX_ENTRIES = 128
 _NAME = b"Exif\0\0"
 _TABLES = b"\xff\xdb"
 _JFIF = b"\xff\xe0\0\x10"
+_PIXELS = b"IDAT"
 _TAG = 0x0112
 _SHORT = 3
 
@@ -55,11 +56,17 @@ def _search_jpeg(contents):
 
 def read_png_orientation(contents: tf.Tensor) -> tf.Tensor:
     """The same of a PNG, whose EXIF data are looked for before its pixels."""
+    # In many files the pixels follow the header at once.
+    is_plain = tf.strings.substr(contents, 37, 4) == _PIXELS
+    return tf.cond(is_plain, lambda: 1, lambda: _search_png(contents))
 
+
+@separate_function
+def _search_png(contents):
     def read_chunk(position):
         head = read_bytes(contents, position, 8)
         length = big_endian(head[:4])
-        is_before = (length >= 0) & (position < size) & ~are_bytes(head[4:], b"IDAT")
+        is_before = (length >= 0) & (position < size) & ~are_bytes(head[4:], _PIXELS)
         is_exif = are_bytes(head[4:], b"eXIf")
         return Segment(is_before, is_exif, position + 8, length, position + 12 + length)
 
