@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 _MAX_SEGMENTS = 1000
@@ -38,7 +39,9 @@ def read_bytes(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Te
     >>> read_bytes(tf.constant(b"ab"), 1, 3).numpy()
     array([98,  0,  0], dtype=int32)
     """
-    part = tf.strings.substr(contents, tf.minimum(start, tf.strings.length(contents)), count)
+    if not isinstance(start, int) or start > 0:
+        start = tf.minimum(start, tf.strings.length(contents))
+    part = tf.strings.substr(contents, start, count)
     return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
 
 
@@ -58,19 +61,43 @@ def big_endian(values: tf.Tensor) -> tf.Tensor:
     >>> int(big_endian(tf.constant([1, 2])))
     258
     """
-    places = 256 ** tf.range(values.shape[-1] - 1, -1, -1)
+    places = 256 ** np.arange(values.shape[-1] - 1, -1, -1, "int32")
     return tf.reduce_sum(values * places, axis=-1)
 
 
 def little_endian(values: tf.Tensor) -> tf.Tensor:
     """The same with the lowest byte first."""
-    return big_endian(values[..., ::-1])
+    places = 256 ** np.arange(values.shape[-1], dtype="int32")
+    return tf.reduce_sum(values * places, axis=-1)
+
+
+def little_endian_fields(values: tf.Tensor, *fields: tuple[int, int]) -> list[tf.Tensor]:
+    """Numbers at several places of the same bytes, by few operations.
+
+    A graph with fewer operations takes less time to start.
+
+    Args:
+        values: Bytes, integers `(count,)`.
+        *fields: Where each number begins, and of how many bytes it is.
+
+    Returns:
+        An int32 scalar for each field.
+
+    Example:
+
+    >>> [int(number) for number in little_endian_fields(tf.constant([1, 2, 3]), (0, 2), (2, 1))]
+    [513, 3]
+    """
+    places = np.zeros((len(fields), values.shape[0]), "int64")
+    for row, (start, size) in zip(places, fields, strict=True):
+        row[start : start + size] = 256 ** np.arange(size)
+    return tf.unstack(tf.reduce_sum(values * places.astype("int32"), axis=1))
 
 
 def to_little_endian(number: tf.Tensor | int) -> tf.Tensor:
     """A string scalar of the four bytes of a number, an int32 scalar, the lowest first."""
     every_byte = tf.constant([bytes([value]) for value in range(256)])
-    places = 256 ** tf.range(4)
+    places = 256 ** np.arange(4, dtype="int32")
     return tf.strings.reduce_join(tf.gather(every_byte, number // places % 256))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data.byte_strings import separate_function
@@ -102,52 +103,42 @@ def decode_region(
     Raises:
         tf.errors.InvalidArgumentError: If the image is damaged or of another format.
     """
+    # The graph of a box is larger than that of two branches: it is there once, between them.
+    is_jpeg = tf.io.is_jpeg(contents)
+    shape, orientation, image = tf.cond(
+        is_jpeg, lambda: _read_jpeg_header(contents), lambda: _decode_other(contents)
+    )
+    upright = turn_shape(shape, orientation)
+    box = locate_stored(box_of(upright), upright, orientation)
+    # At least one pixel, which decoders need.
+    first = tf.clip_by_value(box[:2], 0, shape - 1)
+    last = tf.clip_by_value(box[:2] + box[2:], first + 1, shape)
 
-    def locate(shape, orientation):
-        """The box in the stored image, and the part of it that is inside."""
-        upright = turn_shape(shape, orientation)
-        box = locate_stored(box_of(upright), upright, orientation)
-        # At least one pixel, which decoders need.
-        first = tf.clip_by_value(box[:2], 0, shape - 1)
-        last = tf.clip_by_value(box[:2] + box[2:], first + 1, shape)
-        return box, first, last
-
-    def decode_jpeg():
-        shape = tf.image.extract_jpeg_shape(contents)[:2]
-        orientation = read_jpeg_orientation(contents)
-        box, first, last = locate(shape, orientation)
+    def crop_jpeg():
         smallest = tf.reduce_min(last - first)
-        enough = [smallest >= ratio * size for ratio in _JPEG_RATIOS[1:]]
-        pixels, first, ratio = tf.switch_case(
+        enough = smallest >= size * np.array(_JPEG_RATIOS[1:])
+        return tf.switch_case(
             tf.reduce_sum(tf.cast(enough, tf.int32)),
-            [lambda ratio=ratio: crop_jpeg(first, last, ratio) for ratio in _JPEG_RATIOS],
+            [lambda ratio=ratio: decode_crop(ratio) for ratio in _JPEG_RATIOS],
         )
-        return Region(pixels, box, first, ratio, shape, orientation)
 
-    def crop_jpeg(first, last, ratio):
-        first = first // ratio
-        last = last // ratio
-        region = tf.raw_ops.DecodeAndCropJpeg(
+    def decode_crop(ratio):
+        corners = tf.stack([first, last]) // ratio
+        corner, end = tf.unstack(corners)
+        pixels = tf.raw_ops.DecodeAndCropJpeg(
             contents=contents,
-            crop_window=tf.concat([first, last - first], axis=0),
+            crop_window=tf.concat([corner, end - corner], axis=0),
             channels=3,
             ratio=ratio,
         )
-        return region, first * ratio, tf.constant(ratio)
+        return pixels, corner * ratio, tf.constant(ratio)
 
-    def decode_other():
-        is_png = tf.strings.substr(contents, 0, len(_PNG)) == _PNG
-        image, orientation = tf.cond(
-            is_png,
-            lambda: (decode_png(contents), read_png_orientation(contents)),
-            lambda: _decode_rare(contents),
-        )
-        shape = tf.shape(image)[:2]
-        box, first, last = locate(shape, orientation)
-        pixels = composite(image[first[0] : last[0], first[1] : last[1]], background)
-        return Region(pixels, box, first, tf.constant(1), shape, orientation)
+    def crop_other():
+        part = image[first[0] : last[0], first[1] : last[1]]
+        return composite(part, background), first, tf.constant(1)
 
-    return tf.cond(tf.io.is_jpeg(contents), decode_jpeg, decode_other)
+    pixels, origin, ratio = tf.cond(is_jpeg, crop_jpeg, crop_other)
+    return Region(pixels, box, origin, ratio, shape, orientation)
 
 
 def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
@@ -171,6 +162,22 @@ def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
     # Whole numbers, up to the division.
     blended = pixels[..., :3] * alpha + tf.constant(background, tf.float32) * (255 - alpha)
     return tf.saturate_cast(tf.round(blended / 255), tf.uint8)
+
+
+def _read_jpeg_header(contents):
+    """Height and width of a JPEG, how it is stored, and no pixels."""
+    shape = tf.image.extract_jpeg_shape(contents)[:2]
+    return shape, read_jpeg_orientation(contents), tf.zeros((0, 0, 4), tf.uint8)
+
+
+def _decode_other(contents):
+    """The same of another image, with its pixels, uint8 `(height, width, 4)`."""
+    image, orientation = tf.cond(
+        tf.strings.substr(contents, 0, len(_PNG)) == _PNG,
+        lambda: (decode_png(contents), read_png_orientation(contents)),
+        lambda: _decode_rare(contents),
+    )
+    return tf.shape(image)[:2], orientation, image
 
 
 @separate_function

@@ -1,5 +1,6 @@
 """The orientation of an image that its EXIF data state, in TensorFlow graphs."""
 
+import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data.byte_strings import (
@@ -17,6 +18,7 @@ _MAX_ENTRIES = 128
 _NAME = b"Exif\0\0"
 _TABLES = b"\xff\xdb"
 _JFIF = b"\xff\xe0\0\x10"
+_PIXELS = b"IDAT"
 _TAG = 0x0112
 _SHORT = 3
 
@@ -54,11 +56,17 @@ def _search_jpeg(contents):
 
 def read_png_orientation(contents: tf.Tensor) -> tf.Tensor:
     """The same of a PNG, whose EXIF data are looked for before its pixels."""
+    # In many files the pixels follow the header at once.
+    is_plain = tf.strings.substr(contents, 37, 4) == _PIXELS
+    return tf.cond(is_plain, lambda: 1, lambda: _search_png(contents))
 
+
+@separate_function
+def _search_png(contents):
     def read_chunk(position):
         head = read_bytes(contents, position, 8)
         length = big_endian(head[:4])
-        is_before = (length >= 0) & (position < size) & ~are_bytes(head[4:], b"IDAT")
+        is_before = (length >= 0) & (position < size) & ~are_bytes(head[4:], _PIXELS)
         is_exif = are_bytes(head[4:], b"eXIf")
         return Segment(is_before, is_exif, position + 8, length, position + 12 + length)
 
@@ -138,25 +146,30 @@ def _parse(exif):
     # PNG and WebP hold them with or without the name that a JPEG gives them.
     named = are_bytes(read_bytes(exif, 0, len(_NAME)), _NAME)
     exif = tf.strings.substr(exif, tf.where(named, tf.minimum(len(_NAME), size), 0), size)
-    header = read_bytes(exif, 0, 8)
-    is_little = are_bytes(header[:4], b"II*\0")
-    is_big = are_bytes(header[:4], b"MM\0*")
+    order = tf.strings.substr(exif, 0, 4)
+    is_little = order == b"II*\0"
 
-    def number(values):
-        return big_endian(tf.where(is_little, values[..., ::-1], values))
+    def numbers(values, *sizes):
+        """The numbers of the first bytes of rows, each of some of them."""
+        little = np.zeros((values.shape[-1], len(sizes)), "int32")
+        big = np.zeros_like(little)
+        for column, size in enumerate(sizes):
+            own = slice(sum(sizes[:column]), sum(sizes[: column + 1]))
+            little[own, column] = 256 ** np.arange(size)
+            big[own, column] = little[own, column][::-1]
+        return values @ tf.where(is_little, little, big)
 
-    directory = number(header[4:])
-    is_valid = (is_little | is_big) & (directory >= 0) & (directory < size)
+    directory = numbers(read_bytes(exif, 4, 4)[tf.newaxis], 4)[0, 0]
+    is_valid = (is_little | (order == b"MM\0*")) & (directory >= 0) & (directory < size)
     directory = tf.where(is_valid, directory, 0)
-    count = number(read_bytes(exif, directory, 2))
+    count = numbers(read_bytes(exif, directory, 2)[tf.newaxis], 2)[0, 0]
     entries = tf.reshape(read_bytes(exif, directory + 2, 12 * _MAX_ENTRIES), [_MAX_ENTRIES, 12])
-    states_orientation = (
-        is_valid
-        & (tf.range(_MAX_ENTRIES) < count)
-        & (number(entries[:, :2]) == _TAG)
-        & (number(entries[:, 2:4]) == _SHORT)
-        & (number(entries[:, 4:8]) == 1)
+    tags, types, counts, values = tf.unstack(numbers(entries, 2, 2, 4, 2), axis=1)
+    is_stated = (tags == _TAG) & (types == _SHORT) & (counts == 1)
+    is_stated &= is_valid & (np.arange(_MAX_ENTRIES) < count)
+    # That of the first entry, if there is one.
+    orientation = tf.reduce_sum(
+        values * tf.one_hot(tf.argmax(is_stated), _MAX_ENTRIES, dtype=tf.int32)
     )
-    stated = tf.boolean_mask(number(entries[:, 8:10]), states_orientation)
-    orientation = tf.concat([stated, [1]], axis=0)[0]
-    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
+    is_known = tf.reduce_any(is_stated) & (orientation >= 1) & (orientation <= 8)
+    return tf.where(is_known, orientation, 1)

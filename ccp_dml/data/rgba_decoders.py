@@ -10,7 +10,7 @@ import tensorflow as tf
 from ccp_dml.data.byte_strings import (
     are_bytes,
     find_riff_chunk,
-    little_endian,
+    little_endian_fields,
     read_bytes,
     to_little_endian,
 )
@@ -53,42 +53,40 @@ def decode_gif(contents: tf.Tensor) -> tf.Tensor:
     See `decode_png`. Other frames are not decoded.
     """
     screen = read_bytes(contents, 0, 13)
-    table_size = _color_table_size(screen[10])
-    start = _skip_extensions(contents, 13 + table_size)
+    height, width, flags = little_endian_fields(screen, (8, 2), (6, 2), (10, 1))
+    table_size = _color_table_size(flags)
+    extensions = 13 + table_size
+    start = _skip_extensions(contents, extensions)
     descriptor = read_bytes(contents, start, 10)
-    check = tf.debugging.Assert(descriptor[0] == _IMAGE, ["a GIF without an image"])
+    kind, top, left, own_flags = little_endian_fields(descriptor, (0, 1), (3, 2), (1, 2), (9, 1))
+    check = tf.debugging.Assert(kind == _IMAGE, ["a GIF without an image"])
     with tf.control_dependencies([check]):
-        own_table_size = _color_table_size(descriptor[9])
-    data = start + 10 + own_table_size
+        own_table_size = _color_table_size(own_flags)
+    own_table = start + 10
+    data = own_table + own_table_size
     end = _skip_blocks(contents, data + 1)
-
-    def decode(table, own_table):
-        """The frame alone, with color tables instead of its own."""
-        frame = [
-            tf.strings.substr(contents, 0, 13),
-            table,
-            tf.strings.substr(contents, 13 + table_size, start - 13 - table_size),
-            # In the corner: TensorFlow cuts off what is elsewhere.
-            b",\0\0\0\0",
-            tf.strings.substr(contents, start + 5, 5),
-            own_table,
-            tf.strings.substr(contents, data, end - data),
-            b";",
-        ]
-        return tf.io.decode_gif(tf.strings.join(frame))[0]
-
-    colors = decode(
-        tf.strings.substr(contents, 13, table_size),
-        tf.strings.substr(contents, start + 10, own_table_size),
+    # Parts of the frame alone, between which color tables are.
+    parts = tf.strings.substr(
+        contents,
+        tf.stack([0, extensions, start + 5, data]),
+        tf.stack([13, start - extensions, 5, end - data]),
     )
+    head, extension, size, pixels = tf.unstack(parts)
+    # In the corner: TensorFlow cuts off what is elsewhere.
+    size = tf.strings.join([extension, b",\0\0\0\0", size])
+
+    def decode(tables, places):
+        table, own = tf.unstack(
+            tf.strings.substr(tables, places, tf.stack([table_size, own_table_size]))
+        )
+        return tf.io.decode_gif(tf.strings.join([head, table, size, own, pixels, b";"]))[0]
+
+    colors = decode(contents, tf.stack([13, own_table]))
     # Transparent pixels are decoded as black, whatever the colours are.
-    white = decode(
-        tf.strings.substr(_WHITE_TABLE, 0, table_size),
-        tf.strings.substr(_WHITE_TABLE, 0, own_table_size),
+    white = decode(_WHITE_TABLE, [0, 0])
+    return _place(
+        tf.concat([colors, white[..., :1]], axis=-1), tf.stack([top, left]), [height, width]
     )
-    corner = [little_endian(descriptor[3:5]), little_endian(descriptor[1:3])]
-    canvas = [little_endian(screen[8:10]), little_endian(screen[6:8])]
-    return _place(tf.concat([colors, white[..., :1]], axis=-1), corner, canvas)
 
 
 def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
@@ -97,10 +95,10 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
     See `decode_png`. Of 32 bits, the fourth byte is alpha only if the header says so.
     """
     head = read_bytes(contents, 0, 70)
-    header_size, width = little_endian(head[14:18]), little_endian(head[18:22])
     # A negative height is that of rows from top to bottom.
-    height = little_endian(head[22:26])
-    bits, compression = little_endian(head[28:30]), little_endian(head[30:34])
+    start, header_size, width, height, bits, compression = little_endian_fields(
+        head, (10, 4), (14, 4), (18, 4), (22, 4), (28, 2), (30, 4)
+    )
     has_masks = (bits == 32) & (compression == _BIT_FIELDS)
     is_known = (
         (header_size >= 40)
@@ -114,7 +112,6 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
         width = tf.cast(width, tf.int64)
     stride = (width * tf.cast(bits, tf.int64) + 31) // 32 * 4
     size = stride * tf.cast(tf.abs(height), tf.int64)
-    start = little_endian(head[10:14])
     rows = tf.io.decode_raw(tf.strings.substr(contents, tf.cast(start, tf.int64), size), tf.uint8)
     rows = tf.reshape(rows, [-1, stride])
     rows = tf.ensure_shape(rows, (None, None))
@@ -162,8 +159,8 @@ def decode_webp(contents: tf.Tensor) -> tf.Tensor:
         ]
         image = tf.strings.join(parts)
         still = tf.strings.join([b"RIFF", to_little_endian(tf.strings.length(image)), image])
-        corner = [2 * little_endian(frame[3:6]), 2 * little_endian(frame[:3])]
-        canvas = [little_endian(head[27:30]) + 1, little_endian(head[24:27]) + 1]
+        corner = tf.stack(little_endian_fields(frame, (3, 3), (0, 3))) * 2
+        canvas = tf.stack(little_endian_fields(head, (27, 3), (24, 3))) + 1
         return _place(decode(still), corner, canvas)
 
     return tf.cond(is_animated, decode_first_frame, lambda: decode(contents))
@@ -179,14 +176,15 @@ def _add_alpha(pixels):
 def _place(frame, corner, canvas):
     """Puts a frame on its transparent canvas, or one as large as is needed."""
     shape = tf.shape(frame)[:2]
-    after = tf.maximum(tf.stack(canvas) - tf.stack(corner) - shape, 0)
-    paddings = tf.stack([tf.stack(corner), after], axis=1)
+    after = tf.maximum(canvas - corner - shape, 0)
+    paddings = tf.stack([corner, after], axis=1)
     return tf.pad(frame, tf.concat([paddings, [[0, 0]]], axis=0))
 
 
 def _color_table_size(packed):
     """Bytes of the color table that a byte of flags tells of."""
-    return tf.where(packed & 0x80 > 0, 3 * 2 ** ((packed & 7) + 1), 0)
+    sizes = [3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0 for flags in range(256)]
+    return tf.gather(sizes, packed)
 
 
 def _skip_extensions(contents, start):
