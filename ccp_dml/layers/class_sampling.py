@@ -33,7 +33,9 @@ def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int)
     """
     labels = ops.clip(ops.cast(labels, "int32"), 0, num_classes - 1)
     num_labels = ops.shape(labels)[0]
-    count = ops.minimum(num_labels + num_others, num_classes)
+    count = num_labels + num_others
+    # A number where it is known: then so are the shapes that come of it.
+    count = min(count, num_classes) if isinstance(count, int) else ops.minimum(count, num_classes)
     drawn = permute(ops.arange(count, dtype="int32"), num_classes, seed, stream)
     # With the labels in front at least `count` candidates are no repetitions of one before.
     candidates = ops.concatenate([labels, drawn], axis=0)

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ccp_dml.fusion import fuse_if_large
+
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class LazyAdam(keras.optimizers.Adam):
@@ -73,15 +75,19 @@ class LazyAdam(keras.optimizers.Adam):
         row_steps = self._row_steps[index].value
         rows, gradient = gradient.indices, ops.cast(gradient.values, variable.dtype)
         steps = tf.gather(row_steps, rows) + 1
-        momentum, velocity = tf.gather(momentums, rows), tf.gather(velocities, rows)
-        momentum += (1 - self.beta_1) * (gradient - momentum)
-        velocity += (1 - self.beta_2) * (ops.square(gradient) - velocity)
-        powers = ops.cast(steps, variable.dtype)[:, None]
-        alpha = ops.cast(learning_rate, variable.dtype) * ops.sqrt(1 - self.beta_2**powers)
-        alpha /= 1 - self.beta_1**powers
-        step = alpha * momentum / (ops.sqrt(velocity) + self.epsilon)
-        # In place: an assignment would copy all rows.
-        variable.scatter_sub(tf.IndexedSlices(step, rows))
+        values, momentum, velocity = _take_adam_step(
+            tf.gather(variable, rows),
+            gradient,
+            tf.gather(momentums, rows),
+            tf.gather(velocities, rows),
+            ops.cast(steps, variable.dtype)[:, None],
+            ops.cast(learning_rate, variable.dtype),
+            self.beta_1,
+            self.beta_2,
+            self.epsilon,
+        )
+        # In place: an assignment would copy all rows, and to subtract takes ten times as long.
+        variable.scatter_update(tf.IndexedSlices(values, rows))
         momentums.scatter_update(tf.IndexedSlices(momentum, rows))
         velocities.scatter_update(tf.IndexedSlices(velocity, rows))
         row_steps.scatter_update(tf.IndexedSlices(steps, rows))
@@ -90,3 +96,14 @@ class LazyAdam(keras.optimizers.Adam):
         config = super().get_config()
         del config["amsgrad"]
         return {**config, "lazy": list(self.lazy)}
+
+
+@fuse_if_large(lambda values, *others: values.shape)
+def _take_adam_step(
+    values, gradient, momentum, velocity, steps, learning_rate, beta_1, beta_2, epsilon
+):
+    """Rows `(n, d)` and their moments after `steps` `(n, 1)`."""
+    momentum += (1 - beta_1) * (gradient - momentum)
+    velocity += (1 - beta_2) * (ops.square(gradient) - velocity)
+    alpha = learning_rate * ops.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
+    return values - alpha * momentum / (ops.sqrt(velocity) + epsilon), momentum, velocity

@@ -57,6 +57,12 @@ def test_it_is_the_same_under_xla_and_with_lengths_that_are_unknown():
             np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_number_of_classes_is_known_where_that_of_labels_is():
+    function = tf.function(lambda labels: sample_classes(labels, 1000, 20, 0, 0))
+    classes, _ = function.get_concrete_function(tf.TensorSpec([4], tf.int64)).outputs
+    assert classes.shape == (24,)
+
+
 def test_nothing_is_as_long_as_there_are_classes():
     labels = tf.constant([0, 2**30], tf.int64)
     function = tf.function(lambda labels: sample_classes(labels, 2**31 - 2**17, 10, 0, 0))
