@@ -46,6 +46,28 @@ def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Call
     return decorate
 
 
+def fuse_if_any_large(function: Callable) -> Callable:
+    """Has XLA compile a function of tensors, which may update variables, if one of them is large.
+
+    Args:
+        function: Takes tensors.
+
+    Returns:
+        The function, compiled where it is called in a graph with a large tensor; with sparse ones,
+        such as the gradients of an embedding layer, it is not.
+    """
+
+    def call(*tensors):
+        is_dense = all(isinstance(tensor, tf.Tensor) for tensor in tensors)
+        if tf.executing_eagerly() or not is_dense:
+            return function(*tensors)
+        if not any(is_large(tensor.shape) for tensor in tensors):
+            return function(*tensors)
+        return tf.function(function, jit_compile=True, autograph=False)(*tensors)
+
+    return call
+
+
 def compute_with_gradients(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
     """Computes a scalar and, in the same compiled pass, its gradients.
 

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ccp_dml.fusion import compute_with_gradients, fuse_if_large, is_large
+from ccp_dml.fusion import (
+    compute_with_gradients,
+    fuse_if_any_large,
+    fuse_if_large,
+    is_large,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,31 @@ def test_only_large_tensors_are_compiled_for(rows, expected):
     vectors = tf.ones((rows, 1))
     assert compiled_calls(double, vectors) == expected
     np.testing.assert_array_equal(double(vectors), 2.0)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(4, 0), (2**20, 1)])
+def test_variables_are_updated_in_what_is_compiled(rows, expected):
+    table, count = tf.Variable(tf.zeros((rows, 1))), tf.Variable(0)
+
+    def update(first, second):
+        table.assign_add(first)
+        count.assign_add(tf.cast(second, tf.int32))
+
+    tensors = tf.ones((rows, 1)), tf.constant(3.0)
+    assert compiled_calls(fuse_if_any_large(update), *tensors) == expected
+    tf.function(fuse_if_any_large(update))(*tensors)
+    np.testing.assert_array_equal(table, 1.0)
+    assert int(count) == 3
+
+
+def test_sparse_tensors_are_not_compiled_for():
+    rows = tf.IndexedSlices(tf.ones((2, 2**20)), tf.constant([0, 5]))
+
+    def double(rows, others):
+        return 2.0 * rows.values, 2.0 * others
+
+    others = tf.ones((2**20, 1))
+    assert compiled_calls(fuse_if_any_large(double), rows, others) == 0
 
 
 def test_gradients_come_with_the_value(generator):

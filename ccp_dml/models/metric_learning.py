@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ccp_dml import distribution, losses
 from ccp_dml.checks import check_above, check_at_least
-from ccp_dml.fusion import compute_with_gradients, is_large
+from ccp_dml.fusion import compute_with_gradients, fuse_if_any_large, is_large
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks
@@ -388,13 +388,23 @@ class MetricLearningModel(DistributedModel):
             weights[proxies] = sources[proxies] = sample.vectors
         gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = distribution.sum_over_replicas(gradients)
-        gradients = self.transform_gradients(gradients, variables, weights)
-        if sample is not None:
-            update_rows(self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows)
-        if distribution.num_replicas() > 1:
-            # The optimizer adds up over the replicas once more.
-            gradients = [gradient / distribution.num_replicas() for gradient in gradients]
-        self.optimizer.apply(gradients, variables)
+
+        def update(*gradients):
+            gradients = self.transform_gradients(list(gradients), variables, weights)
+            if sample is not None:
+                update_rows(
+                    self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows
+                )
+            if distribution.num_replicas() > 1:
+                # The optimizer adds up over the replicas once more.
+                gradients = [gradient / distribution.num_replicas() for gradient in gradients]
+            self.optimizer.apply(gradients, variables)
+
+        # Rows are written in place, which XLA does by copying all rows; and it does not compile
+        # what replicas exchange.
+        if sample is None and distribution.num_replicas() == 1:
+            update = fuse_if_any_large(update)
+        update(*gradients)
 
     def test_step(self, data):
         """The pairwise loss among the samples of the batch, whatever their classes."""

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ccp_dml import fusion
 from ccp_dml.models import ProxyModel, metric_learning
 from tests import naive
 from tests.models.small_models import (
@@ -82,7 +83,8 @@ def test_steps_against_many_proxies_are_those_of_the_plain_computation(
         return history.history["loss"], model.get_weights()
 
     with monkeypatch.context() as patch:
-        patch.setattr(metric_learning, "is_large", lambda shape: False)
+        for module in (metric_learning, fusion):
+            patch.setattr(module, "is_large", lambda shape: False)
         expected_losses, expected = train()
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
     with strategy.scope():
