@@ -80,11 +80,6 @@ def _check_replicas(settings):
             f"a batch of classes_per_batch * samples_per_class = {batch_size} samples cannot be "
             f"divided among {replicas} replicas: take larger batches or fewer devices"
         )
-    if replicas > 1 and settings.steps_per_execution > 1:
-        raise ValueError(
-            "steps_per_execution must be 1 with several replicas, for which TensorFlow cannot run "
-            f"a loop of steps; got {settings.steps_per_execution} with {replicas} replicas"
-        )
 
 
 def _check_same_settings(settings):

@@ -145,9 +145,11 @@ class MetricLearningModel(DistributedModel):
         Raises:
             ValueError: If `loss` is none of these, for `loss_weights`, if the optimizer scales the
                 loss, as Keras makes it do under the policy `mixed_float16`, if weights are in half
-                precision, as under the policies `bfloat16` and `float16`, or for `jit_compile=True`
-                with several replicas; `"auto"` does not choose XLA there.
+                precision, as under the policies `bfloat16` and `float16`, or, with several
+                replicas, for `jit_compile=True` (`"auto"` does not choose XLA there) or
+                `steps_per_execution` above 1.
         """
+        self._check_steps_per_execution(kwargs.get("steps_per_execution", 1))
         kwargs["jit_compile"] = self._choose_jit_compile(kwargs.get("jit_compile", "auto"))
         loss = losses.get(loss)
         self._check_loss(loss)
@@ -179,6 +181,14 @@ class MetricLearningModel(DistributedModel):
                 "jit_compile=False, or one device"
             )
         return False
+
+    def _check_steps_per_execution(self, steps):
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1 and steps > 1:
+            raise ValueError(
+                "steps_per_execution must be 1 with several replicas, for which TensorFlow cannot "
+                f"run a loop of steps; got {steps} with {replicas} replicas"
+            )
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """Trains the model; see `keras.Model.fit`.

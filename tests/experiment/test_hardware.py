@@ -51,21 +51,9 @@ def test_the_hardware_in_a_line_and_in_the_results(two_replicas):
     assert record_hardware(Settings())["replicas"] == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"steps_per_execution": 5},
-            "steps_per_execution must be 1 with several replicas.*; got 5 with 2 replicas",
-        ),
-        (
-            {"classes_per_batch": 1, "samples_per_class": 1},
-            "= 1 samples cannot be divided among 2 replicas",
-        ),
-    ],
-)
-def test_what_cannot_work_with_several_replicas(changes, message, two):
-    settings = Settings(strategy="mirrored", **changes)
+def test_a_batch_is_shared_by_all_replicas(two):
+    settings = Settings(strategy="mirrored", classes_per_batch=1, samples_per_class=1)
+    message = "= 1 samples cannot be divided among 2 replicas"
     with pytest.raises(ValueError, match=message), use_hardware(settings):
         pass
 

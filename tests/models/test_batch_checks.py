@@ -82,6 +82,13 @@ def test_a_batch_smaller_than_the_replicas(static, two_replicas):
     fails_before_training(model, f"{message}; got 1", images, labels, batch_size=4)
 
 
+def test_steps_per_execution_with_several_replicas(two_replicas):
+    with two_replicas.scope():
+        model = convolutional_model()
+        with pytest.raises(ValueError, match=r"must be 1 with several.*; got 5 with 2 replicas"):
+            model.compile("sgd", loss="triplet", steps_per_execution=5)
+
+
 def test_xla_with_several_replicas(two_replicas, monkeypatch):
     with two_replicas.scope():
         model = convolutional_model()
