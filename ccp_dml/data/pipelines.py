@@ -27,19 +27,25 @@ def training_batches(
             goes on from there. Defaults to 0.
 
     Returns:
-        A dataset of `(images, labels)`.
+        A dataset of `(images, labels)`, of a static shape.
 
     Raises:
         ValueError: See `balanced_batches`.
     """
+    batch_size = classes_per_batch * samples_per_class
     batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed, first_step)
     examples = data.training_examples(
-        batches,
-        classes_per_batch * samples_per_class,
-        stateless_seed(seed, "training augmentation"),
-        first_step,
+        batches, batch_size, stateless_seed(seed, "training augmentation"), first_step
     )
-    return examples.prefetch(tf.data.AUTOTUNE)
+
+    def set_size(images, labels):
+        return (
+            tf.ensure_shape(images, [batch_size, *images.shape[1:]]),
+            tf.ensure_shape(labels, [batch_size]),
+        )
+
+    # Without an end all batches are full, which XLA and replicas have to know before the step.
+    return examples.map(set_size).prefetch(tf.data.AUTOTUNE)
 
 
 def class_pools(data: LabeledSamples, draws: int, seed: int) -> "ClassPools":

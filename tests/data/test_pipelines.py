@@ -47,6 +47,12 @@ def test_training_goes_on_with_the_batches_that_were_not_taken(data, first_step)
     assert len(differ) == 5
 
 
+def test_training_batches_have_a_static_shape(data):
+    images, labels = training_batches(data, 3, 2, seed=7).element_spec
+    assert images.shape == (6, *data.image_shape)
+    assert labels.shape == (6,)
+
+
 def test_files_of_steps_that_are_passed_over_are_not_read(files, tmp_path):
     # The labels tell which files were drawn.
     named = files.with_labels(np.arange(20))
