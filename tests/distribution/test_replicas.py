@@ -59,6 +59,7 @@ def test_workers_train_as_one_device_and_are_equal(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_adam_differs_as_after_a_perturbation(tmp_path):
     # Adam amplifies rounding; so it does a perturbation of the initial weights of its size.
     seeds = 5
