@@ -9,7 +9,8 @@ than `--max_gigabytes` are left out, and said. What is measured:
 - a training step, as `fit` runs it, of 8 classes × 4 samples against 4 proxies of size 128 for each
   class, with a small convolutional network on 32 × 32 pixels and without one, where embeddings are
   a product of the inputs with a square matrix; against all classes with Keras's Adam, and against
-  `--sampled_classes` with `LazyAdam`;
+  `--sampled_classes` with `LazyAdam`; and, in turn in one process, how many times as long as a step
+  against all of so few classes one takes that samples so many of the most;
 - greedy k-centre: 4 of 12 points of every class, with 4 present;
 - the sampler of 8 × 4 batches, with five samples for each class: the time to its first batch, from
   the labels, and that of each further one;
@@ -59,7 +60,7 @@ def timed(function: Callable, repeats: int) -> dict[str, float]:
     return {"seconds": float(np.median(clock)), "processor": float(np.median(processor))}
 
 
-def measure_step(classes: int, with_network: bool, sampled_classes: int) -> dict[str, float]:
+def build_step(classes: int, with_network: bool, sampled_classes: int) -> Callable:
     """A training step against the proxies of all classes or, unless it is 0, of sampled ones."""
     import keras
     import tensorflow as tf
@@ -95,7 +96,20 @@ def measure_step(classes: int, with_network: bool, sampled_classes: int) -> dict
 
     # The first ones compile it, and make the optimizer's moments resident.
     timed(step, 3)
-    return timed(step, _REPEATS.value)
+    return step
+
+
+def measure_step(classes: int, with_network: bool, sampled_classes: int) -> dict[str, float]:
+    """The time of a step."""
+    return timed(build_step(classes, with_network, sampled_classes), _REPEATS.value)
+
+
+def compare_steps(classes: int, with_network: bool) -> dict[str, float]:
+    """A step with sampled classes, as a multiple of one against all of so few, taken in turn."""
+    few = build_step(_SAMPLED.value, with_network, 0)
+    sampled = build_step(classes, with_network, _SAMPLED.value)
+    turns = [(timed(sampled, 1), timed(few, 1)) for _ in range(_REPEATS.value)]
+    return {key: float(np.median([a[key] / b[key] for a, b in turns])) for key in turns[0][0]}
 
 
 def measure_k_center(classes: int) -> dict[str, float]:
@@ -145,6 +159,8 @@ MEASUREMENTS = {
     "step, sampled": lambda count: measure_step(count, False, _SAMPLED.value),
     "step with network, all classes": lambda count: measure_step(count, True, 0),
     "step with network, sampled": lambda count: measure_step(count, True, _SAMPLED.value),
+    "ratio": lambda count: compare_steps(count, False),
+    "ratio with network": lambda count: compare_steps(count, True),
     "k-centre": measure_k_center,
     "sampler": measure_sampler,
     "retrieval": measure_retrieval,
@@ -157,7 +173,7 @@ def estimate_gigabytes(name: str, count: int) -> float:
     if name.endswith("all classes"):
         # Proxies and two moments; of their size: the gradient, decayed, clipped, and the step.
         return 8 * proxies
-    if name.endswith("sampled"):
+    if name.endswith("sampled") or name.startswith("ratio"):
         return 3.5 * proxies
     if name == "k-centre":
         return 4e-9 * _SIZE * _POOL * count * 1.5
@@ -174,7 +190,15 @@ def measure_in_a_process(name: str, count: int) -> dict[str, float] | None:
     command += [f"--sampled_classes={_SAMPLED.value}", f"--repeats={_REPEATS.value}"]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     point = json.loads(run.stdout.splitlines()[-1])
-    print(f"{name}, {count:,}: {format_point(point)}", flush=True)
+    if name.startswith("ratio"):
+        print(
+            f"{name.replace('ratio', 'step')}, {_SAMPLED.value:,} of {count:,} classes sampled: "
+            f"{point['seconds']:.2f} × that against all of {_SAMPLED.value:,}, in processor time "
+            f"{point['processor']:.2f} ×",
+            flush=True,
+        )
+    else:
+        print(f"{name}, {count:,}: {format_point(point)}", flush=True)
     return point
 
 
@@ -230,7 +254,10 @@ def main(_):
             if (point := measure_in_a_process(name, count)) is not None
         }
         for name in MEASUREMENTS
+        if not name.startswith("ratio")
     }
+    for name in ("ratio", "ratio with network"):
+        measure_in_a_process(name, counts[-1])
     print(f"\n| | {' | '.join(f'{count:,}' for count in counts)} |")
     print(f"| --- |{' ---: |' * len(counts)}")
     for name, by_count in points.items():
