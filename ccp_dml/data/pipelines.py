@@ -109,7 +109,7 @@ class ClassPools:
         pool = None
         for first, last in parts:
             batches = tf.data.Dataset.range(first, last).map(
-                lambda number: indices[number * _POOL_BATCH_SIZE :][:_POOL_BATCH_SIZE]
+                lambda number: indices[number * _POOL_BATCH_SIZE : (number + 1) * _POOL_BATCH_SIZE]
             )
             examples = self._data.training_examples(batches, _POOL_BATCH_SIZE, seed, first)
             if classes is not None:
