@@ -84,7 +84,7 @@ class ImageFiles(LabeledSamples):
     def training_examples(
         self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:
-        read, labels = self._reader, tf.constant(self.labels)
+        read, labels = self._reader, self._label_tensor
 
         def add_seeds(step, indices):
             step_seed = tf.random.experimental.stateless_fold_in(seed, step)
@@ -121,6 +121,11 @@ class ImageFiles(LabeledSamples):
 
     def displayable(self, images: np.ndarray) -> np.ndarray:
         return undo_rescale(images, self.preprocessing.scaling)
+
+    @functools.cached_property
+    def _label_tensor(self) -> tf.Tensor:
+        """The labels, which all pipelines refer to: each would hold a copy of an array."""
+        return tf.constant(self.labels)
 
     @functools.cached_property
     def _reader(self) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -1,6 +1,7 @@
 """Images in memory."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -64,7 +65,7 @@ class LabeledImages(LabeledSamples):
     def training_examples(
         self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:
-        images, labels = tf.constant(self.images), tf.constant(self.labels)
+        images, labels = self._tensors
 
         def load(step, indices):
             batch = tf.gather(images, indices)
@@ -75,6 +76,11 @@ class LabeledImages(LabeledSamples):
             return batch, tf.gather(labels, indices)
 
         return batches.enumerate(first_step).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+
+    @functools.cached_property
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images and labels, which all pipelines refer to: each would hold copies of arrays."""
+        return tf.constant(self.images), tf.constant(self.labels)
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(self.images).batch(batch_size)
