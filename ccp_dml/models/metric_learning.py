@@ -410,8 +410,7 @@ class MetricLearningModel(DistributedModel):
                 gradients = [gradient / distribution.num_replicas() for gradient in gradients]
             self.optimizer.apply(gradients, variables)
 
-        # Rows are written in place, which XLA does by copying all rows; and it does not compile
-        # what replicas exchange.
+        # XLA does not compile what replicas exchange, and gains nothing for single rows.
         if sample is None and distribution.num_replicas() == 1:
             update = fuse_if_any_large(update)
         update(*gradients)
