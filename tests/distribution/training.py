@@ -32,12 +32,13 @@ from ccp_dml.models import (
 def in_float64():
     """Lets models that are made inside, and what trains them, compute in float64."""
     before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
-        with distribution.precision_scope("float64"):
+    # The policy first: where none was set, Keras makes it of the floatx when it is asked for it.
+    with distribution.precision_scope("float64"):
+        keras.config.set_floatx("float64")
+        try:
             yield
-    finally:
-        keras.config.set_floatx(before)
+        finally:
+            keras.config.set_floatx(before)
 
 
 def make_model(method, batch_size):
