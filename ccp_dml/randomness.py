@@ -3,8 +3,9 @@
 import math
 import zlib
 
-import tensorflow as tf
 from keras import ops
+
+from ccp_dml import backend
 
 _ROUNDS = 4
 
@@ -22,16 +23,10 @@ def uniform(shape, seed, stream: int):
 
     Example:
 
-    >>> bool((uniform((3,), 1, stream=0) == uniform((3,), 1, stream=0)).numpy().all())
+    >>> bool(ops.all(uniform((3,), 1, stream=0) == uniform((3,), 1, stream=0)))
     True
     """
-    return _draw(shape, seed, stream)
-
-
-def _draw(shape, seed, stream, **options):
-    seeds = tf.stack([ops.cast(seed, "int32"), tf.constant(stream, "int32")])
-    # Left to itself, TensorFlow takes another algorithm under XLA.
-    return tf.random.stateless_uniform(shape, seeds, alg="philox", **options)
+    return backend.uniform(shape, (seed, stream))
 
 
 def permute(points, size: int, seed, stream: int):
@@ -53,13 +48,13 @@ def permute(points, size: int, seed, stream: int):
 
     Example:
 
-    >>> sorted(permute(np.arange(5, dtype="int32"), 5, seed=1, stream=0).numpy().tolist())
+    >>> sorted(map(int, permute(np.arange(5, dtype="int32"), 5, seed=1, stream=0)))
     [0, 1, 2, 3, 4]
     """
     width = math.isqrt(size - 1) + 1
     height = -(-size // width)
     # Integers: those made of floats can be others under XLA.
-    amounts = _draw((_ROUNDS, 2, width), seed, stream, minval=None, maxval=None, dtype="int32")
+    amounts = backend.integers((_ROUNDS, 2, width), (seed, stream))
 
     def move(places):
         row, column = places // width, places % width
@@ -98,4 +93,4 @@ def seed_of(vectors):
         An int32 scalar: equal for equal vectors in any order.
     """
     # Integers overflow the same way in any order, which floats added up do not.
-    return tf.reduce_sum(tf.bitcast(tf.cast(vectors, tf.float32), tf.int32))
+    return ops.sum(backend.bits_of(vectors))

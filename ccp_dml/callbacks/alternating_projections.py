@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.checks import check_at_least
 from ccp_dml.data import ClassPools
-from ccp_dml.distribution import BatchMap, is_chief
+from ccp_dml.distribution import BatchMap, is_chief, strategy_of
 from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.losses.distances import to_float
@@ -146,7 +146,7 @@ class AlternatingProjections(ResumableCallback):
         network = self.model.embedding_model
         self._embed = BatchMap(
             lambda inputs: to_float(network(inputs, training=False)),
-            self.model.distribute_strategy,
+            strategy_of(self.model),
         )
         self._starts_over = not self._restored
         super().on_train_begin(logs)
@@ -268,7 +268,7 @@ class AlternatingProjections(ResumableCallback):
             unit="batch",
             delay=1,
             leave=False,
-            disable=not is_chief(self.model.distribute_strategy),
+            disable=not is_chief(strategy_of(self.model)),
         ) as line:
             for classes in slices:
                 pool = self.pool(self.round, classes) if len(slices) > 1 else self.pool(self.round)

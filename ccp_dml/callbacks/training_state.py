@@ -14,7 +14,13 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_above, check_at_least
-from ccp_dml.distribution import from_chief, is_chief, num_workers, sum_over_workers
+from ccp_dml.distribution import (
+    from_chief,
+    is_chief,
+    num_workers,
+    strategy_of,
+    sum_over_workers,
+)
 
 # What NumPy and zipfile raise over a damaged file.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
@@ -150,7 +156,7 @@ class TrainingState(keras.callbacks.Callback):
             ValueError: If it is of a training with another fingerprint, model or other callbacks;
                 if this worker cannot read the one that the chief has read.
         """
-        strategy = model.distribute_strategy
+        strategy = strategy_of(model)
         found = self._read_newest() if is_chief(strategy) else None
         name = from_chief(lambda: found and found[0].name, strategy)
         if name is None:
@@ -232,7 +238,7 @@ class TrainingState(keras.callbacks.Callback):
                 arrays[f"callbacks/{index}/{key}"] = value
         self._saved = time.monotonic()
         # To read the metrics, which are sums over all workers, all of them were needed.
-        if is_chief(self.model.distribute_strategy):
+        if is_chief(strategy_of(self.model)):
             self._write(arrays)
 
     def _write(self, arrays):
@@ -304,7 +310,7 @@ class TrainingState(keras.callbacks.Callback):
     def _save_if_wanted(self, is_last=False):
         interrupted = self.interrupted is not None and self.interrupted()
         is_due = time.monotonic() - self._saved >= 60 * self.minutes
-        strategy = self.model.distribute_strategy
+        strategy = strategy_of(self.model)
         if num_workers(strategy) > 1:
             # The clocks of the workers differ: that of the chief counts.
             answers = [interrupted, is_due and is_chief(strategy)]

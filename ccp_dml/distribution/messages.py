@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from ccp_dml.distribution.workers import is_chief, num_workers, sum_over_workers
+from ccp_dml.distribution import is_chief, num_workers, sum_over_workers
 
 
-def from_chief(find: Callable[[], Any], strategy: tf.distribute.Strategy | None = None) -> Any:
+def from_chief(find: Callable[[], Any], strategy=None) -> Any:
     """Lets the chief find something out, and returns it on all workers, which have to call this.
 
     Args:
@@ -20,7 +19,6 @@ def from_chief(find: Callable[[], Any], strategy: tf.distribute.Strategy | None 
     Returns:
         What `find` returned; on the other workers as JSON gives it back, with lists for tuples.
     """
-    strategy = strategy or tf.distribute.get_strategy()
     if num_workers(strategy) == 1:
         return find()
     found = find() if is_chief(strategy) else None

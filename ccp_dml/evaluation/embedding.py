@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.distribution import BatchMap
+from ccp_dml.distribution import BatchMap, count_shares, strategy_of
 from ccp_dml.layers import lipschitz_normalize
 
 # So that a model is not traced again at every validation.
@@ -36,7 +36,7 @@ def embed(
     Returns:
         Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
     """
-    if model.distribute_strategy.num_replicas_in_sync > 1:
+    if count_shares(model) > 1:
         embeddings = _predict_on_all_replicas(model, inputs, batch_size, callbacks)
     else:
         batch_size = batch_size if isinstance(inputs, np.ndarray) else None
@@ -77,7 +77,7 @@ def _batch_map(model):
         # The model stays free to go: a dictionary of weak keys keeps what its values refer to.
         find_model = weakref.ref(model)
         _BATCH_MAPS[model] = BatchMap(
-            lambda batch: find_model().predict_step(batch), model.distribute_strategy
+            lambda batch: find_model().predict_step(batch), strategy_of(model)
         )
     return _BATCH_MAPS[model]
 

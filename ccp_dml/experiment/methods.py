@@ -13,7 +13,7 @@ from ccp_dml.callbacks import (
     VariationalPhases,
 )
 from ccp_dml.data import LabeledSamples, class_pools
-from ccp_dml.distribution import precision_scope
+from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import (

@@ -30,13 +30,7 @@ from ccp_dml.callbacks import (
     TrainingState,
 )
 from ccp_dml.data import input_shape, training_batches
-from ccp_dml.distribution import (
-    from_chief,
-    is_chief,
-    num_workers,
-    precision_scope,
-    wait_for_all,
-)
+from ccp_dml.distribution import from_chief, is_chief, num_workers, wait_for_all
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
@@ -45,6 +39,7 @@ from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware, use_hardware
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
+from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.results import (
     best_method,

@@ -1,9 +1,11 @@
 """Cross-batch memory: a ring of the embeddings of the last batches."""
 
+import contextlib
+
 import keras
-import tensorflow as tf
 from keras import ops
 
+from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 
 
@@ -24,7 +26,7 @@ class CrossBatchMemory(keras.layers.Layer):
     Attributes:
         embeddings: The ring, before normalisation, `(num_batches · batch_size, d)`.
         labels: The class of each row, int32.
-        steps: Number of batches added so far, an int64 scalar.
+        steps: Number of batches added so far, an integer scalar.
 
     Raises:
         ValueError: If a number is out of range; in `add`, if a batch has another size, as the last
@@ -63,7 +65,7 @@ class CrossBatchMemory(keras.layers.Layer):
             shape=(rows, input_shape[-1]), dtype=self.variable_dtype, name="embeddings", **state
         )
         self.labels = self.add_weight(shape=(rows,), dtype="int32", name="labels", **state)
-        self.steps = self.add_weight(shape=(), dtype="int64", name="steps", **state)
+        self.steps = self.add_weight(shape=(), dtype="int", name="steps", **state)
 
     def is_ready(self):
         """Whether the ring is full and `start_step` batches were seen, a boolean scalar."""
@@ -77,25 +79,27 @@ class CrossBatchMemory(keras.layers.Layer):
             embeddings: `(batch_size, d)`.
         """
         embeddings = ops.convert_to_tensor(embeddings)
-        size = embeddings.shape[0]
+        # As many rows as there are samples: from `batch_size` rows the optimiser of TensorFlow's
+        # graph concludes that there are as many samples, and drops whatever asks whether it is so.
+        size = ops.shape(embeddings)[0]
+        place = ops.cast(self.steps.value % self.num_batches, "int32")
+        with self._require_batch_size(size):
+            rows = place * self.batch_size + ops.arange(size, dtype="int32")
+        for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
+            values = ops.stop_gradient(ops.cast(values, weight.dtype))
+            backend.write_rows(weight, rows, values)
+        self.steps.assign_add(1)
+
+    def _require_batch_size(self, size):
         expected = (
             f"the memory was made for batches of {self.batch_size} samples, and every batch must "
             "have as many"
         )
-        if size not in (None, self.batch_size):
+        if not isinstance(size, int):
+            return backend.require(size == self.batch_size, expected)
+        if size != self.batch_size:
             raise ValueError(f"{expected}; got {size}")
-        # As many rows as there are samples: from `batch_size` rows the optimiser of the graph
-        # concludes that there are as many samples, and drops whatever asks whether that is so.
-        size = tf.shape(embeddings)[0]
-        has_size = tf.debugging.Assert(size == self.batch_size, [expected, size])
-        place = ops.cast(self.steps.value % self.num_batches, "int32")
-        with tf.control_dependencies([] if has_size is None else [has_size]):
-            rows = place * self.batch_size + tf.range(size)
-        for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
-            values = tf.stop_gradient(tf.cast(values, weight.dtype))
-            # Not `assign`, which would copy the whole ring.
-            weight.value.scatter_update(tf.IndexedSlices(values, rows))
-        self.steps.assign_add(1)
+        return contextlib.nullcontext()
 
     def get_config(self):
         return {

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
+from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 from ccp_dml.distribution import update_copies
 from ccp_dml.layers.class_sampling import sample_classes
@@ -117,7 +117,7 @@ class Proxies(keras.layers.Layer):
         rows = ops.reshape(blocks[:, None] + classes, (-1,))
         return ProxySample(
             rows,
-            tf.gather(self.vectors.value, rows),
+            backend.read_rows(self.vectors, rows),
             ops.tile(classes, (self.proxies_per_class,)),
             ops.tile(negative_counts, (self.proxies_per_class,)),
         )
@@ -144,9 +144,9 @@ class Proxies(keras.layers.Layer):
         # An assignment would take a copy of all.
         update_copies(
             self.vectors,
-            lambda copy, blocks, rows: copy.scatter_update(tf.IndexedSlices(blocks, rows)),
-            tf.constant(blocks, self.vectors.dtype),
-            tf.constant(rows, "int32"),
+            backend.write_rows,
+            ops.convert_to_tensor(rows, "int32"),
+            ops.convert_to_tensor(blocks, self.vectors.dtype),
         )
 
     def get_config(self):

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from ccp_dml.fusion import fuse_if_large, is_large
+from ccp_dml import backend
+from ccp_dml.backend import fuse_if_large
+from ccp_dml.backend.size import is_large
 
 
 class DistanceForm(NamedTuple):
@@ -97,12 +98,6 @@ def choose(dtype) -> DistanceForm:
     Args:
         dtype: float32 or float64.
     """
-    if keras.backend.standardize_dtype(dtype) == "float64" or _is_on_cpu():
+    if keras.backend.standardize_dtype(dtype) == "float64" or backend.has_fast_float64():
         return EXPANSION
     return DIFFERENCES
-
-
-def _is_on_cpu():
-    return keras.backend.backend() == "tensorflow" and not any(
-        tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")
-    )

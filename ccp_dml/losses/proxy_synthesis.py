@@ -1,6 +1,7 @@
 """Synthetic classes between the real ones."""
 
 import keras
+import numpy as np
 from keras import ops
 from scipy import stats
 
@@ -78,7 +79,11 @@ class ProxySynthesis(LossWrapper):
         n = ops.shape(labels)[0]
         differs = ops.not_equal(labels[:, None], labels[None, :])
         partners = ops.argmax(ops.where(differs, uniform((n, n), seed, 0), -1.0), axis=1)
-        count = ops.cast(self.ratio * ops.cast(n, "float32"), "int32")
+        # In float32, whether the size is known before the step or not.
+        if isinstance(n, int):
+            count = int(np.float32(self.ratio) * np.float32(n))
+        else:
+            count = ops.cast(self.ratio * ops.cast(n, "float32"), "int32")
         first = ops.argsort(uniform((n,), seed, 1))[:count]
         which = ops.cast(uniform((n,), seed, 2) * _NUM_QUANTILES, "int32")
         mixing = ops.take(ops.convert_to_tensor(self._quantiles), which)

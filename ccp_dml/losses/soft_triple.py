@@ -1,9 +1,9 @@
 """SoftTriple loss."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
+from ccp_dml import backend
 from ccp_dml.checks import check_above, check_whole_number
 from ccp_dml.losses.distances import euclidean_distances, inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
@@ -107,7 +107,7 @@ class SoftTriple(PairwiseLoss):
 
     def _num_classes(self, sorted_labels):
         per_class = self.proxies_per_class
-        known = tf.get_static_value(sorted_labels)
+        known = backend.known_value(sorted_labels)
         if known is not None and (
             len(known) % per_class
             or (known[::per_class] != known[per_class - 1 :: per_class]).any()

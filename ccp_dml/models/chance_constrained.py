@@ -1,7 +1,7 @@
 """Training with proxies and a proximal term: one projection of CCP."""
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.metric_learning import LossTerm
@@ -99,10 +99,11 @@ class ChanceConstrainedModel(ProxyModel):
             weights: Arrays or variables in the order of `proximal_variables`.
         """
         for reference, weight in zip(self.reference_point, weights, strict=True):
-            reference.assign(weight)
+            # A copy: with JAX, a variable would be assigned the other's own array.
+            reference.assign(ops.copy(weight))
 
     def batch_losses(self, labels, outputs, sample=None):
-        proximal_term = tf.stop_gradient(self._proximal_term())
+        proximal_term = ops.stop_gradient(self._proximal_term())
         return {**super().batch_losses(labels, outputs, sample), "proximal_term": proximal_term}
 
     def transform_gradients(self, gradients, variables, weights=None):
@@ -120,7 +121,7 @@ class ChanceConstrainedModel(ProxyModel):
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""
         half_squares = [
-            tf.nn.l2_loss(variable.value - reference.value)
+            gradient_steps.half_square(variable.value - reference.value)
             for variable, reference in zip(
                 self.proximal_variables, self.reference_point, strict=True
             )

@@ -1,6 +1,6 @@
 """What happens to gradients between the tape and the optimizer, in the CCP paper's order."""
 
-import tensorflow as tf
+from keras import ops
 
 
 def add_proximal_term(gradients, weights, reference_point, proximal_weight):
@@ -45,6 +45,11 @@ def add_weight_decay(gradients, weights, weight_decay, is_decayed):
     ]
 
 
+def half_square(tensor):
+    """`½ ‖x‖²` of a tensor."""
+    return 0.5 * ops.sum(ops.square(tensor))
+
+
 def clip(gradients, clip_norm=None, clip_value=None):
     """Clips by the global norm, then each value.
 
@@ -56,9 +61,15 @@ def clip(gradients, clip_norm=None, clip_value=None):
     Returns:
         List of tensors.
     """
-    if clip_norm is not None:
-        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
     # Within a global norm of at most `clip_value`, no value is larger.
-    if clip_value is not None and (clip_norm is None or clip_value < clip_norm):
-        gradients = [tf.clip_by_value(gradient, -clip_value, clip_value) for gradient in gradients]
+    clips_values = clip_value is not None and (clip_norm is None or clip_value < clip_norm)
+    if clip_norm is not None:
+        norm = ops.sqrt(2.0 * ops.sum(ops.stack([half_square(each) for each in gradients])))
+        clip_norm = ops.cast(clip_norm, norm.dtype)
+        scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm)
+        # Not 0 for gradients that are not finite, which would hide them.
+        scale += norm - norm
+        gradients = [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients]
+    if clips_values:
+        gradients = [ops.clip(gradient, -clip_value, clip_value) for gradient in gradients]
     return gradients

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 
 
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -61,21 +60,29 @@ def keep_logs_of_first_replica():
     trainer.reduce_per_replica = reduce_per_replica
 
 
-class DistributedModel(keras.Model):
-    """A model that can be trained on several devices and machines.
+class SelfBuiltModel(keras.Model):
+    """A model that Keras leaves alone before training, if it has built all its variables.
 
-    Keras leaves it alone before training, if it has built all its variables: to learn shapes under
-    a `tf.distribute` strategy, Keras averages the replicas' shares of the first batch, which fails
-    when they differ in size.
+    To learn shapes, Keras calls the model and its loss with the first batch. Under a
+    `tf.distribute` strategy it averages the replicas' shares of it, which fails when they differ in
+    size.
     """
 
     def has_all_variables(self) -> bool:
         """Whether there is nothing left to build, from the shape of a batch."""
         return self.built
 
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        if not self.has_all_variables():
+            super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if not self.has_all_variables():
             super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+class DistributedModel(SelfBuiltModel):
+    """A model that TensorFlow can train on several devices and machines."""
 
     def make_train_function(self, force=False):
         if _is_multi_worker(self.distribute_strategy):
@@ -89,4 +96,6 @@ class DistributedModel(keras.Model):
 
 
 def _is_multi_worker(strategy):
+    import tensorflow as tf
+
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

@@ -55,6 +55,8 @@ def scale_learning_rates(
     is_freezable = [id(variable) in freezable_ids for variable in variables]
 
     def factor(index):
-        return ops.where(frozen, 0.0, factors[index]) if is_freezable[index] else factors[index]
+        return (
+            ops.where(frozen.value, 0.0, factors[index]) if is_freezable[index] else factors[index]
+        )
 
     scale_steps(optimizer, factor)

@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from ccp_dml import distribution, losses
+from ccp_dml import backend, distribution, losses
 from ccp_dml.checks import check_above, check_at_least
-from ccp_dml.fusion import compute_with_gradients, fuse_if_any_large, is_large
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks
-from ccp_dml.models.keras_internals import DistributedModel, flatten_layers
+from ccp_dml.models.keras_internals import flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
+from ccp_dml.models.training_step import TrainingStep
 from ccp_dml.optimizers import update_rows
 
 # What `keras.Model.fit` cuts arrays into.
@@ -25,7 +27,7 @@ _HALF_PRECISION = ("float16", "bfloat16")
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class MetricLearningModel(DistributedModel):
+class MetricLearningModel(TrainingStep):
     """An embedding network trained with a pairwise loss among the samples of a batch.
 
     A training step computes the gradients of the loss (and of the embedding network's own
@@ -149,8 +151,6 @@ class MetricLearningModel(DistributedModel):
                 replicas, for `jit_compile=True` (`"auto"` does not choose XLA there) or
                 `steps_per_execution` above 1.
         """
-        self._check_steps_per_execution(kwargs.get("steps_per_execution", 1))
-        kwargs["jit_compile"] = self._choose_jit_compile(kwargs.get("jit_compile", "auto"))
         loss = losses.get(loss)
         self._check_loss(loss)
         if kwargs.get("loss_weights") is not None:
@@ -171,25 +171,6 @@ class MetricLearningModel(DistributedModel):
         if self.built:
             self._prepare_optimizer()
 
-    def _choose_jit_compile(self, jit_compile):
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas == 1:
-            return jit_compile
-        if jit_compile not in (False, "auto"):
-            raise ValueError(
-                f"XLA cannot compile the steps of several replicas, here {replicas}: use "
-                "jit_compile=False, or one device"
-            )
-        return False
-
-    def _check_steps_per_execution(self, steps):
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas > 1 and steps > 1:
-            raise ValueError(
-                "steps_per_execution must be 1 with several replicas, for which TensorFlow cannot "
-                f"run a loop of steps; got {steps} with {replicas} replicas"
-            )
-
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """Trains the model; see `keras.Model.fit`.
 
@@ -201,9 +182,10 @@ class MetricLearningModel(DistributedModel):
         Raises:
             ValueError: If a check fails.
         """
-        replicas = self.distribute_strategy.num_replicas_in_sync
         checks = BatchChecks(
-            replicas, None if self.memory is None else self.memory.batch_size, self.num_classes
+            distribution.count_shares(self),
+            None if self.memory is None else self.memory.batch_size,
+            self.num_classes,
         )
         if isinstance(x, tf.data.Dataset):
             x = checks.check_dataset(x)
@@ -260,9 +242,7 @@ class MetricLearningModel(DistributedModel):
         """
         return None
 
-    def batch_losses(
-        self, labels, outputs, sample: ProxySample | None = None
-    ) -> dict[str, tf.Tensor]:
+    def batch_losses(self, labels, outputs, sample: ProxySample | None = None) -> dict[str, Any]:
         """Computes the losses of a (global) batch.
 
         Args:
@@ -277,7 +257,7 @@ class MetricLearningModel(DistributedModel):
         self._check_labels(labels)
         return self._compute_sample_losses(labels, outputs)
 
-    def evaluation_loss(self, labels, embeddings) -> tf.Tensor:
+    def evaluation_loss(self, labels, embeddings):
         """Computes the loss that `evaluate` shows, by default that among the samples of a batch.
 
         Their classes need not be training classes: what the loss learns is not used.
@@ -286,16 +266,15 @@ class MetricLearningModel(DistributedModel):
 
     def _check_labels(self, labels):
         if self.num_classes is not None:
-            labels = tf.cast(labels, tf.int64)
-            in_range = tf.logical_and(labels >= 0, labels < self.num_classes)
-            tf.debugging.assert_equal(
-                in_range,
-                True,
-                message=f"training labels must be 0…{self.num_classes - 1}; see "
-                "ccp_dml.data.contiguous",
-            )
+            labels = ops.cast(labels, "int32")
+            in_range = ops.logical_and(labels >= 0, labels < self.num_classes)
+            with backend.require(
+                ops.all(in_range),
+                f"training labels must be 0…{self.num_classes - 1}; see ccp_dml.data.contiguous",
+            ):
+                pass
 
-    def _compute_loss(
+    def _compute_pairwise_loss(
         self,
         labels,
         embeddings,
@@ -305,35 +284,35 @@ class MetricLearningModel(DistributedModel):
         **options,
     ):
         """The loss with what it has learnt, and with random numbers of this step."""
-        seed = tf.convert_to_tensor(self.optimizer.iterations.value)
+        seed = ops.convert_to_tensor(self.optimizer.iterations.value)
 
         def compute(embeddings, weights, references=references):
             return self.loss.call(
                 labels, embeddings, references, reference_labels, seed=seed, **options, **weights
             )
 
-        trained = [embeddings, self.loss_weights.by_name()]
-        if references is None or tf.executing_eagerly() or not is_large(references.shape):
-            return compute(*trained)
+        weights = self.loss_weights.by_name()
+        if references is None:
+            return compute(embeddings, weights)
         if references_are_trained:
-            trained.append(references)
-        return compute_with_gradients(compute, *trained)
+            return backend.compute_with_gradients(compute, [embeddings, weights, references])
+        return backend.compute_with_gradients(compute, [embeddings, weights], [references])
 
     def _compute_sample_losses(self, labels, embeddings):
-        batch_loss = self._compute_loss(labels, embeddings)
+        batch_loss = self._compute_pairwise_loss(labels, embeddings)
         if self.memory is None:
             return {"loss": batch_loss}
-        memory_loss = tf.cond(
+        memory_loss = ops.cond(
             self.memory.is_ready(),
-            lambda: self._compute_loss(
+            lambda: self._compute_pairwise_loss(
                 labels,
                 embeddings,
                 # Read once: after the ring was written to in place, every reading copies it.
-                tf.convert_to_tensor(self.memory.embeddings.value),
-                tf.convert_to_tensor(self.memory.labels.value),
+                ops.convert_to_tensor(self.memory.embeddings.value),
+                ops.convert_to_tensor(self.memory.labels.value),
                 references_are_trained=False,
             ),
-            lambda: tf.zeros_like(batch_loss),
+            lambda: ops.zeros_like(batch_loss),
         )
         return {
             "loss": batch_loss + memory_loss,
@@ -370,59 +349,81 @@ class MetricLearningModel(DistributedModel):
         """Embeddings `(n, d)`, before normalisation, from `loss_inputs`."""
         return outputs
 
-    def train_step(self, data):
-        inputs, labels = self._unpack(data)
-        all_labels = distribution.gather(labels)
-        sample = self.sample_proxies(all_labels)
-        with tf.GradientTape() as tape:
-            if sample is not None:
-                tape.watch(sample.vectors)
-            outputs = self.loss_inputs(inputs, training=True)
-            all_outputs = distribution.gather(outputs)
-            batch_losses = self.batch_losses(all_labels, all_outputs, sample)
-            batch_losses["loss"] += sum(self.embedding_model.losses)
-            # Every replica computes the whole loss, and gathering adds up what flows back.
-            loss = batch_losses["loss"] / distribution.num_replicas()
-        embeddings, all_embeddings = map(self.embeddings_of, (outputs, all_outputs))
-        self._descend(tape, loss, sample)
-        if self.memory is not None:
-            self.memory.add(all_labels, all_embeddings)
-        return self._update_metrics(batch_losses, labels, embeddings)
+    def compute_objective(self, inputs, labels, sample: ProxySample | None):
+        """Computes what a step minimises, from this replica's share of the batch.
 
-    def _descend(self, tape, loss, sample):
+        Args:
+            inputs: This replica's inputs.
+            labels: Those of the global batch `(n,)`.
+            sample: The proxies that the step looks at, as `sample_proxies` gives them.
+
+        Returns:
+            The scalar to minimise, divided by the number of replicas, and `StepResults`.
+        """
+        outputs = self.loss_inputs(inputs, training=True)
+        all_outputs = distribution.gather(outputs)
+        batch_losses = self.batch_losses(labels, all_outputs, sample)
+        batch_losses["loss"] += sum(self.embedding_model.losses)
+        # Every replica computes the whole loss, and gathering adds up what flows back.
+        loss = batch_losses["loss"] / distribution.num_replicas()
+        embeddings = map(self.embeddings_of, (outputs, all_outputs))
+        return loss, StepResults(batch_losses, *embeddings)
+
+    def apply_gradients(self, gradients, sample: ProxySample | None):
+        """Applies the gradients of the objective.
+
+        Args:
+            gradients: One for each of the trainable variables, summed over replicas.
+            sample: As in `compute_objective`; with it, the proxies' gradient is that of its rows.
+        """
         variables = self.trainable_variables
-        weights, sources = list(variables), [variable.value for variable in variables]
+        weights = list(variables)
         if sample is not None:
-            # Not a gradient of all rows that is zero but for these.
-            proxies = [each is self.proxies.vectors for each in variables].index(True)
-            weights[proxies] = sources[proxies] = sample.vectors
-        gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        gradients = distribution.sum_over_replicas(gradients)
+            proxies = self.index_of_proxies()
+            weights[proxies] = sample.vectors
+        gradients = self.transform_gradients(list(gradients), variables, weights)
+        if sample is not None:
+            update_rows(self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows)
+        if distribution.num_replicas() > 1:
+            # The optimizer adds up over the replicas once more.
+            gradients = [gradient / distribution.num_replicas() for gradient in gradients]
+        self.optimizer.apply(gradients, variables)
 
-        def update(*gradients):
-            gradients = self.transform_gradients(list(gradients), variables, weights)
-            if sample is not None:
-                update_rows(
-                    self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows
-                )
-            if distribution.num_replicas() > 1:
-                # The optimizer adds up over the replicas once more.
-                gradients = [gradient / distribution.num_replicas() for gradient in gradients]
-            self.optimizer.apply(gradients, variables)
+    def index_of_proxies(self) -> int:
+        """Where the proxies are among the trainable variables of a model that has some."""
+        return [each is self.proxies.vectors for each in self.trainable_variables].index(True)
 
-        # XLA does not compile what replicas exchange, and gains nothing for single rows.
-        if sample is None and distribution.num_replicas() == 1:
-            update = fuse_if_any_large(update)
-        update(*gradients)
+    def finish_step(self, labels, all_labels, results: "StepResults") -> dict[str, Any]:
+        """Adds the batch to the memory, and returns the logs of the step.
 
-    def test_step(self, data):
-        """The pairwise loss among the samples of the batch, whatever their classes."""
-        inputs, labels = self._unpack(data)
+        Args:
+            labels: Those of this replica's share of the batch.
+            all_labels: Those of the global batch.
+            results: What `compute_objective` returned.
+        """
+        if self.memory is not None:
+            self.memory.add(all_labels, results.all_embeddings)
+        return self._update_metrics(results.batch_losses, labels, results.embeddings)
+
+    def evaluate_batch(self, inputs, labels) -> dict[str, Any]:
+        """Returns the logs of a batch of `evaluate`.
+
+        They are of the loss among its samples, whatever their classes.
+
+        Args:
+            inputs: This replica's inputs.
+            labels: Theirs.
+        """
         embeddings = self._embed_share(inputs, training=False)
         loss = self.evaluation_loss(distribution.gather(labels), distribution.gather(embeddings))
         return self._update_metrics({"loss": loss}, labels, embeddings)
 
-    def _unpack(self, data):
+    def unpack(self, data):
+        """Inputs and labels `(n,)` of a batch as `fit` gets it.
+
+        Raises:
+            ValueError: If there are no labels, sample weights, or labels of another shape or kind.
+        """
         inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if labels is None:
             raise ValueError("metric learning needs labels: pass (inputs, labels)")
@@ -431,14 +432,17 @@ class MetricLearningModel(DistributedModel):
         if not self.built:
             self.build(inputs.shape)
             self._prepare_optimizer()
-        labels = tf.convert_to_tensor(labels)
-        is_column = labels.shape.rank == 2 and labels.shape[1] in (None, 1)
-        if labels.dtype == tf.string or not (labels.shape.rank in (None, 1) or is_column):
+        labels = ops.convert_to_tensor(labels)
+        dtype = keras.backend.standardize_dtype(labels.dtype)
+        # TensorFlow may not know it.
+        rank = getattr(labels.shape, "rank", labels.ndim)
+        is_column = rank == 2 and labels.shape[1] in (None, 1)
+        if dtype == "string" or not (rank in (None, 1) or is_column):
             raise ValueError(
                 "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
-                f"one-hot vectors; got {labels.dtype.name} of the shape {tuple(labels.shape)}"
+                f"one-hot vectors; got {dtype} of the shape {tuple(labels.shape)}"
             )
-        return inputs, tf.reshape(labels, [-1])
+        return inputs, ops.reshape(labels, [-1])
 
     def _update_metrics(self, batch_losses, labels, embeddings):
         results = self.compute_metrics(
@@ -471,6 +475,20 @@ class MetricLearningModel(DistributedModel):
             for key in ("embedding_model", "memory")
         }
         return cls(**{**config, **objects})
+
+
+class StepResults(NamedTuple):
+    """What a step has computed beside the objective.
+
+    Attributes:
+        batch_losses: See `MetricLearningModel.batch_losses`.
+        embeddings: Of this replica's samples, before normalisation.
+        all_embeddings: Those of the global batch.
+    """
+
+    batch_losses: dict[str, Any]
+    embeddings: Any
+    all_embeddings: Any
 
 
 class LossTerm(keras.metrics.Mean):

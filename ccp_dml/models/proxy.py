@@ -140,14 +140,14 @@ class ProxyModel(MetricLearningModel):
         return {
             "batch_loss": batch_loss,
             **sample_losses,
-            "loss": ops.where(self.warming_up, batch_loss, loss),
+            "loss": ops.where(self.warming_up.value, batch_loss, loss),
             "proxy_loss": proxy_loss,
         }
 
     def _compute_proxy_loss(self, labels, outputs, sample):
         if sample is None:
-            return self._compute_loss(labels, outputs, *self._references())
-        return self._compute_loss(
+            return self._compute_pairwise_loss(labels, outputs, *self._references())
+        return self._compute_pairwise_loss(
             labels,
             outputs,
             sample.vectors,

@@ -1,9 +1,10 @@
 """Deep variational metric learning: intra-class variance modelled apart from the class centre."""
 
 import keras
-import tensorflow as tf
+import numpy as np
 from keras import ops
 
+from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models.embedding import EmbeddingModel
@@ -129,7 +130,7 @@ class VariationalModel(MetricLearningModel):
     def embeddings_of(self, outputs):
         return self.embedding_model.projection(outputs)
 
-    def batch_losses(self, labels, outputs, sample=None) -> dict[str, tf.Tensor]:
+    def batch_losses(self, labels, outputs, sample=None):
         """The losses of a (global) batch.
 
         Args:
@@ -144,9 +145,9 @@ class VariationalModel(MetricLearningModel):
         features = to_float(outputs)
         invariant, mean, log_variance = self._apply_heads(features)
         # The same for every replica, each of which computes the loss of all samples.
-        noise = tf.random.stateless_normal(
-            [tf.shape(features)[0], self.num_samples, invariant.shape[1]],
-            [self.seed, tf.cast(self.optimizer.iterations.value, tf.int32)],
+        noise = backend.normal(
+            (ops.shape(features)[0], self.num_samples, invariant.shape[1]),
+            (self.seed, self.optimizer.iterations.value),
         )
         noise = ops.cast(noise, invariant.dtype)
         synthesized = synthesize(invariant, mean, log_variance, noise)
@@ -162,7 +163,9 @@ class VariationalModel(MetricLearningModel):
             synthesized_losses["loss"],
             invariant_losses["loss"],
         )
-        weights = ops.where(self.second_phase, self.second_weights, self.first_weights)
+        weights = ops.where(
+            self.second_phase.value, np.array(self.second_weights), np.array(self.first_weights)
+        )
         terms_of_loss = ops.stack(terms)
         loss = ops.sum(ops.cast(weights, terms_of_loss.dtype) * terms_of_loss)
         return {**invariant_losses, "loss": loss, **dict(zip(_TERMS, terms, strict=True))}
@@ -170,7 +173,9 @@ class VariationalModel(MetricLearningModel):
     def _reconstruction(self, features, synthesized):
         # What is rebuilt stays a constant: features of 0 would be the easiest to rebuild.
         features = ops.stop_gradient(features)
-        synthesized = ops.where(self.second_phase, synthesized, ops.stop_gradient(synthesized))
+        synthesized = ops.where(
+            self.second_phase.value, synthesized, ops.stop_gradient(synthesized)
+        )
         rows = ops.reshape(synthesized, (-1, synthesized.shape[-1]))
         rebuilt = ops.reshape(
             to_float(self.decoder(rows)), (-1, self.num_samples, features.shape[1])
@@ -191,9 +196,7 @@ class VariationalModel(MetricLearningModel):
         """
         features = self.loss_inputs(inputs, training=False)
         invariant, mean, log_variance = self._apply_heads(features)
-        noise = tf.random.stateless_normal(
-            [len(features), num_samples, invariant.shape[1]], [seed, 0]
-        )
+        noise = backend.normal((len(features), num_samples, invariant.shape[1]), (seed, 0))
         noise = ops.cast(noise, invariant.dtype)
         return ops.convert_to_numpy(synthesize(invariant, mean, log_variance, noise))
 

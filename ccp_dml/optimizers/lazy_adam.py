@@ -1,12 +1,24 @@
 """Adam for weights of which a step changes a few rows only."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-from ccp_dml.fusion import fuse_if_large
+from ccp_dml import backend
+
+
+class RowGradient(NamedTuple):
+    """The gradient of some rows of a weight.
+
+    Attributes:
+        values: `(n, ...)`.
+        rows: Which they are, int32 `(n,)`, all different.
+    """
+
+    values: Any
+    rows: Any
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -23,8 +35,8 @@ class LazyAdam(keras.optimizers.Adam):
     are still biased by `1 − βᵏ`, and its steps would be `(1 − β₁ᵏ)/√(1 − β₂ᵏ)` times too long, up
     to six times for the default β.
 
-    A gradient of rows is a `tf.IndexedSlices` whose rows are all different. All other gradients,
-    those of whole lazy weights too, are applied as Keras's Adam does.
+    Gradients of rows are applied by `ccp_dml.optimizers.update_rows`, and all others, those of
+    whole lazy weights too, by `apply`, as Keras's Adam does.
 
     Args:
         learning_rate: See `keras.optimizers.Adam`. Defaults to 0.001.
@@ -40,8 +52,9 @@ class LazyAdam(keras.optimizers.Adam):
     >>> optimizer = LazyAdam(0.5, lazy=["table"])
     >>> table = keras.Variable(np.zeros((3, 1), "float32"), name="table")
     >>> optimizer.build([table])
-    >>> optimizer.apply([tf.IndexedSlices(tf.constant([[5.0]]), tf.constant([1]))], [table])
-    >>> table.numpy().round(3).tolist()
+    >>> rows = ops.convert_to_tensor([1])
+    >>> update_rows(optimizer, ops.convert_to_tensor([[5.0]]), table, rows)
+    >>> ops.convert_to_numpy(table).round(3).tolist()
     [[0.0], [-0.5], [0.0]]
     """
 
@@ -61,36 +74,36 @@ class LazyAdam(keras.optimizers.Adam):
             return
         super().build(variables)
         self._row_steps = {
-            index: self.add_variable(variable.shape[:1], dtype="int64", name=f"row_steps_{index}")
+            index: self.add_variable(variable.shape[:1], dtype="int", name=f"row_steps_{index}")
             for index, variable in enumerate(variables)
             if self.is_lazy(variable)
         }
 
     def update_step(self, gradient, variable, learning_rate):
-        if not isinstance(gradient, tf.IndexedSlices):
+        if not isinstance(gradient, RowGradient):
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        momentums, velocities = self._momentums[index].value, self._velocities[index].value
-        row_steps = self._row_steps[index].value
-        rows, gradient = gradient.indices, ops.cast(gradient.values, variable.dtype)
-        steps = tf.gather(row_steps, rows) + 1
+        momentums, velocities = self._momentums[index], self._velocities[index]
+        row_steps = self._row_steps[index]
+        rows, gradient = gradient.rows, ops.cast(gradient.values, variable.dtype)
+        steps = backend.read_rows(row_steps, rows) + 1
         values, momentum, velocity = _take_adam_step(
-            tf.gather(variable, rows),
+            backend.read_rows(variable, rows),
             gradient,
-            tf.gather(momentums, rows),
-            tf.gather(velocities, rows),
+            backend.read_rows(momentums, rows),
+            backend.read_rows(velocities, rows),
             ops.cast(steps, variable.dtype)[:, None],
             ops.cast(learning_rate, variable.dtype),
             self.beta_1,
             self.beta_2,
             self.epsilon,
         )
-        # In place: an assignment would copy all rows, and to subtract takes ten times as long.
-        variable.scatter_update(tf.IndexedSlices(values, rows))
-        momentums.scatter_update(tf.IndexedSlices(momentum, rows))
-        velocities.scatter_update(tf.IndexedSlices(velocity, rows))
-        row_steps.scatter_update(tf.IndexedSlices(steps, rows))
+        # To subtract in place takes ten times as long.
+        backend.write_rows(variable, rows, values)
+        backend.write_rows(momentums, rows, momentum)
+        backend.write_rows(velocities, rows, velocity)
+        backend.write_rows(row_steps, rows, steps)
 
     def get_config(self):
         config = super().get_config()
@@ -98,7 +111,7 @@ class LazyAdam(keras.optimizers.Adam):
         return {**config, "lazy": list(self.lazy)}
 
 
-@fuse_if_large(lambda values, *others: values.shape)
+@backend.fuse_if_large(lambda values, *others: values.shape)
 def _take_adam_step(
     values, gradient, momentum, velocity, steps, learning_rate, beta_1, beta_2, epsilon
 ):

@@ -1,10 +1,9 @@
 """Steps of an optimizer that change some rows of a weight and touch no others."""
 
 import keras
-import tensorflow as tf
 
 from ccp_dml.distribution import update_copies
-from ccp_dml.optimizers.lazy_adam import LazyAdam
+from ccp_dml.optimizers.lazy_adam import LazyAdam, RowGradient
 
 # What Keras's optimizers do to whole variables beside their steps.
 _OF_WHOLE_VARIABLES = ("weight_decay", "use_ema", "gradient_accumulation_steps")
@@ -38,9 +37,7 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
             )
 
 
-def update_rows(
-    optimizer: keras.optimizers.Optimizer, gradient: tf.Tensor, variable: keras.Variable, rows
-):
+def update_rows(optimizer: keras.optimizers.Optimizer, gradient, variable: keras.Variable, rows):
     """Takes the optimizer's step for some rows of a variable; before `optimizer.apply`.
 
     Under a `tf.distribute` strategy every replica has to pass the same gradient, that of all
@@ -54,6 +51,6 @@ def update_rows(
     """
 
     def update(copy, gradient, rows, learning_rate):
-        optimizer.update_step(tf.IndexedSlices(gradient, rows), copy, learning_rate)
+        optimizer.update_step(RowGradient(gradient, rows), copy, learning_rate)
 
     update_copies(variable, update, gradient, rows, optimizer.learning_rate)

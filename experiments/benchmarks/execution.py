@@ -22,7 +22,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from ccp_dml.data import load, training_batches
-from ccp_dml.distribution import precision_scope
+from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Turns of every variant.", lower_bound=1)

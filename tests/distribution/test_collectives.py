@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ccp_dml.distribution import collectives
+from ccp_dml.distribution.tensorflow import collectives
 from tests.cases import CASES, settings_of, small_model
 from tests.models.small_models import convolutional_model, images_and_labels
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from ccp_dml import data
 from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
-from ccp_dml.distribution import precision_scope
 from ccp_dml.experiment.methods import make_loss
+from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.models import EmbeddingModel, ProxyModel, small_convnet
 from tests.cases import CASES, settings_of, small_model
 from tests.distribution.training import in_float64

@@ -15,8 +15,7 @@ def train(optimizer, variable, steps):
     """Applies gradients of rows `(rows, gradients)` one after the other."""
     optimizer.build([variable])
     for rows, gradient in steps:
-        slices = tf.IndexedSlices(tf.constant(gradient, "float32"), tf.constant(rows))
-        optimizer.apply([slices], [variable])
+        update_rows(optimizer, tf.constant(gradient, "float32"), variable, tf.constant(rows))
     return variable.numpy()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.distribution.workers import sum_over_workers
+from ccp_dml.distribution.tensorflow.workers import sum_over_workers
 
 
 class BatchMap:

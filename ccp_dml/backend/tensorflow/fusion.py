@@ -1,20 +1,11 @@
 """Work over large tensors in one pass, compiled by XLA."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 
-import keras
 import tensorflow as tf
 
-# 4 MB of float32, about what the caches hold. Below, writing what is in between costs little, and
-# a call of what is compiled costs more.
-_LARGE = 2**20
-
-
-def is_large(shape: Sequence[int | None]) -> bool:
-    """Whether tensors of a shape are worth compiling for; not if it is unknown before the step."""
-    return None not in shape and math.prod(shape) >= _LARGE
+from ccp_dml.backend.size import is_large
 
 
 def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Callable], Callable]:
@@ -22,7 +13,7 @@ def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Call
 
     TensorFlow runs one operation after another, and each writes its result: `a * b + c` goes over
     memory three times. XLA does it once, and writes nothing that a sum follows. Within a step that
-    is itself compiled (`jit_compile`), and with other backends, nothing is added.
+    is itself compiled (`jit_compile`) nothing is added.
 
     Args:
         size: Function of the arguments: the shape of the largest result within the function. Where
@@ -33,8 +24,6 @@ def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Call
     """
 
     def decorate(function):
-        if keras.backend.backend() != "tensorflow":
-            return function
         compiled = tf.function(function, jit_compile=True, autograph=False)
 
         @functools.wraps(function)
@@ -59,34 +48,41 @@ def fuse_if_any_large(function: Callable) -> Callable:
 
     def call(*tensors):
         is_dense = all(isinstance(tensor, tf.Tensor) for tensor in tensors)
-        if tf.executing_eagerly() or not is_dense:
-            return function(*tensors)
-        if not any(is_large(tensor.shape) for tensor in tensors):
+        if not is_dense or not _is_in_graph_and_large(tensors):
             return function(*tensors)
         return tf.function(function, jit_compile=True, autograph=False)(*tensors)
 
     return call
 
 
-def compute_with_gradients(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
-    """Computes a scalar and, in the same compiled pass, its gradients.
+def _is_in_graph_and_large(tensors):
+    return not tf.executing_eagerly() and any(is_large(tensor.shape) for tensor in tensors)
+
+
+def compute_with_gradients(
+    function: Callable[..., tf.Tensor], arguments: Sequence, constants: Sequence = ()
+) -> tf.Tensor:
+    """Computes a scalar and, in the same compiled pass, its gradients, if a tensor is large.
 
     A tape would compile the two apart, and keep what the second needs of the first.
 
     Args:
-        function: Computes a scalar from the arguments, and from other tensors that it has hold of,
-            through which no gradient flows.
-        *arguments: Floating-point tensors or variables, or dictionaries or lists of them.
+        function: Computes a scalar from the arguments and the constants.
+        arguments: Floating-point tensors or variables, or dictionaries or lists of them.
+        constants: Tensors through which no gradient flows.
 
     Returns:
-        The scalar. Gradients can be taken of it, but not of these again.
+        The scalar. Gradients can be taken of it; where it was compiled, not of these again.
     """
+    flat = tf.nest.flatten(arguments)
+    if not _is_in_graph_and_large([*flat, *constants]):
+        return function(*arguments, *constants)
 
     @tf.function(jit_compile=True, autograph=False)
     def value_and_gradients(*tensors):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            value = function(*tf.nest.pack_sequence_as(arguments, tensors))
+            value = function(*tf.nest.pack_sequence_as(arguments, tensors), *constants)
         return value, tape.gradient(value, tensors, unconnected_gradients="zero")
 
     @tf.custom_gradient
@@ -94,4 +90,4 @@ def compute_with_gradients(function: Callable[..., tf.Tensor], *arguments) -> tf
         value, gradients = value_and_gradients(*tensors)
         return value, lambda upstream: [upstream * gradient for gradient in gradients]
 
-    return compute(*map(tf.convert_to_tensor, tf.nest.flatten(arguments)))
+    return compute(*map(tf.convert_to_tensor, flat))

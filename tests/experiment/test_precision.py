@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from ccp_dml.distribution import precision_scope
+from ccp_dml.experiment.precision import precision_scope
 
 
 def test_the_policy_before_comes_back_whatever_happens():

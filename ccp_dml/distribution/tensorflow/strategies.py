@@ -4,6 +4,7 @@ import functools
 import json
 import os
 
+import keras
 import tensorflow as tf
 
 from ccp_dml.checks import check_one_of
@@ -46,6 +47,24 @@ def strategy(name: str) -> tf.distribute.Strategy:
     if name == "none":
         return tf.distribute.get_strategy()
     return _make_mirrored() if name == "mirrored" else _make_multi_worker()
+
+
+def strategy_of(model: keras.Model) -> tf.distribute.Strategy:
+    """The strategy in whose scope a model was made.
+
+    Args:
+        model: The model.
+    """
+    return model.distribute_strategy
+
+
+def count_shares(model: keras.Model) -> int:
+    """Into how many shares a batch is divided when a model is trained: the replicas.
+
+    Args:
+        model: The model.
+    """
+    return strategy_of(model).num_replicas_in_sync
 
 
 @functools.cache

@@ -1,0 +1,59 @@
+"""Tensors and variables, as `keras.ops` does not have them."""
+
+from contextlib import AbstractContextManager
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def read_rows(variable: keras.Variable | tf.Variable, rows) -> tf.Tensor:
+    """Reads some rows of a variable, and not all: what was written to in place is copied then.
+
+    Args:
+        variable: `(N, ...)`; within an optimizer the copy that a replica has.
+        rows: int32 `(n,)`.
+
+    Returns:
+        `(n, ...)`.
+    """
+    return tf.gather(_tensor_of(variable), rows)
+
+
+def write_rows(variable: keras.Variable | tf.Variable, rows, values):
+    """Replaces some rows of a variable in place; an assignment would copy all of them.
+
+    Args:
+        variable: `(N, ...)`; within an optimizer the copy that a replica has.
+        rows: int32 `(n,)`, all different.
+        values: `(n, ...)`, of the variable's dtype.
+    """
+    _tensor_of(variable).scatter_update(tf.IndexedSlices(values, rows))
+
+
+def _tensor_of(variable):
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def require(condition, message: str) -> AbstractContextManager:
+    """Checks within a step that something is true.
+
+    Args:
+        condition: A boolean scalar.
+        message: What must be true.
+
+    Returns:
+        A context whose operations wait for the check. If it fails, the step ends in an
+        `InvalidArgumentError` with the message. XLA drops such checks.
+    """
+    return tf.control_dependencies([tf.debugging.Assert(condition, [message])])
+
+
+def known_value(tensor) -> np.ndarray | None:
+    """The value of a tensor, `None` if it is not known before the step."""
+    return tf.get_static_value(tensor)
+
+
+def has_fast_float64() -> bool:
+    """Whether products in float64 take no more than twice the time of float32: on CPUs."""
+    return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))

@@ -1,0 +1,48 @@
+"""What the processes of JAX agree on: who writes, and when all are done."""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+def num_workers(strategy=None) -> int:
+    """Number of processes that train together.
+
+    Args:
+        strategy: Not used; all processes of JAX train together.
+    """
+    return jax.process_count()
+
+
+def is_chief(strategy=None) -> bool:
+    """Whether this process is the one that writes files and speaks to the user.
+
+    Args:
+        strategy: Not used; see `num_workers`.
+    """
+    return jax.process_index() == 0
+
+
+def sum_over_workers(array: np.ndarray, strategy=None) -> np.ndarray:
+    """Sums an array over the processes, all of which have to call this and get the same bits.
+
+    Args:
+        array: Numbers, of the same shape and dtype in every process.
+        strategy: Not used; see `num_workers`.
+
+    Returns:
+        The sum, of the same shape and dtype; `array` itself where there is one process.
+    """
+    if num_workers() == 1:
+        return array
+    array = np.asarray(array)
+    return multihost_utils.process_allgather(array).sum(axis=0, dtype=array.dtype)
+
+
+def wait_for_all(strategy=None):
+    """Returns when every process has called it.
+
+    Args:
+        strategy: Not used; see `num_workers`.
+    """
+    sum_over_workers(np.zeros((), "float32"))

@@ -1,0 +1,72 @@
+"""A training step with JAX; `tensorflow_step.py` is the same with TensorFlow."""
+
+import itertools
+
+import jax
+import keras
+
+from ccp_dml.models.keras_internals import SelfBuiltModel
+
+
+class JaxStep(SelfBuiltModel):
+    """Takes the steps of a `MetricLearningModel` with JAX.
+
+    Under a `keras.distribution` the batch is that of all devices, and XLA divides the work. A step
+    takes the values of all variables and returns those that they have after it.
+    """
+
+    def train_step(self, state, data):
+        inputs, labels = self.unpack(data)
+        trainable, others = list(state[0]), [*itertools.chain(*state[1:])]
+        with self._scope_of(trainable, others):
+            sample = self.sample_proxies(labels)
+        proxies = None if sample is None else self.index_of_proxies()
+
+        def compute_objective(values):
+            current, rows = list(values), sample
+            if sample is not None:
+                current[proxies] = trainable[proxies]
+                rows = sample._replace(vectors=values[proxies])
+            with self._scope_of(current, others, collect_losses=True) as scope:
+                loss, results = self.compute_objective(inputs, labels, rows)
+            changed = [scope.get_current_value(each) for each in self.non_trainable_variables]
+            return loss, (results, changed)
+
+        values = list(trainable)
+        if sample is not None:
+            # Not a gradient of all rows that is zero but for these.
+            values[proxies] = sample.vectors
+        gradients, (results, changed) = jax.grad(compute_objective, has_aux=True)(values)
+        others[: len(changed)] = changed
+        with self._scope_of(trainable, others) as scope:
+            self.apply_gradients(gradients, sample)
+            logs = self.finish_step(labels, labels, results)
+        return logs, tuple(
+            [scope.get_current_value(variable) for variable in group]
+            for group in self._variable_groups()
+        )
+
+    def test_step(self, state, data):
+        trainable, non_trainable, metrics = state
+        optimizer = [variable.value for variable in self.optimizer.variables]
+        with self._scope_of(trainable, [*non_trainable, *optimizer, *metrics]) as scope:
+            logs = self.evaluate_batch(*self.unpack(data))
+        trainable, non_trainable, _, metrics = (
+            [scope.get_current_value(variable) for variable in group]
+            for group in self._variable_groups()
+        )
+        return logs, (trainable, non_trainable, metrics)
+
+    def _variable_groups(self):
+        return (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        )
+
+    def _scope_of(self, trainable, others, **options):
+        """A scope in which the variables have values."""
+        variables = itertools.chain(*self._variable_groups())
+        mapping = list(zip(variables, [*trainable, *others], strict=True))
+        return keras.StatelessScope(state_mapping=mapping, **options)

@@ -1,0 +1,15 @@
+"""The training step of the backend that Keras runs on.
+
+What is minimised, and what happens to its gradients, is said once, in `MetricLearningModel`. The
+steps of `tensorflow_step.py` and `jax_step.py` differ only in how gradients are taken and where the
+variables are: TensorFlow writes to them, JAX takes and returns their values.
+"""
+
+import keras
+
+if keras.backend.backend() == "jax":
+    from ccp_dml.models.jax_step import JaxStep as TrainingStep
+else:
+    from ccp_dml.models.tensorflow_step import TensorFlowStep as TrainingStep
+
+__all__ = ["TrainingStep"]
