@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ccp_dml import backend
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.metric_learning import LossTerm
 from ccp_dml.models.proxy import ProxyModel
@@ -121,7 +122,7 @@ class ChanceConstrainedModel(ProxyModel):
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""
         half_squares = [
-            gradient_steps.half_square(variable.value - reference.value)
+            backend.half_square(variable.value - reference.value)
             for variable, reference in zip(
                 self.proximal_variables, self.reference_point, strict=True
             )

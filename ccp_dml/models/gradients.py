@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from ccp_dml import backend
+
 
 def add_proximal_term(gradients, weights, reference_point, proximal_weight):
     """Adds the gradient of `λ/2 ‖θ − θ_ref‖²`, that is `λ(θ − θ_ref)`.
@@ -45,11 +47,6 @@ def add_weight_decay(gradients, weights, weight_decay, is_decayed):
     ]
 
 
-def half_square(tensor):
-    """`½ ‖x‖²` of a tensor."""
-    return 0.5 * ops.sum(ops.square(tensor))
-
-
 def clip(gradients, clip_norm=None, clip_value=None):
     """Clips by the global norm, then each value.
 
@@ -64,7 +61,7 @@ def clip(gradients, clip_norm=None, clip_value=None):
     # Within a global norm of at most `clip_value`, no value is larger.
     clips_values = clip_value is not None and (clip_norm is None or clip_value < clip_norm)
     if clip_norm is not None:
-        norm = ops.sqrt(2.0 * ops.sum(ops.stack([half_square(each) for each in gradients])))
+        norm = ops.sqrt(2.0 * ops.sum(ops.stack([backend.half_square(each) for each in gradients])))
         clip_norm = ops.cast(clip_norm, norm.dtype)
         scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm)
         # Not 0 for gradients that are not finite, which would hide them.

@@ -58,3 +58,8 @@ def known_value(tensor) -> np.ndarray | None:
 def has_fast_float64() -> bool:
     """Whether products in float64 are possible and fast; JAX has them only where asked to."""
     return False
+
+
+def half_square(tensor) -> jax.Array:
+    """`½ ‖x‖²` of an array, a scalar."""
+    return 0.5 * jax.numpy.sum(jax.numpy.square(tensor))

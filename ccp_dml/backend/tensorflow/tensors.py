@@ -57,3 +57,10 @@ def known_value(tensor) -> np.ndarray | None:
 def has_fast_float64() -> bool:
     """Whether products in float64 take no more than twice the time of float32: on CPUs."""
     return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+
+
+def half_square(tensor) -> tf.Tensor:
+    """`½ ‖x‖²` of a tensor, a scalar."""
+    # One operation: TensorFlow's graph optimiser would merge others with what made the tensor, and
+    # round the gradients that come of the same differently.
+    return tf.nn.l2_loss(tensor)
