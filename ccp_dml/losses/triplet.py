@@ -1,12 +1,11 @@
 """Triplet loss over all triplets."""
 
-import functools
-
 import keras
 from keras import ops
 
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
+from ccp_dml.losses.row_sums import reduce_rows, sum_rows
 
 # From so many references on, anchors with at most so many positives are not worth sorting for.
 _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
@@ -50,7 +49,7 @@ def _find_columns(mask, most):
 
     def find_next(place, last, found):
         rest = ops.where(ops.logical_and(mask, columns > last), columns, none)
-        following = _reduce_rows(rest, ops.minimum, ops.min)
+        following = reduce_rows(rest, ops.minimum, ops.min)
         return place + 1, following, ops.where(places == place, following, found)
 
     nothing = ops.full_like(places + ops.cast(mask[:, :1], "int32"), none)
@@ -77,24 +76,24 @@ def _mean_by_positives(distances, pairs, margin, columns):
             hinges = ops.relu(of_positives + margin - fixed)
             violated = ops.where(hinges > 0.0, negative_weights, 0.0)
             of_hinges += negative_weights * hinges
-            counts = _sum_rows(violated)
+            counts = sum_rows(violated)
             count += ops.sum(counts)
             # Equally far ones have equal counts.
             is_positive = ops.logical_and(pairs.positives, fixed == of_positives)
             slopes = ops.where(is_positive, counts, slopes - violated)
         none = ops.full_like(left[:, :_POSITIVES_AT_ONCE], _NO_POSITIVE)
         left = ops.concatenate([left[:, _POSITIVES_AT_ONCE:], none], axis=1)
-        return left, total + ops.sum(_sum_rows(of_hinges)), count, slopes
+        return left, total + ops.sum(sum_rows(of_hinges)), count, slopes
 
     # Not 0 where a distance is not finite: then the loss must not be either.
-    total = 0.0 * ops.sum(_sum_rows(fixed))
+    total = 0.0 * ops.sum(sum_rows(fixed))
     last = fixed.shape[1] - 1
     left = ops.take_along_axis(fixed, ops.minimum(columns, last), axis=1)
     left = ops.where(columns <= last, left, _NO_POSITIVE)
     _, total, count, slopes = ops.while_loop(
         lambda left, *_: ops.any(left > _NO_POSITIVE),
         add_triplets,
-        add_triplets(left, total, ops.zeros_like(total), ops.zeros_like(fixed)),
+        add_triplets(left, total, 0.0, 0.0),
     )
     count = ops.maximum(count, 1.0)
     return _with_gradient(distances, *map(ops.stop_gradient, (total / count, count, slopes)))
@@ -109,24 +108,6 @@ def _with_gradient(distances, value, count, slopes):
         return upstream / count * slopes, *nothing
 
     return value, gradient
-
-
-def _sum_rows(terms):
-    """Sums along the second axis, `(n, r)` to `(n, 1)`."""
-    return _reduce_rows(terms, ops.add, ops.sum)
-
-
-def _reduce_rows(terms, combine, reduce):
-    """Reduces along the second axis, `(n, r)` to `(n, 1)`.
-
-    On CPUs XLA writes down what it reduces. Slices that are combined first make that an eighth.
-    """
-    size, rest = divmod(terms.shape[1], 8)
-    slices = [terms[:, place * size : (place + 1) * size] for place in range(8)]
-    reduced = reduce(functools.reduce(combine, slices), axis=1, keepdims=True)
-    if rest:
-        reduced = combine(reduced, reduce(terms[:, -rest:], axis=1, keepdims=True))
-    return reduced
 
 
 def _mean_by_sorting(distances, pairs, margin):
