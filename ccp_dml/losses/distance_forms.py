@@ -10,6 +10,7 @@ from keras import ops
 from ccp_dml import backend
 from ccp_dml.backend import fuse_if_large
 from ccp_dml.backend.size import is_large
+from ccp_dml.losses.row_sums import sum_rows
 
 
 class DistanceForm(NamedTuple):
@@ -34,7 +35,10 @@ def squared_by_expansion(vectors, references):
     """
     dtype = vectors.dtype
     vectors, references = ops.cast(vectors, "float64"), ops.cast(references, "float64")
-    reference_squares = ops.sum(ops.square(references), axis=-1)[..., None, :]
+    if len(references.shape) == 2 and is_large(references.shape):
+        reference_squares = ops.transpose(sum_rows(ops.square(references)))
+    else:
+        reference_squares = ops.sum(ops.square(references), axis=-1)[..., None, :]
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True) + reference_squares
     squared = squares + ops.matmul(-2.0 * vectors, ops.swapaxes(references, -1, -2))
     rounding = 16.0 * float(np.finfo("float64").eps)

@@ -7,8 +7,10 @@ import numpy as np
 from keras import ops
 
 from ccp_dml import distribution
+from ccp_dml.backend.size import is_large
 from ccp_dml.layers.normalization import lipschitz_normalize
 from ccp_dml.losses.distances import to_float
+from ccp_dml.losses.row_sums import normalize_rows, sum_rows
 
 # What stands for -∞ in exponents: e^-1e30 is 0, and no gradient becomes ∞ − ∞.
 _NEVER = -1e30
@@ -81,8 +83,13 @@ def mean_over_nonzero(terms, weigh=lambda terms: terms):
 
     `weigh`, such as `Pairs.weigh_negatives`, multiplies terms by how often they count.
     """
-    count = ops.sum(weigh(ops.cast(terms > 0, terms.dtype)))
-    return ops.sum(weigh(terms)) / ops.maximum(count, 1.0)
+    total = _sum_of_large if is_large(terms.shape) else ops.sum
+    count = total(weigh(ops.cast(terms > 0, terms.dtype)))
+    return total(weigh(terms)) / ops.maximum(count, 1.0)
+
+
+def _sum_of_large(terms):
+    return ops.sum(sum_rows(terms))
 
 
 def mean_where(terms, mask, weigh=lambda terms: terms):
@@ -233,7 +240,8 @@ class PairwiseLoss(keras.losses.Loss):
             )
         references = ops.cast(references, embeddings.dtype)
         if self.normalize:
-            references = lipschitz_normalize(references)
+            normalize = normalize_rows if is_large(references.shape) else lipschitz_normalize
+            references = normalize(references)
         reference_labels = ops.cast(reference_labels, labels.dtype)
         masks = pair_masks(labels, reference_labels)
         pairs = Pairs(*masks, labels, reference_labels, negative_counts)

@@ -5,16 +5,21 @@ from keras import ops
 
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
+from ccp_dml.losses.row_sums import reduce_rows, sum_rows
 
 # From so many references on, anchors with at most so many positives are not worth sorting for.
 _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
+
+# Positives of each anchor that are looked at in one go over the references.
+_POSITIVES_AT_ONCE = 4
+_NO_POSITIVE = float("-inf")
 
 
 def mean_over_violated_triplets(distances, pairs: Pairs, margin):
     """The mean of the hinges `(Dᵢⱼ − Dᵢₖ + m)₊` above zero, over all positives j and negatives k.
 
-    With few positives among many references, such as proxies, it goes over the references once for
-    each positive of an anchor; otherwise it sorts them.
+    With few positives among many references, such as proxies, it goes over the references for a few
+    positives of each anchor at once; otherwise it sorts them.
 
     Args:
         distances: `(n, r)`.
@@ -26,52 +31,83 @@ def mean_over_violated_triplets(distances, pairs: Pairs, margin):
     """
     if distances.shape[1] is None or distances.shape[1] < _MANY_REFERENCES:
         return _mean_by_sorting(distances, pairs, margin)
-    most = ops.max(ops.sum(ops.cast(pairs.positives, "int32"), axis=1))
+    columns = _find_columns(pairs.positives, _FEW_POSITIVES + 1)
     return ops.cond(
-        most <= _FEW_POSITIVES,
-        lambda: _mean_by_positives(distances, pairs, margin),
+        ops.any(columns[:, _FEW_POSITIVES] < distances.shape[1]),
         lambda: _mean_by_sorting(distances, pairs, margin),
+        lambda: _mean_by_positives(distances, pairs, margin, columns[:, :_FEW_POSITIVES]),
     )
 
 
-def _mean_by_positives(distances, pairs, margin):
-    """Takes the positives of all anchors one after another, the farthest first, equal ones at once.
+def _find_columns(mask, most):
+    """The columns where a mask `(n, r)` is set, of each row the first ones, `(n, most)`; r is none.
+
+    The next ones of all rows are found in one pass, so that it takes as many as a row has.
+    """
+    none = mask.shape[1]
+    columns, places = ops.arange(none, dtype="int32"), ops.arange(most, dtype="int32")
+
+    def find_next(place, last, found):
+        rest = ops.where(ops.logical_and(mask, columns > last), columns, none)
+        following = reduce_rows(rest, ops.minimum, ops.min)
+        return place + 1, following, ops.where(places == place, following, found)
+
+    nothing = ops.full_like(places + ops.cast(mask[:, :1], "int32"), none)
+    start = (ops.zeros((), "int32"), ops.full_like(nothing[:, :1], -1), nothing)
+    *_, found = ops.while_loop(
+        lambda place, last, found: ops.any(last < none), find_next, start, maximum_iterations=most
+    )
+    return found
+
+
+def _mean_by_positives(distances, pairs, margin, columns):
+    """Takes the positives, of which the columns are given, a few of all anchors at once.
 
     The gradient is made on the way: with every hinge above zero, a positive's distance counts once
     up and a negative's once down.
     """
-    dtype = distances.dtype
-    none_left = -1.0
-    negative_weights = pairs.weigh_negatives(ops.cast(pairs.negatives, dtype))
+    negative_weights = pairs.weigh_negatives(ops.cast(pairs.negatives, distances.dtype))
+    fixed = ops.stop_gradient(distances)
 
-    def take_farthest(left, total, count, slopes):
-        farthest = ops.max(left, axis=1, keepdims=True)
-        is_farthest = ops.logical_and(left == farthest, left > none_left)
-        times = ops.sum(ops.cast(is_farthest, dtype), axis=1, keepdims=True)
-        hinges = farthest + margin - distances
-        violated = ops.where(hinges > 0.0, times * negative_weights, 0.0)
-        counts = ops.sum(violated, axis=1, keepdims=True)
-        return (
-            ops.where(is_farthest, none_left, left),
-            total + ops.sum(violated * hinges),
-            count + ops.sum(counts),
-            slopes + ops.where(is_farthest, counts / ops.maximum(times, 1.0), -violated),
-        )
+    def add_triplets(left, total, count, slopes):
+        of_hinges = 0.0
+        for place in range(_POSITIVES_AT_ONCE):
+            of_positives = left[:, place : place + 1]
+            hinges = ops.relu(of_positives + margin - fixed)
+            violated = ops.where(hinges > 0.0, negative_weights, 0.0)
+            of_hinges += negative_weights * hinges
+            counts = sum_rows(violated)
+            count += ops.sum(counts)
+            # Equally far ones have equal counts.
+            is_positive = ops.logical_and(pairs.positives, fixed == of_positives)
+            slopes = ops.where(is_positive, counts, slopes - violated)
+        none = ops.full_like(left[:, :_POSITIVES_AT_ONCE], _NO_POSITIVE)
+        left = ops.concatenate([left[:, _POSITIVES_AT_ONCE:], none], axis=1)
+        return left, total + ops.sum(sum_rows(of_hinges)), count, slopes
 
-    @ops.custom_gradient
-    def compute(distances):
-        left = ops.where(pairs.positives, distances, none_left)
-        # Not 0 where a distance is not finite: then the loss must not be either.
-        total = 0.0 * ops.sum(distances)
-        _, total, count, slopes = ops.while_loop(
-            lambda left, *_: ops.any(left > none_left),
-            take_farthest,
-            (left, total, ops.zeros_like(total), ops.zeros_like(distances)),
-        )
-        count = ops.maximum(count, 1.0)
-        return total / count, lambda upstream: upstream / count * slopes
+    # Not 0 where a distance is not finite: then the loss must not be either.
+    total = 0.0 * ops.sum(sum_rows(fixed))
+    last = fixed.shape[1] - 1
+    left = ops.take_along_axis(fixed, ops.minimum(columns, last), axis=1)
+    left = ops.where(columns <= last, left, _NO_POSITIVE)
+    _, total, count, slopes = ops.while_loop(
+        lambda left, *_: ops.any(left > _NO_POSITIVE),
+        add_triplets,
+        add_triplets(left, total, 0.0, 0.0),
+    )
+    count = ops.maximum(count, 1.0)
+    return _with_gradient(distances, *map(ops.stop_gradient, (total / count, count, slopes)))
 
-    return compute(distances)
+
+@ops.custom_gradient
+def _with_gradient(distances, value, count, slopes):
+    """Returns `value`, the gradient of which by the distances is `slopes / count`."""
+
+    def gradient(upstream):
+        nothing = (ops.zeros_like(each) for each in (value, count, slopes))
+        return upstream / count * slopes, *nothing
+
+    return value, gradient
 
 
 def _mean_by_sorting(distances, pairs, margin):

@@ -3,6 +3,8 @@ import pytest
 import tensorflow as tf
 
 from ccp_dml import losses
+from ccp_dml.losses.pairwise import Pairs
+from ccp_dml.losses.triplet import mean_over_violated_triplets
 from tests import naive
 from tests.losses.pair_cases import values_and_gradients
 
@@ -58,3 +60,50 @@ def test_triplet_of_what_is_not_a_number_is_none(generator):
     embeddings = np.array([[np.nan, 0.0, 0.0], [1.0, 0.0, 0.0]])
     against = {"references": references, "reference_labels": labels}
     assert np.isnan(float(losses.get("triplet")(np.array([0, 1]), embeddings, **against)))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("most", "r", "margin", "weighted"),
+    [
+        # The last number of positives that needs no sorting, and the first that does; with hinges
+        # of some negatives, and of all.
+        (32, 1024, 0.2, True),
+        (32, 1031, 3.0, False),
+        (33, 1031, 0.2, False),
+        (33, 1024, 3.0, True),
+    ],
+)
+def test_triplet_for_every_number_of_positives(most, r, margin, weighted, jit_compile, generator):
+    numbers = [0, 1, 4, 5, 8, most]
+    distances = generator.uniform(0.1, 2.0, (len(numbers), r))
+    positives = np.zeros(distances.shape, bool)
+    for row, number in enumerate(numbers):
+        positives[row, generator.choice(r, number, replace=False)] = True
+    negatives = ~positives & (generator.uniform(size=r) < 0.9)
+    distances[1, np.flatnonzero(positives[1])[0]] = 0.25
+    distances[1, np.flatnonzero(negatives[1])[0]] = 0.25 + margin  # a hinge of zero
+    for row in (3, 5):
+        distances[row, np.flatnonzero(positives[row])[:3]] = 0.75  # equally far
+    counts = generator.integers(1, 4, r).astype(float) if weighted else np.ones(r)
+
+    total, count, slopes = 0.0, 0.0, np.zeros_like(distances)
+    for i, j in np.argwhere(positives):
+        hinges = distances[i, j] + margin - distances[i]
+        weights = np.where(negatives[i] & (hinges > 0), counts, 0.0)
+        total, count = total + weights @ hinges, count + weights.sum()
+        slopes[i, j] += weights.sum()
+        slopes[i] -= weights
+
+    pairs = Pairs(positives, negatives, None, None, tf.constant(counts) if weighted else None)
+
+    @tf.function(jit_compile=jit_compile)
+    def compute(distances):
+        with tf.GradientTape() as tape:
+            tape.watch(distances)
+            value = mean_over_violated_triplets(distances, pairs, margin)
+        return value, tape.gradient(value, distances)
+
+    value, gradient = compute(tf.constant(distances))
+    assert float(value) == pytest.approx(total / count, rel=1e-12)
+    np.testing.assert_allclose(gradient, slopes / count, rtol=1e-12, atol=1e-15)
