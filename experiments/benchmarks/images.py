@@ -8,7 +8,6 @@ time, whatever else the machine does. With `--classes` it writes that many files
 nothing, which shows what a large data set costs: start-up, memory, steady speed.
 """
 
-import io
 import pathlib
 import statistics
 import tempfile
@@ -18,8 +17,8 @@ import numpy as np
 import psutil
 import tensorflow as tf
 from absl import app, flags
+from photos import HEIGHT, WIDTH, write_photos
 from PIL import Image
-from tqdm import tqdm
 
 from ccp_dml.data import (
     ImageFiles,
@@ -38,32 +37,7 @@ _SCALING = flags.DEFINE_string("scaling", "unit", "Scaling of the values.")
 _FOLDER = flags.DEFINE_string("folder", None, "Where to write the files; a temporary folder.")
 
 _SIZE = 227
-_HEIGHT, _WIDTH = 375, 500
 _COLOR_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
-
-
-def photo(generator: np.random.Generator) -> bytes:
-    """A JPEG of 500 × 375 pixels and about 80 kB, as photos have: smooth areas, edges and noise."""
-    coarse = generator.uniform(0, 255, (_HEIGHT // 25, _WIDTH // 25, 3)).astype("uint8")
-    smooth = Image.fromarray(coarse).resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC)
-    noise = generator.normal(0, 12, (_HEIGHT, _WIDTH, 1))
-    pixels = np.clip(np.asarray(smooth, "float32") + noise, 0, 255).astype("uint8")
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, "JPEG", quality=90)
-    return encoded.getvalue()
-
-
-def write_photos(folder: pathlib.Path, count: int, num_classes: int) -> list[pathlib.Path]:
-    """Writes photos into a subfolder for each class; a few hundred differ, the others repeat."""
-    generator = np.random.default_rng(0)
-    photos = [photo(generator) for _ in range(min(count, 256))]
-    paths = []
-    for number in tqdm(range(count), "writing", unit="file", delay=1):
-        path = folder / f"{number % num_classes:05d}" / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(photos[number % len(photos)])
-        paths.append(path)
-    return paths
 
 
 def processor_seconds(work) -> float:
@@ -170,7 +144,7 @@ def compare(paths):
             rates[name].append(len(paths) / processor_seconds(work))
     medians = {name: statistics.median(rates_of_way) for name, rates_of_way in rates.items()}
     size = np.mean([path.stat().st_size for path in paths])
-    print(f"{len(paths)} JPEGs of {_WIDTH} x {_HEIGHT} pixels, {size / 1000:.0f} kB each")
+    print(f"{len(paths)} JPEGs of {WIDTH} x {HEIGHT} pixels, {size / 1000:.0f} kB each")
     for name, rate in medians.items():
         ratio = medians["training pipeline"] / rate
         print(f"{name:32s} {rate:6.0f} images/s per core; the pipeline is {ratio:.2f} x as fast")

@@ -1,0 +1,109 @@
+"""How long training steps wait for their images, which are read from JPEG files.
+
+    python experiments/benchmarks/feeding.py
+    KERAS_BACKEND=jax python experiments/benchmarks/feeding.py --backbone=stem --steps=20
+
+`fit` takes the same number of steps in turn with a batch that is always at hand and with batches
+of 8 classes × 4 photos, of which boxes are decoded and resized to 227 pixels. What the second
+takes more is what the steps wait for: the pipeline's work that is not done beside the steps, and
+the way to the device. The first epoch of each, in which the step is compiled, is not timed. The
+time of the pipeline alone says which of the two limits training. Where there is no accelerator, the
+backbone `stem`, a single convolution, takes steps that are about as quick as one.
+"""
+
+import pathlib
+import tempfile
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+from photos import write_photos
+from tqdm import tqdm
+
+from ccp_dml.data import Preprocessing, load, training_batches
+from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
+
+_BACKBONE = flags.DEFINE_string("backbone", "bn_inception", "The backbone, or stem.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 5, "Steps of a turn.", lower_bound=1)
+_CLASSES, _SAMPLES, _SIZE = 8, 4, 227
+
+
+class EpochTimes(keras.callbacks.Callback):
+    """Notes the milliseconds of a step, an average for every epoch but the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # To read a weight is to wait for the last step.
+        keras.ops.convert_to_numpy(self.model.trainable_variables[-1])
+        if epoch:
+            seconds = time.perf_counter() - self._start
+            self.times.append(1e3 * seconds / self.params["steps"])
+
+
+def compiled_model():
+    """A network as the CCP paper trains it."""
+    shape = (_SIZE, _SIZE, 3)
+    if _BACKBONE.value == "stem":
+        layers = [keras.Input(shape), keras.layers.Conv2D(64, 16, strides=16, activation="relu")]
+        backbone = keras.Sequential(layers)
+    else:
+        backbone = get_backbone(_BACKBONE.value, shape)
+    model = MetricLearningModel(EmbeddingModel(backbone, 128, freeze_batch_norm=True))
+    model.compile(keras.optimizers.Adam(1e-5), loss="contrastive")
+    return model
+
+
+def time_of_pipeline(batches) -> float:
+    """The milliseconds of a batch, but for the first one."""
+    iterator = iter(batches)
+    next(iterator)
+    start = time.perf_counter()
+    # So many that those which were made beside the first do not count.
+    count = 8 * _STEPS.value
+    for _ in range(count):
+        next(iterator)
+    return 1e3 * (time.perf_counter() - start) / count
+
+
+def quartiles(values) -> str:
+    """The median and, in brackets, the quartiles."""
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return f"{median:.1f} ({low:.1f}–{high:.1f})"
+
+
+def main(_):
+    """Runs the benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_photos(pathlib.Path(folder), 32 * _CLASSES, 2 * _CLASSES)
+        train = load("folder", folder, Preprocessing(image_size=_SIZE)).train
+        batches = training_batches(train, _CLASSES, _SAMPLES, seed=0)
+        at_hand = batches.take(1).cache().repeat()
+        model, times = compiled_model(), {"at hand": [], "from files": [], "pipeline alone": []}
+        for _ in tqdm(range(_ROUNDS.value), unit="round"):
+            for name, source in [("at hand", at_hand), ("from files", batches)]:
+                epochs = EpochTimes()
+                options = {"epochs": 2, "steps_per_epoch": _STEPS.value, "callbacks": [epochs]}
+                model.fit(source, verbose=0, **options)
+                times[name] += epochs.times
+            times["pipeline alone"].append(time_of_pipeline(batches))
+    print(
+        f"{_BACKBONE.value} on {keras.backend.backend()}, batches of {_CLASSES * _SAMPLES} images "
+        f"of {_SIZE} pixels; milliseconds a step, medians (quartiles) of {_ROUNDS.value} turns of "
+        f"{_STEPS.value} steps"
+    )
+    for name, values in times.items():
+        print(f"{name:15} {quartiles(values)}")
+    waits = np.array(times["from files"]) - np.array(times["at hand"])
+    print(f"{'waiting':15} {quartiles(waits)}")
+
+
+if __name__ == "__main__":
+    app.run(main)
