@@ -4,7 +4,10 @@ import itertools
 
 import jax
 import keras
+import numpy as np
 
+from ccp_dml.distribution import count_shares
+from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
 from ccp_dml.models.keras_internals import SelfBuiltModel
 
 
@@ -57,6 +60,33 @@ class JaxStep(SelfBuiltModel):
         )
         return logs, (trainable, non_trainable, metrics)
 
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """Predicts embeddings; see `keras.Model.predict`.
+
+        Arrays may have any number of rows; of data sets, the number of devices has to divide the
+        size of every batch, unless `ccp_dml.evaluation.embed` is used.
+        """
+        shares = count_shares(self)
+        if shares == 1 or not isinstance(x, np.ndarray):
+            return super().predict(x, batch_size, *args, **kwargs)
+        batch_size = _round_up(batch_size or DEFAULT_BATCH_SIZE, shares)
+        filling = np.zeros((_round_up(len(x), shares) - len(x), *x.shape[1:]), x.dtype)
+        outputs = super().predict(np.concatenate([x, filling]), batch_size, *args, **kwargs)
+        return outputs[: len(x)]
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """Computes the loss of batches; see `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: If they are arrays, and the number of devices does not divide the size of
+                every batch.
+        """
+        if isinstance(y, np.ndarray):
+            checks = BatchChecks(count_shares(self), equal_shares=True)
+            keeps_rest = kwargs.get("steps") is None
+            checks.check_arrays(y, batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
+        return super().evaluate(x, y, batch_size, *args, **kwargs)
+
     def _variable_groups(self):
         return (
             self.trainable_variables,
@@ -70,3 +100,7 @@ class JaxStep(SelfBuiltModel):
         variables = itertools.chain(*self._variable_groups())
         mapping = list(zip(variables, [*trainable, *others], strict=True))
         return keras.StatelessScope(state_mapping=mapping, **options)
+
+
+def _round_up(number, divisor):
+    return -(-number // divisor) * divisor

@@ -10,7 +10,6 @@ import contextlib
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer
 
 from ccp_dml import data, distribution, losses
 from ccp_dml.callbacks import (
@@ -20,6 +19,7 @@ from ccp_dml.callbacks import (
     VariationalPhases,
 )
 from ccp_dml.evaluation import embed
+from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import (
     ChanceConstrainedModel,
@@ -33,7 +33,7 @@ def in_float64():
     """Lets models that are made inside, and what trains them, compute in float64."""
     before = keras.config.floatx()
     # The policy first: where none was set, Keras makes it of the floatx when it is asked for it.
-    with distribution.precision_scope("float64"):
+    with precision_scope("float64"):
         keras.config.set_floatx("float64")
         try:
             yield
@@ -128,6 +128,11 @@ class Training:
             callbacks=[validation, *phases, rounds, plateau],
         ).history
         images, labels = self.validation.images, self.validation.labels
+        # A batch of `evaluate` is not filled up, because its loss is that of all its samples.
+        evaluated = slice(96 if distribution.STATIC_SHAPES else None)
+        loss = self.model.evaluate(
+            images[evaluated], labels[evaluated], batch_size=48, verbose=0, return_dict=True
+        )
         return {
             # Keras counts layers, so that their names differ between processes.
             **{
@@ -139,7 +144,7 @@ class Training:
             "embeddings": embed(self.model, images, batch_size=40),
             # The last batch has a single image.
             "predictions": self.model.predict(images, batch_size=20, verbose=0),
-            "loss": np.asarray(self.model.evaluate(images, labels, batch_size=50, verbose=0)),
+            "loss": np.asarray(loss["loss"]),
         }
 
     @property
@@ -172,6 +177,8 @@ def train_with_adam(seeds, perturbation=0.0, scope=contextlib.nullcontext):
 
 def ask_workers(strategy):
     """What the workers of a strategy say of themselves, as arrays by name."""
+    from keras.src.backend.tensorflow import trainer
+
     values = strategy.run(lambda: tf.constant(1.0))
     try:
         trainer.reduce_per_replica(values, strategy, "auto")
