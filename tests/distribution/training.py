@@ -41,7 +41,7 @@ def in_float64():
             keras.config.set_floatx(before)
 
 
-def make_model(method, batch_size):
+def make_model(method, batch_size, proxies_per_class):
     """A model of rounds over one convolution; it always starts from equal weights."""
     keras.utils.set_random_seed(0)
     backbone = keras.Sequential(
@@ -58,7 +58,7 @@ def make_model(method, batch_size):
     return model_class(
         EmbeddingModel(backbone, embedding_size=8),
         num_classes=5,
-        proxies_per_class=2,
+        proxies_per_class=proxies_per_class,
         weight_decay=1e-3,
         **options,
     )
@@ -71,14 +71,16 @@ class Training:
         method: `"ccp"`, and `"xbm"` or `"dvml"` or both, with plus signs between them.
         optimizer: A Keras optimizer; its learning rate is set.
         samples_per_class: Of each of the five classes of a batch.
+        proxies_per_class: Of each of the five classes.
     """
 
-    def __init__(self, method, optimizer, samples_per_class=5):
+    def __init__(self, method, optimizer, samples_per_class=5, proxies_per_class=2):
         digits = data.load("digits").train
         used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
         self.train, self.validation = digits.subset(used[:200]), digits.subset(held_out[:101])
         self.samples_per_class = samples_per_class
-        self.model = make_model(method, 5 * samples_per_class)
+        self.draws = max(5, proxies_per_class)
+        self.model = make_model(method, 5 * samples_per_class, proxies_per_class)
         self.model.compile(optimizer, loss=losses.get("contrastive", negative_margin=2.0))
         self.initial = self.model.get_weights()
 
@@ -110,7 +112,7 @@ class Training:
         if isinstance(self.model, VariationalChanceConstrainedModel):
             phases.append(VariationalPhases(first_phase_epochs=2))
         rounds = AlternatingProjections(
-            data.class_pools(self.train, draws=5, seed=seed),
+            data.class_pools(self.train, draws=self.draws, seed=seed),
             patience=2,
             min_delta=0.05,
             proximal_weight=0.01,
@@ -152,13 +154,13 @@ class Training:
         return isinstance(self.model.optimizer, keras.optimizers.SGD)
 
 
-def train_cases(cases, scope=contextlib.nullcontext):
+def train_cases(cases, scope=contextlib.nullcontext, **sizes):
     """The results of methods trained with SGD in float64, as arrays by name."""
     results = {}
     with in_float64():
         for case in cases:
             with scope():
-                training = Training(case, keras.optimizers.SGD(momentum=0.9))
+                training = Training(case, keras.optimizers.SGD(momentum=0.9), **sizes)
             results |= {f"{case}/{name}": array for name, array in training.fit().items()}
     return results
 

@@ -10,7 +10,15 @@ import keras
 from ccp_dml.checks import check_at_least
 from ccp_dml.distribution.strategy_names import STRATEGIES, check_strategy
 
-__all__ = ["STATIC_SHAPES", "STRATEGIES", "SingleDevice", "count_shares", "strategy", "strategy_of"]
+__all__ = [
+    "STATIC_SHAPES",
+    "STRATEGIES",
+    "SingleDevice",
+    "count_shares",
+    "distribution_scope",
+    "strategy",
+    "strategy_of",
+]
 
 # What is compiled is compiled for one size of a batch, which the devices divide equally.
 STATIC_SHAPES = True
@@ -30,18 +38,29 @@ _SHARED_ROWS = {
 _ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
 
 
+@contextlib.contextmanager
+def distribution_scope(
+    distribution: keras.distribution.DataParallel | keras.distribution.ModelParallel | None,
+):
+    """A context under a distribution, or under none, whichever is around it.
+
+    Args:
+        distribution: The distribution, `None` for a single device.
+    """
+    around = keras.distribution.distribution()
+    keras.distribution.set_distribution(distribution)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(around)
+
+
 class SingleDevice:
     """Training on the first device of this machine."""
 
-    @contextlib.contextmanager
-    def scope(self):
-        """A context in which models are made and fitted."""
-        around = keras.distribution.distribution()
-        keras.distribution.set_distribution(None)
-        try:
-            yield
-        finally:
-            keras.distribution.set_distribution(around)
+    def scope(self) -> contextlib.AbstractContextManager:
+        """A context in which models are made."""
+        return distribution_scope(None)
 
 
 class RowParallel(keras.distribution.ModelParallel):
@@ -96,7 +115,7 @@ def strategy(
     they are, and the strategy has to be made before JAX computes anything.
 
     Returns:
-        A strategy; models are made and fitted in its `scope()`.
+        A strategy; models are made and compiled in its `scope()`.
 
     Raises:
         ValueError: If the name is unknown or of another backend, if `model_devices` does not divide
@@ -130,15 +149,15 @@ def strategy(
 
 
 def strategy_of(model: keras.Model) -> keras.distribution.DataParallel | RowParallel | None:
-    """The distribution under which a model is trained: that in whose scope this is called.
+    """The distribution in whose scope a model was made.
 
     Args:
-        model: The model.
+        model: The model. If it is none of `ccp_dml.models`, this must be called in the scope.
 
     Returns:
         The distribution, `None` on a single device.
     """
-    return keras.distribution.distribution()
+    return getattr(model, "distribution", keras.distribution.distribution())
 
 
 def count_shares(model: keras.Model) -> int:
