@@ -146,6 +146,7 @@ class AlternatingProjections(ResumableCallback):
         network = self.model.embedding_model
         self._embed = BatchMap(
             lambda inputs: to_float(network(inputs, training=False)),
+            network.variables,
             strategy_of(self.model),
         )
         self._starts_over = not self._restored

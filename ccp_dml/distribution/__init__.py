@@ -4,6 +4,7 @@ import keras
 
 if keras.backend.backend() == "jax":
     from ccp_dml.distribution.jax import (
+        STATIC_SHAPES,
         STRATEGIES,
         BatchMap,
         apply_to_share,
@@ -21,6 +22,7 @@ if keras.backend.backend() == "jax":
     )
 else:
     from ccp_dml.distribution.tensorflow import (
+        STATIC_SHAPES,
         STRATEGIES,
         BatchMap,
         apply_to_share,
@@ -40,6 +42,7 @@ else:
 from ccp_dml.distribution.messages import from_chief
 
 __all__ = [
+    "STATIC_SHAPES",
     "STRATEGIES",
     "BatchMap",
     "apply_to_share",

@@ -83,4 +83,4 @@ def radius_by_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
         Covering radii `(C,)`.
     """
     squared = squared_distances(to_float(points), to_float(centers))
-    return np.sqrt(squared.numpy().min(axis=2).max(axis=1))
+    return np.sqrt(np.asarray(squared).min(axis=2).max(axis=1))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.distribution import BatchMap, count_shares, strategy_of
+from ccp_dml.distribution import STATIC_SHAPES, BatchMap, count_shares, strategy_of
 from ccp_dml.layers import lipschitz_normalize
 
 # So that a model is not traced again at every validation.
@@ -22,22 +22,21 @@ def embed(
 ) -> np.ndarray:
     """Embeds inputs as retrieval compares them.
 
-    A model that was made under a strategy of several replicas is computed by all of them, each of
-    which takes whole batches; see `ccp_dml.distribution.BatchMap`. Then all workers have to call
-    this, and all get the embeddings that one device gives.
+    A model under a strategy of several devices is computed by all of them; see
+    `ccp_dml.distribution.BatchMap`. Then all workers have to call this, and all get the embeddings
+    that one device gives.
 
     Args:
         model: A Keras model from inputs to embeddings.
         inputs: Array of inputs, or a `tf.data.Dataset` of batches of them.
-        batch_size: Number of inputs that a device embeds at a time, if they are an array. Defaults
-            to 256.
+        batch_size: Number of inputs of a batch, if they are an array. Defaults to 256.
         callbacks: Called as `model.predict` calls them, to show progress. Defaults to none.
 
     Returns:
         Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
     """
-    if count_shares(model) > 1:
-        embeddings = _predict_on_all_replicas(model, inputs, batch_size, callbacks)
+    if STATIC_SHAPES or count_shares(model) > 1:
+        embeddings = _predict_on_all_devices(model, inputs, batch_size, callbacks)
     else:
         batch_size = batch_size if isinstance(inputs, np.ndarray) else None
         embeddings = model.predict(
@@ -46,7 +45,7 @@ def embed(
     return np.asarray(lipschitz_normalize(embeddings), "float32")
 
 
-def _predict_on_all_replicas(model, inputs, batch_size, callbacks):
+def _predict_on_all_devices(model, inputs, batch_size, callbacks):
     if not isinstance(inputs, tf.data.Dataset):
         inputs = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
     num_batches = inputs.cardinality().numpy()
@@ -66,6 +65,9 @@ def _predict_on_all_replicas(model, inputs, batch_size, callbacks):
             callbacks.on_predict_batch_end(batch)
         computed += count
 
+    if STATIC_SHAPES and not model.built:
+        # What is compiled cannot make variables.
+        _embed_batch(model, next(iter(inputs)))
     callbacks.on_predict_begin()
     embeddings = _batch_map(model)(inputs, on_batches)
     callbacks.on_predict_end()
@@ -77,9 +79,14 @@ def _batch_map(model):
         # The model stays free to go: a dictionary of weak keys keeps what its values refer to.
         find_model = weakref.ref(model)
         _BATCH_MAPS[model] = BatchMap(
-            lambda batch: find_model().predict_step(batch), strategy_of(model)
+            lambda batch: _embed_batch(find_model(), batch), model.variables, strategy_of(model)
         )
     return _BATCH_MAPS[model]
+
+
+def _embed_batch(model, batch):
+    inputs, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return model(inputs, training=False)
 
 
 def concatenate_embeddings(parts: Sequence[np.ndarray]) -> np.ndarray:

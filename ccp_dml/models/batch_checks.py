@@ -9,18 +9,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# What `fit`, `evaluate` and `predict` cut arrays into.
+DEFAULT_BATCH_SIZE = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class BatchChecks:
     """What must be true of every batch.
 
     Args:
-        num_replicas: There are at least as many samples in it. Defaults to 1.
+        num_shares: Into how many shares the devices divide it, each of which has a sample. Defaults
+            to 1.
+        equal_shares: Whether these have equally many samples. Defaults to `False`.
         memory_batch_size: There are exactly as many samples in it. Defaults to `None`: any number.
         num_classes: Labels are 0…num_classes − 1. Defaults to `None`: any.
     """
 
-    num_replicas: int = 1
+    num_shares: int = 1
+    equal_shares: bool = False
     memory_batch_size: int | None = None
     num_classes: int | None = None
 
@@ -87,9 +93,15 @@ class BatchChecks:
         return next((message for _, message in checks if message in str(error)), None)
 
     def _size_checks(self, size):
+        if self.equal_shares:
+            yield (
+                size % self.num_shares == 0,
+                f"the {self.num_shares} shares of a batch must be equal: its size must be a "
+                f"multiple of {self.num_shares}, and that of the last batch too",
+            )
         yield (
-            size >= self.num_replicas,
-            f"a batch must have a sample for each of the {self.num_replicas} replicas",
+            size >= self.num_shares,
+            f"a batch must have a sample for each of the {self.num_shares} replicas",
         )
         if self.memory_batch_size is not None:
             yield (

@@ -4,7 +4,11 @@ import itertools
 
 import jax
 import keras
+import numpy as np
 
+from ccp_dml.distribution import count_shares
+from ccp_dml.distribution.jax.strategies import distribution_scope
+from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
 from ccp_dml.models.keras_internals import SelfBuiltModel
 
 
@@ -13,7 +17,14 @@ class JaxStep(SelfBuiltModel):
 
     Under a `keras.distribution` the batch is that of all devices, and XLA divides the work. A step
     takes the values of all variables and returns those that they have after it.
+
+    Attributes:
+        distribution: That in whose scope the model was made, and so is trained; `None` if none was.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.distribution = keras.distribution.distribution()
 
     def train_step(self, state, data):
         inputs, labels = self.unpack(data)
@@ -57,6 +68,52 @@ class JaxStep(SelfBuiltModel):
         )
         return logs, (trainable, non_trainable, metrics)
 
+    def fit(self, *args, **kwargs):
+        """Trains the model; see `keras.Model.fit`.
+
+        Raises:
+            ValueError: If the optimizer was not made in the scope in which the model was.
+        """
+        if self.distribution is not None:
+            devices = self.distribution.device_mesh.devices.size
+            for variable in self.optimizer.variables:
+                if len(variable.value.sharding.device_set) != devices:
+                    raise ValueError(
+                        f"{variable.path} is not on all of the {devices} devices of the model: "
+                        "make the optimizer, and compile the model, in the scope of its strategy"
+                    )
+        with distribution_scope(self.distribution):
+            return super().fit(*args, **kwargs)
+
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """Predicts embeddings; see `keras.Model.predict`.
+
+        Arrays may have any number of rows; of data sets, the number of devices has to divide the
+        size of every batch, unless `ccp_dml.evaluation.embed` is used.
+        """
+        shares, count = count_shares(self), None
+        if shares > 1 and isinstance(x, np.ndarray):
+            batch_size = _round_up(batch_size or DEFAULT_BATCH_SIZE, shares)
+            count = len(x)
+            filling = np.zeros((_round_up(count, shares) - count, *x.shape[1:]), x.dtype)
+            x = np.concatenate([x, filling])
+        with distribution_scope(self.distribution):
+            return super().predict(x, batch_size, *args, **kwargs)[:count]
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """Computes the loss of batches; see `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: If they are arrays, and the number of devices does not divide the size of
+                every batch.
+        """
+        if isinstance(y, np.ndarray):
+            checks = BatchChecks(count_shares(self), equal_shares=True)
+            keeps_rest = kwargs.get("steps") is None
+            checks.check_arrays(y, batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
+        with distribution_scope(self.distribution):
+            return super().evaluate(x, y, batch_size, *args, **kwargs)
+
     def _variable_groups(self):
         return (
             self.trainable_variables,
@@ -70,3 +127,7 @@ class JaxStep(SelfBuiltModel):
         variables = itertools.chain(*self._variable_groups())
         mapping = list(zip(variables, [*trainable, *others], strict=True))
         return keras.StatelessScope(state_mapping=mapping, **options)
+
+
+def _round_up(number, divisor):
+    return -(-number // divisor) * divisor

@@ -13,15 +13,12 @@ from ccp_dml import backend, distribution, losses
 from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.batch_checks import BatchChecks
+from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
 from ccp_dml.models.keras_internals import flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.models.training_step import TrainingStep
 from ccp_dml.optimizers import update_rows
-
-# What `keras.Model.fit` cuts arrays into.
-_DEFAULT_BATCH_SIZE = 32
 
 _HALF_PRECISION = ("float16", "bfloat16")
 
@@ -174,16 +171,17 @@ class MetricLearningModel(TrainingStep):
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """Trains the model; see `keras.Model.fit`.
 
-        Labels, the size of the batches if there is a memory, and whether every replica has a sample
-        are checked before training where `x` and `y` are arrays, and batch by batch, before the
-        step, where `x` is a `tf.data.Dataset`. What generators and `keras.utils.PyDataset` yield is
-        checked in the step, but not under XLA.
+        Labels, the size of the batches if there is a memory, and whether every device gets its
+        share are checked before training where `x` and `y` are arrays, and batch by batch, before
+        the step, where `x` is a `tf.data.Dataset`. What generators and `keras.utils.PyDataset`
+        yield is checked in the step, but not under XLA.
 
         Raises:
             ValueError: If a check fails.
         """
         checks = BatchChecks(
             distribution.count_shares(self),
+            distribution.STATIC_SHAPES,
             None if self.memory is None else self.memory.batch_size,
             self.num_classes,
         )
@@ -192,7 +190,7 @@ class MetricLearningModel(TrainingStep):
         elif isinstance(y, np.ndarray):
             train = math.floor(len(y) * (1 - kwargs.get("validation_split", 0.0)))
             keeps_rest = kwargs.get("steps_per_epoch") is None
-            checks.check_arrays(y[:train], batch_size or _DEFAULT_BATCH_SIZE, keeps_rest)
+            checks.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
         try:
             return super().fit(x, y, batch_size, *args, **kwargs)
         except tf.errors.InvalidArgumentError as error:

@@ -14,9 +14,35 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def run_module(name, *arguments):
-    """Runs a module of the tests to its end."""
-    _wait_for([_start(name, arguments, {})])
+def run_module(name, *arguments, **environment):
+    """Runs a module to its end, with some variables of its environment."""
+    _wait_for([_start(name, arguments, environment)])
+
+
+def run_with_jax(name, *arguments, devices=8, **environment):
+    """Runs a module on Keras's backend JAX, with a number of virtual devices."""
+    run_module(name, *arguments, **jax_environment(devices), **environment)
+
+
+def jax_environment(devices):
+    """What makes a process use JAX with a number of virtual devices."""
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    return {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag}
+
+
+def run_jax_processes(name, *arguments_of_processes, devices, **environment):
+    """Runs a module in processes of JAX that train together, with some devices each."""
+    (port,) = _free_ports(1)
+    environment |= jax_environment(devices) | {
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{port}",
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": str(len(arguments_of_processes)),
+    }
+    _wait_for(
+        [
+            _start(name, arguments, environment | {"KERAS_DISTRIBUTION_PROCESS_ID": str(index)})
+            for index, arguments in enumerate(arguments_of_processes)
+        ]
+    )
 
 
 def run_workers(name, *arguments_of_workers):
@@ -55,8 +81,8 @@ def _start(name, arguments, environment):
         [sys.executable, "-m", name, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
@@ -67,23 +93,23 @@ def _wait_for(processes, seconds=500):
 
     def finish(process):
         try:
-            _, errors = process.communicate(timeout=seconds)
+            output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            _, errors = process.communicate()
-            errors += f"\nkilled after {seconds} seconds"
+            output, _ = process.communicate()
+            output += f"\nkilled after {seconds} seconds"
         if process.returncode:
             # The others would wait for this one.
             for each in processes:
                 each.kill()
-        return errors
+        return output
 
     with concurrent.futures.ThreadPoolExecutor(len(processes)) as threads:
-        errors = list(threads.map(finish, processes))
+        outputs = list(threads.map(finish, processes))
     if any(process.returncode for process in processes):
         pytest.fail(
             "\n\n".join(
                 f"{' '.join(process.args)} ended with {process.returncode}:\n{text[-5000:]}"
-                for process, text in zip(processes, errors, strict=True)
+                for process, text in zip(processes, outputs, strict=True)
             )
         )

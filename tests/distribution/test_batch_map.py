@@ -23,7 +23,7 @@ def test_two_replicas_compute_what_one_does_bit_for_bit(count, generator, two_re
         with strategy.scope():
             model = network()
         counts = []
-        embed = BatchMap(lambda batch, model=model: model(batch[0], training=False), strategy)
+        embed = BatchMap(lambda batch, model=model: model(batch[0], training=False), [], strategy)
         results.append(embed(batches, counts.append))
         assert sum(counts) == len(batches)
     np.testing.assert_array_equal(*results)
@@ -37,7 +37,7 @@ def test_a_function_is_traced_once(two_replicas):
         traced.append(batch)
         return batch
 
-    mapped = BatchMap(function, two_replicas)
+    mapped = BatchMap(function, [], two_replicas)
     for _ in range(3):
         np.testing.assert_array_equal(mapped([np.ones((2, 3))] * 3), np.ones((6, 3)))
     assert len(traced) == two_replicas.num_replicas_in_sync
@@ -45,4 +45,4 @@ def test_a_function_is_traced_once(two_replicas):
 
 def test_no_batches_are_an_error():
     with pytest.raises(ValueError, match="no batches"):
-        BatchMap(tf.identity, tf.distribute.get_strategy())([])
+        BatchMap(tf.identity, [], tf.distribute.get_strategy())([])

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from ccp_dml import distribution
+from ccp_dml.distribution.tensorflow import strategies
 
 
 def test_unknown_strategies_are_named():
@@ -11,19 +12,32 @@ def test_unknown_strategies_are_named():
         distribution.strategy("horovod")
 
 
+@pytest.mark.parametrize("name", ["data_parallel", "model_parallel"])
+def test_strategies_of_another_backend_say_how_to_choose_it(name):
+    message = f"KERAS_BACKEND=jax python -m ccp_dml.main --strategy={name}"
+    with pytest.raises(ValueError, match=message) as error:
+        distribution.strategy(name)
+    assert "\n" not in str(error.value)
+
+
+def test_only_jax_shares_variables_among_devices():
+    with pytest.raises(ValueError, match="with mirrored it must be 1; got 2"):
+        distribution.strategy("mirrored", model_devices=2)
+
+
 def test_without_a_gpu_all_logical_cpus_are_mirrored(monkeypatch):
     devices = []
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", devices.extend)
-    distribution.strategies._make_mirrored.__wrapped__()
+    strategies._make_mirrored.__wrapped__()
     assert devices == [each.name for each in tf.config.list_logical_devices("CPU")]
     assert len(devices) > 1
 
 
 def test_a_strategy_is_made_once(monkeypatch):
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda devices: object())
-    distribution.strategies._make_mirrored.cache_clear()
+    strategies._make_mirrored.cache_clear()
     assert distribution.strategy("mirrored") is distribution.strategy("mirrored")
-    distribution.strategies._make_mirrored.cache_clear()
+    strategies._make_mirrored.cache_clear()
 
 
 CLUSTER = {"worker": ["localhost:1", "localhost:2"]}

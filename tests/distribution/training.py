@@ -10,7 +10,6 @@ import contextlib
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer
 
 from ccp_dml import data, distribution, losses
 from ccp_dml.callbacks import (
@@ -20,6 +19,7 @@ from ccp_dml.callbacks import (
     VariationalPhases,
 )
 from ccp_dml.evaluation import embed
+from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import (
     ChanceConstrainedModel,
@@ -33,7 +33,7 @@ def in_float64():
     """Lets models that are made inside, and what trains them, compute in float64."""
     before = keras.config.floatx()
     # The policy first: where none was set, Keras makes it of the floatx when it is asked for it.
-    with distribution.precision_scope("float64"):
+    with precision_scope("float64"):
         keras.config.set_floatx("float64")
         try:
             yield
@@ -41,7 +41,7 @@ def in_float64():
             keras.config.set_floatx(before)
 
 
-def make_model(method, batch_size):
+def make_model(method, batch_size, proxies_per_class):
     """A model of rounds over one convolution; it always starts from equal weights."""
     keras.utils.set_random_seed(0)
     backbone = keras.Sequential(
@@ -58,7 +58,7 @@ def make_model(method, batch_size):
     return model_class(
         EmbeddingModel(backbone, embedding_size=8),
         num_classes=5,
-        proxies_per_class=2,
+        proxies_per_class=proxies_per_class,
         weight_decay=1e-3,
         **options,
     )
@@ -71,14 +71,16 @@ class Training:
         method: `"ccp"`, and `"xbm"` or `"dvml"` or both, with plus signs between them.
         optimizer: A Keras optimizer; its learning rate is set.
         samples_per_class: Of each of the five classes of a batch.
+        proxies_per_class: Of each of the five classes.
     """
 
-    def __init__(self, method, optimizer, samples_per_class=5):
+    def __init__(self, method, optimizer, samples_per_class=5, proxies_per_class=2):
         digits = data.load("digits").train
         used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
         self.train, self.validation = digits.subset(used[:200]), digits.subset(held_out[:101])
         self.samples_per_class = samples_per_class
-        self.model = make_model(method, 5 * samples_per_class)
+        self.draws = max(5, proxies_per_class)
+        self.model = make_model(method, 5 * samples_per_class, proxies_per_class)
         self.model.compile(optimizer, loss=losses.get("contrastive", negative_margin=2.0))
         self.initial = self.model.get_weights()
 
@@ -110,7 +112,7 @@ class Training:
         if isinstance(self.model, VariationalChanceConstrainedModel):
             phases.append(VariationalPhases(first_phase_epochs=2))
         rounds = AlternatingProjections(
-            data.class_pools(self.train, draws=5, seed=seed),
+            data.class_pools(self.train, draws=self.draws, seed=seed),
             patience=2,
             min_delta=0.05,
             proximal_weight=0.01,
@@ -128,6 +130,11 @@ class Training:
             callbacks=[validation, *phases, rounds, plateau],
         ).history
         images, labels = self.validation.images, self.validation.labels
+        # A batch of `evaluate` is not filled up, because its loss is that of all its samples.
+        evaluated = slice(96 if distribution.STATIC_SHAPES else None)
+        loss = self.model.evaluate(
+            images[evaluated], labels[evaluated], batch_size=48, verbose=0, return_dict=True
+        )
         return {
             # Keras counts layers, so that their names differ between processes.
             **{
@@ -139,7 +146,7 @@ class Training:
             "embeddings": embed(self.model, images, batch_size=40),
             # The last batch has a single image.
             "predictions": self.model.predict(images, batch_size=20, verbose=0),
-            "loss": np.asarray(self.model.evaluate(images, labels, batch_size=50, verbose=0)),
+            "loss": np.asarray(loss["loss"]),
         }
 
     @property
@@ -147,13 +154,13 @@ class Training:
         return isinstance(self.model.optimizer, keras.optimizers.SGD)
 
 
-def train_cases(cases, scope=contextlib.nullcontext):
+def train_cases(cases, scope=contextlib.nullcontext, **sizes):
     """The results of methods trained with SGD in float64, as arrays by name."""
     results = {}
     with in_float64():
         for case in cases:
             with scope():
-                training = Training(case, keras.optimizers.SGD(momentum=0.9))
+                training = Training(case, keras.optimizers.SGD(momentum=0.9), **sizes)
             results |= {f"{case}/{name}": array for name, array in training.fit().items()}
     return results
 
@@ -172,6 +179,8 @@ def train_with_adam(seeds, perturbation=0.0, scope=contextlib.nullcontext):
 
 def ask_workers(strategy):
     """What the workers of a strategy say of themselves, as arrays by name."""
+    from keras.src.backend.tensorflow import trainer
+
     values = strategy.run(lambda: tf.constant(1.0))
     try:
         trainer.reduce_per_replica(values, strategy, "auto")

@@ -9,6 +9,7 @@ from ccp_dml.distribution.jax.collectives import (
 )
 from ccp_dml.distribution.jax.copies import update_copies
 from ccp_dml.distribution.jax.strategies import (
+    STATIC_SHAPES,
     STRATEGIES,
     count_shares,
     strategy,
@@ -22,6 +23,7 @@ from ccp_dml.distribution.jax.workers import (
 )
 
 __all__ = [
+    "STATIC_SHAPES",
     "STRATEGIES",
     "BatchMap",
     "apply_to_share",

@@ -1,45 +1,163 @@
 """Distributions of `keras.distribution` by name."""
 
 import contextlib
+import functools
+import os
 
+import jax
 import keras
 
-from ccp_dml.checks import check_one_of
+from ccp_dml.checks import check_at_least
+from ccp_dml.distribution.strategy_names import STRATEGIES, check_strategy
 
-STRATEGIES = ("none",)
+__all__ = [
+    "STATIC_SHAPES",
+    "STRATEGIES",
+    "SingleDevice",
+    "count_shares",
+    "distribution_scope",
+    "strategy",
+    "strategy_of",
+]
+
+# What is compiled is compiled for one size of a batch, which the devices divide equally.
+STATIC_SHAPES = True
+
+_BATCH, _MODEL = "batch", "model"
+
+# The rows of classes and of a memory, which grow with the data. The optimizer's moments lie where
+# their variable does; the number of steps of each row is a variable of the optimizer's own.
+_SHARED_ROWS = {
+    r"(.*/)?proxies/vectors": (_MODEL, None),
+    r".*/row_steps_\d+": (_MODEL,),
+    r"(.*/)?[^/]*memory[^/]*/embeddings": (_MODEL, None),
+    r"(.*/)?[^/]*memory[^/]*/labels": (_MODEL,),
+}
+
+# What `keras.distribution.initialize` and JAX read.
+_ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
+
+
+@contextlib.contextmanager
+def distribution_scope(
+    distribution: keras.distribution.DataParallel | keras.distribution.ModelParallel | None,
+):
+    """A context under a distribution, or under none, whichever is around it.
+
+    Args:
+        distribution: The distribution, `None` for a single device.
+    """
+    around = keras.distribution.distribution()
+    keras.distribution.set_distribution(distribution)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(around)
 
 
 class SingleDevice:
     """Training on the first device of this machine."""
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """A context in which models are made and fitted."""
-        return contextlib.nullcontext()
+        """A context in which models are made."""
+        return distribution_scope(None)
 
 
-def strategy(name: str) -> SingleDevice:
+class RowParallel(keras.distribution.ModelParallel):
+    """Shares the rows of proxies and memories, with their moments, among devices.
+
+    The network, its heads and the reference point are on all devices.
+
+    Args:
+        model_devices: Number of devices that share them; it divides the number of devices.
+    """
+
+    def __init__(self, model_devices: int):
+        shape = (jax.device_count() // model_devices, model_devices)
+        layouts = keras.distribution.LayoutMap(
+            keras.distribution.DeviceMesh(shape, axis_names=(_BATCH, _MODEL))
+        )
+        layouts.update(_SHARED_ROWS)
+        super().__init__(layout_map=layouts, batch_dim_name=_BATCH)
+        self.model_devices = model_devices
+
+    def get_variable_layout(self, variable):
+        layout = super().get_variable_layout(variable)
+        if _MODEL in layout.axes and variable.shape[0] % self.model_devices:
+            raise ValueError(
+                f"{variable.path} has {variable.shape[0]} rows, which {self.model_devices} devices "
+                "cannot share equally: choose a number of model devices that divides it, or "
+                "another number of proxies per class or size of the memory"
+            )
+        return layout
+
+
+def strategy(
+    name: str, model_devices: int = 1
+) -> SingleDevice | keras.distribution.DataParallel | RowParallel:
     """Returns what spreads training over devices.
 
+    Under all of them a batch is that of all devices together, and training takes the steps of one
+    device up to rounding.
+
     Args:
-        name: `"none"`: the first device of this machine.
+        name: `"none"`: the first device of this machine. `"data_parallel"`: all devices take a
+            share of every batch, and have all variables. `"model_parallel"`: besides, groups of
+            `model_devices` devices share the rows of the proxies, of their moments and of the
+            cross-batch memory, so that there may be more classes than one device can hold; a batch
+            is divided among the groups.
+        model_devices: Number N of devices of a group. Defaults to 1.
+
+    With `"data_parallel"`, several hosts train together: the devices are those of all of them. The
+    same program runs on each, with the same data. On a TPU pod slice the hosts find each other;
+    elsewhere the environment variables `KERAS_DISTRIBUTION_JOB_ADDRESSES` (that of the first host,
+    with a port), `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` say who
+    they are, and the strategy has to be made before JAX computes anything.
 
     Returns:
-        A strategy; models are made and fitted in its `scope()`.
+        A strategy; models are made and compiled in its `scope()`.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown or of another backend, if `model_devices` does not divide
+            the number of devices, if it is too late for several hosts or they cannot find each
+            other, or if there are several with `"model_parallel"`. When a model is made, if N does
+            not divide the rows of its proxies or memory.
+
+    Example:
+
+    >>> with strategy("none").scope():
+    ...     model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=16)
     """
-    check_one_of("strategy", name, STRATEGIES)
-    return SingleDevice()
+    check_strategy(name, model_devices)
+    check_at_least("model_devices", model_devices, 1)
+    if name == "none":
+        return SingleDevice()
+    _join_hosts()
+    if name == "data_parallel":
+        return keras.distribution.DataParallel()
+    if jax.process_count() > 1:
+        raise ValueError(
+            "the strategy model_parallel is for the devices of one host, which reads and saves "
+            f"what they share; got {jax.process_count()} hosts: use data_parallel"
+        )
+    if jax.device_count() % model_devices:
+        raise ValueError(
+            f"model_devices must divide the number of devices, {jax.device_count()}; got "
+            f"{model_devices}"
+        )
+    return RowParallel(model_devices)
 
 
-def strategy_of(model: keras.Model):
-    """The distribution under which a model is trained: that of this process.
+def strategy_of(model: keras.Model) -> keras.distribution.DataParallel | RowParallel | None:
+    """The distribution in whose scope a model was made.
 
     Args:
-        model: The model.
+        model: The model. If it is none of `ccp_dml.models`, this must be called in the scope.
+
+    Returns:
+        The distribution, `None` on a single device.
     """
-    return keras.distribution.distribution()
+    return getattr(model, "distribution", keras.distribution.distribution())
 
 
 def count_shares(model: keras.Model) -> int:
@@ -47,5 +165,25 @@ def count_shares(model: keras.Model) -> int:
 
     Args:
         model: The model.
+
+    Returns:
+        A number that has to divide the size of a batch: that of the devices or, where groups of
+        them share variables, of the groups.
     """
-    return 1
+    distribution = strategy_of(model)
+    return 1 if distribution is None else distribution.num_model_replicas
+
+
+@functools.cache
+def _join_hosts():
+    """Finds the other hosts, if there are some; once, as JAX wants it."""
+    if not any(os.environ.get(name) for name in _ADDRESSES):
+        return
+    try:
+        keras.distribution.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "the hosts that the environment variables KERAS_DISTRIBUTION_JOB_ADDRESSES, "
+            "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID describe cannot "
+            f"train together: {' '.join(str(error).split())}"
+        ) from error

@@ -9,6 +9,7 @@ from ccp_dml.distribution.tensorflow.collectives import (
 )
 from ccp_dml.distribution.tensorflow.copies import update_copies
 from ccp_dml.distribution.tensorflow.strategies import (
+    STATIC_SHAPES,
     STRATEGIES,
     count_shares,
     strategy,
@@ -22,6 +23,7 @@ from ccp_dml.distribution.tensorflow.workers import (
 )
 
 __all__ = [
+    "STATIC_SHAPES",
     "STRATEGIES",
     "BatchMap",
     "apply_to_share",

@@ -1,9 +1,10 @@
 """A function of the batches of a data set, computed by all replicas."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,7 +21,8 @@ class BatchMap:
 
     Args:
         function: From a batch to a tensor with one row per sample; called in a `tf.function`.
-        strategy: That of the variables that the function reads.
+        variables: Those that the function reads. TensorFlow finds them by itself; JAX does not.
+        strategy: That of the variables.
 
     Call arguments:
         batches: Arrays or tensors, or nests of them, with one row per sample.
@@ -35,12 +37,17 @@ class BatchMap:
 
     Example:
 
-    >>> double = BatchMap(lambda batch: 2 * batch, tf.distribute.get_strategy())
+    >>> double = BatchMap(lambda batch: 2 * batch, [], tf.distribute.get_strategy())
     >>> double([np.array([1, 2]), np.array([3])])
     array([2, 4, 6])
     """
 
-    def __init__(self, function: Callable[[Any], tf.Tensor], strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        function: Callable[[Any], tf.Tensor],
+        variables: Sequence[keras.Variable],
+        strategy: tf.distribute.Strategy,
+    ):
         def run(batch):
             return strategy.experimental_local_results(strategy.run(function, args=(batch,)))
 

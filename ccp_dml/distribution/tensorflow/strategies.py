@@ -7,9 +7,12 @@ import os
 import keras
 import tensorflow as tf
 
-from ccp_dml.checks import check_one_of
+from ccp_dml.distribution.strategy_names import STRATEGIES, check_strategy
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
+__all__ = ["STATIC_SHAPES", "STRATEGIES", "count_shares", "strategy", "strategy_of"]
+
+# Batches may be of any size, and the replicas' shares of them too.
+STATIC_SHAPES = False
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '
@@ -17,7 +20,7 @@ _EXAMPLE = (
 )
 
 
-def strategy(name: str) -> tf.distribute.Strategy:
+def strategy(name: str, model_devices: int = 1) -> tf.distribute.Strategy:
     """Returns what spreads training over devices.
 
     Under all of them a batch is that of all devices together, and training takes the steps of one
@@ -30,20 +33,21 @@ def strategy(name: str) -> tf.distribute.Strategy:
             CPU, of each of the machines that the environment variable `TF_CONFIG` lists; the same
             program runs on all of them, and the strategy has to be made before TensorFlow computes
             anything.
+        model_devices: 1, as by default: no strategy of TensorFlow shares variables among devices.
 
     Returns:
         A strategy; models are made and fitted in its `scope()`.
 
     Raises:
-        ValueError: If the name is unknown; for `"multi_worker"`, if `TF_CONFIG` is missing or not
-            as TensorFlow describes it, or if it is too late.
+        ValueError: If the name is unknown or of another backend; for `"multi_worker"`, if
+            `TF_CONFIG` is missing or not as TensorFlow describes it, or if it is too late.
 
     Example:
 
     >>> with strategy("none").scope():
     ...     model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=16)
     """
-    check_one_of("strategy", name, STRATEGIES)
+    check_strategy(name, model_devices)
     if name == "none":
         return tf.distribute.get_strategy()
     return _make_mirrored() if name == "mirrored" else _make_multi_worker()
