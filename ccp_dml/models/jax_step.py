@@ -6,7 +6,7 @@ import jax
 import keras
 import numpy as np
 
-from ccp_dml.distribution import count_shares
+from ccp_dml.distribution import count_shares, num_workers
 from ccp_dml.distribution.jax.strategies import distribution_scope
 from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
 from ccp_dml.models.keras_internals import SelfBuiltModel
@@ -90,7 +90,15 @@ class JaxStep(SelfBuiltModel):
 
         Arrays may have any number of rows; of data sets, the number of devices has to divide the
         size of every batch, unless `ccp_dml.evaluation.embed` is used.
+
+        Raises:
+            ValueError: On several hosts, which Keras gives no way to put the parts together.
         """
+        if num_workers() > 1:
+            raise ValueError(
+                "predict gives each host its own part of the embeddings: use "
+                "ccp_dml.evaluation.embed, which gives all of them to every host"
+            )
         shares, count = count_shares(self), None
         if shares > 1 and isinstance(x, np.ndarray):
             batch_size = _round_up(batch_size or DEFAULT_BATCH_SIZE, shares)

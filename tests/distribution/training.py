@@ -130,10 +130,12 @@ class Training:
             callbacks=[validation, *phases, rounds, plateau],
         ).history
         images, labels = self.validation.images, self.validation.labels
-        # A batch of `evaluate` is not filled up, because its loss is that of all its samples.
-        evaluated = slice(96 if distribution.STATIC_SHAPES else None)
+        evaluated = (images, labels)
+        if distribution.STATIC_SHAPES:
+            # A batch of `evaluate` is not filled up, because its loss is that of all its samples.
+            evaluated = (images[:96], labels[:96])
         loss = self.model.evaluate(
-            images[evaluated], labels[evaluated], batch_size=48, verbose=0, return_dict=True
+            tf.data.Dataset.from_tensor_slices(evaluated).batch(48), verbose=0, return_dict=True
         )
         return {
             # Keras counts layers, so that their names differ between processes.
@@ -144,10 +146,15 @@ class Training:
             **{f"history/{name}": np.asarray(values) for name, values in history.items()},
             "best_epoch": np.asarray(validation.best_epoch),
             "embeddings": embed(self.model, images, batch_size=40),
-            # The last batch has a single image.
-            "predictions": self.model.predict(images, batch_size=20, verbose=0),
+            "predictions": self._predict(images),
             "loss": np.asarray(loss["loss"]),
         }
+
+    def _predict(self, images):
+        if distribution.STATIC_SHAPES and distribution.num_workers() > 1:
+            return np.zeros(0)
+        # The last batch has a single image.
+        return self.model.predict(images, batch_size=20, verbose=0)
 
     @property
     def is_sgd(self):
