@@ -1,0 +1,203 @@
+"""Tests that `test_jax.py` runs in a process with Keras's backend JAX and eight virtual devices."""
+
+import jax
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ccp_dml import distribution
+from ccp_dml.distribution import BatchMap
+from ccp_dml.evaluation import embed
+from ccp_dml.layers import CrossBatchMemory
+from ccp_dml.models import (
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+    ProxyModel,
+    small_convnet,
+)
+from ccp_dml.optimizers import LazyAdam
+from tests.models.small_models import images_and_labels
+
+ALL_OF_THEM = ["data_parallel", "model_parallel"]
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    return EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=6)
+
+
+def model_in(name, model_devices=1, num_classes=40, **options):
+    with distribution.strategy(name, model_devices).scope():
+        memory = CrossBatchMemory(num_batches=2, batch_size=40, start_step=0, name="memory")
+        model = ChanceConstrainedModel(network(), num_classes, 2, memory=memory, **options)
+        model.compile(LazyAdam(0.01), loss="contrastive")
+    return model
+
+
+def of_rows(model):
+    """What has a row for each proxy or place of the memory, by its path."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {each.path: each for each in variables if each.shape[:1] == (80,)}
+
+
+def check_each_device_has_its_rows(model, count):
+    variables = of_rows(model)
+    assert len(variables) == 6, list(variables)
+    for path, variable in variables.items():
+        shards = variable.value.addressable_shards
+        assert len(shards) == 8
+        assert {shard.data.shape[0] for shard in shards} == {count}, path
+        assert len({shard.index[0].start for shard in shards}) == 80 // count
+    for variable in [*model.embedding_model.variables, *model.reference_point]:
+        assert variable.value.sharding.is_fully_replicated
+
+
+@pytest.mark.parametrize("model_devices", [2, 8])
+def test_each_device_keeps_its_share_of_the_rows(model_devices, generator):
+    count = 80 // model_devices
+    model = model_in("model_parallel", model_devices, sampled_classes=1)
+    check_each_device_has_its_rows(model, count)
+    images, labels = images_and_labels(80)
+    before = model.proxies.by_class()
+    model.fit(images, labels, batch_size=40, verbose=0)
+    assert np.abs(model.proxies.by_class() - before)[:5].min() > 0
+    check_each_device_has_its_rows(model, count)
+    # As rounds do, with all classes or a slice of them, and as states are restored.
+    proxies = generator.standard_normal((40, 2, 6)).astype("float32")
+    model.proxies.assign_by_class(proxies)
+    np.testing.assert_array_equal(model.proxies.by_class(), proxies)
+    model.proxies.assign_by_class(proxies[:3], first_class=5)
+    proxies[5:8] = proxies[:3]
+    np.testing.assert_array_equal(model.proxies.by_class(), proxies)
+    model.set_weights(model.get_weights())
+    for variable in model.optimizer.variables:
+        variable.assign(variable.numpy())
+    check_each_device_has_its_rows(model, count)
+
+
+def test_all_devices_have_everything_of_data_parallel_models():
+    model = model_in("data_parallel")
+    model.fit(*images_and_labels(40), batch_size=40, verbose=0)
+    for variable in [*model.variables, *model.optimizer.variables]:
+        assert variable.value.sharding.is_fully_replicated
+        assert len(variable.value.sharding.device_set) == 8
+
+
+def test_none_is_the_first_device():
+    with distribution.strategy("data_parallel").scope():
+        model = model_in("none")
+        model.fit(*images_and_labels(40), batch_size=40, verbose=0)
+    assert distribution.strategy_of(model) is None
+    for variable in [*model.variables, *model.optimizer.variables]:
+        assert variable.value.devices() == {jax.devices()[0]}
+
+
+def fails_in_one_line(message, function, *arguments, **options):
+    with pytest.raises(ValueError, match=message) as error:
+        function(*arguments, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_divided_is_said_in_one_line():
+    fails_in_one_line(
+        "divide the number of devices, 8; got 3", distribution.strategy, "model_parallel", 3
+    )
+    fails_in_one_line("at least 1", distribution.strategy, "model_parallel", 0)
+    fails_in_one_line("it must be 1; got 2", distribution.strategy, "data_parallel", 2)
+    fails_in_one_line(
+        "KERAS_BACKEND=tensorflow python -m ccp_dml.main --strategy=mirrored",
+        distribution.strategy,
+        "mirrored",
+    )
+    fails_in_one_line(
+        "proxies/vectors has 22 rows, which 4 devices cannot share equally",
+        model_in,
+        "model_parallel",
+        4,
+        num_classes=11,
+    )
+
+
+@pytest.mark.parametrize(("name", "shares"), [("data_parallel", 8), ("model_parallel", 4)])
+def test_batches_that_cannot_be_divided_are_not_trained_on(name, shares):
+    with distribution.strategy(name, 8 // shares).scope():
+        model = MetricLearningModel(network())
+        model.compile("sgd", loss="contrastive")
+    assert distribution.count_shares(model) == shares
+    before = model.get_weights()
+    images, labels = images_and_labels(30)
+    message = f"the {shares} shares of a batch must be equal"
+    fails_in_one_line(f"{message}.*; got 6", model.fit, images, labels, batch_size=24, verbose=0)
+    fails_in_one_line(f"{message}.*; got 6", model.evaluate, images, labels, batch_size=24)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels))
+    fails_in_one_line(message, model.fit, batches.batch(6, drop_remainder=True), verbose=0)
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    fails_in_one_line(message, model.fit, batches.batch(24), verbose=0)
+
+
+def test_an_optimizer_of_another_scope_is_an_error():
+    optimizer = keras.optimizers.Adam(0.01)
+    with distribution.strategy("data_parallel").scope():
+        model = ProxyModel(network(), 5)
+    model.compile(optimizer, loss="contrastive")
+    fails_in_one_line("in the scope of its strategy", model.fit, *images_and_labels(32))
+
+
+@pytest.mark.parametrize("name", ALL_OF_THEM)
+def test_any_number_of_inputs_is_embedded(name):
+    images, _ = images_and_labels(21)
+    expected = embed(model_in("none"), images)
+    model = model_in(name, model_devices=1 + (name == "model_parallel"))
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(6)
+    for found in (
+        embed(model, images, batch_size=10),
+        embed(model, batches),
+        model.predict(images, batch_size=10, verbose=0),
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_network_that_was_never_called_is_embedded():
+    inputs = np.ones((3, 4), "float32")
+    model = keras.Sequential([keras.layers.Dense(2, "relu")])
+    np.testing.assert_allclose(embed(model, inputs)[0], embed(model, inputs[:1])[0])
+
+
+@pytest.mark.parametrize("name", ["none", *ALL_OF_THEM])
+def test_a_function_is_compiled_once_and_sees_the_weights_as_they_are(name):
+    traced = []
+    strategy = distribution.strategy(name)
+    with strategy.scope():
+        scale = keras.Variable(np.float32(2))
+        model = MetricLearningModel(network())
+
+        def function(batch):
+            traced.append(batch.shape)
+            return batch * scale
+
+        mapped = BatchMap(function, [scale], distribution.strategy_of(model))
+    rows = np.arange(26.0, dtype="float32").reshape(13, 2)
+    counts = []
+    np.testing.assert_array_equal(
+        mapped([rows[:6], rows[6:12], rows[12:]], counts.append), 2 * rows
+    )
+    assert counts == [1, 1, 1]
+    scale.assign(np.float32(3))
+    np.testing.assert_array_equal(mapped([rows[:6], rows[6:]][:1]), 3 * rows[:6])
+    assert traced == [(6, 2) if name == "none" else (8, 2)]
+
+
+def test_no_batches_are_an_error():
+    with pytest.raises(ValueError, match="no batches"):
+        BatchMap(lambda batch: batch, [], None)([])
+
+
+def test_one_process_is_the_chief_and_waits_for_nobody():
+    numbers = np.array([1.5, np.nan])
+    assert distribution.num_workers() == 1
+    assert distribution.is_chief()
+    assert distribution.sum_over_workers(numbers) is numbers
+    distribution.wait_for_all()
