@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ccp_dml import distribution
 from ccp_dml.distribution import BatchMap
+from ccp_dml.distribution.jax import strategies
 from ccp_dml.evaluation import embed
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import (
@@ -118,6 +119,19 @@ def test_what_cannot_be_divided_is_said_in_one_line():
         4,
         num_classes=11,
     )
+
+
+@pytest.mark.parametrize("index", ["0", "first"])
+def test_hosts_that_cannot_find_each_other_are_an_error(index, monkeypatch):
+    monkeypatch.setenv("KERAS_DISTRIBUTION_JOB_ADDRESSES", "localhost:1")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", index)
+    strategies._join_hosts.cache_clear()
+    # It is too late: JAX has computed something.
+    reason = "before any" if index == "0" else "invalid literal"
+    message = f"KERAS_DISTRIBUTION_PROCESS_ID describe cannot train together: .*{reason}"
+    jax.devices()
+    fails_in_one_line(message, distribution.strategy, "data_parallel")
 
 
 @pytest.mark.parametrize(("name", "shares"), [("data_parallel", 8), ("model_parallel", 4)])

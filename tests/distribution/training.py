@@ -130,13 +130,6 @@ class Training:
             callbacks=[validation, *phases, rounds, plateau],
         ).history
         images, labels = self.validation.images, self.validation.labels
-        evaluated = (images, labels)
-        if distribution.STATIC_SHAPES:
-            # A batch of `evaluate` is not filled up, because its loss is that of all its samples.
-            evaluated = (images[:96], labels[:96])
-        loss = self.model.evaluate(
-            tf.data.Dataset.from_tensor_slices(evaluated).batch(48), verbose=0, return_dict=True
-        )
         return {
             # Keras counts layers, so that their names differ between processes.
             **{
@@ -147,8 +140,17 @@ class Training:
             "best_epoch": np.asarray(validation.best_epoch),
             "embeddings": embed(self.model, images, batch_size=40),
             "predictions": self._predict(images),
-            "loss": np.asarray(loss["loss"]),
+            "loss": np.asarray(self._evaluate(images, labels)["loss"]),
         }
+
+    def _evaluate(self, images, labels):
+        options = {"verbose": 0, "return_dict": True}
+        if not distribution.STATIC_SHAPES:
+            return self.model.evaluate(images, labels, batch_size=50, **options)
+        # Not filled up, because a loss is that of all samples of a batch, and on several hosts not
+        # of arrays.
+        samples = tf.data.Dataset.from_tensor_slices((images[:96], labels[:96]))
+        return self.model.evaluate(samples.batch(48), **options)
 
     def _predict(self, images):
         if distribution.STATIC_SHAPES and distribution.num_workers() > 1:

@@ -177,7 +177,7 @@ def count_shares(model: keras.Model) -> int:
 @functools.cache
 def _join_hosts():
     """Finds the other hosts, if there are some; once, as JAX wants it."""
-    if not any(os.environ.get(name) for name in _ADDRESSES):
+    if jax.distributed.is_initialized() or not any(map(os.environ.get, _ADDRESSES)):
         return
     try:
         keras.distribution.initialize()
