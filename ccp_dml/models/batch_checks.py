@@ -3,11 +3,15 @@
 In the step XLA drops assertions, and a replica without samples fails somewhere in a convolution.
 """
 
+import contextlib
 import dataclasses
+import math
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 # What `fit`, `evaluate` and `predict` cut arrays into.
 DEFAULT_BATCH_SIZE = 32
@@ -29,6 +33,33 @@ class BatchChecks:
     equal_shares: bool = False
     memory_batch_size: int | None = None
     num_classes: int | None = None
+
+    def check_fit(
+        self, x, y, batch_size=None, *, validation_split=0.0, steps_per_epoch=None, **options
+    ):
+        """Checks what `keras.Model.fit` is called with, as far as it can be known before training.
+
+        Args:
+            x: Inputs, or batches of inputs and labels.
+            y: Labels, if `x` is an array.
+            batch_size: Number of samples of a batch, if `x` is an array.
+            validation_split: See `keras.Model.fit`.
+            steps_per_epoch: See `keras.Model.fit`.
+            **options: Not used.
+
+        Returns:
+            What to call it with instead of `x`: a data set is checked batch by batch.
+
+        Raises:
+            ValueError: If something is not as it must be.
+        """
+        if isinstance(x, tf.data.Dataset):
+            return self.check_dataset(x)
+        if isinstance(y, np.ndarray):
+            train = math.floor(len(y) * (1 - validation_split))
+            keeps_rest = steps_per_epoch is None
+            self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
+        return x
 
     def check_arrays(self, labels, batch_size: int, keeps_rest: bool):
         """Checks the batches that arrays are cut into.
@@ -62,7 +93,7 @@ class BatchChecks:
 
         Returns:
             The same batches. One that is not as it must be raises an `InvalidArgumentError`, which
-            `explain` turns into a line.
+            `explain_errors` turns into a line.
 
         Raises:
             ValueError: If all batches are known to have the wrong size.
@@ -87,10 +118,21 @@ class BatchChecks:
 
         return batches.map(check)
 
-    def explain(self, error: tf.errors.InvalidArgumentError) -> str | None:
-        """The line of the check that failed, `None` if the error is of something else."""
-        checks = [*self._size_checks(0), *self._label_checks(0)]
-        return next((message for _, message in checks if message in str(error)), None)
+    @contextlib.contextmanager
+    def explain_errors(self) -> Iterator[None]:
+        """A context in which batches that were checked are trained on.
+
+        Raises:
+            ValueError: Instead of the `InvalidArgumentError` of a batch that is not as it must be.
+        """
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            checks = [*self._size_checks(0), *self._label_checks(0)]
+            failed = next((message for _, message in checks if message in str(error)), None)
+            if failed is None:
+                raise
+            raise ValueError(failed) from error
 
     def _size_checks(self, size):
         if self.equal_shares:
@@ -121,3 +163,33 @@ class BatchChecks:
 def _find_labels(batch):
     _, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return labels
+
+
+def unpack_batch(data):
+    """Unpacks a batch as `keras.Model.fit` gets it.
+
+    Args:
+        data: Inputs and labels, `(n,)` or `(n, 1)`.
+
+    Returns:
+        The inputs, and the labels `(n,)`.
+
+    Raises:
+        ValueError: If there are no labels, labels of another shape or kind, or sample weights.
+    """
+    inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if labels is None:
+        raise ValueError("metric learning needs labels: pass (inputs, labels)")
+    if sample_weight is not None:
+        raise ValueError("metric losses are computed from pairs: sample_weight must be None")
+    labels = ops.convert_to_tensor(labels)
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    # TensorFlow may not know it.
+    rank = getattr(labels.shape, "rank", labels.ndim)
+    is_column = rank == 2 and labels.shape[1] in (None, 1)
+    if dtype == "string" or not (rank in (None, 1) or is_column):
+        raise ValueError(
+            "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
+            f"one-hot vectors; got {dtype} of the shape {tuple(labels.shape)}"
+        )
+    return inputs, ops.reshape(labels, [-1])

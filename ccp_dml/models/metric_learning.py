@@ -1,19 +1,16 @@
 """Training of an embedding network with a metric loss over the batch."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from ccp_dml import backend, distribution, losses
 from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
+from ccp_dml.models.batch_checks import BatchChecks, unpack_batch
 from ccp_dml.models.keras_internals import flatten_layers
 from ccp_dml.models.learning_rates import scale_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
@@ -185,19 +182,9 @@ class MetricLearningModel(TrainingStep):
             None if self.memory is None else self.memory.batch_size,
             self.num_classes,
         )
-        if isinstance(x, tf.data.Dataset):
-            x = checks.check_dataset(x)
-        elif isinstance(y, np.ndarray):
-            train = math.floor(len(y) * (1 - kwargs.get("validation_split", 0.0)))
-            keeps_rest = kwargs.get("steps_per_epoch") is None
-            checks.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
-        try:
+        x = checks.check_fit(x, y, batch_size, **kwargs)
+        with checks.explain_errors():
             return super().fit(x, y, batch_size, *args, **kwargs)
-        except tf.errors.InvalidArgumentError as error:
-            explanation = checks.explain(error)
-            if explanation is None:
-                raise
-            raise ValueError(explanation) from error
 
     def _prepare_optimizer(self):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
@@ -417,30 +404,15 @@ class MetricLearningModel(TrainingStep):
         return self._update_metrics({"loss": loss}, labels, embeddings)
 
     def unpack(self, data):
-        """Inputs and labels `(n,)` of a batch as `fit` gets it.
+        """Inputs and labels of a batch, from the first of which the model is built if need be.
 
-        Raises:
-            ValueError: If there are no labels, sample weights, or labels of another shape or kind.
+        See `unpack_batch` of `ccp_dml.models.batch_checks`.
         """
-        inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if labels is None:
-            raise ValueError("metric learning needs labels: pass (inputs, labels)")
-        if sample_weight is not None:
-            raise ValueError("metric losses are computed from pairs: sample_weight must be None")
+        inputs, labels = unpack_batch(data)
         if not self.built:
             self.build(inputs.shape)
             self._prepare_optimizer()
-        labels = ops.convert_to_tensor(labels)
-        dtype = keras.backend.standardize_dtype(labels.dtype)
-        # TensorFlow may not know it.
-        rank = getattr(labels.shape, "rank", labels.ndim)
-        is_column = rank == 2 and labels.shape[1] in (None, 1)
-        if dtype == "string" or not (rank in (None, 1) or is_column):
-            raise ValueError(
-                "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
-                f"one-hot vectors; got {dtype} of the shape {tuple(labels.shape)}"
-            )
-        return inputs, ops.reshape(labels, [-1])
+        return inputs, labels
 
     def _update_metrics(self, batch_losses, labels, embeddings):
         results = self.compute_metrics(
