@@ -18,13 +18,25 @@ def pytest_configure(config):
     # There is a test process for each core.
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    # Two logical devices for the tests of distribution; it must be said before any is used.
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    if keras.backend.backend() == "tensorflow":
+        # Two logical devices for the tests of distribution; it must be said before any is used.
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, devices)
 
 
 def pytest_unconfigure(config):
     config.cache_of_tests.cleanup()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    if keras.backend.backend() == "tensorflow":
+        return
+    for item in items:
+        markers = item.iter_markers("both_backends")
+        if any(marker.kwargs.get("slow") for marker in markers):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +51,8 @@ def generator():
 
 @pytest.fixture(scope="session")
 def two_replicas():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.distribute is TensorFlow's")
     # One for all tests: TensorFlow's collectives on CPUs mix up those of two strategies.
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 

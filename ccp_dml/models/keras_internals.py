@@ -26,7 +26,8 @@ def scale_steps(optimizer: keras.optimizers.Optimizer, factor: Callable):
             Keras do. Only this object changes, but not its config or its weights: after saving and
             loading, it has to be done again.
         factor: Called with the index of a variable, in the order that the optimizer was built
-            with; returns the factor of its learning rate.
+            with; returns the factor of its learning rate. It is the optimizer's `step_factor`
+            from then on.
     """
     # Of the class, so that to scale twice does not multiply twice.
     step = type(optimizer).update_step.__get__(optimizer)
@@ -37,6 +38,7 @@ def scale_steps(optimizer: keras.optimizers.Optimizer, factor: Callable):
         return step(gradient, variable, learning_rate * factor(index))
 
     optimizer.update_step = update_step
+    optimizer.step_factor = factor
 
 
 def keep_logs_of_first_replica():

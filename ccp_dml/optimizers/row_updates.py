@@ -1,7 +1,9 @@
 """Steps of an optimizer that change some rows of a weight and touch no others."""
 
 import keras
+from keras import ops
 
+from ccp_dml import backend
 from ccp_dml.distribution import update_copies
 from ccp_dml.optimizers.lazy_adam import LazyAdam, RowGradient
 
@@ -51,6 +53,21 @@ def update_rows(optimizer: keras.optimizers.Optimizer, gradient, variable: keras
     """
 
     def update(copy, gradient, rows, learning_rate):
-        optimizer.update_step(RowGradient(gradient, rows), copy, learning_rate)
+        if isinstance(optimizer, LazyAdam):
+            optimizer.update_step(RowGradient(gradient, rows), copy, learning_rate)
+        else:
+            _descend(optimizer, gradient, copy, rows, learning_rate)
 
     update_copies(variable, update, gradient, rows, optimizer.learning_rate)
+
+
+def _descend(optimizer, gradient, variable, rows, learning_rate):
+    """The step of SGD, which Keras can only take for whole variables."""
+    # As `scale_steps` sets it.
+    if hasattr(optimizer, "step_factor"):
+        learning_rate = learning_rate * optimizer.step_factor(
+            optimizer._get_variable_index(variable)
+        )
+    gradient = ops.cast(gradient, variable.dtype)
+    steps = gradient * ops.cast(learning_rate, variable.dtype)
+    backend.write_rows(variable, rows, backend.read_rows(variable, rows) - steps)

@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from ccp_dml.layers.class_sampling import sample_classes
 
@@ -12,9 +13,10 @@ def drawn(labels, num_classes, num_others, seed):
     classes, is_own = sample_classes(
         np.asarray(labels), num_classes, num_others, seed=seed, stream=0
     )
-    return classes.numpy(), is_own.numpy()
+    return ops.convert_to_numpy(classes), ops.convert_to_numpy(is_own)
 
 
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("num_others", [1, 5, 40])
 @pytest.mark.parametrize("labels", [[3], [3, 3, 3, 0], [7, 1, 7, 9, 9]])
 def test_own_classes_and_others_are_drawn_once(labels, num_others):
@@ -27,6 +29,7 @@ def test_own_classes_and_others_are_drawn_once(labels, num_others):
         assert classes.max() < 50
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("num_others", [3, 4, 5, 100])
 def test_where_there_are_no_more_all_classes_are_taken(num_others):
     classes, is_own = drawn([2, 2, 4], 6, num_others, seed=1)

@@ -17,6 +17,7 @@ from tests import naive
 from tests.models.small_models import images_and_labels, linear_model
 
 
+@pytest.mark.both_backends
 def test_the_ring_holds_the_last_batches(generator):
     memory = CrossBatchMemory(num_batches=3, batch_size=4, start_step=5)
     memory.build((None, 2))
@@ -116,6 +117,7 @@ def test_gradients_do_not_flow_into_the_ring(generator):
     assert tape.gradient(loss, embeddings) is None
 
 
+@pytest.mark.both_backends
 def test_wrong_numbers_are_named():
     for arguments, message in [
         ((0, 1), "num_batches must be at least 1; got 0"),

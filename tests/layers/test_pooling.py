@@ -4,6 +4,7 @@ import pytest
 from ccp_dml.layers import GlobalPooling
 
 
+@pytest.mark.both_backends
 def test_pooling(generator):
     features = generator.standard_normal((2, 3, 4, 5)).astype("float32")
     average, largest = features.mean((1, 2)), features.max((1, 2))

@@ -5,6 +5,7 @@ import pytest
 from ccp_dml.layers import Proxies
 
 
+@pytest.mark.both_backends
 def test_proxies_are_blocks_of_one_proxy_a_class(generator):
     proxies = Proxies(num_classes=3, proxies_per_class=2)
     proxies.build((None, 4))
@@ -21,6 +22,7 @@ def test_proxies_are_blocks_of_one_proxy_a_class(generator):
     )
 
 
+@pytest.mark.both_backends
 def test_proxies_save_and_load(tmp_path):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, Proxies(num_classes=3, proxies_per_class=2)(inputs))

@@ -1,21 +1,27 @@
 """Pairs that losses are tested on, and numbers they are compared with."""
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
+
+from tests.automatic_gradients import value_and_gradients
+
+# In JAX what is float64 becomes float32.
+TOLERANCE = 1e-9 if keras.backend.backend() == "tensorflow" else 1e-5
 
 
-def values_and_gradients(loss, labels, embeddings, **references):
-    """The loss, and its gradients by the embeddings and, if given, the references."""
-    inputs = [tf.constant(embeddings)]
-    if references:
-        inputs.append(tf.constant(references["references"]))
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        if references:
-            value = loss(labels, inputs[0], **{**references, "references": inputs[1]})
-        else:
-            value = loss(labels, inputs[0])
-    return float(value), [gradient.numpy() for gradient in tape.gradient(value, inputs)]
+def values_and_gradients(loss, labels, embeddings, **options):
+    """The loss, and its gradients by the embeddings and, if given, the references, as arrays."""
+    inputs = [embeddings]
+    if "references" in options:
+        inputs.append(options.pop("references"))
+
+    def compute(embeddings, *references):
+        given = dict(zip(["references"], references, strict=False))
+        return loss(labels, embeddings, **given, **options)
+
+    value, gradients = value_and_gradients(compute, *inputs)
+    return float(value), [ops.convert_to_numpy(gradient) for gradient in gradients]
 
 
 def random_case(generator, n=12, r=15, d=5, classes=4, per_class=None):

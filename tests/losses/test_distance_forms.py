@@ -4,21 +4,34 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
-from ccp_dml import losses
-from ccp_dml.losses import distance_forms
+from ccp_dml import backend, losses
 from ccp_dml.losses.distance_forms import DIFFERENCES, EXPANSION
 from ccp_dml.losses.distances import euclidean_distances, squared_distances
 from ccp_dml.models import ChanceConstrainedModel
 from tests import naive
+from tests.automatic_gradients import value_and_gradients
 from tests.losses.pair_cases import values_and_gradients
 
 FORMS = pytest.mark.parametrize("form", [EXPANSION, DIFFERENCES], ids=["expansion", "differences"])
 
 
 @pytest.fixture
+def float64():
+    """Lets JAX compute in float64, as TensorFlow always does where it is asked to."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        with jax.enable_x64(True):
+            yield
+    else:
+        yield
+
+
+@pytest.fixture
 def on_accelerators(monkeypatch):
-    monkeypatch.setattr(distance_forms, "_is_on_cpu", lambda: False)
+    monkeypatch.setattr(backend, "has_fast_float64", lambda: False)
 
 
 def near_and_equal(generator, apart, offset=0.0, n=12, d=128):
@@ -27,16 +40,18 @@ def near_and_equal(generator, apart, offset=0.0, n=12, d=128):
     steps = apart * naive.normalize(generator.standard_normal((n, d)))
     steps[: n // 3] = 0
     vectors = (vectors + offset).astype("float32")
-    return tf.constant(vectors), tf.constant((vectors + steps).astype("float32"))
+    return vectors, (vectors + steps).astype("float32")
 
 
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("float64")
 @FORMS
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 @pytest.mark.parametrize("apart", [1e-3, 1e-5])
 def test_twins_are_told_apart_and_equal_ones_are_not(form, apart, offset, generator):
     vectors, twins = near_and_equal(generator, apart, offset)
-    squared = form.squared(vectors, twins).numpy()
-    differences = vectors.numpy()[:, None].astype("float64") - twins.numpy()[None]
+    squared = ops.convert_to_numpy(form.squared(vectors, twins))
+    differences = vectors[:, None].astype("float64") - twins[None]
     exact = np.sum(differences**2, axis=2)
     assert ((squared == 0) == (exact == 0)).all()
     # The expansion may round as often in float64, in which it adds up squared lengths.
@@ -44,12 +59,16 @@ def test_twins_are_told_apart_and_equal_ones_are_not(form, apart, offset, genera
     np.testing.assert_allclose(squared, exact, rtol=2e-6, atol=roundings)
 
 
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("float64")
 @FORMS
 def test_what_is_not_a_number_is_at_no_distance(form):
-    vectors = tf.constant([[np.nan, 0.0], [1.0, 0.0]], tf.float32)
+    vectors = np.array([[np.nan, 0.0], [1.0, 0.0]], "float32")
     assert np.isnan(form.squared(vectors, vectors)).tolist() == [[True, True], [True, False]]
 
 
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("float64")
 @FORMS
 @pytest.mark.parametrize("shape", [(), (3,)])
 def test_weighted_offsets_are_sums_of_differences(form, shape, generator):
@@ -58,55 +77,62 @@ def test_weighted_offsets_are_sums_of_differences(form, shape, generator):
         for axes in [(5, 7), (5, 4), (7, 4)]
     )
     differences = vectors[..., :, None, :] - references[..., None, :, :]
-    sums = [tf.constant(each) for each in (weights, vectors, references)]
-    to_vectors, to_references = form.weighted_offsets(*sums)
+    to_vectors, to_references = form.weighted_offsets(weights, vectors, references)
     weighted = weights[..., None] * differences
     np.testing.assert_allclose(to_vectors, weighted.sum(axis=-2), atol=1e-5)
     np.testing.assert_allclose(to_references, -weighted.sum(axis=-3), atol=1e-5)
 
 
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("float64")
 def test_directions_to_many_references_are_as_exact_as_float32_allows(generator):
     vectors, twins = near_and_equal(generator, apart=1e-3)
     others = naive.normalize(generator.standard_normal((8192, 128))).astype("float32")
-    references = tf.concat([twins[4:], others], axis=0)
-    with tf.GradientTape() as tape:
-        tape.watch(vectors)
-        nearest = tf.linalg.diag_part(euclidean_distances(vectors, references)[4:])
-    found = tape.gradient(nearest, vectors).numpy()[4:]
-    differences = vectors.numpy()[4:].astype("float64") - twins.numpy()[4:]
+    references = np.concatenate([twins[4:], others])
+
+    def add_nearest(vectors):
+        return ops.sum(ops.diagonal(euclidean_distances(vectors, references)[4:]))
+
+    found = ops.convert_to_numpy(value_and_gradients(add_nearest, vectors)[1][0])[4:]
+    differences = vectors[4:].astype("float64") - twins[4:]
     exact = differences / np.linalg.norm(differences, axis=1, keepdims=True)
     assert np.linalg.norm(found - exact, axis=1).max() < 1e-4
 
 
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("function", [squared_distances, euclidean_distances])
 def test_gradients_on_accelerators_are_those_on_cpus(function, monkeypatch, generator):
     vectors, twins = near_and_equal(generator, apart=1e-3)
     weights = generator.standard_normal((12, 12)).astype("float32")
     gradients = []
     for is_on_cpu in (True, False):
-        monkeypatch.setattr(distance_forms, "_is_on_cpu", lambda here=is_on_cpu: here)
-        with tf.GradientTape() as tape:
-            tape.watch([vectors, twins])
-            value = tf.reduce_sum(weights * function(vectors, twins))
-        gradients.append(tape.gradient(value, [vectors, twins]))
+        monkeypatch.setattr(backend, "has_fast_float64", lambda here=is_on_cpu: here)
+        _, slopes = value_and_gradients(
+            lambda *sets: ops.sum(weights * function(*sets)), vectors, twins
+        )
+        gradients.append(slopes)
     for on_cpu, on_accelerator in zip(*gradients, strict=True):
         np.testing.assert_allclose(on_accelerator, on_cpu, atol=1e-5)
 
 
+@pytest.mark.both_backends
+@pytest.mark.usefixtures("float64")
 def test_the_gradient_of_what_the_gradient_goes_into(generator):
-    vectors, references = (tf.constant(generator.standard_normal((size, 3))) for size in (4, 5))
+    vectors, references = (generator.standard_normal((size, 3)) for size in (4, 5))
 
     def slopes(distances):
-        with tf.GradientTape() as outer:
-            outer.watch(vectors)
-            with tf.GradientTape() as inner:
-                inner.watch(vectors)
-                value = tf.reduce_sum(distances(vectors, references) ** 3)
-            squared_norm = tf.reduce_sum(inner.gradient(value, vectors) ** 2)
-        return outer.gradient(squared_norm, vectors)
+        def add_cubes(vectors):
+            return ops.sum(distances(vectors, references) ** 3)
+
+        def squared_norm(vectors):
+            _, (slopes,) = value_and_gradients(add_cubes, vectors)
+            return ops.sum(slopes**2)
+
+        return value_and_gradients(squared_norm, vectors)[1][0]
 
     def plain(vectors, references):
-        return tf.norm(vectors[:, None] - references[None], axis=2)
+        return ops.sqrt(ops.sum(ops.square(vectors[:, None] - references[None]), axis=2))
 
     np.testing.assert_allclose(slopes(euclidean_distances), slopes(plain), rtol=1e-8)
 

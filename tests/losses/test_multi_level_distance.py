@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 
 from ccp_dml import losses
 from tests.losses.pair_cases import finite_differences, random_case, values_and_gradients
 
 
+@pytest.mark.both_backends
 def test_multi_level_distance_has_no_gradient_through_statistics(generator):
     labels, embeddings, _, _ = random_case(generator, n=6, d=3)
     loss = losses.get("multi_level_distance", loss="contrastive", weight=1.0, normalize=False)

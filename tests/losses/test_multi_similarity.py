@@ -6,6 +6,7 @@ from tests import naive
 from tests.losses.pair_cases import values_and_gradients
 
 
+@pytest.mark.both_backends
 def test_multi_similarity_does_not_overflow():
     embeddings = np.array([[1.0, 0], [-1, 0], [1, 0]], "float32")
     loss = losses.get("multi_similarity", alpha=100.0, beta=100.0)

@@ -1,25 +1,32 @@
 import numpy as np
 import pytest
-import tensorflow as tf
+from keras import ops
 
 from ccp_dml import losses
 from tests import naive
-from tests.losses.pair_cases import against, finite_differences, random_case, values_and_gradients
+from tests.losses.pair_cases import (
+    TOLERANCE,
+    against,
+    finite_differences,
+    random_case,
+    values_and_gradients,
+)
 
 
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("against_references", [False, True])
 @pytest.mark.parametrize("ratio", [0.5, 1.0])
 def test_proxy_synthesis_equals_the_naive_loss(ratio, against_references, generator):
     labels, embeddings, references, reference_labels = random_case(generator)
     loss = losses.get("proxy_synthesis", loss="n_pair", ratio=ratio)
-    draws = [np.asarray(each) for each in loss.draw(tf.constant(labels), 5)]
+    draws = [np.asarray(each) for each in loss.draw(ops.convert_to_tensor(labels), 5)]
     assert len(draws[0]) == int(ratio * len(labels))
     assert (labels[draws[0]] != labels[draws[1]]).all()
     if against_references:
         proxies = against(references, reference_labels)
         pairs = naive.synthesized(labels, embeddings, references, reference_labels, draws)
         value = float(loss(labels, embeddings, **proxies, seed=5))
-        assert value == pytest.approx(naive.n_pair(pairs), rel=1e-9)
+        assert value == pytest.approx(naive.n_pair(pairs), rel=TOLERANCE)
     else:
         # Among themselves, samples and those they are mixed from do not meet in `naive`: what can
         # be said is that synthetic classes add to the loss of the real ones.
@@ -27,10 +34,11 @@ def test_proxy_synthesis_equals_the_naive_loss(ratio, against_references, genera
         assert float(loss(labels, embeddings, seed=5)) != pytest.approx(plain, rel=1e-3)
 
 
+@pytest.mark.both_backends
 def test_proxy_synthesis_has_the_gradient_of_the_naive_loss(generator):
     labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
     loss = losses.get("proxy_synthesis", loss="n_pair")
-    draws = [np.asarray(each) for each in loss.draw(tf.constant(labels), 5)]
+    draws = [np.asarray(each) for each in loss.draw(ops.convert_to_tensor(labels), 5)]
     _, gradients = values_and_gradients(
         loss, labels, embeddings, **against(references, reference_labels), seed=5
     )
@@ -44,8 +52,9 @@ def test_proxy_synthesis_has_the_gradient_of_the_naive_loss(generator):
         np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.both_backends
 def test_proxy_synthesis_mixes_by_the_beta_distribution():
     loss = losses.get("proxy_synthesis", alpha=0.4)
-    mixing = np.concatenate([loss.draw(tf.constant(np.arange(200)), s)[2] for s in range(20)])
+    mixing = np.concatenate([loss.draw(np.arange(200), s)[2] for s in range(20)])
     assert mixing.mean() == pytest.approx(0.5, abs=0.03)
     assert mixing.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), rel=0.05)

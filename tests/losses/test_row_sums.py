@@ -6,13 +6,13 @@ from keras import ops
 from ccp_dml import losses
 from ccp_dml.losses.row_sums import normalize_rows, reduce_rows, sum_rows
 from tests import naive
-from tests.losses.pair_cases import against, finite_differences, values_and_gradients
+from tests.losses.pair_cases import TOLERANCE, against, finite_differences, values_and_gradients
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 128, 1031])
 def test_rows_of_any_length_are_reduced(size, generator):
     terms = generator.standard_normal((5, size))
-    np.testing.assert_allclose(sum_rows(terms), terms.sum(1, keepdims=True), rtol=1e-9)
+    np.testing.assert_allclose(sum_rows(terms), terms.sum(1, keepdims=True), rtol=TOLERANCE)
     smallest = reduce_rows(ops.convert_to_tensor(terms), ops.minimum, ops.min)
     np.testing.assert_array_equal(smallest, terms.min(1, keepdims=True))
 

@@ -14,6 +14,7 @@ from tests.models.small_models import convolutional_model, images_and_labels, li
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
 
+@pytest.mark.both_backends
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_golden_trajectory(golden, jit_compile):
     """Two rounds of a linear embedding: the kernel and the proxies after each of 24 steps."""

@@ -1,13 +1,15 @@
 import numpy as np
-import tensorflow as tf
+import pytest
+from keras import ops
 
 from ccp_dml.models import gradients as gradient_steps
 
 
+@pytest.mark.both_backends
 def test_order_of_the_gradient_steps():
-    weights = [tf.constant([3.0, 4.0]), tf.constant([30.0])]
-    gradients = [tf.constant([1.0, 0.0]), tf.constant([0.0])]
-    pulled = gradient_steps.add_proximal_term(gradients, weights, [tf.zeros(2), None], 0.5)
+    weights = [ops.convert_to_tensor([3.0, 4.0]), ops.convert_to_tensor([30.0])]
+    gradients = [ops.convert_to_tensor([1.0, 0.0]), ops.convert_to_tensor([0.0])]
+    pulled = gradient_steps.add_proximal_term(gradients, weights, [ops.zeros(2), None], 0.5)
     np.testing.assert_allclose(pulled[0], [2.5, 2.0])
     np.testing.assert_allclose(pulled[1], [0.0])
     decayed = gradient_steps.add_weight_decay(pulled, weights, 0.1, [False, True])

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from ccp_dml.optimizers import LazyAdam, check_row_updates, update_rows
 
@@ -15,10 +16,16 @@ def train(optimizer, variable, steps):
     """Applies gradients of rows `(rows, gradients)` one after the other."""
     optimizer.build([variable])
     for rows, gradient in steps:
-        update_rows(optimizer, tf.constant(gradient, "float32"), variable, tf.constant(rows))
+        update_rows(
+            optimizer,
+            ops.convert_to_tensor(gradient, "float32"),
+            variable,
+            ops.convert_to_tensor(rows),
+        )
     return variable.numpy()
 
 
+@pytest.mark.both_backends
 def test_each_row_is_trained_by_an_adam_that_knows_its_own_steps_only(generator):
     gradients = generator.standard_normal((6, 4, 3)).astype("float32")
     drawn = [[0, 2], [2], [3, 0], [2, 3], [0], [2]]
@@ -30,28 +37,30 @@ def test_each_row_is_trained_by_an_adam_that_knows_its_own_steps_only(generator)
         adam = keras.optimizers.Adam(0.1)
         for rows, gradient in zip(drawn, gradients, strict=True):
             if row in rows:
-                adam.apply([tf.constant(gradient[row])], [alone])
+                adam.apply([ops.convert_to_tensor(gradient[row])], [alone])
         np.testing.assert_allclose(values[row], alone.numpy(), atol=1e-6)
     np.testing.assert_array_equal(values[1], table().numpy()[1])
 
 
+@pytest.mark.both_backends
 def test_rows_that_all_have_gradients_are_trained_as_by_adam(generator):
     gradients = generator.standard_normal((5, 4, 3)).astype("float32")
     order = [2, 0, 3, 1]
     lazy = train(LazyAdam(0.1, beta_2=0.9), table(), [(order, each[order]) for each in gradients])
     variable, adam = table(), keras.optimizers.Adam(0.1, beta_2=0.9)
     for gradient in gradients:
-        adam.apply([tf.constant(gradient)], [variable])
+        adam.apply([ops.convert_to_tensor(gradient)], [variable])
     np.testing.assert_allclose(lazy, variable.numpy(), atol=1e-6)
 
 
+@pytest.mark.both_backends
 def test_whole_gradients_are_applied_as_by_adam(generator):
     gradients = generator.standard_normal((3, 4, 3)).astype("float32")
     ours, theirs = table(), table()
     lazy, adam = LazyAdam(0.1), keras.optimizers.Adam(0.1)
     for gradient in gradients:
-        lazy.apply([tf.constant(gradient)], [ours])
-        adam.apply([tf.constant(gradient)], [theirs])
+        lazy.apply([ops.convert_to_tensor(gradient)], [ours])
+        adam.apply([ops.convert_to_tensor(gradient)], [theirs])
     np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
@@ -89,6 +98,7 @@ def test_the_copies_of_all_replicas_change(two_replicas):
         np.testing.assert_allclose(copy.numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.both_backends
 def test_what_cannot_leave_other_rows_alone_is_named():
     variable = table()
     for optimizer in (LazyAdam(0.1), keras.optimizers.SGD(0.1)):

@@ -1,0 +1,31 @@
+"""Processes in which Keras runs on JAX, with eight virtual devices."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ENVIRONMENT = {
+    "KERAS_BACKEND": "jax",
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    # There is little to compute, and much to compile.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
+
+
+def run_on_jax(module, *arguments):
+    """Runs `python -m module` with arguments.
+
+    Returns:
+        Its exit code, and all that it has written.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=pathlib.Path(__file__).parents[1],
+        env=os.environ | ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return finished.returncode, finished.stdout
