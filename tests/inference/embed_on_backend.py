@@ -1,6 +1,7 @@
-"""Saves networks, and embeds images with these and with others: a folder, then their files.
+"""Saves networks, and embeds images with these and with those of others.
 
-On the backend that `KERAS_BACKEND` names, in a process of its own.
+On the backend that `KERAS_BACKEND` names, in a process of its own. Its arguments are a folder, the
+backbones of the networks, and as many files of other networks.
 """
 
 import pathlib
@@ -9,51 +10,40 @@ import sys
 import keras
 import numpy as np
 
-from ccp_dml.inference import ConcatenatedEmbedder, ImageEmbedder, load
+from ccp_dml.inference import ConcatenatedEmbedder, ImageEmbedder
 from ccp_dml.layers import LipschitzNormalization
 from ccp_dml.models import EmbeddingModel, get_backbone
 
 
-def make_images():
-    generator = np.random.default_rng(0)
-    return [generator.integers(0, 256, (70 + each, 90, 3), "uint8") for each in range(3)]
+def save_networks(folder, backbones):
+    """Saves a network of each backbone, and returns the files."""
+    return [_save(folder, number, backbone) for number, backbone in enumerate(backbones)]
 
 
-def save_networks(folder):
-    """Saves one network of each backbone, and returns the files."""
-    keras.utils.set_random_seed(0)
-    return [
-        _save(
-            folder / "small_convnet.keras",
-            get_backbone("small_convnet", (32, 32, 3), "none"),
-            "unit",
-        ),
-        _save(
-            folder / "bn_inception.keras", get_backbone("bn_inception", (64, 64, 3), "none"), "bgr"
-        ),
-    ]
-
-
-def _save(path, backbone, scaling):
-    network = EmbeddingModel(backbone, embedding_size=16)
-    inputs = keras.Input(backbone.input_shape[1:])
+def _save(folder, number, backbone):
+    keras.utils.set_random_seed(number)
+    network = EmbeddingModel(get_backbone(backbone, (64, 64, 3), "none"), embedding_size=16)
+    inputs = keras.Input((64, 64, 3))
     outputs = LipschitzNormalization()(network(inputs, training=False))
-    ImageEmbedder(keras.Model(inputs, outputs), scaling).save(path)
+    path = folder / f"{number}_{backbone}.keras"
+    ImageEmbedder(keras.Model(inputs, outputs), "unit").save(path)
     return path
 
 
-def embed_with_each(paths):
-    """Embeddings by each of the networks, and by all of them concatenated."""
-    images = make_images()
-    alone = {path.stem: load(path).embed(images) for path in paths}
-    return {**alone, "concatenated": ConcatenatedEmbedder.load(paths).embed(images)}
-
-
-def write_embeddings(path, paths):
-    np.savez(path, backend=keras.backend.backend(), **embed_with_each(paths))
+def embed_with(paths):
+    """Embeddings of some images by each of the networks, and by all of them concatenated."""
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 256, (70 + each, 90, 3), "uint8") for each in range(3)]
+    networks = ConcatenatedEmbedder.load(paths)
+    alone = [network.embed(images) for network in networks.embedders]
+    return [*alone, networks.embed(images)]
 
 
 if __name__ == "__main__":
-    folder, *others = map(pathlib.Path, sys.argv[1:])
-    write_embeddings(folder / "own.npz", save_networks(folder))
-    write_embeddings(folder / "others.npz", others)
+    folder, *arguments = map(pathlib.Path, sys.argv[1:])
+    backbones, others = np.split(np.array(arguments), 2)
+    for name, paths in [
+        ("own", save_networks(folder, map(str, backbones))),
+        ("others", list(others)),
+    ]:
+        np.savez(folder / f"{name}.npz", *embed_with(paths), backend=keras.backend.backend())
