@@ -188,7 +188,10 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
     assert_same_run(workdir, expected)
 
 
-def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(tmp_path):
+def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(tmp_path, monkeypatch):
+    # What the first process compiles the others need not compile again.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     case = (
         *DIGITS,
         *MANY,
