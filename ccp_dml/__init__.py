@@ -1,6 +1,10 @@
 """Deep metric learning with chance constraints (CCP) for Keras."""
 
-from ccp_dml import (
+from ccp_dml.backend_choice import check_backend_choice
+
+check_backend_choice()
+
+from ccp_dml import (  # noqa: E402
     callbacks,
     data,
     distribution,
@@ -13,9 +17,13 @@ from ccp_dml import (
     optimizers,
     projections,
 )
-from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
-from ccp_dml.evaluation import retrieval_metrics
-from ccp_dml.models import ChanceConstrainedModel, EmbeddingModel, MetricLearningModel
+from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation  # noqa: E402
+from ccp_dml.evaluation import retrieval_metrics  # noqa: E402
+from ccp_dml.models import (  # noqa: E402
+    ChanceConstrainedModel,
+    EmbeddingModel,
+    MetricLearningModel,
+)
 
 __version__ = "0.1.0"
 

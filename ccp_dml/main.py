@@ -31,7 +31,6 @@ import dataclasses
 import errno
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +39,7 @@ from absl import app, flags, logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
+from ccp_dml.distribution.strategy_names import check_strategy
 from ccp_dml.experiment import TrainingFailedError, load_benchmark, train
 from ccp_dml.experiment.description import describe
 from ccp_dml.experiment.embedding import embed_images, list_inputs, load_embedder
@@ -49,8 +49,8 @@ from ccp_dml.experiment.evaluation import (
     load_networks,
     measure_networks,
 )
-from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
-from ccp_dml.experiment.hardware import WorkerLostError
+from ccp_dml.experiment.flags import command_line, define_flags, flagfile, settings_from
+from ccp_dml.experiment.hardware import WorkerLostError, reserve_accelerators
 from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
 from ccp_dml.experiment.inspection import inspect_images
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
@@ -111,6 +111,7 @@ def main(argv: Sequence[str]):
     if workdir and "://" not in workdir:
         # What is printed and written for later holds in any folder.
         workdir = os.path.abspath(workdir)
+    reserve_accelerators()
     try:
         _COMMANDS[flags.FLAGS.mode](workdir)
     except RunInterruptedError as error:
@@ -130,6 +131,11 @@ def main(argv: Sequence[str]):
         _stop(_explain_error(error))
     except tf.errors.NotFoundError as error:
         _stop(f"a file is gone: {_first_line(error)}")
+    except RuntimeError as error:
+        # That of JAX has a class of its own only in its newest versions.
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        _stop(_explain_error(MemoryError(_first_line(error))))
     except KeyboardInterrupt:
         _stop("interrupted", exit_code=130)
 
@@ -139,7 +145,7 @@ def _resuming_command(workdir):
     flags_path = epath.Path(workdir) / (FLAGFILE if is_protocol else "flags.txt")
     if not flags_path.exists():
         return "the same command again"
-    return shlex.join(["python", "-m", "ccp_dml.main", f"--flagfile={flags_path}"])
+    return command_line("-m", "ccp_dml.main", f"--flagfile={flags_path}")
 
 
 def _refuse_nul():
@@ -154,6 +160,7 @@ def _run_protocol(workdir):
     if not workdir:
         _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
     settings = settings_from(flags.FLAGS)
+    check_strategy(settings.strategy, settings.model_devices)
     runs = plan_runs(
         settings,
         _whole_numbers("folds") or [settings.fold],

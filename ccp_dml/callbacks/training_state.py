@@ -21,6 +21,7 @@ from ccp_dml.distribution import (
     strategy_of,
     sum_over_workers,
 )
+from ccp_dml.models.keras_internals import sync_variables, wrap_train_function
 
 # What NumPy and zipfile raise over a damaged file.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
@@ -216,6 +217,7 @@ class TrainingState(keras.callbacks.Callback):
 
         Of several workers all have to call this.
         """
+        sync_variables(self.model)
         position = {
             "fingerprint": self.fingerprint,
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
@@ -283,15 +285,14 @@ class TrainingState(keras.callbacks.Callback):
         """Lets the first steps of the epoch, which were taken before, be none."""
         for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
             variable.assign(value)
-        self._train_function = train_function = self.model.train_function
 
-        def skip_or_train(iterator):
+        def skip_or_train(train):
             if self._steps_to_skip <= 0:
-                return train_function(iterator)
+                return train()
             self._steps_to_skip -= self.model.steps_per_execution
             return self._logs
 
-        self.model.train_function = skip_or_train
+        self._train_function = wrap_train_function(self.model, skip_or_train)
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.epoch * self.params["steps"] + batch + 1

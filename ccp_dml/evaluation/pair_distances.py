@@ -29,6 +29,6 @@ def pair_distances(
         rank = shuffled[np.searchsorted(classes, labels)]
         chosen = np.argsort(rank, kind="stable")[:_MOST_SAMPLES]
         embeddings, labels = embeddings[chosen], labels[chosen]
-    distances = euclidean_distances(embeddings, embeddings).numpy()
-    positives, negatives = (mask.numpy() for mask in pair_masks(labels))
+    distances = np.asarray(euclidean_distances(embeddings, embeddings))
+    positives, negatives = map(np.asarray, pair_masks(labels))
     return distances[positives], distances[negatives]

@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Mapping
 
+import keras
 from absl import flags
 from etils import epath
 
@@ -105,7 +107,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "processes",
         1,
         "Number of runs side by side, each with its share of the processor's threads or, where "
-        "there are several GPUs, with one of them, or its share of them for --strategy=mirrored.",
+        "there are several GPUs, with one of them, or its share of them for a strategy "
+        "of several devices. A TPU serves one process.",
         lower_bound=1,
         flag_values=flag_values,
     )
@@ -253,6 +256,22 @@ def _define_flag(field, flag_values):
     }[type(field.default)]
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     define(name, default, help_text, flag_values=flag_values)
+
+
+def command_line(*arguments: str) -> str:
+    """A line for a shell that runs the command line on the backend of this process.
+
+    Args:
+        *arguments: Those of Python.
+
+    Example:
+
+    >>> command_line("-m", "ccp_dml.main", "--workdir=/tmp/my run")
+    "python -m ccp_dml.main '--workdir=/tmp/my run'"
+    """
+    backend = keras.backend.backend()
+    choice = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
+    return choice + shlex.join(["python", *arguments])
 
 
 def settings_from(flag_values: flags.FlagValues) -> Settings:

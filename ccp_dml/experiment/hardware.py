@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import tensorflow as tf
 from absl import logging
 from etils import epath
@@ -23,28 +24,29 @@ class WorkerLostError(Exception):
 
 
 @contextlib.contextmanager
-def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
+def use_hardware(settings: Settings) -> Iterator[Any]:
     """Makes the strategy of the settings, and lets what is inside run in its scope.
 
     It has to be entered before TensorFlow computes anything. With several workers it waits for all
-    of them.
+    of them. With JAX, TensorFlow gets no GPUs, whose memory it would take.
 
     Args:
         settings: Name the strategy.
 
     Yields:
-        The strategy.
+        The strategy, as `ccp_dml.distribution.strategy` makes it.
 
     Raises:
         ValueError: See `ccp_dml.distribution.strategy`; also if the settings do not go with the
             number of replicas, or are not those of the chief.
         WorkerLostError: If another worker ends, or does not answer for some ten seconds.
     """
+    reserve_accelerators()
     if settings.strategy == "multi_worker":
         logging.info("Waiting for all workers of TF_CONFIG.")
         with _ended_by_ctrl_c():
             distribution.strategy(settings.strategy)
-    strategy = distribution.strategy(settings.strategy)
+    strategy = distribution.strategy(settings.strategy, settings.model_devices)
     try:
         with strategy.scope():
             logging.info("%s", describe_hardware(settings))
@@ -56,6 +58,16 @@ def use_hardware(settings: Settings) -> Iterator[tf.distribute.Strategy]:
         if reason is None or distribution.num_workers(strategy) == 1:
             raise
         raise WorkerLostError(f"another worker has ended or cannot be reached: {reason}") from error
+
+
+def reserve_accelerators():
+    """Lets JAX, if networks run on it, have the GPUs alone; TensorFlow reads data on the CPU."""
+    if keras.backend.backend() != "jax":
+        return
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        logging.warning("TensorFlow was used before and keeps the memory of the GPUs it has taken.")
 
 
 @contextlib.contextmanager
@@ -73,12 +85,14 @@ def _ended_by_ctrl_c():
 
 def _check_replicas(settings):
     """Checks what is known before data are loaded; models check the rest."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    replicas = distribution.count_replicas()
     batch_size = settings.classes_per_batch * settings.samples_per_class
-    if batch_size < replicas:
+    is_unequal = distribution.STATIC_SHAPES and batch_size % replicas
+    if batch_size < replicas or is_unequal:
+        equally = "equally " if is_unequal else ""
         raise ValueError(
             f"a batch of classes_per_batch * samples_per_class = {batch_size} samples cannot be "
-            f"divided among {replicas} replicas: take larger batches or fewer devices"
+            f"divided {equally}among {replicas} replicas: take other batches or fewer devices"
         )
 
 
@@ -101,39 +115,35 @@ def _reason_of_collective(error):
 
 
 def describe_hardware(settings: Settings) -> str:
-    """The strategy in whose scope this is called, its devices and the precision in one line.
+    """The backend, the strategy in whose scope this is called, its devices and the precision.
 
     Args:
         settings: Name the strategy and the precision.
+
+    Returns:
+        One line.
     """
-    strategy = tf.distribute.get_strategy()
-    replicas = strategy.num_replicas_in_sync
-    line = f"strategy {settings.strategy}: {replicas} replica{'s' if replicas > 1 else ''}"
-    workers = distribution.num_workers()
+    replicas, workers = distribution.count_replicas(), distribution.num_workers()
+    line = (
+        f"backend {keras.backend.backend()}, strategy {settings.strategy}: {replicas} "
+        f"replica{'s' if replicas > 1 else ''}"
+    )
     if workers > 1:
-        resolver = strategy.cluster_resolver
-        line += f" on {workers} workers, of which this is {resolver.task_type} {resolver.task_id},"
-    return f"{line} on {', '.join(_local_devices(strategy))}; precision {settings.precision}"
-
-
-def _local_devices(strategy):
-    if tf.distribute.has_strategy():
-        names = strategy.extended.worker_devices
-    else:
-        devices = tf.config.list_logical_devices
-        names = [device.name for device in (devices("GPU") or devices("CPU"))[:1]]
-    return [name.rpartition("device:")[2] for name in names]
+        line += f" on {workers} workers, of which this is {distribution.name_of_worker()},"
+    devices = ", ".join(distribution.list_local_devices())
+    return f"{line} on {devices}; precision {settings.precision}"
 
 
 def record_hardware(settings: Settings) -> dict[str, Any]:
-    """What `results.json` says of the hardware: the strategy, the replicas and the precision.
+    """What `results.json` says of the hardware: backend, strategy, replicas and precision.
 
     Args:
         settings: Name the strategy and the precision.
     """
     return {
+        "backend": keras.backend.backend(),
         "strategy": settings.strategy,
-        "replicas": tf.distribute.get_strategy().num_replicas_in_sync,
+        "replicas": distribution.count_replicas(),
         "precision": settings.precision,
     }
 

@@ -103,7 +103,8 @@ def make_model(
         model.compile(
             adam(settings.learning_rate, beta_2=settings.beta_2),
             loss=loss,
-            jit_compile=settings.jit_compile,
+            # JAX has no graphs: what it does not compile, Python takes operation by operation.
+            jit_compile=settings.jit_compile or keras.backend.backend() == "jax",
             steps_per_execution=settings.steps_per_execution,
         )
     return model

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,9 +12,10 @@ from typing import TextIO
 import tensorflow as tf
 from etils import epath
 
+from ccp_dml import distribution
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import training_batches
-from ccp_dml.experiment.flags import flagfile
+from ccp_dml.experiment.flags import command_line, flagfile
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
 from ccp_dml.experiment.results import RESULT_FILES, finished_results
 from ccp_dml.experiment.settings import Settings
@@ -26,6 +26,10 @@ FLAGFILE = "protocol.flags"
 """All settings of a protocol, in its folder; `flags.txt` is that of a single run."""
 
 _SECONDS_BETWEEN_LOOKS = 0.2
+# Of TensorFlow, of NumPy, and of XLA.
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "PJRT_NPROC")
+# For TensorFlow and for JAX.
+_SHARED_GPUS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +149,7 @@ def write_flagfile(runs: Sequence[PlannedRun]):
 
 def shell_command(run: PlannedRun) -> str:
     """The command of a run as a line for a shell, Slurm or GNU parallel."""
-    return shlex.join(["python", *run.command()])
+    return command_line(*run.command())
 
 
 def prepare_data(runs: Sequence[PlannedRun]):
@@ -184,21 +188,24 @@ def process_environments(processes: int, strategy: str = "none") -> list[dict[st
 
     Returns:
         For each an environment with its share of the threads, if there are several, and with one
-        of the GPUs, if there are several; with its share of them for the strategy `"mirrored"`.
+        of the GPUs, if there are several; with its share of them for a strategy of several devices.
         Processes that share a GPU take only the memory they use.
     """
     common = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
-    if processes > 1:
-        threads = str(max(1, _num_processors() // processes))
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-            common.setdefault(name, threads)
+    if processes == 1:
+        # Not asked for GPUs: to ask a TPU is to keep it from the process.
+        return [common]
+    threads = str(max(1, _num_processors() // processes))
+    for name in _THREADS:
+        common.setdefault(name, threads)
     gpus = _gpu_names()
     if processes > max(1, len(gpus)):
-        common.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    if processes == 1 or not gpus:
+        for name, value in _SHARED_GPUS.items():
+            common.setdefault(name, value)
+    if not gpus:
         return [dict(common) for _ in range(processes)]
     shares = [[gpus[slot % len(gpus)]] for slot in range(processes)]
-    if strategy == "mirrored" and processes < len(gpus):
+    if strategy != "none" and processes < len(gpus):
         shares = [gpus[slot::processes] for slot in range(processes)]
     return [{**common, "CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
 
@@ -211,7 +218,7 @@ def _num_processors():
 
 def _gpu_names():
     """What `CUDA_VISIBLE_DEVICES` calls the GPUs."""
-    count = len(tf.config.list_physical_devices("GPU"))
+    count = distribution.count_gpus()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(index) for index in range(count)]
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from importlib.metadata import version
 from typing import Any
 
 import keras
@@ -51,7 +52,7 @@ def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str
     """
     workdir = epath.Path(workdir)
     results = read_json(workdir / "results.json")
-    if not isinstance(results, dict) or not _has_settings(workdir, settings):
+    if not isinstance(results, dict) or _find_difference(workdir, settings, results):
         return None
     wanted = {"before", *settings.method, *(["figure"] if settings.figure_rounds else [])}
     return results if wanted <= set(results) else None
@@ -69,14 +70,15 @@ def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     remove_unfinished(workdir)
-    if _has_settings(workdir, settings):
-        results = read_json(workdir / "results.json")
+    results = read_json(workdir / "results.json")
+    difference = _find_difference(workdir, settings, results)
+    if difference is None:
         if isinstance(results, dict):
             return results
     else:
         earlier = move_to_earlier(workdir, RESULT_FILES)
         if earlier is not None:
-            print(f"{workdir} held results with other settings: they are now in {earlier}")
+            print(f"{workdir} held results {difference}: they are now in {earlier}")
         with atomic_write(workdir / "flags.txt") as unfinished:
             unfinished.write_text(flagfile(settings, workdir))
     return {
@@ -86,6 +88,7 @@ def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
             "ccp_dml": ccp_dml.__version__,
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
+            **({"jax": version("jax")} if keras.backend.backend() == "jax" else {}),
             "keras": keras.__version__,
             "numpy": np.__version__,
             "scikit_learn": sklearn.__version__,
@@ -93,11 +96,20 @@ def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _has_settings(workdir, settings):
+def _find_difference(workdir, settings, results):
+    """In which way what a folder holds is not of this run; `None` if it is."""
     try:
-        return settings_from_flagfile(workdir / "flags.txt").same_results(settings)
+        has_settings = settings_from_flagfile(workdir / "flags.txt").same_results(settings)
     except (OSError, ValueError):
-        return False
+        has_settings = False
+    if not has_settings:
+        return "with other settings"
+    if isinstance(results, dict):
+        # Other random numbers are other numbers. The first versions had no other backend.
+        backend = results.get("backend", "tensorflow")
+        if backend != keras.backend.backend():
+            return f"of Keras's backend {backend}, and this is {keras.backend.backend()}"
+    return None
 
 
 def write_results(workdir: epath.Path, results: dict[str, Any]):

@@ -461,7 +461,8 @@ def _remove(folder):
 
 
 def _fingerprint(settings):
-    return hashlib.sha256(flagfile(settings.without_machine()).encode()).hexdigest()
+    decisive = f"{flagfile(settings.without_machine())}backend={keras.backend.backend()}"
+    return hashlib.sha256(decisive.encode()).hexdigest()
 
 
 def _embedding_callbacks(interruption):

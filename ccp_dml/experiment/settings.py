@@ -27,7 +27,7 @@ from ccp_dml.data import (
 )
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
-from ccp_dml.distribution import STRATEGIES
+from ccp_dml.distribution.strategy_names import STRATEGIES_OF_BACKENDS
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -38,7 +38,9 @@ _LARGEST_COUNT = 65_536
 VALIDATIONS = ("auto", "classes", "samples", "test")
 PRECISIONS = ("float32", "mixed_bfloat16")
 # Settings that change how fast the numbers come, and by rounding how they end, but no more.
-_OF_THE_MACHINE = ("cache", "strategy", "steps_per_execution")
+_OF_THE_MACHINE = ("cache", "strategy", "model_devices", "steps_per_execution")
+# Of all backends, so that results of each can be read with the other.
+_STRATEGIES = tuple(dict.fromkeys(sum(STRATEGIES_OF_BACKENDS.values(), ())))
 
 
 def _setting(default: Any, help: str, **bounds: Any) -> Any:
@@ -362,13 +364,23 @@ class Settings:
         "Whether results also hold NMI and pairwise F1 of a k-means clustering of the test "
         "samples, which takes long for thousands of classes.",
     )
-    jit_compile: bool = _setting(False, "Whether training steps are compiled with XLA.")
+    jit_compile: bool = _setting(
+        False, "Whether training steps are compiled with XLA; those of JAX always are."
+    )
     strategy: str = _setting(
         "none",
-        "Devices that training is spread over: one; all GPUs of this machine, or the share of each "
-        "of --processes; or those of several machines, which TF_CONFIG lists. A batch is that of "
-        "all of them, and the numbers are the same up to rounding.",
-        choices=STRATEGIES,
+        "Devices that training is spread over: one (none). With TensorFlow all GPUs of this "
+        "machine, or the share of each of --processes (mirrored), or those of several machines, "
+        "which TF_CONFIG lists (multi_worker). With JAX all devices (data_parallel), of which "
+        "groups may share the proxies and the memory (model_parallel). A batch is that of all of "
+        "them, and the numbers are the same up to rounding.",
+        choices=_STRATEGIES,
+    )
+    model_devices: int = _setting(
+        1,
+        "For --strategy=model_parallel: devices that share the proxies, their moments and the "
+        "memory, for classes that one device cannot hold; a divisor of the number of devices.",
+        least=1,
     )
     precision: str = _setting(
         "float32",

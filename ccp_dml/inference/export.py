@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from etils import epath
@@ -89,12 +90,17 @@ def export(
         What was written, and the largest difference.
 
     Raises:
-        ValueError: If a name is unknown, the networks want different backgrounds, a package that
-            the format requires is missing, the format has not all operations of the networks, or
-            the embeddings differ by more than 1e-4, or 1e-2 of a quantised model; then nothing is
-            written.
+        ValueError: If Keras's backend is not TensorFlow, a name is unknown, the networks want
+            different backgrounds, a package that the format requires is missing, the format has not
+            all operations of the networks, or the embeddings differ by more than 1e-4, or 1e-2 of a
+            quantised model; then nothing is written.
         OSError: If `output` cannot be written to.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "networks are exported with Keras's backend tensorflow, which reads the same files: "
+            f"set KERAS_BACKEND=tensorflow; it is {keras.backend.backend()}"
+        )
     check_one_of("format", format, FORMATS)
     check_one_of("quantization", quantization, QUANTIZATIONS)
     if quantization != "none" and format != "tflite":

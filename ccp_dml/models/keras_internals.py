@@ -62,6 +62,51 @@ def keep_logs_of_first_replica():
     trainer.reduce_per_replica = reduce_per_replica
 
 
+def sync_variables(model: keras.Model):
+    """Lets the variables of a model have their values between two steps of an epoch.
+
+    Keras trains with JAX on values of its own and empties the variables until the epoch has ended.
+    After this they can be read, and what is written to them is what the next step starts from. With
+    TensorFlow they always have their values.
+
+    Args:
+        model: The model.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+
+
+def wrap_train_function(model: keras.Model, take_step: Callable) -> Callable:
+    """Lets something else decide what the next steps of `fit` are.
+
+    Args:
+        model: The model, within `fit`.
+        take_step: Called with a function without arguments that takes a step, or
+            `steps_per_execution` of them, and returns its logs; what it returns are the logs of the
+            step. If it does not call the function, nothing changes and no batch is read.
+
+    Returns:
+        What `fit` called so far, to be assigned to `model.train_function` again.
+    """
+    train_function = model.train_function
+
+    def take_step_of_tensorflow(iterator):
+        return take_step(lambda: train_function(iterator))
+
+    def take_step_of_jax(state, iterator):
+        def step():
+            nonlocal state
+            logs, state = train_function(state, iterator)
+            return logs
+
+        logs = take_step(step)
+        return logs, state
+
+    is_jax = keras.backend.backend() == "jax"
+    model.train_function = take_step_of_jax if is_jax else take_step_of_tensorflow
+    return train_function
+
+
 class SelfBuiltModel(keras.Model):
     """A model that Keras leaves alone before training, if it has built all its variables.
 

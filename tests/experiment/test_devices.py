@@ -165,7 +165,7 @@ def two_cpus(tmp_path_factory):
         console = program.end(0)
     finally:
         program.kill()
-    line = "strategy mirrored: 2 replicas on CPU:0, CPU:1; precision float32"
+    line = "backend tensorflow, strategy mirrored: 2 replicas on CPU:0, CPU:1; precision float32"
     assert console.count(line) == 1
     return workdir
 

@@ -36,7 +36,7 @@ SMALL = {
 @pytest.fixture
 def two(two_replicas, monkeypatch):
     """Any strategy is that of two logical CPUs."""
-    monkeypatch.setattr(distribution, "strategy", lambda name: two_replicas)
+    monkeypatch.setattr(distribution, "strategy", lambda name, model_devices: two_replicas)
 
 
 def test_the_hardware_in_a_line_and_in_the_results(two_replicas):
@@ -44,10 +44,18 @@ def test_the_hardware_in_a_line_and_in_the_results(two_replicas):
     with two_replicas.scope():
         line = describe_hardware(settings)
         record = record_hardware(settings)
-    assert line == "strategy mirrored: 2 replicas on CPU:0, CPU:1; precision mixed_bfloat16"
-    assert record == {"strategy": "mirrored", "replicas": 2, "precision": "mixed_bfloat16"}
+    assert line == (
+        "backend tensorflow, strategy mirrored: 2 replicas on CPU:0, CPU:1; "
+        "precision mixed_bfloat16"
+    )
+    assert record == {
+        "backend": "tensorflow",
+        "strategy": "mirrored",
+        "replicas": 2,
+        "precision": "mixed_bfloat16",
+    }
     line = describe_hardware(Settings())
-    assert line == "strategy none: 1 replica on CPU:0; precision float32"
+    assert line == "backend tensorflow, strategy none: 1 replica on CPU:0; precision float32"
     assert record_hardware(Settings())["replicas"] == 1
 
 

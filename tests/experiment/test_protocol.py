@@ -1,6 +1,5 @@
 """The runs of a protocol: which there are, how they are started, and what is missing."""
 
-import collections
 import json
 import os
 import pathlib
@@ -31,7 +30,6 @@ from ccp_dml.experiment.settings import Settings
 
 LETTERS = Settings(dataset="glyphs", num_folds=3, method=("plain", "ccp"))
 DIGITS = Settings(validation="samples", method=("plain",))
-Device = collections.namedtuple("Device", ["name"])
 
 
 def finish(run):
@@ -178,17 +176,17 @@ class Machine:
     """Stands for the devices of a machine."""
 
     def __init__(self, monkeypatch, gpus=0, processors=8, **variables):
-        devices = [Device(f"/physical_device:GPU:{number}") for number in range(gpus)]
-        config = types.SimpleNamespace(list_physical_devices=lambda kind: devices)
-        monkeypatch.setattr(protocol, "tf", types.SimpleNamespace(config=config))
+        monkeypatch.setattr(protocol.distribution, "count_gpus", lambda: gpus)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
-        for name in (*THREADS, "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        for name in (*THREADS, "CUDA_VISIBLE_DEVICES", *SHARED_GPUS):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
 
 
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "PJRT_NPROC")
+
+SHARED_GPUS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_processes_share_the_threads(processors, processes, threads, monkeypatch
     environments = process_environments(processes)
     assert len(environments) == processes
     for environment in environments:
-        assert [environment.get(name) for name in THREADS] == [threads] * 3
+        assert [environment.get(name) for name in THREADS] == [threads] * 4
         assert environment[PARENT_VARIABLE] == str(os.getpid())
         assert environment["PATH"] == os.environ["PATH"]
         assert "CUDA_VISIBLE_DEVICES" not in environment
@@ -208,7 +206,7 @@ def test_processes_share_the_threads(processors, processes, threads, monkeypatch
 def test_threads_that_the_user_has_chosen_are_left(monkeypatch):
     Machine(monkeypatch, OMP_NUM_THREADS="3")
     for environment in process_environments(2):
-        assert [environment[name] for name in THREADS] == ["4", "4", "3"]
+        assert [environment[name] for name in THREADS] == ["4", "4", "3", "4"]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +228,8 @@ def test_processes_share_the_gpus(gpus, visible, processes, expected, is_shared,
     environments = process_environments(processes)
     assert [each.get("CUDA_VISIBLE_DEVICES") for each in environments] == expected
     for environment in environments:
-        assert (environment.get("TF_FORCE_GPU_ALLOW_GROWTH") == "true") == is_shared
+        for name, value in SHARED_GPUS.items():
+            assert (environment.get(name) == value) == is_shared
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Runs that are killed or interrupted, as processes, against the same ones that are not."""
 
 import json
+import os
 import pathlib
 import random
 import shlex
@@ -53,7 +54,7 @@ CASES = {
 OFTEN = "--checkpoint_minutes=0.0005"
 
 
-def start(arguments, workdir):
+def start(arguments, workdir, backend="tensorflow"):
     """Starts a run whose console is a file beside its folder."""
     with open(f"{workdir}.txt", "w") as console:
         return subprocess.Popen(
@@ -61,6 +62,7 @@ def start(arguments, workdir):
             stdout=console,
             stderr=console,
             cwd=ROOT,
+            env={**os.environ, "KERAS_BACKEND": backend},
         )
 
 
@@ -68,10 +70,10 @@ def console_of(workdir):
     return pathlib.Path(f"{workdir}.txt").read_text()
 
 
-def finish(arguments, workdir):
+def finish(arguments, workdir, backend="tensorflow"):
     """Makes a run and returns how many seconds it took."""
     began = time.monotonic()
-    assert start(arguments, workdir).wait() == 0, console_of(workdir)
+    assert start(arguments, workdir, backend).wait() == 0, console_of(workdir)
     return time.monotonic() - began
 
 
@@ -183,6 +185,40 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
     for _ in range(2):
         kill_at(moments.uniform(0.4, 0.9) * seconds, (*CASES[case], OFTEN), workdir)
     finish((*CASES[case], OFTEN), workdir)
+    assert_same_run(workdir, expected)
+
+
+def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(tmp_path, monkeypatch):
+    # What the first process compiles the others need not compile again.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    case = (
+        *DIGITS,
+        *MANY,
+        "--max_steps=60",
+        "--method=ccp+xbm+dvml",
+        "--figure_rounds=0",
+        "--warmup_steps=5",
+        "--plateau_patience=1",
+        OFTEN,
+    )
+    expected, workdir = tmp_path / "expected", tmp_path / "run"
+    finish(case, expected, "jax")
+    results = json.loads((expected / "results.json").read_text())
+    assert results["backend"] == "jax"
+    assert results["ccp+xbm+dvml"]["rounds"]
+    folder = workdir / "checkpoints" / "ccp+xbm+dvml"
+    process = start(case, workdir, "jax")
+    wait_for_step(process, folder, 22)
+    process.kill()
+    process.wait()
+    process = start(case, workdir, "jax")
+    wait_for_step(process, folder, 37)
+    process.terminate()
+    assert process.wait() == 143, console_of(workdir)
+    assert "to go on, run KERAS_BACKEND=jax python -m ccp_dml.main" in console_of(workdir)
+    finish(case, workdir, "jax")
+    assert "ccp+xbm+dvml goes on after step" in console_of(workdir)
     assert_same_run(workdir, expected)
 
 

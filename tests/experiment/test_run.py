@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.metadata
 import itertools
 import signal
 
@@ -20,7 +21,7 @@ from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
 from ccp_dml.experiment.results import finished_results, results_table, take_up
 from ccp_dml.experiment.run_report import ReportFailedError
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json
+from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json, write_json
 from ccp_dml.layers import LipschitzNormalization
 from ccp_dml.models import load_backbone_weights, small_convnet
 from tests.data.pictures import write_classes
@@ -418,6 +419,30 @@ def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings)
     assert results["plain"]["map_at_r"] != first["plain"]["map_at_r"]
     assert finished_results(tmp_path, other) == read_json(tmp_path / "results.json")
     assert finished_results(tmp_path, small_settings) is None
+
+
+def test_results_of_the_other_backend_are_moved(tmp_path, capsys, monkeypatch, small_settings):
+    first = train(small_settings, tmp_path, report=False)
+    assert first["backend"] == keras.backend.backend() == "tensorflow"
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert finished_results(tmp_path, small_settings) is None
+    taken_up = take_up(tmp_path, small_settings)
+    (earlier,) = (tmp_path / "earlier").iterdir()
+    assert (
+        f"{tmp_path} held results of Keras's backend tensorflow, and this is jax: they are now in "
+        f"{earlier}"
+    ) in capsys.readouterr().out
+    assert read_json(earlier / "results.json") == first
+    assert "plain" not in taken_up
+    assert taken_up["versions"]["jax"] == importlib.metadata.version("jax")
+
+
+def test_results_from_before_there_were_backends_are_tensorflows(tmp_path, small_settings):
+    train(small_settings, tmp_path, report=False)
+    results = read_json(tmp_path / "results.json")
+    del results["backend"]
+    write_json(tmp_path / "results.json", results)
+    assert finished_results(tmp_path, small_settings) == results
 
 
 def test_checkpoints_of_other_settings_are_moved(tmp_path, small_settings):

@@ -2,6 +2,10 @@
 
 import importlib
 import inspect
+import os
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -143,3 +147,18 @@ def test_several_workers_take_the_logs_of_their_first_replica(two_replicas, monk
     monkeypatch.setattr(keras_internals, "_is_multi_worker", lambda strategy: True)
     reduced = trainer.reduce_per_replica(values, two_replicas, "auto")
     assert float(reduced["loss"]) == 0.0
+
+
+def test_variables_can_be_read_and_written_between_the_steps_of_jax():
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.models.steps_with_jax"],
+        cwd=pathlib.Path(__file__).parents[2],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr + changed(
+        "what fit of JAX does with jax_state_sync and train_function",
+        "read keras/src/backend/jax/trainer.py, and adapt sync_variables and wrap_train_function",
+    )

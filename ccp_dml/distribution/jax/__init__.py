@@ -8,6 +8,12 @@ from ccp_dml.distribution.jax.collectives import (
     sum_over_replicas,
 )
 from ccp_dml.distribution.jax.copies import update_copies
+from ccp_dml.distribution.jax.devices import (
+    count_gpus,
+    count_replicas,
+    list_local_devices,
+    name_of_worker,
+)
 from ccp_dml.distribution.jax.strategies import (
     STATIC_SHAPES,
     STRATEGIES,
@@ -27,9 +33,13 @@ __all__ = [
     "STRATEGIES",
     "BatchMap",
     "apply_to_share",
+    "count_gpus",
+    "count_replicas",
     "count_shares",
     "gather",
     "is_chief",
+    "list_local_devices",
+    "name_of_worker",
     "num_replicas",
     "num_workers",
     "strategy",
