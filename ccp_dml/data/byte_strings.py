@@ -7,17 +7,23 @@ import numpy as np
 import tensorflow as tf
 
 _MAX_SEGMENTS = 1000
+_STRING = tf.TensorSpec((), tf.string)
 
 
-def separate_function(function: Callable) -> tf.types.experimental.PolymorphicFunction:
-    """Makes a function of a string scalar one operation of a graph.
+def separate_function(
+    *signature: tf.TensorSpec,
+) -> Callable[[Callable], tf.types.experimental.PolymorphicFunction]:
+    """Decorates a function to be one operation of a graph.
 
     TensorFlow visits every operation of a branch that is not taken, for every image; of a rare
     branch with hundreds of them it visits one then. Eager execution is faster, too.
+
+    Args:
+        *signature: The tensors that the function takes. Defaults to one string scalar.
     """
-    return tf.function(
+    return lambda function: tf.function(
         function,
-        input_signature=[tf.TensorSpec((), tf.string)],
+        input_signature=signature or [_STRING],
         autograph=False,
         experimental_attributes={"_noinline": True},
     )

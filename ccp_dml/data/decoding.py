@@ -1,5 +1,6 @@
 """From encoded images to upright RGB pixels, in TensorFlow graphs."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -84,6 +85,7 @@ def decode_region(
     box_of: Callable[[tf.Tensor], tf.Tensor],
     size: int,
     background: Color = WHITE,
+    portable: bool = True,
 ) -> Region:
     """Decodes a box of an image.
 
@@ -96,6 +98,9 @@ def decode_region(
             width in it, int32 `(4,)`. What is outside the image is not decoded.
         size: Pixels along each side that are enough.
         background: What is behind transparent pixels. Defaults to white.
+        portable: Whether the graph can leave this process. If not, it calls Python for a GIF, BMP
+            or WebP, which halves the time that a pipeline takes to start: TensorFlow optimises all
+            functions that a graph can call whenever an iterator is made. Defaults to `True`.
 
     Returns:
         The box.
@@ -106,36 +111,35 @@ def decode_region(
     # The graph of a box is larger than that of two branches: it is there once, between them.
     is_jpeg = tf.io.is_jpeg(contents)
     shape, orientation, image = tf.cond(
-        is_jpeg, lambda: _read_jpeg_header(contents), lambda: _decode_other(contents)
+        is_jpeg,
+        lambda: _read_jpeg_header(contents),
+        lambda: _decode_other(contents) if portable else _decode_other_here(contents),
     )
     upright = turn_shape(shape, orientation)
     box = locate_stored(box_of(upright), upright, orientation)
+    corner, sides = tf.split(box, 2)
     # At least one pixel, which decoders need.
-    first = tf.clip_by_value(box[:2], 0, shape - 1)
-    last = tf.clip_by_value(box[:2] + box[2:], first + 1, shape)
+    first = tf.clip_by_value(corner, 0, shape - 1)
+    last = tf.clip_by_value(corner + sides, first + 1, shape)
 
     def crop_jpeg():
-        smallest = tf.reduce_min(last - first)
-        enough = smallest >= size * np.array(_JPEG_RATIOS[1:])
-        return tf.switch_case(
-            tf.reduce_sum(tf.cast(enough, tf.int32)),
-            [lambda ratio=ratio: decode_crop(ratio) for ratio in _JPEG_RATIOS],
-        )
+        enough = tf.reduce_min(last - first) >= size * np.array(_JPEG_RATIOS[1:])
+        choice = tf.reduce_sum(tf.cast(enough, tf.int32))
+        ratio = tf.gather(_JPEG_RATIOS, choice)
+        origin = first // ratio
+        window = tf.concat([origin, last // ratio - origin], axis=0)
 
-    def decode_crop(ratio):
-        corners = tf.stack([first, last]) // ratio
-        corner, end = tf.unstack(corners)
-        pixels = tf.raw_ops.DecodeAndCropJpeg(
-            contents=contents,
-            crop_window=tf.concat([corner, end - corner], axis=0),
-            channels=3,
-            ratio=ratio,
-        )
-        return pixels, corner * ratio, tf.constant(ratio)
+        # As little as possible, because operations of branches that are not taken cost, too.
+        def decode(ratio):
+            return tf.raw_ops.DecodeAndCropJpeg(
+                contents=contents, crop_window=window, channels=3, ratio=ratio
+            )
+
+        branches = [functools.partial(decode, ratio) for ratio in _JPEG_RATIOS]
+        return tf.switch_case(choice, branches), origin * ratio, ratio
 
     def crop_other():
-        part = image[first[0] : last[0], first[1] : last[1]]
-        return composite(part, background), first, tf.constant(1)
+        return _crop_pixels(image, first, last, background), first, tf.constant(1)
 
     pixels, origin, ratio = tf.cond(is_jpeg, crop_jpeg, crop_other)
     return Region(pixels, box, origin, ratio, shape, orientation)
@@ -160,8 +164,19 @@ def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
     pixels = tf.cast(pixels, tf.float32)
     alpha = pixels[..., 3:]
     # Whole numbers, up to the division.
-    blended = pixels[..., :3] * alpha + tf.constant(background, tf.float32) * (255 - alpha)
+    blended = pixels[..., :3] * alpha + tf.cast(background, tf.float32) * (255 - alpha)
     return tf.saturate_cast(tf.round(blended / 255), tf.uint8)
+
+
+@separate_function(
+    tf.TensorSpec((None, None, 4), tf.uint8),
+    tf.TensorSpec((2,), tf.int32),
+    tf.TensorSpec((2,), tf.int32),
+    tf.TensorSpec((3,), tf.int32),
+)
+def _crop_pixels(image, first, last, background):
+    """What of decoded pixels is between two corners, before a background."""
+    return composite(image[first[0] : last[0], first[1] : last[1]], background)
 
 
 def _read_jpeg_header(contents):
@@ -170,17 +185,42 @@ def _read_jpeg_header(contents):
     return shape, read_jpeg_orientation(contents), tf.zeros((0, 0, 4), tf.uint8)
 
 
+@separate_function()
 def _decode_other(contents):
     """The same of another image, with its pixels, uint8 `(height, width, 4)`."""
+    return _decode_png_or(_decode_rare, contents)
+
+
+@separate_function()
+def _decode_other_here(contents):
+    """The same by a graph that calls Python for images that are no PNGs."""
+    return _decode_png_or(_call_decode_rare, contents)
+
+
+def _decode_png_or(decode_rare, contents):
     image, orientation = tf.cond(
         tf.strings.substr(contents, 0, len(_PNG)) == _PNG,
         lambda: (decode_png(contents), read_png_orientation(contents)),
-        lambda: _decode_rare(contents),
+        lambda: decode_rare(contents),
     )
     return tf.shape(image)[:2], orientation, image
 
 
-@separate_function
+def _call_decode_rare(contents):
+    def decode(contents):
+        try:
+            with tf.device("CPU"):
+                image, orientation = _decode_rare(contents)
+        except tf.errors.InvalidArgumentError as error:
+            # Which becomes such an error again, unlike others.
+            raise ValueError(error.message) from error
+        return image.numpy(), orientation.numpy()
+
+    image, orientation = tf.numpy_function(decode, [contents], [tf.uint8, tf.int32], stateful=False)
+    return tf.ensure_shape(image, (None, None, 4)), tf.ensure_shape(orientation, ())
+
+
+@separate_function()
 def _decode_rare(contents):
     """Pixels of a GIF, BMP or WebP, uint8 `(height, width, 4)` as they are stored, and how."""
     begins_with = [tf.strings.substr(contents, 0, len(each)) == each for each in _SIGNATURES]

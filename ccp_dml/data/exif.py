@@ -41,7 +41,7 @@ def read_jpeg_orientation(contents: tf.Tensor) -> tf.Tensor:
     return tf.cond(is_plain, lambda: 1, lambda: _search_jpeg(contents))
 
 
-@separate_function
+@separate_function()
 def _search_jpeg(contents):
     def read_segment(position):
         head = read_bytes(contents, position, 10)
@@ -61,7 +61,7 @@ def read_png_orientation(contents: tf.Tensor) -> tf.Tensor:
     return tf.cond(is_plain, lambda: 1, lambda: _search_png(contents))
 
 
-@separate_function
+@separate_function()
 def _search_png(contents):
     def read_chunk(position):
         head = read_bytes(contents, position, 8)
@@ -102,7 +102,7 @@ def turn(image: tf.Tensor, orientation: tf.Tensor, mirror: tf.Tensor | bool = Fa
 
 def turn_shape(shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Height and width of the upright image, int32 `(2,)`, from those of the stored one."""
-    return tf.where(orientation >= 5, shape[::-1], shape)
+    return tf.where(orientation >= 5, tf.reverse(shape, [0]), shape)
 
 
 def locate_stored(box: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -117,8 +117,9 @@ def locate_stored(box: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> t
         Top, left, height and width in the stored image.
     """
     transposed, rows, columns = _list_turns(orientation)
-    corner = tf.where(tf.stack([rows, columns]), shape - box[:2] - box[2:], box[:2])
-    box = tf.concat([corner, box[2:]], axis=0)
+    corner, sides = tf.split(box, 2)
+    corner = tf.where(tf.stack([rows, columns]), shape - corner - sides, corner)
+    box = tf.concat([corner, sides], axis=0)
     return tf.where(transposed, tf.gather(box, [1, 0, 3, 2]), box)
 
 
@@ -139,7 +140,7 @@ def _read_orientation(contents, start, length):
     )
 
 
-@separate_function
+@separate_function()
 def _parse(exif):
     """The orientation in EXIF data: a TIFF header and its first directory."""
     size = tf.strings.length(exif)

@@ -102,7 +102,7 @@ class ImageFiles(LabeledSamples):
                 # Other random numbers than those of the crop.
                 own_seed = tf.random.experimental.stateless_fold_in(seed_of_image, 0)
                 image = self.augmentation(image, own_seed)
-            return rescale(image, self.preprocessing.scaling, mirrored), labels[index]
+            return rescale(image, self.preprocessing.scaling, mirrored), tf.gather(labels, index)
 
         examples = batches.enumerate(first_step).map(add_seeds).unbatch()
         return examples.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
@@ -145,7 +145,7 @@ class ImageFiles(LabeledSamples):
         if self.cache == "disk":
             paths = _copy_to_local(paths, cache_folder() / "files")
         paths = tf.constant(paths)
-        return lambda index: tf.io.read_file(paths[index])
+        return lambda index: tf.io.read_file(tf.gather(paths, index))
 
     @functools.cached_property
     def _cached_crops(self) -> np.ndarray:
@@ -198,7 +198,7 @@ def _explain_cache_error(path):
 
 def _decode_crops(paths, preprocessing):
     return tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: evaluation_image(tf.io.read_file(path), preprocessing),
+        lambda path: evaluation_image(tf.io.read_file(path), preprocessing, portable=False),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 

@@ -163,10 +163,10 @@ def training_image(
         return draw_box(square[2:]) + tf.pad(square[:2], [[0, 2]])
 
     if preprocessing.fit == "pad":
-        region = decode_region(contents, draw_padded_box, size, color)
+        region = decode_region(contents, draw_padded_box, size, color, portable=False)
         image = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=False)[0]
     else:
-        region = decode_region(contents, draw_box, size, color)
+        region = decode_region(contents, draw_box, size, color, portable=False)
         image = tf.image.resize(region.pixels, (size, size))
     flip = mirrored
     if preprocessing.flip:
@@ -176,7 +176,9 @@ def training_image(
     return to_channels(upright, preprocessing.channels)
 
 
-def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+def evaluation_image(
+    contents: tf.Tensor, preprocessing: Preprocessing, portable: bool = True
+) -> tf.Tensor:
     """Resizes an image so that its shorter side is `shorter_side`, and cuts out the centre.
 
     With padding, resizes the whole padded image instead. The resizing is bilinear and antialiased.
@@ -185,17 +187,19 @@ def evaluation_image(contents: tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     Args:
         contents: An encoded image, a string scalar; see `ccp_dml.data.decoding.decode_image`.
         preprocessing: The sizes, padding and background.
+        portable: Whether the graph can leave this process; see
+            `ccp_dml.data.decoding.decode_region`. Defaults to `True`.
 
     Returns:
         uint8 `(image_size, image_size, channels)`.
     """
     size, color = preprocessing.image_size, preprocessing.background_color
     if preprocessing.fit == "pad":
-        region = decode_region(contents, pad_to_square, size, color)
+        region = decode_region(contents, pad_to_square, size, color, portable)
         resized = _resize_padded(region.pixels[tf.newaxis], region, size, color, antialias=True)
     else:
         region = decode_region(
-            contents, lambda shape: locate_center(shape, preprocessing).box, size, color
+            contents, lambda shape: locate_center(shape, preprocessing).box, size, color, portable
         )
         # The centre is where it is, however the image is turned.
         center = locate_center(region.shape, preprocessing)
@@ -287,7 +291,8 @@ def area_box(
         max_attempts=_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
-    return tf.concat([begin[:2], size[:2]], axis=0)
+    # Both are of three axes, of which the last is that of the channels.
+    return tf.gather(tf.concat([begin, size], axis=0), [0, 1, 3, 4])
 
 
 def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
