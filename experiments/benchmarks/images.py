@@ -135,11 +135,14 @@ def compare(paths):
         "with --rand_augment=2": training_pipeline(paths, rand_augment=2),
         "with --random_erasing=1": training_pipeline(paths, random_erasing=1.0),
     }
-    for work in ways.values():
+    start = training_pipeline(paths[:1])
+    for work in (start, *ways.values()):
         work()
     # In turn, so that what else the machine does meets all alike.
     rates = {name: [] for name in ways}
+    starts = []
     for _ in range(_REPEATS.value):
+        starts.append(processor_seconds(start))
         for name, work in ways.items():
             rates[name].append(len(paths) / processor_seconds(work))
     medians = {name: statistics.median(rates_of_way) for name, rates_of_way in rates.items()}
@@ -148,6 +151,9 @@ def compare(paths):
     for name, rate in medians.items():
         ratio = medians["training pipeline"] / rate
         print(f"{name:32s} {rate:6.0f} images/s per core; the pipeline is {ratio:.2f} x as fast")
+    start = statistics.median(starts)
+    steady = len(paths) / (len(paths) / medians["training pipeline"] - start)
+    print(f"the start of the pipeline is {start:.2f} s of that; {steady:.0f} images/s without it")
 
 
 def load_large(folder):

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageOps
 
 from ccp_dml.data import (
     SCALINGS,
@@ -270,6 +271,36 @@ def test_a_cache_that_cannot_be_written_to_is_named(paths, monkeypatch, tmp_path
     data = ImageFiles(paths, np.arange(20), SMALL, "disk")
     with pytest.raises(OSError, match=r"cannot be written to .*CCP_DML_CACHE"):
         data.evaluation_images()
+
+
+def test_files_of_rare_formats_are_as_pillow_reads_them(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    options = {
+        "WEBP": {"lossless": True, "exif": turned.tobytes()},
+        "GIF": {},
+        "BMP": {},
+    }
+    paths, expected = [], []
+    for number, (kind, options_of_kind) in enumerate(options.items()):
+        path = tmp_path / str(number)
+        path.write_bytes(encoded(gradient(16, 16, seed=number), kind, **options_of_kind))
+        paths.append(str(path))
+        with Image.open(path) as picture:
+            expected.append(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
+    whole = Preprocessing(16, resize_size=16, scaling="raw", crop_area=(1.0, 1.0), flip=False)
+    data = ImageFiles(np.array(paths), np.arange(3), whole)
+    np.testing.assert_array_equal(images_of(data.evaluation_images()), expected)
+    ((images, _),) = data.training_examples(batches_of([0, 1, 2]), 3, tf.constant([1, 2], tf.int64))
+    np.testing.assert_array_equal(images, expected)
+
+
+def test_damaged_files_of_rare_formats_end_a_pipeline(tmp_path):
+    path = tmp_path / "damaged.gif"
+    path.write_bytes(encoded(gradient(16, 16), "GIF")[:13])
+    data = ImageFiles(np.array([str(path)]), np.arange(1), SMALL)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a GIF without an image"):
+        list(data.evaluation_images())
 
 
 def test_displayable_images_are_those_of_the_file(paths):
