@@ -142,10 +142,11 @@ class PairwiseLoss(keras.losses.Loss):
         **weights: Tensors named as in `initial_weights`; all are optional.
 
     Returns:
-        A scalar, float32 (float64 for float64 embeddings), finite and with finite gradients also
-        when there is no positive pair, no negative pair, or when vectors are equal. In the replica
-        context of a `tf.distribute` strategy it is the loss of all replicas' samples, divided by
-        the number of replicas, as Keras expects of a loss whose gradients it adds up.
+        A scalar, float32 (with TensorFlow float64 for float64 embeddings), finite and with finite
+        gradients also when there is no positive pair, no negative pair, or when vectors are equal.
+        In the replica context of a `tf.distribute` strategy it is the loss of all replicas'
+        samples, divided by the number of replicas, as Keras expects of a loss whose gradients it
+        adds up.
 
     Raises:
         ValueError: If the shapes do not fit, for `sample_weight`, which has no meaning for pairs,
