@@ -103,8 +103,7 @@ def make_model(
         model.compile(
             adam(settings.learning_rate, beta_2=settings.beta_2),
             loss=loss,
-            # JAX has no graphs: what it does not compile, Python takes operation by operation.
-            jit_compile=settings.jit_compile or keras.backend.backend() == "jax",
+            jit_compile=settings.jit_compile,
             steps_per_execution=settings.steps_per_execution,
         )
     return model

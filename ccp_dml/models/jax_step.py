@@ -26,6 +26,11 @@ class JaxStep(SelfBuiltModel):
         super().__init__(*args, **kwargs)
         self.distribution = keras.distribution.distribution()
 
+    def compile(self, *args, **kwargs):
+        # There are no graphs: what is not compiled, Python takes operation by operation. To look
+        # into a step there is `run_eagerly`.
+        super().compile(*args, **{**kwargs, "jit_compile": not kwargs.get("run_eagerly", False)})
+
     def train_step(self, state, data):
         inputs, labels = self.unpack(data)
         trainable, others = list(state[0]), [*itertools.chain(*state[1:])]

@@ -49,6 +49,7 @@ class LazyAdam(keras.optimizers.Adam):
 
     Example:
 
+    >>> from ccp_dml.optimizers import update_rows
     >>> optimizer = LazyAdam(0.5, lazy=["table"])
     >>> table = keras.Variable(np.zeros((3, 1), "float32"), name="table")
     >>> optimizer.build([table])

@@ -101,6 +101,13 @@ def fails_in_one_line(message, function, *arguments, **options):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("options", "compiled"), [({}, True), ({"run_eagerly": True}, False)])
+def test_steps_are_compiled_unless_they_are_to_be_looked_into(options, compiled):
+    model = MetricLearningModel(network())
+    model.compile("sgd", loss="contrastive", jit_compile=False, **options)
+    assert model.jit_compile is compiled
+
+
 def test_what_cannot_be_divided_is_said_in_one_line():
     fails_in_one_line(
         "divide the number of devices, 8; got 3", distribution.strategy, "model_parallel", 3
