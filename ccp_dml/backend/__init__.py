@@ -7,55 +7,15 @@ not ask which backend they run on. It is the one that was chosen before Keras wa
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from ccp_dml.backend.tensorflow import (
-        bits_of,
-        compute_with_gradients,
-        fuse_if_any_large,
-        fuse_if_large,
-        half_square,
-        has_fast_float64,
-        integers,
-        known_value,
-        normal,
-        read_rows,
-        require,
-        uniform,
-        write_rows,
-    )
+    from ccp_dml.backend.tensorflow import *  # noqa: F403
+    from ccp_dml.backend.tensorflow import __all__ as _of_backend
 elif keras.backend.backend() == "jax":
-    from ccp_dml.backend.jax import (
-        bits_of,
-        compute_with_gradients,
-        fuse_if_any_large,
-        fuse_if_large,
-        half_square,
-        has_fast_float64,
-        integers,
-        known_value,
-        normal,
-        read_rows,
-        require,
-        uniform,
-        write_rows,
-    )
+    from ccp_dml.backend.jax import *  # noqa: F403
+    from ccp_dml.backend.jax import __all__ as _of_backend
 else:
     raise ImportError(
         "ccp_dml runs on Keras's backends tensorflow and jax: set the environment variable "
         f"KERAS_BACKEND to one of them before keras is imported; it is {keras.backend.backend()}"
     )
 
-__all__ = [
-    "bits_of",
-    "compute_with_gradients",
-    "fuse_if_any_large",
-    "fuse_if_large",
-    "half_square",
-    "has_fast_float64",
-    "integers",
-    "known_value",
-    "normal",
-    "read_rows",
-    "require",
-    "uniform",
-    "write_rows",
-]
+__all__ = list(_of_backend)
