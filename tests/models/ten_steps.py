@@ -149,7 +149,8 @@ def share_random_numbers():
 
 def integers(shape, seeds):
     """Mixes the bits of counters, as `splitmix` does; int32 of at least 0."""
-    count = ops.prod(ops.convert_to_tensor(shape))
+    # Of zeros, because on TensorFlow the shape can be a tensor, and on JAX it must not become one.
+    count = ops.size(ops.zeros(shape))
     bits = ops.reshape(ops.arange(count, dtype="int32"), shape)
     for seed in seeds:
         bits = ops.bitwise_xor(bits, ops.cast(seed, "int32")) * -1640531535
