@@ -72,6 +72,7 @@ def make_model(
             settings.memory_batches,
             settings.classes_per_batch * settings.samples_per_class,
             settings.memory_start_step,
+            settings.memory_includes_batch,
             name="memory",
         )
     if has_proxies:
@@ -201,10 +202,9 @@ def best_phase(
                 return "warm-up" if round_number < 0 else "round 0"
         if isinstance(callback, VariationalPhases) and best_epoch < callback.first_phase_epochs:
             return "first phase"
-    if model.memory is not None:
-        start_step = max(model.memory.num_batches, model.memory.start_step)
-        if (best_epoch + 1) * steps_per_epoch <= start_step:
-            return "memory not in use"
+    steps = (best_epoch + 1) * steps_per_epoch
+    if model.memory is not None and steps < model.memory.first_step:
+        return "memory not in use"
     return ""
 
 

@@ -61,6 +61,7 @@ _MLRC = {
     "round_min_delta": 1e-5,
     "perturbation": 0,
     "memory_start_step": 1000,
+    "memory_includes_batch": True,
 }
 
 _SMALL_SET = {
@@ -280,7 +281,7 @@ _LAYOUT = {
         "round_min_delta",
         "perturbation",
     ),
-    "XBM.": ("memory_batches", "memory_start_step"),
+    "XBM.": ("memory_batches", "memory_start_step", "memory_includes_batch"),
     "DVML.": (
         "decoder_learning_rate",
         "variational_samples",

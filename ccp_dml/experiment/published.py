@@ -115,6 +115,7 @@ def _compared_values(settings, method):
         values["weights"] = "imagenet"
     if method == "xbm":
         values["memory_batches"] = settings.memory_batches
+        values["memory_includes_batch"] = settings.memory_includes_batch
     return values
 
 

@@ -329,7 +329,13 @@ class Settings:
 
     memory_batches: int = _setting(25, "Batches that the memory of xbm holds.", least=1)
     memory_start_step: int = _setting(
-        1000, "Steps before the memory of xbm is used, which also has to be full.", least=0
+        1000, "Steps before those that fill the memory of xbm for its first use.", least=0
+    )
+    memory_includes_batch: bool = _setting(
+        True,
+        "Whether a batch enters the memory of xbm before its loss, and so is among its own "
+        "references, as in the authors' code. If not, the memory is used as soon as it is full and "
+        "memory_start_step steps were taken.",
     )
 
     variational_samples: int = _setting(

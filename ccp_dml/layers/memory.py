@@ -20,8 +20,13 @@ class CrossBatchMemory(keras.layers.Layer):
     Args:
         num_batches: Number of batches M that the ring holds.
         batch_size: Number of samples of a (global) batch.
-        start_step: Number of batches before the ring is used, while embeddings still change fast.
+        start_step: Number of batches S before the ring is used, while embeddings still change fast.
             Defaults to 1,000.
+        includes_batch: Whether a batch enters the ring before its loss is computed, and so is among
+            its own references: every sample is then a positive of itself, at distance 0. The ring
+            is used from step `S + M` on. If `False`, a batch meets only those before it, and the
+            ring is used after step `max(S, M)`. Defaults to `True`, as in the code of the paper
+            and in that of CCP.
 
     Attributes:
         embeddings: The ring, before normalisation, `(num_batches · batch_size, d)`.
@@ -43,7 +48,14 @@ class CrossBatchMemory(keras.layers.Layer):
     [7, 7, 7, 6, 6, 6]
     """
 
-    def __init__(self, num_batches: int, batch_size: int, start_step: int = 1000, **kwargs):
+    def __init__(
+        self,
+        num_batches: int,
+        batch_size: int,
+        start_step: int = 1000,
+        includes_batch: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         check_at_least("num_batches", num_batches, 1)
         check_at_least("batch_size", batch_size, 1)
@@ -51,6 +63,14 @@ class CrossBatchMemory(keras.layers.Layer):
         self.num_batches = num_batches
         self.batch_size = batch_size
         self.start_step = start_step
+        self.includes_batch = includes_batch
+
+    @property
+    def first_step(self) -> int:
+        """The first step, counted from 1, whose loss uses the ring."""
+        if self.includes_batch:
+            return self.start_step + self.num_batches
+        return max(self.start_step, self.num_batches) + 1
 
     def build(self, input_shape):
         rows = self.num_batches * self.batch_size
@@ -68,8 +88,17 @@ class CrossBatchMemory(keras.layers.Layer):
         self.steps = self.add_weight(shape=(), dtype="int", name="steps", **state)
 
     def is_ready(self):
-        """Whether the ring is full and `start_step` batches were seen, a boolean scalar."""
-        return self.steps.value >= max(self.num_batches, self.start_step)
+        """Whether the loss of the present batch uses the ring, a boolean scalar.
+
+        If the ring `includes_batch`, it is to be asked after the batch was added.
+        """
+        step = self.steps.value if self.includes_batch else self.steps.value + 1
+        return step >= self.first_step
+
+    def last_batch_start(self):
+        """The row of the ring at which the batch that was added last begins, an int32 scalar."""
+        place = ops.cast((self.steps.value - 1) % self.num_batches, "int32")
+        return place * self.batch_size
 
     def add(self, labels, embeddings):
         """Replaces the oldest batch of the ring; no gradient flows into it.
@@ -107,4 +136,5 @@ class CrossBatchMemory(keras.layers.Layer):
             "num_batches": self.num_batches,
             "batch_size": self.batch_size,
             "start_step": self.start_step,
+            "includes_batch": self.includes_batch,
         }

@@ -136,6 +136,10 @@ class PairwiseLoss(keras.losses.Loss):
             among the references. Sums over negatives are then those over all, on average, and so
             are those inside a logarithm; what is computed from such sums, a logarithm or a ratio,
             tends to it. The losses say which it is. Defaults to `None`: each for itself.
+        anchors_start: The row of `references` at which the samples themselves begin, an integer
+            scalar, if they are among the references in their order. Every sample is then its own
+            positive, at a distance of exactly 0: normalised as one of other vectors, it could
+            differ from itself in its last digit. Defaults to `None`: they are not among them.
         seed: An integer, for losses that draw random numbers; usually the number of the training
             step. Equal seeds give equal draws, on all replicas. Defaults to a number computed from
             the embeddings.
@@ -193,6 +197,7 @@ class PairwiseLoss(keras.losses.Loss):
         reference_labels=None,
         seed=None,
         negative_counts=None,
+        anchors_start=None,
         **weights,
     ):
         if sample_weight is not None:
@@ -203,7 +208,14 @@ class PairwiseLoss(keras.losses.Loss):
             labels = distribution.gather(ops.convert_to_tensor(labels))
             embeddings = distribution.gather(ops.convert_to_tensor(embeddings))
         loss = self.call(
-            labels, embeddings, references, reference_labels, seed, negative_counts, **weights
+            labels,
+            embeddings,
+            references,
+            reference_labels,
+            seed,
+            negative_counts,
+            anchors_start,
+            **weights,
         )
         return loss / distribution.num_replicas()
 
@@ -215,6 +227,7 @@ class PairwiseLoss(keras.losses.Loss):
         reference_labels=None,
         seed=None,
         negative_counts=None,
+        anchors_start=None,
         **weights,
     ):
         """Computes the loss of the given samples, without those of other replicas."""
@@ -243,6 +256,10 @@ class PairwiseLoss(keras.losses.Loss):
         if self.normalize:
             normalize = normalize_rows if is_large(references.shape) else lipschitz_normalize
             references = normalize(references)
+        if anchors_start is not None:
+            rows = anchors_start + ops.arange(ops.shape(embeddings)[0], dtype="int32")
+            itself = ops.stop_gradient(embeddings)
+            references = ops.scatter_update(references, rows[:, None], itself)
         reference_labels = ops.cast(reference_labels, labels.dtype)
         masks = pair_masks(labels, reference_labels)
         pairs = Pairs(*masks, labels, reference_labels, negative_counts)

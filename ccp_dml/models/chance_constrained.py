@@ -103,9 +103,10 @@ class ChanceConstrainedModel(ProxyModel):
             # A copy: with JAX, a variable would be assigned the other's own array.
             reference.assign(ops.copy(weight))
 
-    def batch_losses(self, labels, outputs, sample=None):
+    def batch_losses(self, labels, outputs, sample=None, memory_start=None):
         proximal_term = ops.stop_gradient(self._proximal_term())
-        return {**super().batch_losses(labels, outputs, sample), "proximal_term": proximal_term}
+        losses = super().batch_losses(labels, outputs, sample, memory_start)
+        return {**losses, "proximal_term": proximal_term}
 
     def transform_gradients(self, gradients, variables, weights=None):
         reference_of = dict(

@@ -227,7 +227,9 @@ class MetricLearningModel(TrainingStep):
         """
         return None
 
-    def batch_losses(self, labels, outputs, sample: ProxySample | None = None) -> dict[str, Any]:
+    def batch_losses(
+        self, labels, outputs, sample: ProxySample | None = None, memory_start=None
+    ) -> dict[str, Any]:
         """Computes the losses of a (global) batch.
 
         Args:
@@ -235,12 +237,14 @@ class MetricLearningModel(TrainingStep):
             outputs: See `loss_inputs`; here embeddings `(n, d)`, before normalisation.
             sample: The proxies that the step looks at, as `sample_proxies` gives them. Defaults to
                 `None`: all there are.
+            memory_start: The row of the memory at which these samples begin, if it holds them.
+                Defaults to `None`: it does not.
 
         Returns:
             Scalars by name; what is minimised is `"loss"`.
         """
         self._check_labels(labels)
-        return self._compute_sample_losses(labels, outputs)
+        return self._compute_sample_losses(labels, outputs, memory_start)
 
     def evaluation_loss(self, labels, embeddings):
         """Computes the loss that `evaluate` shows, by default that among the samples of a batch.
@@ -283,7 +287,7 @@ class MetricLearningModel(TrainingStep):
             return backend.compute_with_gradients(compute, [embeddings, weights, references])
         return backend.compute_with_gradients(compute, [embeddings, weights], [references])
 
-    def _compute_sample_losses(self, labels, embeddings):
+    def _compute_sample_losses(self, labels, embeddings, memory_start):
         batch_loss = self._compute_pairwise_loss(labels, embeddings)
         if self.memory is None:
             return {"loss": batch_loss}
@@ -296,6 +300,7 @@ class MetricLearningModel(TrainingStep):
                 ops.convert_to_tensor(self.memory.embeddings.value),
                 ops.convert_to_tensor(self.memory.labels.value),
                 references_are_trained=False,
+                anchors_start=memory_start,
             ),
             lambda: ops.zeros_like(batch_loss),
         )
@@ -347,7 +352,11 @@ class MetricLearningModel(TrainingStep):
         """
         outputs = self.loss_inputs(inputs, training=True)
         all_outputs = distribution.gather(outputs)
-        batch_losses = self.batch_losses(labels, all_outputs, sample)
+        memory_start = None
+        if self.memory is not None and self.memory.includes_batch:
+            self.memory.add(labels, self.embeddings_of(all_outputs))
+            memory_start = self.memory.last_batch_start()
+        batch_losses = self.batch_losses(labels, all_outputs, sample, memory_start)
         batch_losses["loss"] += sum(self.embedding_model.losses)
         # Every replica computes the whole loss, and gathering adds up what flows back.
         loss = batch_losses["loss"] / distribution.num_replicas()
@@ -379,14 +388,14 @@ class MetricLearningModel(TrainingStep):
         return [each is self.proxies.vectors for each in self.trainable_variables].index(True)
 
     def finish_step(self, labels, all_labels, results: "StepResults") -> dict[str, Any]:
-        """Adds the batch to the memory, and returns the logs of the step.
+        """Returns the logs of the step, after which the batch is in the memory.
 
         Args:
             labels: Those of this replica's share of the batch.
             all_labels: Those of the global batch.
             results: What `compute_objective` returned.
         """
-        if self.memory is not None:
+        if self.memory is not None and not self.memory.includes_batch:
             self.memory.add(all_labels, results.all_embeddings)
         return self._update_metrics(results.batch_losses, labels, results.embeddings)
 

@@ -128,12 +128,12 @@ class ProxyModel(MetricLearningModel):
             stream_of("classes", self.sampling_seed),
         )
 
-    def batch_losses(self, labels, outputs, sample=None):
+    def batch_losses(self, labels, outputs, sample=None, memory_start=None):
         self._check_labels(labels)
         if self.loss.needs_references:
             proxy_loss = self._compute_proxy_loss(labels, outputs, sample)
             return {"loss": self.proxy_loss_weight * proxy_loss, "proxy_loss": proxy_loss}
-        sample_losses = self._compute_sample_losses(labels, outputs)
+        sample_losses = self._compute_sample_losses(labels, outputs, memory_start)
         proxy_loss = self._compute_proxy_loss(labels, outputs, sample)
         batch_loss = sample_losses["loss"]
         loss = self.proxy_loss_weight * proxy_loss + self.batch_loss_weight * batch_loss

@@ -130,13 +130,14 @@ class VariationalModel(MetricLearningModel):
     def embeddings_of(self, outputs):
         return self.embedding_model.projection(outputs)
 
-    def batch_losses(self, labels, outputs, sample=None):
+    def batch_losses(self, labels, outputs, sample=None, memory_start=None):
         """The losses of a (global) batch.
 
         Args:
             labels: `(n,)`.
             outputs: Pooled features of the backbone `(n, f)`.
             sample: See `MetricLearningModel.batch_losses`.
+            memory_start: Likewise; of the embeddings z_I.
 
         Returns:
             L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
@@ -156,7 +157,7 @@ class VariationalModel(MetricLearningModel):
             ops.reshape(synthesized, (-1, invariant.shape[1])),
             sample,
         )
-        invariant_losses = super().batch_losses(labels, invariant, sample)
+        invariant_losses = super().batch_losses(labels, invariant, sample, memory_start)
         terms = (
             divergence(mean, log_variance),
             self._reconstruction(features, synthesized),

@@ -322,8 +322,8 @@ def test_the_phase_of_the_best_weights_is_known(digits):
 
 @pytest.mark.parametrize(
     ("batches", "start_step", "epochs"),
-    # It is used from the step after which it is full, and after its first step.
-    [(3, 0, 0), (4, 0, 1), (5, 0, 1), (3, 12, 3), (3, 13, 3), (9, 5, 2)],
+    # Of four steps each. It is used first in step batches + start_step.
+    [(4, 0, 0), (5, 0, 1), (8, 0, 1), (3, 12, 3), (3, 13, 3), (3, 14, 4), (4, 5, 2)],
 )
 def test_the_memory_may_not_have_been_in_use(batches, start_step, epochs, digits):
     found = phases("xbm", digits[0], memory_batches=batches, memory_start_step=start_step)
@@ -332,7 +332,7 @@ def test_the_memory_may_not_have_been_in_use(batches, start_step, epochs, digits
 
 def test_the_first_of_several_phases_is_named(digits):
     rounds = [-1, 0, 0, 0, 1, 1, 1, 1, 1, 1]
-    found = phases("ccp+xbm+dvml", digits[0], rounds, memory_start_step=24, first_phase_steps=20)
+    found = phases("ccp+xbm+dvml", digits[0], rounds, memory_start_step=22, first_phase_steps=20)
     assert found == ["first phase"] * 5 + ["memory not in use"] + [""] * 4
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from ccp_dml import losses
 from ccp_dml.layers import CrossBatchMemory
@@ -19,11 +20,10 @@ from tests.models.small_models import images_and_labels, linear_model
 
 @pytest.mark.both_backends
 def test_the_ring_holds_the_last_batches(generator):
-    memory = CrossBatchMemory(num_batches=3, batch_size=4, start_step=5)
+    memory = CrossBatchMemory(num_batches=3, batch_size=4)
     memory.build((None, 2))
     batches = generator.standard_normal((7, 4, 2)).astype("float32")
     for step, batch in enumerate(batches):
-        assert bool(memory.is_ready()) == (step >= 5)
         memory.add(np.full(4, step + 1), batch)
         for kept in range(max(0, step - 2), step + 1):
             place = np.argmax(memory.labels.numpy() == kept + 1)
@@ -32,32 +32,69 @@ def test_the_ring_holds_the_last_batches(generator):
             )
 
 
-def test_the_ring_must_be_full():
-    memory = CrossBatchMemory(num_batches=3, batch_size=1, start_step=0)
+@pytest.mark.both_backends
+@pytest.mark.parametrize(
+    ("start_step", "includes_batch", "first_step"),
+    [(0, True, 3), (2, True, 5), (0, False, 4), (2, False, 4), (5, False, 6)],
+)
+def test_the_ring_is_used_when_it_is_full_and_later(start_step, includes_batch, first_step):
+    memory = CrossBatchMemory(3, 1, start_step, includes_batch)
     memory.build((None, 2))
     ready = []
-    for _ in range(4):
-        ready.append(bool(memory.is_ready()))
+    for _ in range(7):
+        if not includes_batch:
+            ready.append(bool(memory.is_ready()))
         memory.add([0], [[0.0, 0.0]])
-    assert ready == [False, False, False, True]
+        if includes_batch:
+            ready.append(bool(memory.is_ready()))
+    assert memory.first_step == first_step
+    assert ready == [False] * (first_step - 1) + [True] * (8 - first_step)
 
 
+@pytest.mark.both_backends
+@pytest.mark.parametrize("loss", ["cosine_contrastive", "multi_similarity"])
+def test_steps_are_those_of_the_authors_code(loss, golden):
+    """The embeddings themselves are trained, by SGD: their step is the gradient."""
+    reference = {
+        name: golden("xbm.npz")[f"{loss}/{name}"]
+        for name in ("embeddings", "labels", "losses", "gradients")
+    }
+    memory = CrossBatchMemory(num_batches=4, batch_size=8, start_step=3)
+    table = keras.layers.Embedding(8, 6, name="table")
+    inputs = keras.Input((), dtype="int32")
+    model = MetricLearningModel(keras.Model(inputs, table(inputs)), memory=memory)
+    options = {
+        "cosine_contrastive": {"margin": 0.4},
+        "multi_similarity": {"alpha": 2.0, "beta": 50.0, "base": 0.5},
+    }
+    model.compile(keras.optimizers.SGD(1.0), loss=losses.get(loss, **options[loss]))
+    for step, embeddings in enumerate(reference["embeddings"]):
+        table.embeddings.assign(embeddings)
+        labels = reference["labels"][step]
+        history = model.fit(np.arange(8), labels, batch_size=8, shuffle=False, verbose=0).history
+        assert history["loss"][0] == pytest.approx(reference["losses"][step], rel=1e-6)
+        gradients = embeddings - ops.convert_to_numpy(table.embeddings)
+        np.testing.assert_allclose(gradients, reference["gradients"][step], atol=1e-6)
+
+
+@pytest.mark.parametrize("includes_batch", [True, False])
 @pytest.mark.parametrize("loss", ["contrastive", "triplet", "multi_similarity"])
-def test_the_loss_is_that_of_the_batch_and_of_the_ring(loss, generator):
+def test_the_loss_is_that_of_the_batch_and_of_the_ring(loss, includes_batch, generator):
     kernel = generator.standard_normal((4, 3)).astype("float32")
-    memory = CrossBatchMemory(num_batches=2, batch_size=6, start_step=3)
+    memory = CrossBatchMemory(2, 6, start_step=3, includes_batch=includes_batch)
     model = MetricLearningModel(linear_model(kernel), memory=memory)
     model.compile(keras.optimizers.SGD(0.0), loss=loss)
-    inputs = generator.standard_normal((5, 6, 4)).astype("float32")
-    labels = generator.integers(0, 3, (5, 6))
-    for step in range(5):
+    inputs = generator.standard_normal((6, 6, 4)).astype("float32")
+    labels = generator.integers(0, 3, (6, 6))
+    for step in range(6):
         history = model.fit(inputs[step], labels[step], batch_size=6, verbose=0).history
         embeddings = inputs[step].astype("float64") @ kernel
         batch_loss = naive.loss(loss, labels[step], embeddings)
         memory_loss = 0.0
-        if step >= 3:
-            ring = inputs[step - 2 : step].reshape(12, 4).astype("float64") @ kernel
-            ring_labels = labels[step - 2 : step].reshape(12)
+        if step >= (4 if includes_batch else 3):
+            end = step + includes_batch
+            ring = inputs[end - 2 : end].reshape(12, 4).astype("float64") @ kernel
+            ring_labels = labels[end - 2 : end].reshape(12)
             memory_loss = naive.loss(loss, labels[step], embeddings, ring, ring_labels)
             assert memory_loss > 0
         assert history["batch_loss"][0] == pytest.approx(batch_loss, rel=1e-4)

@@ -95,9 +95,9 @@ def test_both_losses_are_those_of_the_base_model(kind, memory_batches):
             ("synthesized", synthesized, np.repeat(labels[batch], NUM_SAMPLES)),
         ]:
             expected = naive.loss(loss, classes, embeddings)
-            if memory_batches and step >= memory_batches:
+            if memory_batches and step + 1 >= memory_batches:
                 # The ring holds z_I, whatever it is compared with.
-                remembered = np.concatenate(rows[step - memory_batches : step])
+                remembered = np.concatenate(rows[step + 1 - memory_batches : step + 1])
                 ring, _ = invariant_and_synthesized(model, images[remembered], step)
                 expected += naive.loss(loss, classes, embeddings, ring, labels[remembered])
             if kind != "plain":
