@@ -1,5 +1,6 @@
 """Checks of arguments, whose messages repeat the value and say what is allowed."""
 
+import difflib
 import math
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -112,9 +113,14 @@ def check_one_of(name: str, value: Any, choices: Collection[str]):
     Traceback (most recent call last):
     ...
     ValueError: pooling must be one of average, max; got 'min'
+    >>> check_one_of("pooling", "avarage", ("average", "max"))
+    Traceback (most recent call last):
+    ...
+    ValueError: pooling must be one of average, max; got 'avarage'; did you mean 'average'?
     """
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        suggestion = suggest_closest(value, choices)
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}{suggestion}")
 
 
 def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):
@@ -138,7 +144,27 @@ def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):
     for param in params:
         if param not in known:
             takes = ", ".join(known) or "none"
-            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}")
+            suggestion = suggest_closest(param, known)
+            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}{suggestion}")
+
+
+def suggest_closest(name: Any, known: Collection[str]) -> str:
+    """The end of a message about an unknown name, which asks whether a similar one was meant.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+
+    Returns:
+        What to append to the message; empty if none is similar.
+
+    Example:
+
+    >>> suggest_closest("tripplet", ["contrastive", "triplet"])
+    "; did you mean 'triplet'?"
+    """
+    closest = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
+    return f"; did you mean {closest[0]!r}?" if closest else ""
 
 
 def list_first(items: Iterable[Any], count: int, separator: str = ", ") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ccp_dml.checks import check_parameters
+from ccp_dml.checks import check_parameters, suggest_closest
 
 _PACKAGE = "ccp_dml"
 
@@ -69,7 +69,10 @@ def get(
     name, params = unpack(classes, identifier, params)
     if isinstance(name, str):
         if name not in classes:
-            raise ValueError(f"unknown {kind} {name!r}; the choices are {', '.join(classes)}")
+            raise ValueError(
+                f"unknown {kind} {name!r}; the choices are {', '.join(classes)}"
+                f"{suggest_closest(name, classes)}"
+            )
         check_parameters(name, params, _accepted_parameters(classes[name], base))
         return classes[name](**params)
     if params:

@@ -49,7 +49,13 @@ from ccp_dml.experiment.evaluation import (
     load_networks,
     measure_networks,
 )
-from ccp_dml.experiment.flags import command_line, define_flags, flagfile, settings_from
+from ccp_dml.experiment.flags import (
+    command_line,
+    define_flags,
+    flagfile,
+    format_preset,
+    settings_from,
+)
 from ccp_dml.experiment.hardware import WorkerLostError, reserve_accelerators
 from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
 from ccp_dml.experiment.inspection import inspect_images
@@ -66,6 +72,7 @@ from ccp_dml.experiment.protocol import (
     write_flagfile,
 )
 from ccp_dml.experiment.published import find_published
+from ccp_dml.experiment.recommendation import recommend
 from ccp_dml.experiment.run_report import ReportFailedError, write_report
 from ccp_dml.experiment.table import make_tables, save_tables, write_tables
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
@@ -160,6 +167,8 @@ def _run_protocol(workdir):
     if not workdir:
         _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
     settings = settings_from(flags.FLAGS)
+    if flags.FLAGS.mode == "train" and (preset := format_preset(flags.FLAGS)):
+        print(preset, flush=True)
     check_strategy(settings.strategy, settings.model_devices)
     runs = plan_runs(
         settings,
@@ -256,6 +265,7 @@ def _describe(workdir):
     print(flagfile(settings, flags.FLAGS.workdir))
     benchmark = load_benchmark(settings)
     print(describe(benchmark, settings))
+    print(f"\n{recommend(benchmark, settings)}")
     figure = draw_samples(benchmark.train, benchmark.class_names, seed=settings.seed)
     path = _save_figure(figure, epath.Path(workdir or ".") / f"{settings.dataset}_samples.png")
     print(f"\nimages of some training classes are drawn in {path}")

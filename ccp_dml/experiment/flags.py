@@ -9,6 +9,7 @@ import keras
 from absl import flags
 from etils import epath
 
+from ccp_dml.experiment.presets import preset_settings
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.inference.approximate_search import INDEXES
 from ccp_dml.inference.export import FORMATS, QUANTIZATIONS
@@ -149,6 +150,15 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "the whole normalised.",
         flag_values=flag_values,
     )
+    flags.DEFINE_string(
+        "preset",
+        "none",
+        "Settings that belong together, which flags override: learning rate, network, image size, "
+        "warm-up, proxies, patience. small_images: from random weights, for small or grey "
+        "pictures; fine_tune: from weights of ImageNet, for photographs; paper: as in the paper's "
+        "tables. --mode=describe recommends one. One of none, small_images, fine_tune, paper.",
+        flag_values=flag_values,
+    )
     _define_use_flags(flag_values)
     for field in dataclasses.fields(Settings):
         _define_flag(field, flag_values)
@@ -275,13 +285,30 @@ def command_line(*arguments: str) -> str:
 
 
 def settings_from(flag_values: flags.FlagValues) -> Settings:
-    """The settings that parsed flags stand for.
+    """The settings that parsed flags stand for; those that are given override the preset's.
 
     Raises:
-        ValueError: See `Settings`.
+        ValueError: See `Settings`, or if there is no such preset.
     """
     values = {field.name: flag_values[field.name].value for field in dataclasses.fields(Settings)}
+    values |= _preset_values(flag_values)
     return Settings(**{**values, "method": tuple(values["method"])})
+
+
+def format_preset(flag_values: flags.FlagValues) -> str:
+    """What the chosen preset sets, as a line; empty without one.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    values = _preset_values(flag_values)
+    settings = ", ".join(f"{name}={value}" for name, value in values.items())
+    return f"preset {flag_values['preset'].value}: {settings}" if values else ""
+
+
+def _preset_values(flag_values):
+    settings = preset_settings(flag_values["preset"].value, flag_values["dataset"].value)
+    return {name: value for name, value in settings.items() if not flag_values[name].present}
 
 
 def flagfile(settings: Settings, workdir: str | os.PathLike | None = None) -> str:

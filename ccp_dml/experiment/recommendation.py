@@ -1,0 +1,57 @@
+"""Which preset and method to begin with, from what a data set holds."""
+
+import numpy as np
+
+from ccp_dml.data import Benchmark
+from ccp_dml.experiment import paper
+from ccp_dml.experiment.settings import Settings
+
+# Beyond so many classes of fewer images than these, CCP fell behind the plain loss from scratch.
+_MANY_CLASSES = 100
+_FEW_IMAGES = 10
+
+
+def recommend(benchmark: Benchmark, settings: Settings) -> str:
+    """Recommends a preset and a method to begin with, and says why.
+
+    Args:
+        benchmark: The data.
+        settings: The name of the data set, and what the network starts from.
+
+    Returns:
+        A line of flags, and a line for each reason.
+    """
+    preset, why = _choose_preset(benchmark, settings)
+    methods, why_methods = _choose_methods(benchmark, preset)
+    reasons = [*why, *why_methods]
+    return "\n".join(
+        [f"to begin with: --preset={preset} --method={methods}", *(f"- {each}" for each in reasons)]
+    )
+
+
+def _choose_preset(benchmark, settings):
+    if settings.dataset in paper.DATASETS:
+        return "paper", [
+            f"{paper.DATASETS[settings.dataset]} is in the paper's tables, whose settings these "
+            "are: BN-Inception from weights of ImageNet"
+        ]
+    if benchmark.train.image_shape[2] == 1:
+        return "small_images", ["no network for photographs takes images with one channel"]
+    return "fine_tune", [
+        "what a network knows of photographs beforehand is worth more than any loss: it needs "
+        "weights of ImageNet, which Keras downloads, or a file of them (--weights)",
+        "without weights, or for pictures that are nothing like photographs: --preset=small_images",
+    ]
+
+
+def _choose_methods(benchmark, preset):
+    sizes = np.unique(benchmark.train.labels, return_counts=True)[1]
+    median = int(np.median(sizes))
+    held = f"{len(sizes):,} training classes, half of them of at most {median} images"
+    if preset != "paper" and len(sizes) >= _MANY_CLASSES and median < _FEW_IMAGES:
+        start = "from random weights " if preset == "small_images" else ""
+        return "plain", [
+            f"{held}: with many classes of few images CCP {start}can fall behind the plain loss, "
+            "so begin with that alone and compare (--method=plain,ccp) when it works"
+        ]
+    return "plain,ccp", [f"{held}: enough for CCP to choose several proxies from"]
