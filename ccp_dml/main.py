@@ -57,6 +57,7 @@ from ccp_dml.experiment.flags import (
     settings_from,
 )
 from ccp_dml.experiment.hardware import WorkerLostError, reserve_accelerators
+from ccp_dml.experiment.help import format_help
 from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
 from ccp_dml.experiment.inspection import inspect_images
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
@@ -392,6 +393,9 @@ _COMMANDS = {
 
 
 def _parse_flags(argv):
+    if "--help" in argv[1:]:
+        print(f"{__doc__}\n{format_help()}")
+        sys.exit()
     try:
         return flags.FLAGS(argv)
     except UnicodeDecodeError as error:
@@ -411,8 +415,6 @@ def run():
     # Which tells of every tensor that devices exchange.
     tf.get_logger().setLevel("WARNING")
     define_flags()
-    # So that --help lists them.
-    flags.adopt_module_key_flags(sys.modules[define_flags.__module__])
     app.run(main, flags_parser=_parse_flags)
 
 

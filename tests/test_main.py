@@ -227,7 +227,9 @@ def test_an_earlier_run_is_kept(tmp_path):
 def test_help_lists_the_flags_and_examples():
     shown = run("--help").stdout
     for name in ("folds", "seeds", "processes", "checkpoint_minutes", "learning_rate"):
-        assert f"\n  --{name}: " in shown
+        assert f"\n  --{name}" in shown
+    assert shown.index("\nData:\n") < shown.index("\n  --dataset (default: digits)\n")
+    assert "\n  --[no]flip (default: true)\n" in shown
     assert "python -m ccp_dml.main --flagfile=experiments/digits.flags" in shown
 
 
