@@ -18,7 +18,12 @@ AROUND_LOSSES = {
     "proxy_synthesis": {"loss": "normalized_softmax", "loss_wrapper": "proxy_synthesis"},
     "virtual_softmax": {"loss": "normalized_softmax", "loss_wrapper": "virtual_softmax"},
     "hard": {"loss": "triplet", "miner": "hard"},
-    "semi_hard": {"loss": "multi_similarity", "miner": "semi_hard"},
+    "hardest_pairs": {"loss": "triplet", "miner": "hardest_pairs"},
+    "easy": {"loss": "triplet", "loss_params": {"margin": 0.5}, "miner": "easy"},
+    "easy_positive": {"loss": "contrastive", "miner": "easy_positive"},
+    "multi_similarity_miner": {"loss": "multi_similarity", "miner": "multi_similarity"},
+    "semi_hard": {"loss": "triplet", "miner": "semi_hard"},
+    "semi_hard_pairs": {"loss": "multi_similarity", "miner": "semi_hard_pairs"},
     "distance_weighted": {"loss": "margin", "miner": "distance_weighted"},
 }
 CASES = {**OF_LOSSES, **AROUND_LOSSES}

@@ -12,7 +12,7 @@ LOSSES = {
     "parameters": lambda: losses.get("contrastive", negative_margin=0.7, normalize=False, name="c"),
     "nested": lambda: losses.get(
         "multi_level_distance",
-        loss=losses.Mined(losses.get("margin", nu=0.1), miners.get("semi_hard", margin=0.4)),
+        loss=losses.Mined(losses.get("margin", nu=0.1), miners.get("semi_hard_pairs", margin=0.4)),
         weight=0.3,
     ),
 }

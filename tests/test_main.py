@@ -277,7 +277,10 @@ def command(capsys, run_command):
         ("--method=plain,xbn", "method must be one of plain, ccp, xbm, dvml, ccp+xbm, ccp+dvml"),
         ("--method=", "method must name at least one of plain, ccp"),
         ("--method=plain+ccp", "ccp+xbm+dvml; got 'plain+ccp'"),
-        ("--miner=easy", "miner must be one of none, hard, semi_hard, distance_weighted; got"),
+        (
+            "--miner=easiest",
+            "miner must be one of none, hard, semi_hard, easy, hardest_pairs, .*; got",
+        ),
         ("--miner_params=margin=1", "miner none has no parameter 'margin'; it takes none"),
         ("--miner=hard --miner_params=margin=1", "miner hard has no parameter 'margin'"),
         ("--loss_wrapper=softmax", "loss_wrapper must be one of none, multi_level_distance"),

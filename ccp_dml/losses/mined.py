@@ -1,4 +1,4 @@
-"""A loss over the pairs that a miner chooses."""
+"""A loss over the pairs or triplets that a miner chooses."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from ccp_dml.randomness import seed_of
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class Mined(LossWrapper):
-    """A loss over those pairs that a miner chooses.
+    """A loss over those pairs, or those triplets, that a miner chooses.
 
     To the loss, pairs that are not chosen are neither positive nor negative. Of references that
     were drawn from more, with `negative_counts`, the miner chooses among those that were drawn, and
@@ -19,20 +19,21 @@ class Mined(LossWrapper):
 
     Args:
         loss: The `PairwiseLoss` to wrap.
-        miner: A `ccp_dml.miners.Miner`, its name or its config; or any callable that is called as
-            a `Miner` is, which Keras must be able to serialize if it is to be saved with a model.
+        miner: A `ccp_dml.miners.Miner`, its name or its config; for losses over triplets also a
+            `TripletMiner`; or any callable that is called as a `Miner` is, which Keras must be able
+            to serialize if it is to be saved with a model.
         **kwargs: See `LossWrapper`.
 
     Call arguments:
         As those of the wrapped loss.
 
     Raises:
-        ValueError: If `miner` is none of these.
+        ValueError: If `miner` is none of these, or chooses triplets for a loss that has none.
 
     Example:
 
     >>> from ccp_dml.losses import Triplet
-    >>> loss = Mined(Triplet(margin=0.5), miner="hard")
+    >>> loss = Mined(Triplet(margin=0.5), miner="hardest_pairs")
     >>> embeddings = np.array([[0.0], [0.25], [0.5], [1.0]], "float32")
     >>> loss(np.array([0, 0, 1, 1]), embeddings).numpy()
     np.float32(0.4375)
@@ -41,8 +42,21 @@ class Mined(LossWrapper):
     def __init__(self, loss, miner, **kwargs):
         super().__init__(loss, **kwargs)
         self.miner = miners.get(miner)
+        if self._chooses_triplets and not loss.takes_triplets:
+            raise ValueError(
+                f"{type(self.miner).__name__} chooses triplets, which {type(loss).__name__} has "
+                f"none of: take one of {', '.join(miners.PAIR_MINERS)}"
+            )
+
+    @property
+    def _chooses_triplets(self):
+        return isinstance(self.miner, miners.TripletMiner)
 
     def labeled_loss(self, embeddings, references, pairs, seed, **weights):
+        if self._chooses_triplets:
+            return self.loss.labeled_loss(
+                embeddings, references, pairs, seed, miner=self.miner, **weights
+            )
         seed = seed_of(embeddings) if seed is None else seed
         distances = ops.stop_gradient(euclidean_distances(embeddings, references))
         positives, negatives = self.miner(

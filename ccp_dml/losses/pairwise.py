@@ -173,6 +173,11 @@ class PairwiseLoss(keras.losses.Loss):
         return self.needs_references
 
     @property
+    def takes_triplets(self) -> bool:
+        """Whether the loss is over triplets, and its `labeled_loss` takes a `TripletMiner`."""
+        return False
+
+    @property
     def proxies_per_class(self) -> int | None:
         """Number of references that it needs per class; `None` if any number will do."""
         return None

@@ -6,6 +6,7 @@ from keras import ops
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.row_sums import reduce_rows, sum_rows
+from ccp_dml.miners import TripletMiner
 
 # From so many references on, anchors with at most so many positives are not worth sorting for.
 _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
@@ -15,7 +16,7 @@ _POSITIVES_AT_ONCE = 4
 _NO_POSITIVE = float("-inf")
 
 
-def mean_over_violated_triplets(distances, pairs: Pairs, margin):
+def mean_over_violated_triplets(distances, pairs: Pairs, margin, miner: TripletMiner | None = None):
     """The mean of the hinges `(Dᵢⱼ − Dᵢₖ + m)₊` above zero, over all positives j and negatives k.
 
     With few positives among many references, such as proxies, it goes over the references for a few
@@ -25,10 +26,13 @@ def mean_over_violated_triplets(distances, pairs: Pairs, margin):
         distances: `(n, r)`.
         pairs: The pairs that they are the distances of.
         margin: m.
+        miner: Which of the triplets count. Defaults to `None`: all.
 
     Returns:
         A scalar; 0 when no triplet is violated.
     """
+    if miner is not None:
+        return _mean_of_mined(distances, pairs, margin, miner)
     if distances.shape[1] is None or distances.shape[1] < _MANY_REFERENCES:
         return _mean_by_sorting(distances, pairs, margin)
     columns = _find_columns(pairs.positives, _FEW_POSITIVES + 1)
@@ -111,29 +115,57 @@ def _with_gradient(distances, value, count, slopes):
 
 
 def _mean_by_sorting(distances, pairs, margin):
-    """Sorts the positives' `x = Dᵢⱼ + m` together with the negatives' distances.
+    total, count = _sum_hinges_below(distances, pairs, margin)
+    return total / ops.maximum(count, 1.0)
 
-    A positive is violated by the negatives below x, and the sum of its hinges is x times their
-    number minus their sum. Both are running sums, so that r references take O(r log r) time and
-    O(r) memory an anchor instead of the O(r²) of writing all triplets down.
+
+def _mean_of_mined(distances, pairs, margin, miner):
+    # Those up to a bound less those up to the other.
+    total, count = (
+        _sum_hinges_below(distances, pairs, margin)
+        if miner.upper >= margin
+        else _sum_hinges_below(distances, pairs, margin, miner.upper)
+    )
+    if miner.lower >= margin:
+        return 0.0 * total
+    if miner.lower > float("-inf"):
+        too_hard, their_count = _sum_hinges_below(distances, pairs, margin, miner.lower)
+        total, count = total - too_hard, count - their_count
+    return total / ops.maximum(count, 1.0)
+
+
+def _sum_hinges_below(distances, pairs, margin, bound=None):
+    """The sum of `Dᵢⱼ − Dᵢₖ + m` over the triplets with `Dᵢₖ − Dᵢⱼ <= bound`, and their number.
+
+    Without a bound those with `Dᵢₖ − Dᵢⱼ < m`, whose hinges are above zero.
+
+    It sorts the positives' `x = Dᵢⱼ + bound` together with the negatives' distances. The triplets
+    of a positive are those of the negatives below x, and the sum of their hinges is `Dᵢⱼ + m` times
+    their number minus their sum. Both are running sums, so that r references take O(r log r) time
+    and O(r) memory an anchor instead of the O(r²) of writing all triplets down.
     """
     dtype = distances.dtype
     nothing = ops.zeros_like(distances)
-    # Sorting is stable and the positives stand first, so that a negative at exactly x, whose hinge
-    # is zero, comes after x and is not counted.
-    values = ops.concatenate([distances + margin, distances], axis=1)
-    is_positive = ops.concatenate([ops.cast(pairs.positives, dtype), nothing], axis=1)
+
+    def join(positives, negatives):
+        # Sorting is stable: what stands first comes before what is equal to it. A negative at
+        # exactly x counts with a bound, and does not count without, when its hinge is zero.
+        rows = [positives, negatives] if bound is None else [negatives, positives]
+        return ops.concatenate(rows, axis=1)
+
+    values = join(distances + (margin if bound is None else bound), distances)
+    is_positive = join(ops.cast(pairs.positives, dtype), nothing)
     negatives = pairs.weigh_negatives(ops.cast(pairs.negatives, dtype))
-    is_negative = ops.concatenate([nothing, negatives], axis=1)
+    is_negative = join(nothing, negatives)
     order = ops.argsort(ops.stop_gradient(values), axis=1)
     values, is_positive, is_negative = (
         ops.take_along_axis(rows, order, axis=1) for rows in (values, is_positive, is_negative)
     )
     negatives_below = ops.cumsum(is_negative, axis=1)
     their_sum = ops.cumsum(is_negative * values, axis=1)
-    total = ops.sum(is_positive * (values * negatives_below - their_sum))
-    count = ops.sum(is_positive * negatives_below)
-    return total / ops.maximum(count, 1.0)
+    ends = values if bound is None else values + (margin - bound)
+    total = ops.sum(is_positive * (ends * negatives_below - their_sum))
+    return total, ops.sum(is_positive * negatives_below)
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -159,9 +191,13 @@ class Triplet(PairwiseLoss):
         super().__init__(**kwargs)
         self.margin = margin
 
-    def labeled_loss(self, embeddings, references, pairs, seed):
+    @property
+    def takes_triplets(self):
+        return True
+
+    def labeled_loss(self, embeddings, references, pairs, seed, miner: TripletMiner | None = None):
         distances = euclidean_distances(embeddings, references)
-        return mean_over_violated_triplets(distances, pairs, self.margin)
+        return mean_over_violated_triplets(distances, pairs, self.margin, miner)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}

@@ -7,23 +7,37 @@ import keras
 
 from ccp_dml import identifiers
 from ccp_dml.miners.distance_weighted_miner import DistanceWeightedMiner
-from ccp_dml.miners.hard_miner import HardMiner
+from ccp_dml.miners.easy_positive_miner import EasyPositiveMiner
+from ccp_dml.miners.hardest_pair_miner import HardestPairMiner
 from ccp_dml.miners.miner import Miner
-from ccp_dml.miners.semi_hard_miner import SemiHardMiner
+from ccp_dml.miners.multi_similarity_miner import MultiSimilarityMiner
+from ccp_dml.miners.semi_hard_pair_miner import SemiHardPairMiner
+from ccp_dml.miners.triplet_miner import EasyMiner, HardMiner, SemiHardMiner, TripletMiner
 
-MINERS: dict[str, type[Miner]] = {
+# Of triplets, for losses over triplets.
+TRIPLET_MINERS: dict[str, type[TripletMiner]] = {
     "hard": HardMiner,
     "semi_hard": SemiHardMiner,
+    "easy": EasyMiner,
+}
+# Of pairs, for all losses.
+PAIR_MINERS: dict[str, type[Miner]] = {
+    "hardest_pairs": HardestPairMiner,
+    "semi_hard_pairs": SemiHardPairMiner,
+    "easy_positive": EasyPositiveMiner,
+    "multi_similarity": MultiSimilarityMiner,
     "distance_weighted": DistanceWeightedMiner,
 }
+MINERS: dict[str, type[Miner | TripletMiner]] = {**TRIPLET_MINERS, **PAIR_MINERS}
 
 
-def get(identifier: str | Mapping[str, Any] | Callable, /, **params) -> Callable:
+def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **params):
     """Returns a miner, for `ccp_dml.losses.Mined`.
 
     Args:
         identifier: A key of `MINERS`; the config of a miner, as `serialize` returns it; or a
-            `Miner` or another callable that is called as one, which is returned as it is.
+            `Miner`, a `TripletMiner` or another callable that is called as a `Miner` is, which is
+            returned as it is.
         **params: Arguments of the miner, if it is given by its name; see its class.
 
     Returns:
@@ -44,7 +58,8 @@ def get(identifier: str | Mapping[str, Any] | Callable, /, **params) -> Callable
 
 def _is_miner(miner):
     # Classes can be called too, but not as miners.
-    return callable(miner) and not isinstance(miner, type)
+    is_miner = callable(miner) or isinstance(miner, TripletMiner)
+    return is_miner and not isinstance(miner, type)
 
 
 def serialize(miner: Callable) -> dict[str, Any]:
@@ -96,10 +111,18 @@ def parameters(name: str) -> list[str]:
 
 __all__ = [
     "MINERS",
+    "PAIR_MINERS",
+    "TRIPLET_MINERS",
     "DistanceWeightedMiner",
+    "EasyMiner",
+    "EasyPositiveMiner",
     "HardMiner",
+    "HardestPairMiner",
     "Miner",
+    "MultiSimilarityMiner",
     "SemiHardMiner",
+    "SemiHardPairMiner",
+    "TripletMiner",
     "deserialize",
     "get",
     "parameters",

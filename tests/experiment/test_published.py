@@ -125,7 +125,7 @@ def test_a_run_with_settings_of_its_own_is_of_the_same_cell():
         {"loss": "margin", "loss_params": {}},
         {"loss_params": {"negative_margin": 0.5}},
         {"loss_wrapper": "multi_level_distance"},
-        {"miner": "hard"},
+        {"miner": "hardest_pairs"},
         {"backbone": "resnet50"},
         {"weights": "none"},
         {"embedding_size": 512},

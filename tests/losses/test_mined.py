@@ -6,7 +6,7 @@ from tests.losses.pair_cases import against, random_case, values_and_gradients
 
 
 @pytest.mark.both_backends(slow=True)
-@pytest.mark.parametrize("miner", miners.MINERS)
+@pytest.mark.parametrize("miner", miners.PAIR_MINERS)
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_miners_go_with_every_loss(name, miner, generator):
     labels, embeddings, references, reference_labels = random_case(generator, per_class=3)

@@ -145,7 +145,7 @@ def test_the_mean_of_the_sum_inside_the_logarithm_is_the_whole_sum(name, generat
 @pytest.mark.both_backends(slow=True)
 def test_what_a_miner_takes_counts_once(generator):
     labels, embeddings, references, reference_labels = case(generator, "triplet")
-    loss = losses.Mined(losses.Triplet(margin=0.5), "hard")
+    loss = losses.Mined(losses.Triplet(margin=0.5), "hardest_pairs")
     proxies = {"references": references, "reference_labels": reference_labels}
     counts = counts_of(reference_labels, 3)
     counted = loss(labels, embeddings, **proxies, negative_counts=counts)

@@ -30,15 +30,15 @@ WRAPPED = {
     "proxy_synthesis": lambda: losses.get("proxy_synthesis"),
     "proxy_synthesis of proxy_anchor": lambda: losses.get("proxy_synthesis", loss="proxy_anchor"),
     "proxy_synthesis of margin": lambda: losses.get("proxy_synthesis", loss="margin", ratio=0.5),
-    "hard triplet": lambda: losses.Mined(losses.get("triplet"), miners.get("hard")),
+    "hard triplet": lambda: losses.Mined(losses.get("triplet"), miners.get("hardest_pairs")),
     "semi-hard contrastive": lambda: losses.Mined(
-        losses.get("contrastive"), miners.get("semi_hard")
+        losses.get("contrastive"), miners.get("semi_hard_pairs")
     ),
     "distance-weighted margin": lambda: losses.Mined(
         losses.get("margin"), miners.get("distance_weighted")
     ),
     "hard within virtual_softmax": lambda: losses.get(
-        "virtual_softmax", loss=losses.Mined(losses.get("proxy_nca"), miners.HardMiner())
+        "virtual_softmax", loss=losses.Mined(losses.get("proxy_nca"), miners.HardestPairMiner())
     ),
 }
 DETERMINISTIC = ["multi_level_distance", "virtual_softmax", "hard triplet", "semi-hard contrastive"]
@@ -205,7 +205,7 @@ def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
 def test_wrappers_hand_on_what_is_learned(generator):
     labels, embeddings, _, _ = random_case(generator)
     margin = losses.get("margin")
-    loss = losses.get("multi_level_distance", loss=losses.Mined(margin, miners.SemiHardMiner()))
+    loss = losses.get("multi_level_distance", loss=losses.Mined(margin, miners.SemiHardPairMiner()))
     weights = loss.initial_weights(4)
     assert sorted(weights) == ["boundaries", "levels"]
     value, (gradients,) = value_and_gradients(
@@ -219,7 +219,9 @@ def test_wrappers_hand_on_what_is_learned(generator):
 
 def test_what_losses_need():
     soft_triple = losses.get("soft_triple", proxies_per_class=4.0)
-    wrapped = losses.Mined(losses.get("multi_level_distance", loss=soft_triple), miners.HardMiner())
+    wrapped = losses.Mined(
+        losses.get("multi_level_distance", loss=soft_triple), miners.HardestPairMiner()
+    )
     for loss in (soft_triple, wrapped):
         assert (loss.needs_references, loss.proxies_per_class) == (True, 4)
         with pytest.raises(ValueError, match="pass references and reference_labels"):

@@ -9,7 +9,7 @@ _FAR = 1e30
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class HardMiner(Miner):
+class HardestPairMiner(Miner):
     """The farthest positive and the nearest negative of each anchor (Hermans et al., 2017).
 
     Equally far or equally near ones are all taken.
@@ -21,7 +21,7 @@ class HardMiner(Miner):
 
     >>> distances = np.array([[0.0, 0.2, 0.3, 0.1, 0.5]])
     >>> labels = np.array([0, 0, 0, 1, 1])
-    >>> miner = HardMiner()
+    >>> miner = HardestPairMiner()
     >>> miner(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[0].numpy()
     array([[False, False,  True, False, False]])
     """

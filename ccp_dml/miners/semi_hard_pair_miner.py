@@ -8,13 +8,13 @@ from ccp_dml.miners.miner import Miner
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class SemiHardMiner(Miner):
+class SemiHardPairMiner(Miner):
     """Negatives farther than a positive, but by less than a margin (Schroff et al., CVPR 2015).
 
     A positive j and a negative k of an anchor i are semi-hard to each other if `Dᵢⱼ < Dᵢₖ <= Dᵢⱼ +
-    m`. A pair is taken if the anchor has one that is semi-hard to it. Unlike in FaceNet this
-    chooses pairs, for any loss, and not triplets: a triplet loss then takes all triplets of the
-    pairs that were taken, of which some can be easy or hard.
+    m`. A pair is taken if the anchor has one that is semi-hard to it. Unlike
+    `SemiHardMiner` this chooses pairs, for any loss, and not triplets: a triplet loss then takes
+    all triplets of the pairs that were taken, of which some can be easy or hard.
 
     Args:
         margin: m, of Euclidean distances. Defaults to 0.2.
@@ -29,7 +29,7 @@ class SemiHardMiner(Miner):
 
     >>> distances = np.array([[0.0, 0.2, 0.3, 0.1, 0.5]])
     >>> labels = np.array([0, 0, 0, 1, 1])
-    >>> miner = SemiHardMiner(margin=0.25)
+    >>> miner = SemiHardPairMiner(margin=0.25)
     >>> miner(distances, labels[None] == 0, labels[None] == 1, dimension=2, seed=0)[1].numpy()
     array([[False, False, False,  True,  True]])
     """

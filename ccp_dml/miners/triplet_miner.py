@@ -1,0 +1,97 @@
+"""Triplets that are hard, semi-hard or easy."""
+
+import keras
+
+from ccp_dml.checks import check_above
+
+_FAR = float("inf")
+
+
+class TripletMiner:
+    """Base class of miners that choose triplets, for losses over triplets.
+
+    A triplet of an anchor i, a positive j and a negative k is chosen if `lower < Dᵢₖ − Dᵢⱼ <=
+    upper`, D the Euclidean distance. Where a miner of pairs would let a loss see all triplets of
+    the pairs that it takes, these are all that it sees.
+
+    Attributes:
+        lower: The bound that is not part of the interval.
+        upper: The bound that is.
+    """
+
+    lower: float
+    upper: float
+
+    def get_config(self) -> dict:
+        """The arguments of the miner by name."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        """Makes a miner of what `get_config` returned."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class HardMiner(TripletMiner):
+    """Triplets whose negative is no farther than the positive (Schroff et al., CVPR 2015).
+
+    Example:
+
+    >>> from ccp_dml.losses import Mined, Triplet
+    >>> embeddings = np.array([[0.0], [0.5], [0.25], [0.75]], "float32")
+    >>> Mined(Triplet(margin=0.5), HardMiner())(np.array([0, 0, 1, 1]), embeddings).numpy()
+    np.float32(0.65)
+    """
+
+    lower, upper = -_FAR, 0.0
+
+
+class _BesideMargin(TripletMiner):
+    def __init__(self, margin: float = 0.2):
+        check_above("margin", margin, 0)
+        self.margin = margin
+
+    def get_config(self):
+        return {"margin": self.margin}
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class SemiHardMiner(_BesideMargin):
+    """Triplets whose negative is farther than the positive by at most a margin.
+
+    They are those of FaceNet (Schroff et al., CVPR 2015), all of them: it draws one for each pair
+    of an anchor and a positive.
+
+    Args:
+        margin: m, of Euclidean distances. Defaults to 0.2.
+
+    Raises:
+        ValueError: If `margin` is not positive.
+    """
+
+    lower = 0.0
+
+    @property
+    def upper(self):
+        return self.margin
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+class EasyMiner(_BesideMargin):
+    """Triplets whose negative is farther than the positive by more than a margin.
+
+    A triplet loss sees them if its own margin is larger.
+
+    Args:
+        margin: m, of Euclidean distances. Defaults to 0.2.
+
+    Raises:
+        ValueError: If `margin` is not positive.
+    """
+
+    upper = _FAR
+
+    @property
+    def lower(self):
+        return self.margin
