@@ -34,6 +34,7 @@ from ccp_dml.losses.triplet import Triplet
 from ccp_dml.losses.virtual_softmax import VirtualSoftmax
 from ccp_dml.losses.wrapper import LossWrapper
 
+# NT-Xent with labels is the N-pair loss of a batch; the second name is for those who look for it.
 LOSSES: dict[str, type[PairwiseLoss]] = {
     "contrastive": Contrastive,
     "cosine_contrastive": CosineContrastive,
