@@ -22,7 +22,10 @@ class ArcFace(MarginSoftmaxLoss):
 
     The paper uses one proxy per class. With several, as in rounds of CCP, each of them is pulled
     against all proxies of other classes (`SubCenterArcFace` takes the nearest). Within a batch,
-    without references, the other samples of the class stand for the proxy.
+    without references, the other samples of the class stand for the proxy. Where all vectors lie
+    within small angles of each other, as those of an untrained network may, a margin above these
+    angles pulls a class together more strongly than its negatives push, and all classes with it:
+    among samples, and against proxies that are samples, begin with a small one, such as 0.1.
 
     Near 0 and π the derivative of sin θ is infinite. Angles so small that rounding decides them,
     below a thousandth in float32, count as 0 there.
