@@ -11,6 +11,10 @@ from ccp_dml.models import EmbeddingModel
 OF_LOSSES = {name: {"loss": name} for name in LOSSES}
 OF_LOSSES["contrastive"]["loss_params"] = {"negative_margin": 2.0}
 OF_LOSSES["soft_triple"]["loss_params"] = {"proxies_per_class": 2}
+OF_LOSSES["sub_center_arcface"]["loss_params"] = {"proxies_per_class": 2}
+
+# Losses that compare samples with proxies only.
+NEEDING_PROXIES = ("soft_triple", "sub_center_arcface")
 
 # Settings by the name of what is around a loss.
 AROUND_LOSSES = {

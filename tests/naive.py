@@ -165,6 +165,179 @@ def soft_triple(
     return (np.mean(losses) if losses else 0.0) + (tau * spread / count if count else 0.0)
 
 
+def _softmax_with_margin(anchors, scale, add_margin):
+    losses = []
+    for anchor, positives, negatives in anchors:
+        others = sum(np.exp(scale * (anchor @ n)) for n in negatives)
+        for p in positives:
+            own = np.exp(scale * add_margin(anchor @ p))
+            losses.append(-np.log(own / (own + others)))
+    return np.mean(losses) if losses else 0.0
+
+
+def arcface(anchors, margin=0.5, scale=64.0):
+    def add_margin(cosine):
+        angle = np.arccos(np.clip(cosine, -1, 1))
+        if angle + margin > np.pi:
+            return np.cos(angle) - margin * np.sin(margin)
+        return np.cos(angle + margin)
+
+    return _softmax_with_margin(anchors, scale, add_margin)
+
+
+def cosface(anchors, margin=0.35, scale=64.0):
+    return _softmax_with_margin(anchors, scale, lambda cosine: cosine - margin)
+
+
+def sub_center_arcface(
+    labels, embeddings, references, reference_labels, margin=0.5, scale=64.0, proxies_per_class=3
+):
+    """ArcFace against the nearest proxy of each class."""
+    samples, proxies = normalize(embeddings), normalize(references)
+    order = np.argsort(reference_labels, kind="stable")
+    classes = [order[k : k + proxies_per_class] for k in range(0, len(order), proxies_per_class)]
+    anchors = []
+    for sample, label in zip(samples, labels, strict=True):
+        own, others = [], []
+        for rows in classes:
+            nearest = max(proxies[rows], key=lambda point, sample=sample: sample @ point)
+            (own if reference_labels[rows[0]] == label else others).append(nearest)
+        anchors.append((sample, own, others))
+    return arcface(anchors, margin, scale)
+
+
+def circle(anchors, margin=0.4, gamma=80.0, weights_of=None):
+    """Takes the pairs that the weights are those of; by default they are `anchors`."""
+    anchors = list(anchors)
+    weights_of = anchors if weights_of is None else list(weights_of)
+    losses = []
+    for (anchor, positives, negatives), (fixed, fixed_positives, fixed_negatives) in zip(
+        anchors, weights_of, strict=True
+    ):
+        if not positives or not negatives:
+            continue
+        pull = sum(
+            np.exp(-gamma * max(1 + margin - fixed @ q, 0) * (anchor @ p - (1 - margin)))
+            for p, q in zip(positives, fixed_positives, strict=True)
+        )
+        push = sum(
+            np.exp(gamma * max(fixed @ q + margin, 0) * (anchor @ n - margin))
+            for n, q in zip(negatives, fixed_negatives, strict=True)
+        )
+        losses.append(np.log(1 + pull * push))
+    return np.mean(losses) if losses else 0.0
+
+
+def sup_con(anchors, temperature=0.1):
+    return normalized_softmax(anchors, temperature)
+
+
+def angular(anchors, alpha=45.0):
+    squared_tangent = np.tan(np.radians(alpha)) ** 2
+    losses = []
+    for anchor, positives, negatives in anchors:
+        for p in positives:
+            pull = 2 * (1 + squared_tangent) * (anchor @ p)
+            total = sum(np.exp(4 * squared_tangent * ((anchor + p) @ n) - pull) for n in negatives)
+            losses.append(np.log(1 + total))
+    return np.mean(losses) if losses else 0.0
+
+
+def lifted_structure(labels, embeddings, references=None, reference_labels=None, alpha=1.0):
+    samples = normalize(embeddings)
+    among_themselves = references is None
+    others = samples if among_themselves else normalize(references)
+    other_labels = labels if among_themselves else reference_labels
+    losses = []
+    for i, sample in enumerate(samples):
+        for j, other in enumerate(others):
+            if labels[i] != other_labels[j] or (among_themselves and i == j):
+                continue
+            of_sample = [r for r, of in zip(others, other_labels, strict=True) if of != labels[i]]
+            of_other = [s for s, of in zip(samples, labels, strict=True) if of != other_labels[j]]
+            total = sum(np.exp(alpha - _distance(sample, n)) for n in of_sample)
+            total += sum(np.exp(alpha - _distance(other, n)) for n in of_other)
+            lifted = np.log(total) + _distance(sample, other) if total else 0.0
+            losses.append(max(lifted, 0) ** 2 / 2)
+    return np.mean(losses) if losses else 0.0
+
+
+def ranked_list(anchors, alpha=1.2, margin=0.4, temperature=10.0, balance=0.5, weights_of=None):
+    """Takes the pairs that the weights are those of; by default they are `anchors`."""
+    anchors = list(anchors)
+    weights_of = anchors if weights_of is None else list(weights_of)
+    losses = []
+    for (anchor, positives, negatives), (fixed, _, fixed_negatives) in zip(
+        anchors, weights_of, strict=True
+    ):
+        pull = [_distance(anchor, p) - (alpha - margin) for p in positives]
+        push, weights = [], []
+        for n, q in zip(negatives, fixed_negatives, strict=True):
+            if _distance(anchor, n) < alpha:
+                push.append(alpha - _distance(anchor, n))
+                weights.append(np.exp(temperature * (alpha - _distance(fixed, q))))
+        of_negatives = np.dot(weights, push) / sum(weights) if push else 0.0
+        losses.append((1 - balance) * _mean_over_nonzero(pull) + balance * of_negatives)
+    return np.mean(losses) if losses else 0.0
+
+
+def fast_ap(anchors, num_bins=10):
+    losses = []
+    for anchor, positives, negatives in anchors:
+        if not positives:
+            continue
+        histograms = np.zeros((2, num_bins + 1))
+        for histogram, vectors in zip(histograms, (positives, negatives), strict=True):
+            for vector in vectors:
+                place = min(np.sum((anchor - vector) ** 2), 4) / 4 * num_bins
+                lower = int(min(place, num_bins - 1))
+                histogram[lower] += lower + 1 - place
+                histogram[lower + 1] += place - lower
+        of_positives, of_all = histograms[0], histograms.sum(axis=0)
+        precision = sum(
+            of_positives[b] * of_positives[: b + 1].sum() / of_all[: b + 1].sum()
+            for b in range(num_bins + 1)
+            if of_positives[b]
+        )
+        losses.append(1 - precision / len(positives))
+    return np.mean(losses) if losses else 0.0
+
+
+def _sigmoid(x):
+    return 0.5 * (1 + np.tanh(x / 2))
+
+
+def _soft_rank(anchor, vectors, i, temperature):
+    others = vectors[:i] + vectors[i + 1 :]
+    return 1 + sum(_sigmoid((anchor @ v - anchor @ vectors[i]) / temperature) for v in others)
+
+
+def smooth_ap(anchors, temperature=0.01):
+    losses = []
+    for anchor, positives, negatives in anchors:
+        precisions = [
+            _soft_rank(anchor, positives, i, temperature)
+            / _soft_rank(anchor, positives + negatives, i, temperature)
+            for i in range(len(positives))
+        ]
+        if precisions:
+            losses.append(1 - np.mean(precisions))
+    return np.mean(losses) if losses else 0.0
+
+
+def recall_at_k_surrogate(anchors, largest_k=16, temperature=1.0, rank_temperature=0.01):
+    ks = [k for k in range(1, largest_k + 1) if k.bit_count() == 1]
+    losses = []
+    for anchor, positives, negatives in anchors:
+        ranks = [
+            _soft_rank(anchor, positives + negatives, i, rank_temperature)
+            for i in range(len(positives))
+        ]
+        for k in ks if positives else []:
+            losses.append(1 - np.mean([_sigmoid((k - rank) / temperature) for rank in ranks]))
+    return np.mean(losses) if losses else 0.0
+
+
 def multi_level_distance(anchors, levels=(-3, 0, 3)):
     """What the regularisation adds, with weight 1."""
     distances = [_distance(anchor, v) for anchor, p, n in anchors for v in p + n]
@@ -239,12 +412,30 @@ LOSSES = {
     "normalized_softmax": normalized_softmax,
     "n_pair": n_pair,
     "margin": margin,
+    "nt_xent": n_pair,
+    "sup_con": sup_con,
+    "arcface": arcface,
+    "cosface": cosface,
+    "circle": circle,
+    "angular": angular,
+    "ranked_list": ranked_list,
+    "fast_ap": fast_ap,
+    "smooth_ap": smooth_ap,
+    "recall_at_k_surrogate": recall_at_k_surrogate,
 }
+# Those that are not computed from each anchor's positives and negatives alone.
+OF_BATCHES = {
+    "soft_triple": soft_triple,
+    "sub_center_arcface": sub_center_arcface,
+    "lifted_structure": lifted_structure,
+}
+# Those with weights that no gradient flows through.
+WITH_FIXED_WEIGHTS = ("circle", "ranked_list")
 
 
 def loss(name, labels, embeddings, references=None, reference_labels=None, **params):
-    if name == "soft_triple":
-        return soft_triple(labels, embeddings, references, reference_labels, **params)
+    if name in OF_BATCHES:
+        return OF_BATCHES[name](labels, embeddings, references, reference_labels, **params)
     if name == "proxy_anchor":
         if references is not None:
             labels, reference_labels = reference_labels, labels

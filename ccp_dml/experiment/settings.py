@@ -294,7 +294,8 @@ class Settings:
 
     proxies_per_class: int = _setting(
         8,
-        "Proxies per class for ccp; soft_triple has as many as its loss_params say.",
+        "Proxies per class for ccp; soft_triple and sub_center_arcface have as many as their "
+        "loss_params say.",
         least=1,
     )
     sampled_classes: int = _setting(

@@ -6,8 +6,14 @@ from typing import Any
 import keras
 
 from ccp_dml import identifiers
+from ccp_dml.losses.angular import Angular
+from ccp_dml.losses.arcface import ArcFace
+from ccp_dml.losses.circle import Circle
 from ccp_dml.losses.contrastive import Contrastive
+from ccp_dml.losses.cosface import CosFace
 from ccp_dml.losses.cosine_contrastive import CosineContrastive
+from ccp_dml.losses.fast_ap import FastAP
+from ccp_dml.losses.lifted_structure import LiftedStructure
 from ccp_dml.losses.margin import Margin
 from ccp_dml.losses.mined import Mined
 from ccp_dml.losses.multi_level_distance import MultiLevelDistance
@@ -18,11 +24,17 @@ from ccp_dml.losses.pairwise import PairwiseLoss
 from ccp_dml.losses.proxy_anchor import ProxyAnchor
 from ccp_dml.losses.proxy_nca import ProxyNCA
 from ccp_dml.losses.proxy_synthesis import ProxySynthesis
+from ccp_dml.losses.ranked_list import RankedList
+from ccp_dml.losses.recall_at_k_surrogate import RecallAtKSurrogate
+from ccp_dml.losses.smooth_ap import SmoothAP
 from ccp_dml.losses.soft_triple import SoftTriple
+from ccp_dml.losses.sub_center_arcface import SubCenterArcFace
+from ccp_dml.losses.sup_con import SupCon
 from ccp_dml.losses.triplet import Triplet
 from ccp_dml.losses.virtual_softmax import VirtualSoftmax
 from ccp_dml.losses.wrapper import LossWrapper
 
+# NT-Xent with labels is the N-pair loss of a batch; the second name is for those who look for it.
 LOSSES: dict[str, type[PairwiseLoss]] = {
     "contrastive": Contrastive,
     "cosine_contrastive": CosineContrastive,
@@ -33,7 +45,19 @@ LOSSES: dict[str, type[PairwiseLoss]] = {
     "soft_triple": SoftTriple,
     "margin": Margin,
     "n_pair": NPair,
+    "nt_xent": NPair,
     "normalized_softmax": NormalizedSoftmax,
+    "sup_con": SupCon,
+    "arcface": ArcFace,
+    "cosface": CosFace,
+    "sub_center_arcface": SubCenterArcFace,
+    "circle": Circle,
+    "angular": Angular,
+    "lifted_structure": LiftedStructure,
+    "ranked_list": RankedList,
+    "fast_ap": FastAP,
+    "smooth_ap": SmoothAP,
+    "recall_at_k_surrogate": RecallAtKSurrogate,
 }
 
 # Losses that wrap another loss.
@@ -132,8 +156,14 @@ def parameters(name: str) -> list[str]:
 __all__ = [
     "LOSSES",
     "WRAPPERS",
+    "Angular",
+    "ArcFace",
+    "Circle",
     "Contrastive",
+    "CosFace",
     "CosineContrastive",
+    "FastAP",
+    "LiftedStructure",
     "LossWrapper",
     "Margin",
     "Mined",
@@ -145,7 +175,12 @@ __all__ = [
     "ProxyAnchor",
     "ProxyNCA",
     "ProxySynthesis",
+    "RankedList",
+    "RecallAtKSurrogate",
+    "SmoothAP",
     "SoftTriple",
+    "SubCenterArcFace",
+    "SupCon",
     "Triplet",
     "VirtualSoftmax",
     "deserialize",

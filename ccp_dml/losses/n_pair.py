@@ -18,10 +18,12 @@ class NPair(TemperatureLoss):
     Against one reference of each class this is the paper's multi-class N-pair loss. The paper
     takes un-normalised vectors and T = 1 and penalises their norms: `normalize=False,
     temperature=1.0` and a regulariser in the network. With all samples of a batch as
-    references, it counts all of their negatives instead of one of each class.
+    references, it counts all of their negatives instead of one of each class. With two views of
+    each sample that is NT-Xent (Chen et al., ICML 2020, SimCLR), and with more samples of a class
+    what goes by that name elsewhere: `"nt_xent"` is this loss.
 
     Args:
-        temperature: T. Defaults to 0.1, for normalised vectors.
+        temperature: T. Defaults to 0.1, for normalised vectors, SimCLR's on ImageNet.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

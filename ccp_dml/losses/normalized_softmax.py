@@ -19,7 +19,7 @@ class NormalizedSoftmax(TemperatureLoss):
     The paper uses one proxy per class, for which the loss equals `ProxyNCA`. With several, the
     target of the cross-entropy is spread evenly over the proxies of the sample's class, which pulls
     the sample towards all of them. Within a batch, without references, it is the supervised
-    contrastive loss (Khosla et al., NeurIPS 2020).
+    contrastive loss (`SupCon`).
 
     Args:
         temperature: T. Defaults to 0.05.

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from ccp_dml import backend
 from ccp_dml.checks import check_above, check_whole_number
+from ccp_dml.losses.class_groups import group_by_class
 from ccp_dml.losses.distances import euclidean_distances, inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
 
@@ -75,15 +75,9 @@ class SoftTriple(PairwiseLoss):
         return self._proxies_per_class
 
     def labeled_loss(self, embeddings, references, pairs, seed):
-        order = ops.argsort(pairs.reference_labels)
-        num_classes = self._num_classes(ops.take(pairs.reference_labels, order))
-
-        def split_by_class(rows):
-            shape = (ops.shape(rows)[0], num_classes, self.proxies_per_class)
-            return ops.reshape(ops.take(rows, order, axis=1), shape)
-
-        similarities = split_by_class(inner_products(embeddings, references))
-        positives, negatives = split_by_class(pairs.positives), split_by_class(pairs.negatives)
+        group = group_by_class(pairs.reference_labels, self.proxies_per_class, type(self).__name__)
+        similarities = group(inner_products(embeddings, references))
+        positives, negatives = group(pairs.positives), group(pairs.negatives)
         paired = ops.logical_or(positives, negatives)
         exponents = ops.where(paired, similarities / self.gamma, -1e30)
         weights = ops.exp(exponents - ops.logsumexp(exponents, axis=-1, keepdims=True))
@@ -92,10 +86,10 @@ class SoftTriple(PairwiseLoss):
         logits = self.scale * (ops.sum(weights * similarities, axis=-1) - margins)
         counts = ops.ones_like(logits[0])
         if pairs.negative_counts is not None:
-            counts = split_by_class(ops.cast(pairs.negative_counts, logits.dtype)[None])[0, :, 0]
+            counts = group(ops.cast(pairs.negative_counts, logits.dtype)[None])[0, :, 0]
         of_others = log_sum_exp(logits + ops.log(counts), is_other)
         losses = ops.softplus(of_others - log_sum_exp(logits, is_own))
-        classes = ops.transpose(split_by_class(ops.transpose(references)), (1, 2, 0))
+        classes = ops.transpose(group(ops.transpose(references)), (1, 2, 0))
         spread = self._center_spread(classes, counts)
         return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * spread
 
@@ -104,19 +98,6 @@ class SoftTriple(PairwiseLoss):
         # k and l, and l and k
         twice_pairs = ops.sum(counts) * self.proxies_per_class * (self.proxies_per_class - 1)
         return ops.sum(counts * distances) / (2.0 * ops.maximum(twice_pairs, 1.0))
-
-    def _num_classes(self, sorted_labels):
-        per_class = self.proxies_per_class
-        known = backend.known_value(sorted_labels)
-        if known is not None and (
-            len(known) % per_class
-            or (known[::per_class] != known[per_class - 1 :: per_class]).any()
-        ):
-            raise ValueError(
-                f"soft_triple needs {per_class} references of each class (proxies_per_class); got "
-                f"references of the labels {known.tolist()}"
-            )
-        return ops.shape(sorted_labels)[0] // per_class
 
     def get_config(self):
         return {

@@ -139,7 +139,8 @@ def test_the_gradient_of_what_the_gradient_goes_into(generator):
 
 @pytest.mark.parametrize("name", sorted(losses.LOSSES))
 def test_losses_on_accelerators_are_those_on_cpus(name, on_accelerators, generator):
-    loss = losses.get(name, **({"proxies_per_class": 2} if name == "soft_triple" else {}))
+    takes_several = "proxies_per_class" in losses.parameters(name)
+    loss = losses.get(name, **({"proxies_per_class": 2} if takes_several else {}))
     labels, reference_labels = generator.integers(0, 6, 8), np.tile(np.arange(6), 2)
     embeddings, references = (
         generator.standard_normal((n, 16)).astype("float32") / 4 for n in (8, 12)

@@ -10,7 +10,8 @@ from tests.losses.pair_cases import against, random_case, values_and_gradients
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_miners_go_with_every_loss(name, miner, generator):
     labels, embeddings, references, reference_labels = random_case(generator, per_class=3)
-    params = {"proxies_per_class": 3} if name == "soft_triple" else {}
+    takes_several = "proxies_per_class" in losses.parameters(name)
+    params = {"proxies_per_class": 3} if takes_several else {}
     loss = losses.Mined(losses.get(name, **params), miners.get(miner))
     value, gradients = values_and_gradients(
         loss, labels, embeddings, **against(references, reference_labels)

@@ -12,6 +12,7 @@ from tests.losses.pair_cases import TOLERANCE, against, values_and_gradients
 OWN_CLASSES = 2
 PARAMS = {
     "soft_triple": {"proxies_per_class": 2},
+    "sub_center_arcface": {"proxies_per_class": 2},
     "multi_level_distance": {"loss": "contrastive"},
 }
 # What is computed from the loss of one anchor to have the sum inside its logarithm.

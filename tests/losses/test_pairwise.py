@@ -30,7 +30,7 @@ OUR_NAMES_IN = {
 }
 CASES = json.loads((GOLDEN / "losses.json").read_text())
 NAMES = sorted(losses.LOSSES)
-PARAMS = {"soft_triple": {"proxies_per_class": 3}}
+PARAMS = {name: {"proxies_per_class": 3} for name in ("soft_triple", "sub_center_arcface")}
 
 
 def make(name, **params):
@@ -106,8 +106,12 @@ def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
     against = {"references": references, "reference_labels": reference_labels}
     _, gradients = values_and_gradients(loss, labels, embeddings, **against)
 
+    fixed = {}
+    if name in naive.WITH_FIXED_WEIGHTS:
+        fixed["weights_of"] = list(naive.pairs(labels, embeddings, references, reference_labels))
+
     def naive_loss(anchors, others):
-        return naive.loss(name, labels, anchors, others, reference_labels, **params)
+        return naive.loss(name, labels, anchors, others, reference_labels, **params, **fixed)
 
     step = 1e-6
     for which, gradient in enumerate(gradients):
@@ -291,7 +295,8 @@ def test_two_replicas_train_any_keras_model_as_one(name, two_replicas, generator
 
     def make():
         model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
-        model.compile(keras.optimizers.SGD(0.1), loss=losses.get(name))
+        # Larger steps amplify what is rounded differently.
+        model.compile(keras.optimizers.SGD(0.01), loss=losses.get(name))
         return model
 
     single = make()

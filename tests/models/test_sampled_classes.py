@@ -13,7 +13,7 @@ from ccp_dml.models import (
 )
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.optimizers import LazyAdam
-from tests.cases import AROUND_LOSSES, CASES, settings_of, small_model
+from tests.cases import AROUND_LOSSES, CASES, NEEDING_PROXIES, settings_of, small_model
 from tests.models.small_models import images_and_labels, linear_model
 
 CLASSES = 40
@@ -162,7 +162,7 @@ def every_case():
     for case in sorted(CASES):
         for method in ("ccp", "ccp+xbm", "ccp+dvml"):
             # It has no meaning against a memory.
-            if (case, method) != ("soft_triple", "ccp+xbm"):
+            if not (case in NEEDING_PROXIES and method == "ccp+xbm"):
                 is_quick = method == "ccp" and case in {*AROUND_LOSSES, "margin", "soft_triple"}
                 yield pytest.param(case, method, marks=[] if is_quick else pytest.mark.slow)
 

@@ -1,0 +1,41 @@
+"""References in groups of one class each."""
+
+from collections.abc import Callable
+
+from keras import ops
+
+from ccp_dml import backend
+
+
+def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:
+    """Returns a function that groups what is known of references by their classes.
+
+    Args:
+        reference_labels: `(r,)`, with `per_class` references of each class, in any order.
+        per_class: Number K of references per class.
+        owner: The loss that needs them, for the message.
+
+    Returns:
+        A function from `(n, r)` to `(n, r / K, K)`, the classes in the order of their labels.
+
+    Raises:
+        ValueError: If a class has another number of references; checked wherever the labels are
+            known.
+    """
+    order = ops.argsort(reference_labels)
+    sorted_labels = ops.take(reference_labels, order)
+    known = backend.known_value(sorted_labels)
+    if known is not None and (
+        len(known) % per_class or (known[::per_class] != known[per_class - 1 :: per_class]).any()
+    ):
+        raise ValueError(
+            f"{owner} needs {per_class} references of each class (proxies_per_class); got "
+            f"references of the labels {known.tolist()}"
+        )
+    num_classes = ops.shape(sorted_labels)[0] // per_class
+
+    def group(rows):
+        shape = (ops.shape(rows)[0], num_classes, per_class)
+        return ops.reshape(ops.take(rows, order, axis=1), shape)
+
+    return group
