@@ -18,29 +18,6 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return model._flatten_layers()
 
 
-def scale_steps(optimizer: keras.optimizers.Optimizer, factor: Callable):
-    """Makes an optimizer scale its learning rate for each of its variables.
-
-    Args:
-        optimizer: A Keras optimizer that updates the variables one by one, as all that come with
-            Keras do. Only this object changes, but not its config or its weights: after saving and
-            loading, it has to be done again.
-        factor: Called with the index of a variable, in the order that the optimizer was built
-            with; returns the factor of its learning rate. It is the optimizer's `step_factor`
-            from then on.
-    """
-    # Of the class, so that to scale twice does not multiply twice.
-    step = type(optimizer).update_step.__get__(optimizer)
-
-    def update_step(gradient, variable, learning_rate):
-        # As the optimizers find their moments: here a variable is TensorFlow's, without a path.
-        index = optimizer._get_variable_index(variable)
-        return step(gradient, variable, learning_rate * factor(index))
-
-    optimizer.update_step = update_step
-    optimizer.step_factor = factor
-
-
 def keep_logs_of_first_replica():
     """Makes `fit` and `evaluate` take the logs of a step from the first replica of this worker.
 

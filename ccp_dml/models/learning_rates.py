@@ -1,62 +1,81 @@
 """Learning rates that differ between the weights of a model."""
 
+import difflib
+import fnmatch
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 import keras
-from keras import ops
 
 from ccp_dml.checks import list_first
-from ccp_dml.models.keras_internals import scale_steps
 
 _LISTED_AT_MOST = 16
 
 
-def scale_learning_rates(
-    optimizer: keras.optimizers.Optimizer,
-    variables: Sequence[keras.Variable],
-    multipliers: Mapping[str, float],
-    freezable: Sequence[keras.Variable] = (),
-    frozen: keras.Variable | None = None,
-):
-    """Makes an optimizer take larger or smaller steps for some of the variables.
-
-    Unlike larger gradients, larger steps mean the same for every optimizer; Adam's do not depend
-    on the size of the gradients. It is not saved with the optimizer: the model that has the
-    multipliers does it again when it is compiled.
+def name_weights(model: keras.Model, variables: Sequence[keras.Variable]) -> list[str]:
+    """The names of variables that learning rate multipliers are for.
 
     Args:
-        optimizer: A Keras optimizer that updates the variables one by one, as all that come with
-            Keras do.
-        variables: The variables it trains, in the order it was, or will be, built with.
-        multipliers: Factors of the learning rate by a part of the variables' paths, as in
-            `{"proxies": 100}`; if several parts of a path have one, they are multiplied.
-        freezable: Those of the variables that are not changed while `frozen` is set.
-        frozen: A boolean variable, if any are freezable.
+        model: A `MetricLearningModel`.
+        variables: Variables of it.
 
-    Raises:
-        ValueError: If a multiplier matches no variable.
+    Returns:
+        Their paths; those of the backbone begin with `backbone/`.
     """
-    for part in multipliers:
-        if not any(part in variable.path.split("/") for variable in variables):
-            # The last ones first, because backbones, with hundreds of them, begin.
-            paths = reversed([variable.path for variable in variables])
-            raise ValueError(
-                f"the learning rate multiplier {part!r} matches no weight; the weights are "
-                f"{list_first(paths, _LISTED_AT_MOST)}"
-            )
-    if not multipliers and not freezable:
-        return
-    factors = [
-        math.prod(multipliers.get(part, 1.0) for part in variable.path.split("/"))
+    backbone = getattr(model.embedding_model, "backbone", None)
+    of_backbone = set(map(id, backbone.variables)) if backbone is not None else set()
+    return [
+        f"backbone/{variable.path}" if id(variable) in of_backbone else variable.path
         for variable in variables
     ]
-    freezable_ids = set(map(id, freezable))
-    is_freezable = [id(variable) in freezable_ids for variable in variables]
 
-    def factor(index):
-        return (
-            ops.where(frozen.value, 0.0, factors[index]) if is_freezable[index] else factors[index]
+
+def find_multipliers(names: Sequence[str], multipliers: Mapping[str, float]) -> list[float]:
+    """The factors of the learning rates of weights.
+
+    Args:
+        names: Of the weights: paths, parts of which are separated by `/`.
+        multipliers: Factors by patterns. A pattern stands for the weights that have it in their
+            path, as one part or several in a row; `*`, `?` and `[…]` match as in the names of
+            files, `*` several parts too.
+
+    Returns:
+        For each weight the product of the factors whose patterns match.
+
+    Raises:
+        ValueError: If a pattern matches no weight.
+
+    Example:
+
+    >>> names = ["backbone/block_1/kernel", "backbone/block_2/kernel", "projection/kernel"]
+    >>> find_multipliers(names, {"backbone": 0.1, "block_1": 0, "*o*/kernel": 2})
+    [0.0, 0.2, 2.0]
+    """
+    for pattern in multipliers:
+        if not any(_matches(name, pattern) for name in names):
+            raise ValueError(
+                f"the learning rate multiplier {pattern!r} matches no weight; "
+                f"{_suggest(pattern, names)}"
+            )
+    return [
+        math.prod(
+            [factor for pattern, factor in multipliers.items() if _matches(name, pattern)],
+            start=1.0,
         )
+        for name in names
+    ]
 
-    scale_steps(optimizer, factor)
+
+def _matches(name, pattern):
+    parts = name.split("/")
+    ends = itertools.combinations(range(len(parts) + 1), 2)
+    return any(fnmatch.fnmatchcase("/".join(parts[slice(*each)]), pattern) for each in ends)
+
+
+def _suggest(pattern, names):
+    parts = dict.fromkeys(part for name in names for part in name.split("/"))
+    # The last ones first, because backbones, with hundreds of them, begin.
+    paths = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
+    close = difflib.get_close_matches(pattern.split("/")[-1].strip("*"), parts)
+    return f"did you mean {' or '.join(close)}? {paths}" if close else paths

@@ -12,10 +12,10 @@ from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks, unpack_batch
 from ccp_dml.models.keras_internals import flatten_layers
-from ccp_dml.models.learning_rates import scale_learning_rates
+from ccp_dml.models.learning_rates import find_multipliers, name_weights
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.models.training_step import TrainingStep
-from ccp_dml.optimizers import update_rows
+from ccp_dml.optimizers import LayerwiseLearningRates, update_rows
 
 _HALF_PRECISION = ("float16", "bfloat16")
 
@@ -194,15 +194,24 @@ class MetricLearningModel(TrainingStep):
                 "small steps make no difference, so that nothing is learned: use the policy "
                 "mixed_bfloat16"
             )
-        backbone = getattr(self.embedding_model, "backbone", None)
-        scale_learning_rates(
-            self.optimizer,
-            self.trainable_variables,
-            self.learning_rate_multipliers,
-            freezable=backbone.trainable_variables if backbone is not None else (),
-            frozen=self.backbone_frozen,
-        )
+        self.optimizer = self._set_learning_rates(self.optimizer)
         self.optimizer.build(self.trainable_variables)
+
+    def _set_learning_rates(self, optimizer):
+        variables = self.trainable_variables
+        multipliers = [1.0] * len(variables)
+        if isinstance(optimizer, LayerwiseLearningRates):
+            multipliers, optimizer = optimizer.multipliers, optimizer.inner_optimizer
+        if self.learning_rate_multipliers:
+            names = name_weights(self, variables)
+            multipliers = find_multipliers(names, self.learning_rate_multipliers)
+        optimizer = LayerwiseLearningRates(optimizer, multipliers)
+        backbone = getattr(self.embedding_model, "backbone", None)
+        freezable = set(map(id, backbone.variables)) if backbone is not None else set()
+        optimizer.freeze_while(
+            self.backbone_frozen, [id(variable) in freezable for variable in variables]
+        )
+        return optimizer
 
     def _check_loss(self, loss):
         if loss.needs_references:
@@ -214,6 +223,10 @@ class MetricLearningModel(TrainingStep):
     def compile_from_config(self, config):
         """Compiles as the saved model was; Keras does so by itself only with its own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def get_compile_config(self):
+        optimizer = keras.saving.serialize_keras_object(self.optimizer)
+        return {**super().get_compile_config(), "optimizer": optimizer}
 
     def has_all_variables(self):
         # Those of compiled metrics are Keras's to build.

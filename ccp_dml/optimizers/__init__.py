@@ -1,6 +1,7 @@
 """Optimizers beside those of Keras."""
 
+from ccp_dml.optimizers.layerwise_learning_rates import LayerwiseLearningRates
 from ccp_dml.optimizers.lazy_adam import LazyAdam
 from ccp_dml.optimizers.row_updates import check_row_updates, update_rows
 
-__all__ = ["LazyAdam", "check_row_updates", "update_rows"]
+__all__ = ["LayerwiseLearningRates", "LazyAdam", "check_row_updates", "update_rows"]

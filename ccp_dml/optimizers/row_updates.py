@@ -5,6 +5,7 @@ from keras import ops
 
 from ccp_dml import backend
 from ccp_dml.distribution import update_copies
+from ccp_dml.optimizers.layerwise_learning_rates import LayerwiseLearningRates
 from ccp_dml.optimizers.lazy_adam import LazyAdam, RowGradient
 
 # What Keras's optimizers do to whole variables beside their steps.
@@ -16,7 +17,7 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
     """Checks that an optimizer can update some rows of a variable alone.
 
     Args:
-        optimizer: A Keras optimizer.
+        optimizer: A Keras optimizer, in a `LayerwiseLearningRates` or not.
         variable: The variable.
 
     Raises:
@@ -24,6 +25,7 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
             `keras.optimizers.SGD` without momentum, or if it decays, averages, accumulates or clips
             by itself.
     """
+    optimizer = _unwrap(optimizer)
     is_lazy = isinstance(optimizer, LazyAdam) and optimizer.is_lazy(variable)
     if not is_lazy and (type(optimizer) is not keras.optimizers.SGD or optimizer.momentum):
         raise ValueError(
@@ -53,21 +55,25 @@ def update_rows(optimizer: keras.optimizers.Optimizer, gradient, variable: keras
     """
 
     def update(copy, gradient, rows, learning_rate):
-        if isinstance(optimizer, LazyAdam):
-            optimizer.update_step(RowGradient(gradient, rows), copy, learning_rate)
+        if isinstance(optimizer, LayerwiseLearningRates):
+            learning_rate = learning_rate * optimizer.multiplier_of(copy)
+        inner_optimizer = _unwrap(optimizer)
+        if isinstance(inner_optimizer, LazyAdam):
+            inner_optimizer.update_step(RowGradient(gradient, rows), copy, learning_rate)
         else:
-            _descend(optimizer, gradient, copy, rows, learning_rate)
+            _descend(gradient, copy, rows, learning_rate)
 
     update_copies(variable, update, gradient, rows, optimizer.learning_rate)
 
 
-def _descend(optimizer, gradient, variable, rows, learning_rate):
+def _unwrap(optimizer):
+    if isinstance(optimizer, LayerwiseLearningRates):
+        return optimizer.inner_optimizer
+    return optimizer
+
+
+def _descend(gradient, variable, rows, learning_rate):
     """The step of SGD, which Keras can only take for whole variables."""
-    # As `scale_steps` sets it.
-    if hasattr(optimizer, "step_factor"):
-        learning_rate = learning_rate * optimizer.step_factor(
-            optimizer._get_variable_index(variable)
-        )
     gradient = ops.cast(gradient, variable.dtype)
     steps = gradient * ops.cast(learning_rate, variable.dtype)
     backend.write_rows(variable, rows, backend.read_rows(variable, rows) - steps)

@@ -160,7 +160,7 @@ class Training:
 
     @property
     def is_sgd(self):
-        return isinstance(self.model.optimizer, keras.optimizers.SGD)
+        return isinstance(self.model.optimizer.inner_optimizer, keras.optimizers.SGD)
 
 
 def train_cases(cases, scope=contextlib.nullcontext, **sizes):

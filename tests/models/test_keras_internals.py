@@ -42,51 +42,6 @@ def test_layers_are_found_however_deep():
     assert {id(model), id(outer), id(outer.inner), id(dense)} <= found
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Nadam", "Lion"])
-def test_steps_are_scaled(name):
-    optimizer_class = getattr(keras.optimizers, name)
-    for method, parameters in [
-        ("update_step", ["self", "gradient", "variable", "learning_rate"]),
-        ("_get_variable_index", ["self", "variable"]),
-    ]:
-        found = getattr(optimizer_class, method, None)
-        assert found is not None, changed(
-            f"Optimizer.{method}", "find in its new optimizers where a variable takes its step"
-        )
-        assert list(inspect.signature(found).parameters) == parameters, changed(
-            f"Optimizer.{method} of {parameters}", "adapt update_step in scale_steps"
-        )
-
-    def step(factors):
-        optimizer = optimizer_class(0.01)
-        variables = [keras.Variable([1.0, -2.0]), keras.Variable([[3.0]])]
-        optimizer.build(variables)
-        if factors:
-            keras_internals.scale_steps(optimizer, factors.__getitem__)
-        before = [variable.numpy() for variable in variables]
-        optimizer.apply([tf.constant([0.5, 0.25]), tf.constant([[-1.0]])], variables)
-        return [
-            variable.numpy() - old for variable, old in zip(variables, before, strict=True)
-        ], optimizer
-
-    plain, _ = step(None)
-    scaled, optimizer = step([3.0, 0.0])
-    assert np.abs(plain[0]).min() > 1e-4
-    np.testing.assert_allclose(
-        scaled[0],
-        3 * plain[0],
-        rtol=1e-3,
-        err_msg=changed(
-            "a learning rate that its optimizers hand to update_step",
-            "find in its new optimizers where a variable takes its step",
-        ),
-    )
-    np.testing.assert_array_equal(scaled[1], 0.0)
-    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
-    assert type(copy) is optimizer_class
-    assert copy.get_config() == optimizer.get_config()
-
-
 def test_shares_of_unequal_size_do_not_stop_a_built_model(two_replicas):
     message = changed(
         "Model._maybe_symbolic_build(iterator, data_batch)",
