@@ -301,8 +301,8 @@ def command(capsys, run_command):
             "the learning rate multiplier 'proxies' matches no weight",
         ),
         (
-            "--learning_rate_multipliers=proxies=0",
-            "learning_rate_multipliers of proxies must be above 0; got 0.0",
+            "--learning_rate_multipliers=proxies=-1",
+            "learning_rate_multipliers of proxies must be at least 0; got -1.0",
         ),
         (
             "--method=dvml --learning_rate_multipliers=spread_mean=2 --figure_rounds=1",

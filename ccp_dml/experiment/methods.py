@@ -65,6 +65,7 @@ def make_model(
         "clip_norm": settings.clip_norm,
         "clip_value": settings.clip_value,
         "learning_rate_multipliers": settings.learning_rate_multipliers,
+        "layer_decay": settings.layer_decay,
         "num_classes": num_classes,
     }
     if "xbm" in parts:

@@ -255,8 +255,15 @@ class Settings:
         default_factory=dict,
         metadata={
             "help": "Factors of the learning rate for the weights of some layers, such as "
-            "proxies=100."
+            "proxies=100,backbone/*block_1_*=0, by parts of their paths with * for anything; those "
+            "of the backbone begin with backbone. 0 freezes them."
         },
+    )
+    layer_decay: float = _setting(
+        1.0,
+        "Factor of the learning rate from each numbered block of the backbone to the one before "
+        "it, such as 0.75 for transformers; 1 for none.",
+        above=0,
     )
     plateau_patience: int = _setting(
         0,
@@ -435,7 +442,7 @@ class Settings:
         _check_params("color_jitter", self.color_jitter, COLOR_JITTER_PARAMETERS)
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
-            _check(f"learning_rate_multipliers of {part}", factor, {"above": 0})
+            _check(f"learning_rate_multipliers of {part}", factor, {"least": 0})
 
     def same_results(self, other: "Settings") -> bool:
         """Whether other settings lead to the same numbers, up to rounding."""

@@ -4,6 +4,7 @@ import difflib
 import fnmatch
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -11,6 +12,9 @@ import keras
 from ccp_dml.checks import list_first
 
 _LISTED_AT_MOST = 16
+_BACKBONE = "backbone/"
+# As in conv2_block1_1_conv, transformer_block_3, layers_11, stage_0_block_2, block1a, inception_3a.
+_BLOCK = re.compile(r".*(?:block|layer|layers|stage|inception)_?\d+[a-z]?(?=[_/])")
 
 
 def name_weights(model: keras.Model, variables: Sequence[keras.Variable]) -> list[str]:
@@ -26,31 +30,44 @@ def name_weights(model: keras.Model, variables: Sequence[keras.Variable]) -> lis
     backbone = getattr(model.embedding_model, "backbone", None)
     of_backbone = set(map(id, backbone.variables)) if backbone is not None else set()
     return [
-        f"backbone/{variable.path}" if id(variable) in of_backbone else variable.path
+        f"{_BACKBONE if id(variable) in of_backbone else ''}{variable.path}"
         for variable in variables
     ]
 
 
-def find_multipliers(names: Sequence[str], multipliers: Mapping[str, float]) -> list[float]:
-    """The factors of the learning rates of weights.
+def find_multiplier(name: str, multipliers: Mapping[str, float]) -> float:
+    """The factor of the learning rate of a weight.
 
     Args:
-        names: Of the weights: paths, parts of which are separated by `/`.
+        name: Its path, parts of which are separated by `/`.
         multipliers: Factors by patterns. A pattern stands for the weights that have it in their
             path, as one part or several in a row; `*`, `?` and `[…]` match as in the names of
             files, `*` several parts too.
 
     Returns:
-        For each weight the product of the factors whose patterns match.
-
-    Raises:
-        ValueError: If a pattern matches no weight.
+        The product of the factors whose patterns match; 1 if none does.
 
     Example:
 
-    >>> names = ["backbone/block_1/kernel", "backbone/block_2/kernel", "projection/kernel"]
-    >>> find_multipliers(names, {"backbone": 0.1, "block_1": 0, "*o*/kernel": 2})
-    [0.0, 0.2, 2.0]
+    >>> multipliers = {"backbone": 0.5, "block_1": 0, "*block*/kernel": 0.5}
+    >>> find_multiplier("backbone/block_2/kernel", multipliers)
+    0.25
+    >>> find_multiplier("backbone/block_1/bias", multipliers)
+    0.0
+    """
+    factors = [factor for pattern, factor in multipliers.items() if _matches(name, pattern)]
+    return math.prod(factors, start=1.0)
+
+
+def check_multipliers(multipliers: Mapping[str, float], names: Sequence[str]):
+    """Checks that every multiplier is that of a weight.
+
+    Args:
+        multipliers: As of `find_multiplier`.
+        names: Of all weights.
+
+    Raises:
+        ValueError: If a pattern matches none of them.
     """
     for pattern in multipliers:
         if not any(_matches(name, pattern) for name in names):
@@ -58,12 +75,48 @@ def find_multipliers(names: Sequence[str], multipliers: Mapping[str, float]) -> 
                 f"the learning rate multiplier {pattern!r} matches no weight; "
                 f"{_suggest(pattern, names)}"
             )
-    return [
-        math.prod(
-            [factor for pattern, factor in multipliers.items() if _matches(name, pattern)],
-            start=1.0,
+
+
+def decay_by_depth(names: Sequence[str], layer_decay: float) -> list[float]:
+    """The factors of layer-wise learning rate decay (BEiT; Bao et al., ICLR 2022).
+
+    The further a block of the backbone is from its end, the smaller its learning rate. Blocks are
+    known by numbers in the names of their weights, as in `block_3`, `layers_11` or
+    `conv2_block1`; weights between two of them belong to the first, and those before all blocks
+    have the smallest learning rate.
+
+    Args:
+        names: Of weights, as `name_weights` gives them, from the first layer to the last.
+        layer_decay: Factor of the learning rate from one block to the one before.
+
+    Returns:
+        Factors: `layer_decay` for the last block, its square for the one before, and so on; 1 for
+        what is not in the backbone.
+
+    Raises:
+        ValueError: If no weight is in a numbered block.
+
+    Example:
+
+    >>> names = ["stem/kernel", "block_1/kernel", "block_2/kernel", "norm/gamma"]
+    >>> decay_by_depth([*[f"backbone/{name}" for name in names], "projection/kernel"], 0.5)
+    [0.125, 0.25, 0.5, 0.5, 1.0]
+    """
+    depths, blocks = [], {}
+    for name in names:
+        block = _BLOCK.match(name)
+        if block and name.startswith(_BACKBONE):
+            blocks.setdefault(block[0], len(blocks) + 1)
+        present = blocks[block[0]] if block and block[0] in blocks else len(blocks)
+        depths.append(present if name.startswith(_BACKBONE) else None)
+    if not blocks:
+        raise ValueError(
+            "layer_decay needs a backbone of numbered blocks, such as block_3 or layers_11: use "
+            f"learning_rate_multipliers; the weights are {list_first(names, _LISTED_AT_MOST)}"
         )
-        for name in names
+    return [
+        1.0 if depth is None else float(layer_decay ** (len(blocks) + 1 - depth))
+        for depth in depths
     ]
 
 
@@ -76,6 +129,6 @@ def _matches(name, pattern):
 def _suggest(pattern, names):
     parts = dict.fromkeys(part for name in names for part in name.split("/"))
     # The last ones first, because backbones, with hundreds of them, begin.
-    paths = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
+    listed = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
     close = difflib.get_close_matches(pattern.split("/")[-1].strip("*"), parts)
-    return f"did you mean {' or '.join(close)}? {paths}" if close else paths
+    return f"did you mean {' or '.join(close)}? {listed}" if close else listed

@@ -12,7 +12,12 @@ from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks, unpack_batch
 from ccp_dml.models.keras_internals import flatten_layers
-from ccp_dml.models.learning_rates import find_multipliers, name_weights
+from ccp_dml.models.learning_rates import (
+    check_multipliers,
+    decay_by_depth,
+    find_multiplier,
+    name_weights,
+)
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.models.training_step import TrainingStep
 from ccp_dml.optimizers import LayerwiseLearningRates, update_rows
@@ -42,8 +47,14 @@ class MetricLearningModel(TrainingStep):
         clip_norm: Largest global norm of the gradients. Defaults to 10; `None` does not clip.
         clip_value: Largest absolute value of a gradient. Defaults to 10; `None` does not clip.
         learning_rate_multipliers: Factors of the optimizer's learning rate by a part of the
-            weights' paths: `{"proxies": 100}` applies to the weights of every layer of that name.
-            Defaults to `None`: no factors.
+            weights' paths, with `*` for anything: `{"proxies": 100}` applies to the weights of
+            every layer of that name and `{"backbone/*block_1_*": 0}` to some of the backbone's,
+            whose paths begin with it. Several that match are multiplied. Weights whose factor is 0
+            are frozen: they are no longer trainable, so that they have neither gradients nor
+            moments nor weight decay. Defaults to `None`: no factors.
+        layer_decay: Factor of the learning rate from each block of the backbone to the one before
+            it, as fine-tuned transformers have it; see
+            `ccp_dml.models.learning_rates.decay_by_depth`. Defaults to 1.
         memory: A `CrossBatchMemory`. The loss against what it holds is added to that of the batch
             as soon as it is ready; then the batch is added to it. Defaults to `None`.
         num_classes: Number of training classes C, for a loss that learns something beside the
@@ -64,8 +75,9 @@ class MetricLearningModel(TrainingStep):
         Embeddings `(batch, d)` after the Lipschitz normalisation, as distances compare them.
 
     Raises:
-        ValueError: If `weight_decay` is negative, or a clipping bound or a multiplier is not
-            positive; when it is compiled, if a multiplier matches no weight.
+        ValueError: If `weight_decay` or a multiplier is negative, or a clipping bound or
+            `layer_decay` is not positive; when it is compiled, if a multiplier matches no weight,
+            if they freeze all of them, or if there are no blocks that `layer_decay` could be of.
 
     Example:
 
@@ -84,6 +96,7 @@ class MetricLearningModel(TrainingStep):
         clip_norm: float | None = 10.0,
         clip_value: float | None = 10.0,
         learning_rate_multipliers: Mapping[str, float] | None = None,
+        layer_decay: float = 1.0,
         memory: CrossBatchMemory | None = None,
         num_classes: int | None = None,
         **kwargs,
@@ -95,14 +108,17 @@ class MetricLearningModel(TrainingStep):
         check_above("clip_norm", clip_norm, 0, optional=True)
         check_above("clip_value", clip_value, 0, optional=True)
         for part, multiplier in (learning_rate_multipliers or {}).items():
-            check_above(f"learning_rate_multipliers[{part!r}]", multiplier, 0)
+            check_at_least(f"learning_rate_multipliers[{part!r}]", multiplier, 0)
+        check_above("layer_decay", layer_decay, 0)
         self.embedding_model = embedding_model
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.clip_value = clip_value
         self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
+        self.layer_decay = layer_decay
         self.memory = memory
         self.num_classes = num_classes
+        self._frozen_names = []
         self.normalization = LipschitzNormalization(name="normalization", dtype=self.variable_dtype)
         self.loss_weights = LossWeights(name="loss_weights")
         if memory is not None:
@@ -120,6 +136,15 @@ class MetricLearningModel(TrainingStep):
             shape=(), initializer="zeros", dtype="bool", trainable=False, name="backbone_frozen"
         )
         self.built = True
+        self._freeze_weights()
+
+    def _freeze_weights(self):
+        """Makes the weights whose multiplier is 0 no longer trainable."""
+        variables = self.trainable_variables
+        for variable, name in zip(variables, name_weights(self, variables), strict=True):
+            if find_multiplier(name, self.learning_rate_multipliers) == 0:
+                variable.trainable = False
+                self._frozen_names.append(name)
 
     def call(self, inputs, training=None):
         return self.normalization(self._embed_share(inputs, training))
@@ -198,13 +223,22 @@ class MetricLearningModel(TrainingStep):
         self.optimizer.build(self.trainable_variables)
 
     def _set_learning_rates(self, optimizer):
+        self._freeze_weights()
         variables = self.trainable_variables
-        multipliers = [1.0] * len(variables)
+        names = name_weights(self, variables)
+        check_multipliers(self.learning_rate_multipliers, [*self._frozen_names, *names])
+        if not variables:
+            raise ValueError(
+                f"the learning rate multipliers {self.learning_rate_multipliers} freeze all weights"
+            )
+        multipliers = [find_multiplier(name, self.learning_rate_multipliers) for name in names]
+        if self.layer_decay != 1:
+            decays = decay_by_depth(names, self.layer_decay)
+            multipliers = [each * decay for each, decay in zip(multipliers, decays, strict=True)]
         if isinstance(optimizer, LayerwiseLearningRates):
-            multipliers, optimizer = optimizer.multipliers, optimizer.inner_optimizer
-        if self.learning_rate_multipliers:
-            names = name_weights(self, variables)
-            multipliers = find_multipliers(names, self.learning_rate_multipliers)
+            if not self.learning_rate_multipliers and self.layer_decay == 1:
+                multipliers = optimizer.multipliers
+            optimizer = optimizer.inner_optimizer
         optimizer = LayerwiseLearningRates(optimizer, multipliers)
         backbone = getattr(self.embedding_model, "backbone", None)
         freezable = set(map(id, backbone.variables)) if backbone is not None else set()
@@ -456,6 +490,7 @@ class MetricLearningModel(TrainingStep):
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
             "learning_rate_multipliers": self.learning_rate_multipliers,
+            "layer_decay": self.layer_decay,
             "memory": keras.saving.serialize_keras_object(self.memory),
             "num_classes": self.num_classes,
         }

@@ -21,8 +21,9 @@ OPTIONS = {
 
 def changed(name, advice):
     return (
-        f"Keras {keras.version()} no longer has {name}, which ccp_dml/optimizers/keras_internals.py "
-        f"needs: {advice}. Until then, require an earlier version of Keras in setup.py."
+        f"Keras {keras.version()} no longer has {name}, which "
+        f"ccp_dml/optimizers/keras_internals.py needs: {advice}. Until then, require an earlier "
+        "version of Keras in setup.py."
     )
 
 
