@@ -4,6 +4,7 @@ from ccp_dml.callbacks.alternating_projections import AlternatingProjections
 from ccp_dml.callbacks.embedding_line import EmbeddingLine
 from ccp_dml.callbacks.freeze_backbone import FreezeBackbone
 from ccp_dml.callbacks.history_log import HistoryLog
+from ccp_dml.callbacks.learning_rate_log import LearningRateLog
 from ccp_dml.callbacks.progress_line import ProgressLine
 from ccp_dml.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from ccp_dml.callbacks.resumable_callback import ResumableCallback
@@ -20,6 +21,7 @@ __all__ = [
     "EmbeddingLine",
     "FreezeBackbone",
     "HistoryLog",
+    "LearningRateLog",
     "ProgressLine",
     "ReduceLROnPlateau",
     "ResumableCallback",

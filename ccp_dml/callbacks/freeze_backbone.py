@@ -13,8 +13,8 @@ class FreezeBackbone(keras.callbacks.Callback):
     backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020). When
     training ends, the backbone is no longer frozen.
 
-    An optimizer's own `weight_decay` and the moving statistics of batch normalisation that is not
-    frozen go on changing it.
+    Nor does an optimizer's own `weight_decay` change it; the moving statistics of batch
+    normalisation that is not frozen go on changing.
 
     Args:
         epochs: Number of epochs, at least 0.

@@ -8,6 +8,7 @@ import numpy as np
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.checks import check_at_least, check_one_of
 from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
+from ccp_dml.optimizers import averaged_weights
 
 MONITORS = ("map_at_r", "r_precision", "precision_at_1")
 
@@ -18,6 +19,9 @@ class RetrievalValidation(ResumableCallback):
     Adds `val_precision_at_1`, `val_r_precision`, `val_map_at_r` and `val_embedding_spread` to the
     epoch's logs, where the callbacks after it find them. Put it before `AlternatingProjections`,
     loggers, and whatever else reads them. The metrics are NaN if an embedding is not finite.
+
+    Where the optimizer keeps moving averages of the weights (`use_ema` of Keras's optimizers),
+    these are measured and kept; training goes on from the weights themselves.
 
     Args:
         inputs: Validation inputs: an array, or a `tf.data.Dataset` of batches of inputs.
@@ -97,13 +101,16 @@ class RetrievalValidation(ResumableCallback):
         self._best_weights = unpack_arrays("best_weights", state)
 
     def on_epoch_end(self, epoch, logs=None):
-        metrics = self.measure()
+        with averaged_weights(self.model.optimizer, self._network().variables):
+            metrics = self.measure()
+            is_best = metrics[self.monitor] > self.best
+            if is_best:
+                self._best_weights = self._network().get_weights()
         if logs is not None:
             logs.update({f"val_{name}": value for name, value in metrics.items()})
-        if metrics[self.monitor] > self.best:
+        if is_best:
             self.best = metrics[self.monitor]
             self.best_epoch = epoch
-            self._best_weights = self._network().get_weights()
         elif self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = True
 

@@ -9,6 +9,7 @@ from ccp_dml import losses, miners
 from ccp_dml.callbacks import (
     AlternatingProjections,
     FreezeBackbone,
+    LearningRateLog,
     ReduceLROnPlateau,
     VariationalPhases,
 )
@@ -27,6 +28,9 @@ from ccp_dml.models import (
 )
 from ccp_dml.optimizers import LazyAdam
 
+# What no optimizer that decays by itself decays: biases, normalisation and what a loss learns.
+_UNDECAYED = ("bias", "gamma", "beta", "boundaries")
+
 
 def make_loss(settings: Settings) -> losses.PairwiseLoss:
     """The loss, of the pairs that the miner takes, with the wrapper around it.
@@ -41,6 +45,37 @@ def make_loss(settings: Settings) -> losses.PairwiseLoss:
     if settings.loss_wrapper != "none":
         loss = losses.get(settings.loss_wrapper, loss=loss, **settings.loss_wrapper_params)
     return loss
+
+
+def make_learning_rate(
+    settings: Settings,
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate, or its schedule over the steps of a whole training."""
+    rate, warmup_steps = settings.learning_rate, settings.learning_rate_warmup_steps
+    if settings.learning_rate_schedule == "cosine":
+        steps = _count_validations(settings.max_steps, settings) * settings.steps_per_validation
+        options = {"warmup_target": rate, "warmup_steps": warmup_steps} if warmup_steps else {}
+        return keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup_steps else rate, steps - warmup_steps, **options
+        )
+    if warmup_steps:
+        # A line from 0, which stays where it ends.
+        return keras.optimizers.schedules.PolynomialDecay(0.0, warmup_steps, end_learning_rate=rate)
+    return rate
+
+
+def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
+    """The optimizer of all weights; multipliers and the freezing of weights are the model's."""
+    options = {"learning_rate": make_learning_rate(settings), "beta_2": settings.beta_2}
+    if settings.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
+    if settings.sampled_classes:
+        return LazyAdam(**options)
+    if settings.optimizer == "adam":
+        return keras.optimizers.Adam(**options)
+    optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **options)
+    optimizer.exclude_from_weight_decay(var_names=_UNDECAYED)
+    return optimizer
 
 
 def make_model(
@@ -61,7 +96,8 @@ def make_model(
     parts, loss = method.split("+"), make_loss(settings)
     has_proxies = "ccp" in parts or loss.is_proxy_loss
     options = {
-        "weight_decay": settings.weight_decay,
+        # AdamW has its own.
+        "weight_decay": settings.weight_decay if settings.optimizer == "adam" else 0.0,
         "clip_norm": settings.clip_norm,
         "clip_value": settings.clip_value,
         "learning_rate_multipliers": settings.learning_rate_multipliers,
@@ -99,11 +135,10 @@ def make_model(
                 **settings.learning_rate_multipliers,
             },
         }
-    adam = LazyAdam if settings.sampled_classes else keras.optimizers.Adam
     with precision_scope(settings.precision):
         model = _choose_model_class(parts, has_proxies)(embedding_model, **options)
         model.compile(
-            adam(settings.learning_rate, beta_2=settings.beta_2),
+            make_optimizer(settings),
             loss=loss,
             jit_compile=settings.jit_compile,
             steps_per_execution=settings.steps_per_execution,
@@ -140,6 +175,8 @@ def make_callbacks(
         callbacks.append(
             VariationalPhases(_count_validations(settings.first_phase_steps, settings))
         )
+    if not isinstance(make_learning_rate(settings), float):
+        callbacks.append(LearningRateLog())
     if settings.plateau_patience:
         callbacks.append(
             ReduceLROnPlateau(

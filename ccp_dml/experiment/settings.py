@@ -36,6 +36,8 @@ METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "cc
 # Far more than is of use, and few enough for the memory.
 _LARGEST_COUNT = 65_536
 VALIDATIONS = ("auto", "classes", "samples", "test")
+OPTIMIZERS = ("adam", "adamw")
+LEARNING_RATE_SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16")
 # Settings that change how fast the numbers come, and by rounding how they end, but no more.
 _OF_THE_MACHINE = ("cache", "strategy", "model_devices", "steps_per_execution")
@@ -242,12 +244,41 @@ class Settings:
         0.2, "Part of each class held out, between 0 and 1, if samples validate.", above=0, below=1
     )
 
-    learning_rate: float = _setting(1e-5, "Adam's learning rate, per step.", above=0)
+    optimizer: str = _setting(
+        "adam",
+        "Optimizer: adam, with weight_decay in the gradients; or adamw, whose weight_decay is "
+        "apart from them and leaves out biases and normalisation.",
+        choices=OPTIMIZERS,
+    )
+    learning_rate: float = _setting(
+        1e-5, "Learning rate of the optimizer, per step, or the highest one.", above=0
+    )
+    learning_rate_schedule: str = _setting(
+        "constant",
+        "How the learning rate goes on: constant; or cosine, down to 0 at max_steps.",
+        choices=LEARNING_RATE_SCHEDULES,
+    )
+    learning_rate_warmup_steps: int = _setting(
+        0,
+        "Steps in which the learning rate grows from 0, before its schedule; not to be taken for "
+        "warmup_steps, which is about the loss of ccp.",
+        least=0,
+    )
     beta_2: float = _setting(
-        0.999, "Adam's decay of the second moment, per step.", least=0, below=1
+        0.999, "The optimizer's decay of the second moment, per step.", least=0, below=1
+    )
+    ema_momentum: float = _setting(
+        0.0,
+        "Momentum, per step, of an exponential moving average of the weights, which is then "
+        "validated and saved, such as 0.999; 0 for none.",
+        least=0,
+        below=1,
     )
     weight_decay: float = _setting(
-        1e-4, "L2 regularisation, added to the gradients as weight_decay * weight.", least=0
+        1e-4,
+        "For adam, L2 regularisation, added to the gradients as weight_decay * weight; for adamw, "
+        "the part of a weight that a step takes away, times the learning rate.",
+        least=0,
     )
     clip_norm: float = _setting(10.0, "Largest global norm of the gradients.", above=0)
     clip_value: float = _setting(10.0, "Largest absolute value of a gradient.", above=0)
@@ -431,6 +462,7 @@ class Settings:
                 f"steps_per_execution must divide steps_per_validation, "
                 f"{self.steps_per_validation}; got {self.steps_per_execution}"
             )
+        self._check_learning_rates()
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
@@ -443,6 +475,26 @@ class Settings:
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
             _check(f"learning_rate_multipliers of {part}", factor, {"least": 0})
+
+    def _check_learning_rates(self):
+        is_scheduled = self.learning_rate_schedule != "constant" or self.learning_rate_warmup_steps
+        if is_scheduled and self.plateau_patience:
+            raise ValueError(
+                "plateau_patience lowers a learning rate that has no schedule: it must be 0 with "
+                f"learning_rate_schedule={self.learning_rate_schedule} and "
+                f"learning_rate_warmup_steps={self.learning_rate_warmup_steps}; got "
+                f"{self.plateau_patience}"
+            )
+        if self.learning_rate_warmup_steps >= self.max_steps:
+            raise ValueError(
+                f"learning_rate_warmup_steps must be below max_steps, {self.max_steps}; got "
+                f"{self.learning_rate_warmup_steps}"
+            )
+        if self.sampled_classes and (self.optimizer != "adam" or self.ema_momentum):
+            raise ValueError(
+                "sampled_classes changes the proxies that were drawn alone, for which optimizer "
+                f"must be adam and ema_momentum 0; got {self.optimizer} and {self.ema_momentum}"
+            )
 
     def same_results(self, other: "Settings") -> bool:
         """Whether other settings lead to the same numbers, up to rounding."""

@@ -29,6 +29,20 @@ _STATE = (
 )
 
 
+def find_moving_averages(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[tuple[keras.Variable, keras.Variable]]:
+    """The variables that an optimizer trains, each with its moving average; none without `use_ema`.
+
+    Args:
+        optimizer: A Keras optimizer.
+    """
+    if not optimizer.use_ema or not optimizer.built:
+        return []
+    averages = optimizer._model_variables_moving_average
+    return list(zip(optimizer._trainable_variables, averages, strict=True))
+
+
 class OptimizerWrapper(keras.optimizers.Optimizer):
     """An optimizer whose variables take the steps of another one, and which shares its state.
 

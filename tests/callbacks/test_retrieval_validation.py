@@ -1,5 +1,6 @@
 """Validation while a network trains whose weights the test sets."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -33,6 +34,31 @@ def test_measures_this_epochs_weights_and_restores_the_best(samples):
             assert history[f"val_{name}"][epoch] == pytest.approx(expected[name], abs=1e-3)
     assert validation.best_epoch == 1
     np.testing.assert_array_equal(model.get_weights()[0], good)
+
+
+def test_moving_averages_are_measured_and_kept(samples):
+    """The average of two kernels is measured while training goes on from the second."""
+    first, second = np.eye(3, dtype="float32"), np.diag(np.array([0.3, 0.2, 0.1], "float32"))
+    average = 0.5 * first + 0.5 * second
+    model = make_model()
+    (kernel,) = model.trainable_variables
+    model.optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+    validation = RetrievalValidation(*samples)
+    validation.set_model(model)
+    model.optimizer.build(model.trainable_variables)
+    for target in (first, second):
+        model.optimizer.apply([kernel.value - target], [kernel])
+    before, logs = kernel.numpy(), {}
+    np.testing.assert_allclose(before, second, atol=1e-6)
+    validation.on_train_begin()
+    validation.on_epoch_end(0, logs)
+    np.testing.assert_array_equal(kernel.numpy(), before)
+    metrics = retrieval_metrics(naive.normalize(samples[0] @ average), samples[1])
+    assert logs["val_map_at_r"] == pytest.approx(metrics["map_at_r"], abs=1e-3)
+    own = retrieval_metrics(naive.normalize(samples[0] @ second), samples[1])
+    assert abs(own["map_at_r"] - metrics["map_at_r"]) > 0.01
+    validation.on_train_end()
+    np.testing.assert_allclose(kernel.numpy(), average, atol=1e-6)
 
 
 def test_stops_when_patience_runs_out(samples):

@@ -6,7 +6,12 @@ import pytest
 
 from ccp_dml.callbacks import AlternatingProjections
 from ccp_dml.data import load, training_batches
-from ccp_dml.experiment.methods import best_phase, make_callbacks
+from ccp_dml.experiment.methods import (
+    best_phase,
+    make_callbacks,
+    make_learning_rate,
+    make_optimizer,
+)
 from ccp_dml.experiment.settings import METHODS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -285,6 +290,53 @@ def test_plateaus_lower_multiplied_learning_rates_too(digits):
         np.testing.assert_allclose(second, first, atol=1e-7)
         np.testing.assert_allclose(third, first / 2, rtol=0.01, atol=1e-6)
         assert np.abs(first).max() > 1e-4
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_learning_rate_has_a_warm_up_and_a_schedule(schedule, digits):
+    settings = settings_of(
+        "contrastive",
+        learning_rate=0.5,
+        learning_rate_schedule=schedule,
+        learning_rate_warmup_steps=4,
+        max_steps=19,
+        steps_per_validation=2,
+    )
+    # 19 steps are 10 whole validations.
+    after = np.arange(2, 21, 2)
+    decay = 0.5 + 0.5 * np.cos(np.pi * (after - 4) / 16)
+    expected = 0.5 * np.where(after < 4, after / 4, decay if schedule == "cosine" else 1.0)
+    model = small_model("plain", settings)
+    history = fit_short(model, settings, digits[0].subset(np.arange(40)), epochs=10)
+    assert history["learning_rate"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_schedule_without_warm_up_starts_at_the_learning_rate():
+    settings = settings_of("contrastive", learning_rate=0.5, learning_rate_schedule="cosine")
+    assert float(make_learning_rate(settings)(0)) == 0.5
+    assert make_learning_rate(settings_of("contrastive", learning_rate=0.5)) == 0.5
+
+
+def test_adamw_decays_apart_from_the_gradients_but_no_biases(digits):
+    settings = settings_of("contrastive", optimizer="adamw", weight_decay=0.1, learning_rate=0.1)
+    model = small_model("plain", settings)
+    assert model.weight_decay == 0.0
+    optimizer, variables = model.optimizer, model.trainable_variables
+    # Without gradients nothing else moves them.
+    before = [variable.numpy() + 1.0 for variable in variables]
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    optimizer.apply([0 * variable.value for variable in variables], variables)
+    decayed = {"kernel": 1 - 0.1 * 0.1, "bias": 1.0}
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_allclose(variable.numpy(), decayed[variable.name] * value, rtol=1e-6)
+
+
+def test_the_optimizer_keeps_averages_if_it_is_told_to():
+    assert not make_optimizer(settings_of("contrastive")).use_ema
+    optimizer = make_optimizer(settings_of("contrastive", ema_momentum=0.75))
+    assert optimizer.use_ema
+    assert optimizer.ema_momentum == 0.75
 
 
 @pytest.mark.parametrize("monitor", ["map_at_r", "precision_at_1"])

@@ -47,6 +47,10 @@ CASES = {
         "--max_steps=150",
         "--round_patience=1",
         "--freeze_backbone_epochs=1",
+        "--optimizer=adamw",
+        "--learning_rate_schedule=cosine",
+        "--learning_rate_warmup_steps=60",
+        "--ema_momentum=0.9",
         "--noreport",
     ),
 }

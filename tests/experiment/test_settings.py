@@ -15,6 +15,19 @@ from ccp_dml.experiment.settings import Settings
         ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
         ({"loss_params": {"positive_margin": "0"}}, "parameters of contrastive must be numbers"),
         ({"learning_rate_multipliers": None}, "learning_rate_multipliers must be numbers by name"),
+        ({"learning_rate_warmup_steps": 9, "max_steps": 9}, "must be below max_steps, 9; got 9"),
+        (
+            {"learning_rate_schedule": "cosine", "plateau_patience": 3},
+            "plateau_patience .* must be 0 with learning_rate_schedule=cosine .* got 3",
+        ),
+        (
+            {"learning_rate_warmup_steps": 9, "plateau_patience": 3},
+            "plateau_patience .* and learning_rate_warmup_steps=9; got 3",
+        ),
+        (
+            {"sampled_classes": 5, "optimizer": "adamw"},
+            "optimizer must be adam and ema_momentum 0; got adamw and 0.0",
+        ),
         ({"steps_per_execution": 2}, "must divide steps_per_validation, 25; got 2"),
         ({"first_phase_weights": ("1",) * 4}, "first_phase_weights must be 4 numbers; got 1,1,1,1"),
     ],

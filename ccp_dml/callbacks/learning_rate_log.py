@@ -1,0 +1,17 @@
+"""The learning rate among the logs."""
+
+import keras
+
+
+class LearningRateLog(keras.callbacks.Callback):
+    """Adds the `learning_rate` that the next step takes to the logs of every epoch.
+
+    For an optimizer with a `keras.optimizers.schedules.LearningRateSchedule`; `ReduceLROnPlateau`
+    adds it by itself. Put it before the callbacks that write logs.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs["learning_rate"] = float(
+                keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+            )
