@@ -103,6 +103,7 @@ def make_model(
         "learning_rate_multipliers": settings.learning_rate_multipliers,
         "layer_decay": settings.layer_decay,
         "num_classes": num_classes,
+        "gradient_cache_parts": settings.gradient_cache_parts,
     }
     if "xbm" in parts:
         options["memory"] = CrossBatchMemory(

@@ -208,6 +208,13 @@ class Settings:
     samples_per_class: int = _setting(
         4, "Samples of each class of a batch.", least=1, most=_LARGEST_COUNT
     )
+    gradient_cache_parts: int = _setting(
+        1,
+        "Parts of a batch that the network sees one after the other, for batches that do not fit "
+        "into the memory; the loss sees the whole batch, and the gradients are the same. Each step "
+        "takes up to half as long again. A divisor of the samples of a batch, or of each device's.",
+        least=1,
+    )
     max_steps: int = _setting(
         25_000, "Longest training of a method, in steps, rounded up to whole validations.", least=1
     )
@@ -463,6 +470,12 @@ class Settings:
                 f"{self.steps_per_validation}; got {self.steps_per_execution}"
             )
         self._check_learning_rates()
+        batch_size = self.classes_per_batch * self.samples_per_class
+        if batch_size % self.gradient_cache_parts:
+            raise ValueError(
+                f"gradient_cache_parts must divide the {batch_size} samples of a batch; got "
+                f"{self.gradient_cache_parts}"
+            )
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))

@@ -9,6 +9,7 @@ import numpy as np
 from ccp_dml.distribution import count_shares, num_workers
 from ccp_dml.distribution.jax.strategies import distribution_scope
 from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
+from ccp_dml.models.gradient_cache import join_parts, split_batch, take_part
 from ccp_dml.models.keras_internals import SelfBuiltModel
 
 
@@ -38,22 +39,29 @@ class JaxStep(SelfBuiltModel):
             sample = self.sample_proxies(labels)
         proxies = None if sample is None else self.index_of_proxies()
 
-        def compute_objective(values):
+        count = len(self.non_trainable_variables)
+
+        def apply(compute, values, changed, *arguments):
+            """Computes something, and how the variables that are not trained change by it."""
             current, rows = list(values), sample
             if sample is not None:
                 current[proxies] = trainable[proxies]
                 rows = sample._replace(vectors=values[proxies])
-            with self._scope_of(current, others, collect_losses=True) as scope:
-                loss, results = self.compute_objective(inputs, labels, rows)
-            changed = [scope.get_current_value(each) for each in self.non_trainable_variables]
-            return loss, (results, changed)
+            of_variables = current, [*changed, *others[count:]]
+            with self._scope_of(*of_variables, collect_losses=True) as scope:
+                result = compute(*arguments, sample=rows)
+            return result, [scope.get_current_value(each) for each in self.non_trainable_variables]
 
         values = list(trainable)
         if sample is not None:
             # Not a gradient of all rows that is zero but for these.
             values[proxies] = sample.vectors
-        gradients, (results, changed) = jax.grad(compute_objective, has_aux=True)(values)
-        others[: len(changed)] = changed
+        compute_gradients = (
+            self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
+        )
+        gradients, results, others[:count] = compute_gradients(
+            inputs, labels, apply, values, others[:count]
+        )
         with self._scope_of(trainable, others) as scope:
             self.apply_gradients(gradients, sample)
             logs = self.finish_step(labels, labels, results)
@@ -61,6 +69,56 @@ class JaxStep(SelfBuiltModel):
             [scope.get_current_value(variable) for variable in group]
             for group in self._variable_groups()
         )
+
+    def _compute_gradients(self, inputs, labels, apply, values, changed):
+        def compute_objective(values):
+            (loss, results), aside = apply(self.compute_objective, values, changed, inputs, labels)
+            return loss, (results, aside)
+
+        gradients, (results, changed) = jax.grad(compute_objective, has_aux=True)(values)
+        return gradients, results, changed
+
+    def _cache_gradients(self, inputs, labels, apply, values, initial):
+        """The same for a network that sees the batch in parts."""
+        parts = split_batch(inputs, self.gradient_cache_parts)
+        indices = jax.numpy.arange(self.gradient_cache_parts)
+
+        def embed(values, changed, index):
+            def embed_part(sample):
+                return self.loss_inputs(take_part(parts, index), training=True)
+
+            return apply(embed_part, values, changed)
+
+        def embed_next(changed, index):
+            outputs, changed = embed(values, changed, index)
+            return changed, outputs
+
+        # One part after the other, so that the memory has to hold the activations of a single one.
+        changed, outputs = jax.lax.scan(embed_next, initial, indices)
+
+        def compute_objective(values, outputs):
+            (loss, results), aside = apply(
+                self.compute_objective_of, values, changed, outputs, labels
+            )
+            return loss, (results, aside)
+
+        (gradients, output_gradients), (results, changed) = jax.grad(
+            compute_objective, argnums=(0, 1), has_aux=True
+        )(values, join_parts(outputs))
+        output_gradients = split_batch(output_gradients, self.gradient_cache_parts)
+
+        def add_next(state, index):
+            # The same dropout as the first time.
+            present, sums = state
+            _, pull_back, present = jax.vjp(
+                lambda values: embed(values, present, index), values, has_aux=True
+            )
+            (of_part,) = pull_back(take_part(output_gradients, index))
+            sums = [total + each for total, each in zip(sums, of_part, strict=True)]
+            return (present, sums), None
+
+        (_, gradients), _ = jax.lax.scan(add_next, (initial, gradients), indices)
+        return gradients, results, changed
 
     def test_step(self, state, data):
         trainable, non_trainable, metrics = state

@@ -11,6 +11,7 @@ from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks, unpack_batch
+from ccp_dml.models.gradient_cache import check_parts_are_independent
 from ccp_dml.models.keras_internals import flatten_layers
 from ccp_dml.models.learning_rates import (
     check_multipliers,
@@ -61,6 +62,13 @@ class MetricLearningModel(TrainingStep):
             embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1,
             which `fit` checks. These weights are not decayed. Defaults to `None`: they are not
             learned.
+        gradient_cache_parts: Number of parts of a batch that the network sees one after the other,
+            for batches whose activations do not fit into the memory; the loss sees the whole batch,
+            and the gradients are the same (Gao et al., "Scaling Deep Contrastive Learning Batch
+            Size under Memory Limited Setup", RepL4NLP 2021). Every part is computed twice: first
+            without its activations, for the gradient of the loss with respect to what the network
+            gives, and again for its own. It has to divide the batch, or each replica's share.
+            Defaults to 1: at once.
 
     Attributes:
         loss_weights: A layer that holds what the loss learns.
@@ -75,9 +83,11 @@ class MetricLearningModel(TrainingStep):
         Embeddings `(batch, d)` after the Lipschitz normalisation, as distances compare them.
 
     Raises:
-        ValueError: If `weight_decay` or a multiplier is negative, or a clipping bound or
-            `layer_decay` is not positive; when it is compiled, if a multiplier matches no weight,
-            if they freeze all of them, or if there are no blocks that `layer_decay` could be of.
+        ValueError: If `weight_decay` or a multiplier is negative, a clipping bound or `layer_decay`
+            is not positive, or `gradient_cache_parts` is below 1; when it is compiled, if a
+            multiplier matches no weight, if they freeze all of them, if there are no blocks that
+            `layer_decay` could be of or, with `gradient_cache_parts`, for batch normalisation that
+            is not frozen.
 
     Example:
 
@@ -99,11 +109,13 @@ class MetricLearningModel(TrainingStep):
         layer_decay: float = 1.0,
         memory: CrossBatchMemory | None = None,
         num_classes: int | None = None,
+        gradient_cache_parts: int = 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if num_classes is not None:
             check_at_least("num_classes", num_classes, 1)
+        check_at_least("gradient_cache_parts", gradient_cache_parts, 1)
         check_at_least("weight_decay", weight_decay, 0)
         check_above("clip_norm", clip_norm, 0, optional=True)
         check_above("clip_value", clip_value, 0, optional=True)
@@ -118,6 +130,7 @@ class MetricLearningModel(TrainingStep):
         self.layer_decay = layer_decay
         self.memory = memory
         self.num_classes = num_classes
+        self.gradient_cache_parts = gradient_cache_parts
         self._frozen_names = []
         self.normalization = LipschitzNormalization(name="normalization", dtype=self.variable_dtype)
         self.loss_weights = LossWeights(name="loss_weights")
@@ -219,6 +232,8 @@ class MetricLearningModel(TrainingStep):
                 "small steps make no difference, so that nothing is learned: use the policy "
                 "mixed_bfloat16"
             )
+        if self.gradient_cache_parts > 1:
+            check_parts_are_independent(self.embedding_model)
         self.optimizer = self._set_learning_rates(self.optimizer)
         self.optimizer.build(self.trainable_variables)
 
@@ -397,7 +412,19 @@ class MetricLearningModel(TrainingStep):
         Returns:
             The scalar to minimise, divided by the number of replicas, and `StepResults`.
         """
-        outputs = self.loss_inputs(inputs, training=True)
+        return self.compute_objective_of(self.loss_inputs(inputs, training=True), labels, sample)
+
+    def compute_objective_of(self, outputs, labels, sample: ProxySample | None):
+        """Computes what a step minimises, from what the network gives.
+
+        Args:
+            outputs: Of `loss_inputs`, for this replica's inputs.
+            labels: See `compute_objective`.
+            sample: See `compute_objective`.
+
+        Returns:
+            See `compute_objective`.
+        """
         all_outputs = distribution.gather(outputs)
         memory_start = None
         if self.memory is not None and self.memory.includes_batch:
@@ -493,6 +520,7 @@ class MetricLearningModel(TrainingStep):
             "layer_decay": self.layer_decay,
             "memory": keras.saving.serialize_keras_object(self.memory),
             "num_classes": self.num_classes,
+            "gradient_cache_parts": self.gradient_cache_parts,
         }
 
     @classmethod

@@ -4,7 +4,10 @@ import tensorflow as tf
 
 from ccp_dml import distribution
 from ccp_dml.backend import fuse_if_any_large
+from ccp_dml.models.gradient_cache import find_random_states, join_parts, split_batch, take_part
 from ccp_dml.models.keras_internals import DistributedModel
+
+_ZERO = tf.UnconnectedGradients.ZERO
 
 
 class TensorFlowStep(DistributedModel):
@@ -28,11 +31,10 @@ class TensorFlowStep(DistributedModel):
         if sample is not None:
             # Not a gradient of all rows that is zero but for these.
             values[self.index_of_proxies()] = sample.vectors
-        with tf.GradientTape() as tape:
-            if sample is not None:
-                tape.watch(sample.vectors)
-            loss, results = self.compute_objective(inputs, all_labels, sample)
-        gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        compute_gradients = (
+            self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
+        )
+        gradients, results = compute_gradients(inputs, all_labels, sample, values)
         gradients = distribution.sum_over_replicas([*map(tf.convert_to_tensor, gradients)])
 
         def apply(*gradients):
@@ -43,6 +45,76 @@ class TensorFlowStep(DistributedModel):
             apply = fuse_if_any_large(apply)
         apply(*gradients)
         return self.finish_step(labels, all_labels, results)
+
+    def _compute_gradients(self, inputs, labels, sample, values):
+        with tf.GradientTape() as tape:
+            if sample is not None:
+                tape.watch(sample.vectors)
+            loss, results = self.compute_objective(inputs, labels, sample)
+        return tape.gradient(loss, values, unconnected_gradients=_ZERO), results
+
+    def _cache_gradients(self, inputs, labels, sample, values):
+        """The same for a network that sees the batch in parts."""
+        parts = split_batch(inputs, self.gradient_cache_parts)
+        random_states = [(state, tf.identity(state)) for state in find_random_states(self)]
+        outputs = self._embed_parts(parts)
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            if sample is not None:
+                tape.watch(sample.vectors)
+            loss, results = self.compute_objective_of(outputs, labels, sample)
+        gradients, output_gradients = tape.gradient(
+            loss, (values, outputs), unconnected_gradients=_ZERO
+        )
+        # The same dropout as the first time.
+        for state, value in random_states:
+            state.assign(value)
+        output_gradients = split_batch(output_gradients, self.gradient_cache_parts)
+
+        def add_part(index, *sums):
+            with tf.GradientTape() as part_tape:
+                part_outputs = self.loss_inputs(take_part(parts, index), training=True)
+            of_part = part_tape.gradient(
+                part_outputs, values, output_gradients=take_part(output_gradients, index)
+            )
+            return index + 1, *(
+                total if gradient is None else total + gradient
+                for total, gradient in zip(sums, of_part, strict=True)
+            )
+
+        _, *gradients = self._repeat(add_part, 0, *map(tf.convert_to_tensor, gradients))
+        return gradients, results
+
+    def _embed_parts(self, parts):
+        """What the network gives for the batch, without what a gradient would need of it."""
+
+        def embed(index):
+            return self.loss_inputs(take_part(parts, index), training=True)
+
+        first = embed(0)
+        arrays = [
+            tf.TensorArray(tensor.dtype, self.gradient_cache_parts, element_shape=tensor.shape)
+            for tensor in tf.nest.flatten(first)
+        ]
+
+        def write(index, outputs, arrays):
+            tensors = tf.nest.flatten(outputs)
+            return [array.write(index, each) for array, each in zip(arrays, tensors, strict=True)]
+
+        def embed_part(index, *arrays):
+            return index + 1, *write(index, embed(index), arrays)
+
+        _, *arrays = self._repeat(embed_part, 1, *write(0, first, arrays))
+        return join_parts(tf.nest.pack_sequence_as(first, [each.stack() for each in arrays]))
+
+    def _repeat(self, body, first_part, *state):
+        """Takes the parts one after the other, so that the memory has to hold a single one."""
+        return tf.while_loop(
+            lambda index, *state: index < self.gradient_cache_parts,
+            body,
+            (tf.constant(first_part), *state),
+            parallel_iterations=1,
+        )
 
     def test_step(self, data):
         return self.evaluate_batch(*self.unpack(data))
