@@ -199,7 +199,9 @@ class Settings:
         "a .weights.h5 file or, for bn_inception, of a .pth file.",
     )
     freeze_batch_norm: bool = _setting(
-        True, "Whether batch normalisation keeps its moving statistics, scale and offset."
+        True,
+        "Whether batch normalisation keeps its moving statistics, scale and offset, and dropout "
+        "and stochastic depth of the backbone are off.",
     )
     embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
     pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)

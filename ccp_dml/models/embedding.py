@@ -18,8 +18,10 @@ class EmbeddingModel(keras.Model):
         embedding_size: Size d of the embeddings. Defaults to 128.
         pooling: `"average"` (default), `"max"` or `"sum"`; see `GlobalPooling`.
         freeze_batch_norm: Whether batch normalisation in the backbone is frozen, as in the CCP
-            paper; see `ccp_dml.models.freeze_batch_norm`. A model that was saved is frozen again
-            when it is loaded. Defaults to `False`: the backbone's layers stay as they are.
+            paper; see `ccp_dml.models.freeze_batch_norm`. The backbone then computes in training
+            what it computes elsewhere: its dropout and stochastic depth are off too. A model that
+            was saved is frozen again when it is loaded. Defaults to `False`: the backbone's layers
+            stay as they are.
 
     Call arguments:
         inputs: Images, as the backbone takes them.
@@ -83,6 +85,8 @@ class EmbeddingModel(keras.Model):
 
     def features(self, inputs, training=None):
         """The pooled features that are projected, `(batch, channels)`."""
+        if self.freeze_batch_norm:
+            training = False
         return self.pooling(self.backbone(inputs, training=training))
 
     def compute_features_shape(self, input_shape) -> tuple[int | None, int]:

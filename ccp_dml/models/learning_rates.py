@@ -1,6 +1,5 @@
 """Learning rates that differ between the weights of a model."""
 
-import difflib
 import fnmatch
 import itertools
 import math
@@ -9,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from ccp_dml.checks import list_first
+from ccp_dml.checks import list_first, suggest_closest
 
 _LISTED_AT_MOST = 16
 _BACKBONE = "backbone/"
@@ -130,5 +129,4 @@ def _suggest(pattern, names):
     parts = dict.fromkeys(part for name in names for part in name.split("/"))
     # The last ones first, because backbones, with hundreds of them, begin.
     listed = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
-    close = difflib.get_close_matches(pattern.split("/")[-1].strip("*"), parts)
-    return f"did you mean {' or '.join(close)}? {listed}" if close else listed
+    return listed + suggest_closest(pattern.split("/")[-1].strip("*"), parts)

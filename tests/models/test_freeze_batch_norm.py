@@ -57,6 +57,23 @@ BACKBONES = {
 }
 
 
+@pytest.mark.both_backends
+def test_the_backbone_has_no_dropout_while_batch_norm_is_frozen(generator):
+    inputs = keras.Input((8, 8, 3))
+    features = keras.layers.Dropout(0.5, seed=1)(keras.layers.Conv2D(4, 3)(inputs))
+    backbone = keras.Model(inputs, keras.layers.BatchNormalization()(features))
+    images = generator.uniform(size=(2, 8, 8, 3)).astype("float32")
+
+    def embed(training, **arguments):
+        keras.utils.set_random_seed(0)
+        model = EmbeddingModel(backbone, 5, **arguments)
+        return keras.ops.convert_to_numpy(model(images, training=training))
+
+    assert np.abs(embed(True) - embed(False)).max() > 1e-3
+    frozen = {"freeze_batch_norm": True}
+    np.testing.assert_array_equal(embed(True, **frozen), embed(False, **frozen))
+
+
 def batch_norm_layers(model):
     """Found without Keras's own traversal."""
     if isinstance(model, keras.layers.BatchNormalization):
