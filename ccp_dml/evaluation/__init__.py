@@ -1,5 +1,6 @@
-"""Evaluation: embeddings, retrieval, clustering, covering radius."""
+"""Evaluation: embeddings, retrieval, verification, clustering, covering radius."""
 
+from ccp_dml.evaluation.averages import ClassMetrics, bootstrap_intervals, metrics_by_class
 from ccp_dml.evaluation.clustering import clustering_metrics
 from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.embedding import concatenate_embeddings, embed, embedding_spread
@@ -12,12 +13,23 @@ from ccp_dml.evaluation.inspection import (
 )
 from ccp_dml.evaluation.neighbors import nearest_neighbors
 from ccp_dml.evaluation.pair_distances import pair_distances
-from ccp_dml.evaluation.retrieval import QueryRetrieval, retrieval_by_query, retrieval_metrics
+from ccp_dml.evaluation.query_metrics import QUERY_METRICS
+from ccp_dml.evaluation.retrieval import (
+    QueryRetrieval,
+    metrics_by_query,
+    retrieval_by_query,
+    retrieval_metrics,
+)
+from ccp_dml.evaluation.verification import VERIFICATION_METRICS, verification_metrics
 
 __all__ = [
+    "QUERY_METRICS",
+    "VERIFICATION_METRICS",
+    "ClassMetrics",
     "NearDuplicates",
     "QueryRetrieval",
     "SuspiciousLabels",
+    "bootstrap_intervals",
     "clustering_metrics",
     "concatenate_embeddings",
     "covering_radius",
@@ -26,9 +38,12 @@ __all__ = [
     "embedding_spread",
     "find_near_duplicates",
     "find_suspicious_labels",
+    "metrics_by_class",
+    "metrics_by_query",
     "nearest_neighbors",
     "pair_distances",
     "radius_by_centers",
     "retrieval_by_query",
     "retrieval_metrics",
+    "verification_metrics",
 ]
