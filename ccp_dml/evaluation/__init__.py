@@ -1,7 +1,8 @@
 """Evaluation: embeddings, retrieval, verification, clustering, covering radius."""
 
 from ccp_dml.evaluation.averages import ClassMetrics, bootstrap_intervals, metrics_by_class
-from ccp_dml.evaluation.clustering import clustering_metrics
+from ccp_dml.evaluation.chosen_metrics import METRICS, ChosenMetrics, choose_metrics
+from ccp_dml.evaluation.clustering import CLUSTERING_METRICS, clustering_metrics
 from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.embedding import concatenate_embeddings, embed, embedding_spread
 from ccp_dml.evaluation.inspection import (
@@ -23,13 +24,17 @@ from ccp_dml.evaluation.retrieval import (
 from ccp_dml.evaluation.verification import VERIFICATION_METRICS, verification_metrics
 
 __all__ = [
+    "CLUSTERING_METRICS",
+    "METRICS",
     "QUERY_METRICS",
     "VERIFICATION_METRICS",
+    "ChosenMetrics",
     "ClassMetrics",
     "NearDuplicates",
     "QueryRetrieval",
     "SuspiciousLabels",
     "bootstrap_intervals",
+    "choose_metrics",
     "clustering_metrics",
     "concatenate_embeddings",
     "covering_radius",

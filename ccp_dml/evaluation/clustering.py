@@ -7,6 +7,9 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 
 from ccp_dml.evaluation.class_labels import flatten_labels
 
+CLUSTERING_METRICS = ("nmi", "ami", "pairwise_f1")
+"""Names of the metrics."""
+
 
 def clustering_metrics(
     embeddings: np.ndarray, labels: np.ndarray, seed: int = 0, max_iterations: int = 100

@@ -28,6 +28,7 @@ from ccp_dml.data import (
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
 from ccp_dml.distribution.strategy_names import STRATEGIES_OF_BACKENDS
+from ccp_dml.evaluation.chosen_metrics import METRICS, choose_metrics
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -365,9 +366,21 @@ class Settings:
         1e-2, "Learning rate of dvml's decoder, per step.", above=0
     )
 
+    metrics: tuple[str, ...] = _setting(
+        (),
+        "Metrics that results hold beside P@1, R-precision, MAP@R, recall@k and covering radius, a "
+        f"comma-separated list of {', '.join(METRICS)}, such as map,mrr,map_at_10,macro_map_at_r,"
+        "roc_auc,tar_at_far_0.001.",
+    )
+    bootstrap_resamples: int = _setting(
+        0,
+        "How often queries are drawn anew for 95 % intervals of the retrieval metrics, such as "
+        "1000; 0 for no intervals.",
+        least=0,
+    )
     clustering: bool = _setting(
         False,
-        "Whether results also hold NMI and pairwise F1 of a k-means clustering of the test "
+        "Whether results also hold NMI, AMI and pairwise F1 of a k-means clustering of the test "
         "samples, which takes long for thousands of classes.",
     )
     jit_compile: bool = _setting(
@@ -423,6 +436,7 @@ class Settings:
                 f"steps_per_execution must divide steps_per_validation, "
                 f"{self.steps_per_validation}; got {self.steps_per_execution}"
             )
+        choose_metrics(self.metrics)
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
