@@ -111,8 +111,8 @@ def metrics_by_query(
     Example:
 
     >>> embeddings = np.array([[0.0], [1.0], [1.5], [4.0]])
-    >>> metrics_by_query(embeddings, np.array([0, 0, 1, 1]), metrics=("map", "map_at_1"))
-    {'map': array([1. , 0.5, 0.33333333, 1. ]), 'map_at_1': array([1., 0., 0., 1.])}
+    >>> metrics_by_query(embeddings, np.array([0, 0, 1, 1]), metrics=("r_precision", "map_at_2"))
+    {'r_precision': array([1., 0., 0., 1.]), 'map_at_2': array([1. , 0.5, 0. , 1. ])}
     """
     parsed = parse_metrics(metrics)
     data = match_labels(embeddings, labels, gallery_embeddings, gallery_labels, gallery_indices)

@@ -96,9 +96,9 @@ def verification_metrics(
 
     Example:
 
-    >>> embeddings, labels = np.array([[0.0], [1.0], [3.0], [4.5]]), np.array([0, 0, 1, 1])
+    >>> embeddings, labels = np.array([[0.0], [1.0], [1.5], [4.0]]), np.array([0, 0, 1, 1])
     >>> verification_metrics(embeddings, labels, metrics=("roc_auc", "tar_at_far_0.25"))
-    {'roc_auc': 0.875, 'tar_at_far_0.25': 1.0}
+    {'roc_auc': 0.625, 'tar_at_far_0.25': 0.5}
     """
     rates = parse_verification_metrics(metrics)
     samples = pair_samples(

@@ -53,7 +53,11 @@ from ccp_dml.experiment.results import (
 from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.table import make_tables
-from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from ccp_dml.experiment.training_data import (
+    load_benchmark,
+    sampler_arguments,
+    split_benchmark,
+)
 from ccp_dml.experiment.workdir import WorkdirLock
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
@@ -260,6 +264,8 @@ class Run:
             settings.samples_per_class,
             settings.seed,
             first_step,
+            settings.sampler,
+            **sampler_arguments(self.data.train, settings),
         )
 
     def _make_validation(self, interruption):

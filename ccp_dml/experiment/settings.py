@@ -22,8 +22,10 @@ from ccp_dml.data import (
     CROPS,
     DATASETS,
     FITS,
+    SAMPLERS,
     SCALINGS,
     dataset_parameters,
+    sampler_parameters,
 )
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
@@ -207,6 +209,14 @@ class Settings:
     samples_per_class: int = _setting(
         4, "Samples of each class of a batch.", least=1, most=_LARGEST_COUNT
     )
+    sampler: str = _setting(
+        "balanced",
+        "Which classes a batch holds: all equally often; in proportion to their size; or those of "
+        "a few super-classes, which are the folders above the folders of the classes' images, as "
+        "in SOP.",
+        choices=tuple(SAMPLERS),
+    )
+    sampler_params: Mapping[str, float] = _params("the sampler", "super_classes_per_batch=2")
     max_steps: int = _setting(
         25_000, "Longest training of a method, in steps, rounded up to whole validations.", least=1
     )
@@ -445,6 +455,9 @@ class Settings:
             name = getattr(self, kind)
             known = module.parameters(name) if name != "none" else []
             _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        _check_params(
+            f"sampler {self.sampler}", self.sampler_params, sampler_parameters(self.sampler)
+        )
         _check_params("color_jitter", self.color_jitter, COLOR_JITTER_PARAMETERS)
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
