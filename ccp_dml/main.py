@@ -44,10 +44,10 @@ from ccp_dml.experiment import TrainingFailedError, load_benchmark, train
 from ccp_dml.experiment.description import describe
 from ccp_dml.experiment.embedding import embed_images, list_inputs, load_embedder
 from ccp_dml.experiment.evaluation import (
-    COLUMNS,
     adopt_preprocessing,
     load_networks,
     measure_networks,
+    metric_rows,
 )
 from ccp_dml.experiment.flags import (
     command_line,
@@ -61,6 +61,12 @@ from ccp_dml.experiment.help import format_help
 from ccp_dml.experiment.image_search import as_records, draw_queries, format_queries, search_images
 from ccp_dml.experiment.inspection import inspect_images
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, end_with_parent
+from ccp_dml.experiment.metrics import (
+    CLASS_FILE,
+    interval_rows,
+    metric_titles,
+    write_class_metrics,
+)
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
     make_room,
@@ -282,10 +288,18 @@ def _evaluate(workdir):
     ]
     networks = load_networks(paths)
     settings = adopt_preprocessing(networks, settings, given)
-    measured = measure_networks(networks, load_benchmark(settings), settings)
-    print(metrics_table("on the test classes", measured, COLUMNS))
+    benchmark = load_benchmark(settings)
+    measured = measure_networks(networks, benchmark, settings)
+    rows = metric_rows(measured)
+    titles = metric_titles(rows)
+    print(metrics_table("on the test classes", rows, titles))
+    if intervals := interval_rows(rows):
+        print(f"\n{metrics_table('95 % interval over the queries', intervals, titles)}")
     if workdir:
-        write_json(epath.Path(workdir) / "evaluation.json", measured)
+        folder = epath.Path(workdir)
+        write_json(folder / "evaluation.json", rows)
+        by_class = {name: measurement.by_class for name, measurement in measured.items()}
+        write_class_metrics(folder / CLASS_FILE, by_class, benchmark.class_names)
 
 
 def _load_embedder():

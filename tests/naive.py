@@ -472,12 +472,20 @@ def rank_exactly(vectors):
 
 
 def retrieval(
-    queries, labels, gallery=None, gallery_labels=None, recall_at=(1, 2, 4, 8), own_rows=None
+    queries,
+    labels,
+    gallery=None,
+    gallery_labels=None,
+    recall_at=(1, 2, 4, 8),
+    own_rows=None,
+    map_at=None,
 ):
+    """Means over the queries; with `map_at` also MAP and MRR of the whole ranking, and MAP@k."""
     if gallery is None:
         gallery, gallery_labels, own_rows = queries, labels, range(len(queries))
     values = {name: [] for name in ("precision_at_1", "r_precision", "map_at_r")}
     values |= {f"recall_at_{k}": [] for k in recall_at}
+    values |= {name: [] for name in ("map", "mrr", *(f"map_at_{k}" for k in map_at or ()))}
     for i, query in enumerate(np.asarray(queries, "float64")):
         distances = np.sqrt(np.sum((np.asarray(gallery, "float64") - query) ** 2, axis=1))
         own = None if own_rows is None else own_rows[i]
@@ -486,11 +494,18 @@ def retrieval(
         relevant = sum(correct)
         if not relevant:
             continue
+        precisions = [
+            sum(correct[: j + 1]) / (j + 1) if correct[j] else 0 for j in range(len(order))
+        ]
         values["precision_at_1"].append(correct[0])
         values["r_precision"].append(sum(correct[:relevant]) / relevant)
-        values["map_at_r"].append(
-            sum(sum(correct[: j + 1]) / (j + 1) for j in range(relevant) if correct[j]) / relevant
-        )
+        values["map_at_r"].append(sum(precisions[:relevant]) / relevant)
         for k in recall_at:
             values[f"recall_at_{k}"].append(any(correct[:k]))
+        values["map"].append(sum(precisions) / relevant)
+        values["mrr"].append(1 / (1 + correct.index(True)))
+        for k in map_at or ():
+            values[f"map_at_{k}"].append(sum(precisions[:k]) / min(k, relevant))
+    if map_at is None:
+        del values["map"], values["mrr"]
     return {name: float(np.mean(query_values)) for name, query_values in values.items()}

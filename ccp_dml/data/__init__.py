@@ -30,7 +30,14 @@ from ccp_dml.data.image_listing import ImageListing, list_benchmark, list_images
 from ccp_dml.data.images import LabeledImages
 from ccp_dml.data.pipelines import ClassPools, class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, FITS, Preprocessing
-from ccp_dml.data.samplers import balanced_batches, class_draws
+from ccp_dml.data.samplers import (
+    SAMPLERS,
+    balanced_batches,
+    class_draws,
+    hierarchical_batches,
+    proportional_batches,
+    sampler_parameters,
+)
 from ccp_dml.data.samples import LabeledSamples
 from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
 from ccp_dml.data.value_scaling import SCALINGS
@@ -43,6 +50,7 @@ __all__ = [
     "DATASETS_IN_MEMORY",
     "FITS",
     "OFFICIAL_SETS",
+    "SAMPLERS",
     "SCALINGS",
     "Benchmark",
     "ClassPools",
@@ -63,6 +71,7 @@ __all__ = [
     "compose_augmentation",
     "contiguous",
     "dataset_parameters",
+    "hierarchical_batches",
     "hold_out_samples",
     "index_folder",
     "input_shape",
@@ -74,7 +83,9 @@ __all__ = [
     "load_letters",
     "load_official",
     "make_stateless",
+    "proportional_batches",
     "random_affine",
     "render_letters",
+    "sampler_parameters",
     "training_batches",
 ]

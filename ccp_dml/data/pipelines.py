@@ -1,9 +1,12 @@
-"""What training draws: balanced batches, and pools to choose proxies from."""
+"""What training draws: batches, and pools to choose proxies from."""
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least
-from ccp_dml.data.samplers import balanced_batches, class_draws, stateless_seed
+from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.data.samplers import SAMPLERS, class_draws, stateless_seed
 from ccp_dml.data.samples import LabeledSamples
 
 _POOL_BATCH_SIZE = 256
@@ -15,8 +18,10 @@ def training_batches(
     samples_per_class: int,
     seed: int,
     first_step: int = 0,
+    sampler: str | Callable[..., tf.data.Dataset] = "balanced",
+    **params: Any,
 ) -> tf.data.Dataset:
-    """Endless training batches, balanced over the classes.
+    """Endless training batches, of several samples of each of several classes.
 
     Args:
         data: The training samples.
@@ -25,15 +30,21 @@ def training_batches(
         seed: Fixes the order of the samples and the augmentation.
         first_step: Number of batches to pass over, without reading an image, for a training that
             goes on from there. Defaults to 0.
+        sampler: What chooses the samples: one of `ccp_dml.data.SAMPLERS`, or a function like them
+            of the labels and the four arguments above. Defaults to `"balanced"`.
+        **params: What else the sampler takes.
 
     Returns:
         A dataset of `(images, labels)`, of a static shape.
 
     Raises:
-        ValueError: See `balanced_batches`.
+        ValueError: If the sampler is unknown; see also `balanced_batches` and the others.
     """
+    if isinstance(sampler, str):
+        check_one_of("sampler", sampler, SAMPLERS)
+        sampler = SAMPLERS[sampler]
     batch_size = classes_per_batch * samples_per_class
-    batches = balanced_batches(data.labels, classes_per_batch, samples_per_class, seed, first_step)
+    batches = sampler(data.labels, classes_per_batch, samples_per_class, seed, first_step, **params)
     examples = data.training_examples(
         batches, batch_size, stateless_seed(seed, "training augmentation"), first_step
     )

@@ -1,9 +1,14 @@
-"""How well clusters of embeddings agree with the classes: NMI and pairwise F1."""
+"""How well clusters of embeddings agree with the classes: NMI, AMI and pairwise F1."""
 
 import numpy as np
 from sklearn.cluster import KMeans
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import pair_confusion_matrix
+
+from ccp_dml.evaluation.class_labels import flatten_labels
+
+CLUSTERING_METRICS = ("nmi", "ami", "pairwise_f1")
+"""Names of the metrics."""
 
 
 def clustering_metrics(
@@ -13,13 +18,15 @@ def clustering_metrics(
 
     Args:
         embeddings: `(n, d)`.
-        labels: Their classes `(n,)`.
+        labels: Their classes `(n,)` or `(n, 1)`.
         seed: Seed of the k-means++ initialisation, which is done once. Defaults to 0.
         max_iterations: Largest number of iterations of k-means. Defaults to 100.
 
     Returns:
         - `nmi`: the mutual information of clusters and classes over the arithmetic mean of their
           entropies, between 0 and 1;
+        - `ami`: the same adjusted for chance (Vinh, Epps and Bailey, JMLR 2010), about 0 for random
+          clusters, below 0 for worse ones and 1 for those that are the classes;
         - `pairwise_f1`: 2PR / (P + R) over all pairs of samples, where P is the fraction of the
           pairs in one cluster that are of one class, and R the fraction of the pairs of one class
           that are in one cluster; 0 if no pair is both.
@@ -30,9 +37,9 @@ def clustering_metrics(
     Example:
 
     >>> clustering_metrics(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array([3, 3, 7, 7]))
-    {'nmi': 1.0, 'pairwise_f1': 1.0}
+    {'nmi': 1.0, 'ami': 1.0, 'pairwise_f1': 1.0}
     """
-    embeddings, labels = np.asarray(embeddings), np.asarray(labels)
+    embeddings, labels = np.asarray(embeddings), flatten_labels(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or not len(labels):
         raise ValueError(
             "embeddings must be (n, d) and labels (n,), with at least one sample; got "
@@ -47,4 +54,5 @@ def clustering_metrics(
     (_, only_in_clusters), (only_in_classes, in_both) = pairs
     f1 = 2 * in_both / max(2 * in_both + only_in_clusters + only_in_classes, 1.0)
     nmi = normalized_mutual_info_score(labels, means.labels_)
-    return {"nmi": float(nmi), "pairwise_f1": float(f1)}
+    ami = adjusted_mutual_info_score(labels, means.labels_)
+    return {"nmi": float(nmi), "ami": float(ami), "pairwise_f1": float(f1)}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ccp_dml.checks import check_at_least
+from ccp_dml.evaluation.class_labels import flatten_labels
 from ccp_dml.losses.distances import squared_distances, to_float
 
 # Classes are handled together, padded to the largest among them, up to this many vectors.
@@ -19,7 +20,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
 
     Args:
         embeddings: `(n, d)`, normalised if distances are to be those of normalised vectors.
-        labels: Integers `(n,)`.
+        labels: Integers `(n,)` or `(n, 1)`.
         num_centers: Number of centres n. A class of fewer samples has radius 0 from there on.
 
     Returns:
@@ -34,7 +35,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
     >>> covering_radius(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 0]), num_centers=3)
     array([[4., 1., 0.]], dtype=float32)
     """
-    embeddings, labels = np.asarray(embeddings, "float32"), np.asarray(labels)
+    embeddings, labels = np.asarray(embeddings, "float32"), flatten_labels(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(
             f"embeddings must be (n, d) and labels (n,); got {embeddings.shape} and {labels.shape}"

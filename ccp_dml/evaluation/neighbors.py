@@ -282,16 +282,29 @@ class NeighborSearch:
         Returns:
             Indices `(n, depth)`, nearest first.
         """
-        depth = min(depth, self.size - (own is not None))
+        return self.nearest_by_scores(self.score(queries), depth, own)
+
+    def score(self, queries):
+        """Scores of the gallery, which are the larger the nearer a sample is to a query.
+
+        Args:
+            queries: `(n, d)`, at most `block_size` of them if memory is to be bounded.
+
+        Returns:
+            A tensor `(n, m)`, of which the columns from `size` on are padding with low scores.
+        """
         queries = np.multiply(queries, self.scale, dtype=self.mean.dtype) - self.mean
-        rows = tf.constant(np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1))
+        rows = np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1)
+        return tf.matmul(tf.constant(rows), self.columns)
+
+    def nearest_by_scores(self, scores, depth, own=None):
+        """The same as `nearest`, by what `score` returns for the queries."""
+        depth = min(depth, self.size - (own is not None))
         if depth >= self.num_groups // _GROUPS_PER_NEIGHBOR:
             # Not .numpy(), which is a copy.
-            return rank_columns(
-                np.asarray(tf.matmul(rows, self.columns))[:, : self.size], depth, own
-            )
+            return rank_columns(np.asarray(scores)[:, : self.size], depth, own)
         wanted = depth + (own is not None)
-        found = _find_largest_products(rows, self.columns, self.num_groups, wanted).numpy()
+        found = _find_largest_scores(scores, self.num_groups, wanted).numpy()
         if own is None:
             return found
         # The query itself is dropped; where equal vectors kept it out, the last one is.
@@ -311,23 +324,21 @@ class NeighborSearch:
 
 
 @tf.function(reduce_retracing=True)
-def _find_largest_products(rows, columns, num_groups, count):
-    """Which columns have the largest inner products with each row.
+def _find_largest_scores(scores, num_groups, count):
+    """Which columns have the largest scores of each row.
 
-    The largest products lie in the groups of columns with the largest maxima, so that after one
-    pass for the maxima only `count` groups of a row are looked at.
+    The largest scores lie in the groups of columns with the largest maxima, so that after one pass
+    for the maxima only `count` groups of a row are looked at.
 
     Args:
-        rows: `(n, d)`.
-        columns: `(d, num_groups · _GROUP)`.
+        scores: `(n, num_groups · _GROUP)`.
         num_groups: A Python integer.
         count: Number of columns to find, a Python integer.
 
     Returns:
-        Indices int32 `(n, count)`, largest product first and of equal ones the first column.
+        Indices int32 `(n, count)`, largest score first and of equal ones the first column.
     """
-    products = tf.matmul(rows, columns)
-    grouped = tf.reshape(products, [-1, num_groups, _GROUP])
+    grouped = tf.reshape(scores, [-1, num_groups, _GROUP])
     groups = tf.math.top_k(tf.reduce_max(grouped, axis=2), count).indices
     groups = tf.sort(groups, axis=1)
     members = tf.gather(grouped, groups, batch_dims=1)

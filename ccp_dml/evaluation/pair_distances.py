@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ccp_dml.evaluation.class_labels import flatten_labels
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import pair_masks
 
@@ -15,13 +16,13 @@ def pair_distances(
 
     Args:
         embeddings: `(n, d)`.
-        labels: `(n,)`.
+        labels: `(n,)` or `(n, 1)`.
         seed: Determines which samples are taken if there are more. Defaults to 0.
 
     Returns:
         Two vectors of Euclidean distances.
     """
-    embeddings, labels = np.asarray(embeddings, "float32"), np.asarray(labels)
+    embeddings, labels = np.asarray(embeddings, "float32"), flatten_labels(labels)
     if len(labels) > _MOST_SAMPLES:
         # Whole classes, so that positive pairs remain however many classes there are.
         classes = np.unique(labels)

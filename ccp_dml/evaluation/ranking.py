@@ -44,6 +44,52 @@ def rank_columns(scores: np.ndarray, count: int, skipped: np.ndarray | None = No
     return ranked
 
 
+def find_ranks(
+    scores: np.ndarray, columns: np.ndarray, skipped: np.ndarray | None = None
+) -> np.ndarray:
+    """Finds which places some columns have in the order of `rank_columns`, without sorting.
+
+    The scores above that of a column are counted, which is faster than to sort a row for up to
+    some dozens of columns of it.
+
+    Args:
+        scores: `(n, m)`.
+        columns: For each row the columns to find `(n, r)`, −1 for none.
+        skipped: See `rank_columns`; none of `columns`.
+
+    Returns:
+        Ranks int32 `(n, r)`, from 1; 0 for no column.
+
+    Example:
+
+    >>> find_ranks(np.array([[1.0, 3.0, 2.0, 3.0]]), np.array([[0, 3, -1]])).tolist()
+    [[4, 2, 0]]
+    """
+    ranks = np.zeros(columns.shape, "int32")
+
+    def find(rows):
+        for row in range(*rows.indices(len(scores))):
+            values = scores[row]
+            for place, column in enumerate(columns[row]):
+                if column < 0:
+                    continue
+                score = values[column]
+                # Of equal scores the first column comes first.
+                ranks[row, place] = (
+                    1
+                    + np.count_nonzero(values[:column] >= score)
+                    + np.count_nonzero(values[column + 1 :] > score)
+                )
+                if skipped is not None and skipped[row] >= 0:
+                    own = skipped[row]
+                    ranks[row, place] -= values[own] > score or (
+                        own < column and values[own] == score
+                    )
+
+    map_rows(find, *scores.shape)
+    return ranks
+
+
 def map_rows(function: Callable[[slice], object], num_rows: int, width: int) -> list:
     """Calls a function of NumPy for a few rows at a time, in threads.
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from ccp_dml.data import Benchmark, LabeledSamples
-from ccp_dml.experiment.evaluation import measure
+from ccp_dml.experiment.metrics import measure
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import MetricLearningModel
@@ -40,12 +40,12 @@ def measure_baselines(
     measured = {}
     if _are_small(parts):
         pixels = [_embed_pixels(part) for part in parts]
-        measured["raw_pixels"] = measure(pixels, benchmark, settings)
+        measured["raw_pixels"] = measure(pixels, benchmark, settings).metrics
     embedded = [_embed_twice(model, part, callbacks) for part in parts]
     for name, embeddings in zip(
         ("pooled_features", "before"), zip(*embedded, strict=True), strict=True
     ):
-        measured[name] = measure(embeddings, benchmark, settings)
+        measured[name] = measure(embeddings, benchmark, settings).metrics
     measured["before"] |= {"steps": 0, "rounds": 0, "seconds": 0.0}
     return measured, list(embeddings)
 

@@ -12,7 +12,7 @@ from ccp_dml.experiment.records import SINGLE
 from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.statistics import estimate_mean, paired_difference
 
-METRICS = ("map_at_r", "precision_at_1", "r_precision", "nmi", "pairwise_f1")
+METRICS = ("map_at_r", "precision_at_1", "r_precision", "nmi", "ami", "pairwise_f1")
 # What is published of a single network and of the concatenation, by the size of the embeddings.
 PUBLISHED_SIZES = {SINGLE: 128, CONCATENATED: 512}
 

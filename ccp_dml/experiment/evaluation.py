@@ -10,27 +10,14 @@ from absl import logging
 from ccp_dml.callbacks import EmbeddingLine
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark, Preprocessing
 from ccp_dml.data.preprocessing import parse_color
-from ccp_dml.evaluation import (
-    clustering_metrics,
-    concatenate_embeddings,
-    covering_radius,
-    embed,
-    retrieval_metrics,
-)
+from ccp_dml.evaluation import concatenate_embeddings, embed
+from ccp_dml.experiment.metrics import HIGH, LOW, Measurement, measure
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.inference.load import read_network
 from ccp_dml.models import value_scaling
 
-# Metrics that are numbers of a table, with their titles.
-COLUMNS = {
-    "precision_at_1": "P@1",
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "nmi": "NMI",
-    "pairwise_f1": "F1",
-    "covering_radius": "covering radius",
-}
+CONCATENATED = "concatenated"
 
 
 def embed_test(
@@ -48,36 +35,6 @@ def embed_test(
     """
     parts = [benchmark.test] + ([benchmark.gallery] if benchmark.gallery is not None else [])
     return [embed(model, part.evaluation_images(), callbacks=callbacks) for part in parts]
-
-
-def measure(
-    embeddings: Sequence[np.ndarray], benchmark: Benchmark, settings: Settings
-) -> dict[str, float]:
-    """Retrieval, covering radius and, if `settings.clustering`, agreement of clusters and classes.
-
-    Args:
-        embeddings: As `embed_test` gives them.
-        benchmark: Has the classes.
-        settings: `proxies_per_class` is the number of centres of the covering radius.
-
-    Returns:
-        Numbers by name; see `ccp_dml.evaluation`.
-    """
-    labels = benchmark.test.labels
-    if benchmark.gallery is None:
-        (every_embedding,) = embeddings
-        metrics = retrieval_metrics(every_embedding, labels)
-    else:
-        query_embeddings, gallery_embeddings = embeddings
-        metrics = retrieval_metrics(
-            query_embeddings, labels, gallery_embeddings, benchmark.gallery.labels
-        )
-        every_embedding = np.concatenate([query_embeddings, gallery_embeddings])
-        labels = np.concatenate([labels, benchmark.gallery.labels])
-    if settings.clustering:
-        metrics |= clustering_metrics(every_embedding, labels, settings.seed)
-    radii = covering_radius(every_embedding, labels, num_centers=settings.proxies_per_class)
-    return {**metrics, "covering_radius": float(radii[:, -1].mean())}
 
 
 def load_networks(paths: Sequence[str]) -> dict[str, keras.Model]:
@@ -175,7 +132,7 @@ def _check_given(path, saved, settings, given):
 
 def measure_networks(
     networks: Mapping[str, keras.Model], benchmark: Benchmark, settings: Settings
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Measurement]:
     """Measures networks, each alone and all together.
 
     The MLRC protocol ("A Metric Learning Reality Check", Musgrave et al., ECCV 2020) reports, of
@@ -185,11 +142,11 @@ def measure_networks(
         networks: Networks by name. Of an `ImageEmbedder`, images are prepared as it wants them; for
             other models, as the benchmark prepares them.
         benchmark: The data.
-        settings: See `measure`.
+        settings: See `ccp_dml.experiment.metrics.measure`.
 
     Returns:
-        The metrics of each network and, of several, `"mean"` and `"concatenated"`: those of the
-        embeddings side by side, each normalised and then the whole.
+        What each network is worth and, of several, `"concatenated"`: the embeddings side by side,
+        each normalised and then the whole.
 
     Raises:
         ValueError: If a network is not for the images of the benchmark.
@@ -203,13 +160,32 @@ def measure_networks(
         name: measure(embeddings, benchmark, settings) for name, embeddings in embedded.items()
     }
     if len(networks) > 1:
-        mean = {
-            metric: float(np.mean([metrics[metric] for metrics in measured.values()]))
-            for metric in next(iter(measured.values()))
-        }
         together = [concatenate_embeddings(parts) for parts in zip(*embedded.values(), strict=True)]
-        measured |= {"mean": mean, "concatenated": measure(together, benchmark, settings)}
+        measured[CONCATENATED] = measure(together, benchmark, settings)
     return measured
+
+
+def metric_rows(measured: Mapping[str, Measurement]) -> dict[str, dict[str, float]]:
+    """The metrics of networks as rows of a table.
+
+    Args:
+        measured: As `measure_networks` returns them.
+
+    Returns:
+        The metrics of each network and, of several, those of their `"concatenated"` embeddings and,
+        before these, the `"mean"` of the metrics of each, without intervals, which have none.
+    """
+    rows = {name: measurement.metrics for name, measurement in measured.items()}
+    together = rows.pop(CONCATENATED, None)
+    if together is None:
+        return rows
+    single = list(rows.values())
+    rows["mean"] = {
+        metric: float(np.mean([metrics[metric] for metrics in single]))
+        for metric in single[0]
+        if not metric.endswith((LOW, HIGH))
+    }
+    return rows | {CONCATENATED: together}
 
 
 def _prepare_benchmarks(networks, benchmark):

@@ -253,7 +253,7 @@ def _define_flag(field, flag_values):
     if field.default_factory is dict:
         flags.DEFINE(_NumbersParser(), name, {}, help_text, flag_values, _NumbersSerializer())
         return
-    if isinstance(field.default, tuple) and isinstance(field.default[0], float):
+    if isinstance(field.default, tuple) and isinstance(next(iter(field.default), ""), float):
         serializer = flags.ListSerializer(",")
         flags.DEFINE(_FloatsParser(), name, field.default, help_text, flag_values, serializer)
         return
@@ -292,7 +292,9 @@ def settings_from(flag_values: flags.FlagValues) -> Settings:
     """
     values = {field.name: flag_values[field.name].value for field in dataclasses.fields(Settings)}
     values |= _preset_values(flag_values)
-    return Settings(**{**values, "method": tuple(values["method"])})
+    # Lists that are no numbers.
+    values |= {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
+    return Settings(**values)
 
 
 def format_preset(flag_values: flags.FlagValues) -> str:

@@ -13,8 +13,8 @@ from etils import epath
 
 import ccp_dml
 from ccp_dml.atomic_write import atomic_write, remove_unfinished
-from ccp_dml.experiment.evaluation import COLUMNS
 from ccp_dml.experiment.flags import flagfile, settings_from_flagfile
+from ccp_dml.experiment.metrics import CLASS_FILE, metric_titles
 from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.settings import METHODS, Settings
 from ccp_dml.experiment.workdir import move_to_earlier, read_json, write_json
@@ -24,6 +24,7 @@ RESULT_FILES = (
     "flags.txt",
     "results.json",
     "evaluation.json",
+    CLASS_FILE,
     "model.keras",
     "rounds.png",
     "report.html",
@@ -33,14 +34,13 @@ RESULT_FILES = (
 )
 """What a run leaves in its folder."""
 
-RESULT_COLUMNS = {
-    **COLUMNS,
+TRAINING_COLUMNS = {
     "steps": "steps",
     "best_step": "best step",
     "rounds": "rounds",
     "seconds": "seconds",
 }
-"""Numbers of a row of the results, with their titles."""
+"""Numbers of how a row of the results was trained, with their titles."""
 
 
 def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
@@ -132,7 +132,7 @@ def results_table(results: dict, methods: tuple[str, ...]) -> str:
     """
     names = [name for name in BASELINES if name in results]
     rows = {name: results[name] for name in (*names, *methods)}
-    return metrics_table("on unseen classes", rows, RESULT_COLUMNS)
+    return metrics_table("on unseen classes", rows, metric_titles(rows) | TRAINING_COLUMNS)
 
 
 def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
@@ -151,7 +151,8 @@ def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> 
         f"network   {workdir / 'model.keras'} ({best}, which validated best)",
     ]
     lines += [
-        f"{method:9} {workdir / method}: model.keras, history.csv, tensorboard, test_embeddings.npz"
+        f"{method:9} {workdir / method}: model.keras, history.csv, tensorboard, "
+        f"test_embeddings.npz, {CLASS_FILE}"
         for method in settings.method
     ]
     if results.get("figure", {}).get("rounds"):

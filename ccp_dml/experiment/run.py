@@ -34,11 +34,12 @@ from ccp_dml.distribution import from_chief, is_chief, num_workers, wait_for_all
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
-from ccp_dml.experiment.evaluation import embed_test, measure
+from ccp_dml.experiment.evaluation import embed_test
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware, use_hardware
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
+from ccp_dml.experiment.metrics import CLASS_FILE, measure, write_class_metrics
 from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.results import (
@@ -52,7 +53,11 @@ from ccp_dml.experiment.results import (
 from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.table import make_tables
-from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from ccp_dml.experiment.training_data import (
+    load_benchmark,
+    sampler_arguments,
+    split_benchmark,
+)
 from ccp_dml.experiment.workdir import WorkdirLock
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
@@ -75,8 +80,8 @@ class Run:
     In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, an
     `ImageEmbedder` from images as they are in files to normalised embeddings; `rounds.png`, if
     `figure_rounds` is set; for each method a folder with its `model.keras`, `history.csv`,
-    TensorBoard logs and `test_embeddings.npz`; and a folder `before` with those of the network
-    before training.
+    TensorBoard logs, `test_embeddings.npz` and `class_metrics.csv`; and a folder `before` with the
+    `test_embeddings.npz` of the network before training.
 
     Args:
         settings: What to do.
@@ -207,6 +212,9 @@ class Run:
         model = self._to_float32(model)
         embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
         measured = measure(embeddings, self.benchmark, settings)
+        write_class_metrics(
+            folder / CLASS_FILE, {method: measured.by_class}, self.benchmark.class_names
+        )
         _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
         self._write_tensorboard(model, embeddings, folder / "tensorboard", state.step, interruption)
         with atomic_write(folder / "model.keras") as unfinished:
@@ -220,7 +228,7 @@ class Run:
                 phase,
             )
         return {
-            **measured,
+            **measured.metrics,
             "steps": state.step,
             # Before the first round it is -1.
             "rounds": max([0, *rounds]),
@@ -256,6 +264,8 @@ class Run:
             settings.samples_per_class,
             settings.seed,
             first_step,
+            settings.sampler,
+            **sampler_arguments(self.data.train, settings),
         )
 
     def _make_validation(self, interruption):

@@ -13,8 +13,9 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE, load_embeddings
+from ccp_dml.experiment.metrics import metric_titles
 from ccp_dml.experiment.records import Record
-from ccp_dml.experiment.results import RESULT_COLUMNS
+from ccp_dml.experiment.results import TRAINING_COLUMNS
 from ccp_dml.experiment.run_folders import FinishedRun
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.table import CAPTIONS, Tables
@@ -117,7 +118,9 @@ def make_sections(tables: Tables, benchmark: Benchmark | None = None) -> list[Se
 def _result_section(tables, notes):
     runs = [run for folder in tables.record.folders.values() for run in folder]
     if len(runs) == 1 and len(tables.record.runs["name"].unique()) == 1:
-        cells = metrics_cells("on unseen classes", runs[0].metrics, RESULT_COLUMNS)
+        rows = runs[0].metrics
+        titles = metric_titles(rows) | TRAINING_COLUMNS
+        cells = metrics_cells("on unseen classes", rows, titles)
         caption = (
             "What is found among classes that were not trained on. The first rows are what a "
             "method has to be better than: the images themselves, where they are small, the "

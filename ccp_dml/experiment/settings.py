@@ -22,12 +22,15 @@ from ccp_dml.data import (
     CROPS,
     DATASETS,
     FITS,
+    SAMPLERS,
     SCALINGS,
     dataset_parameters,
+    sampler_parameters,
 )
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.preprocessing import check_crop_area, parse_color
 from ccp_dml.distribution.strategy_names import STRATEGIES_OF_BACKENDS
+from ccp_dml.evaluation.chosen_metrics import METRICS, choose_metrics
 from ccp_dml.layers import POOLINGS
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
@@ -217,6 +220,14 @@ class Settings:
         "takes up to half as long again. A divisor of the samples of a batch, or of each device's.",
         least=1,
     )
+    sampler: str = _setting(
+        "balanced",
+        "Which classes a batch holds: all equally often; in proportion to their size; or those of "
+        "a few super-classes, which are the folders above the folders of the classes' images, as "
+        "in SOP.",
+        choices=tuple(SAMPLERS),
+    )
+    sampler_params: Mapping[str, float] = _params("the sampler", "super_classes_per_batch=2")
     max_steps: int = _setting(
         25_000, "Longest training of a method, in steps, rounded up to whole validations.", least=1
     )
@@ -413,9 +424,21 @@ class Settings:
         1e-2, "Learning rate of dvml's decoder, per step.", above=0
     )
 
+    metrics: tuple[str, ...] = _setting(
+        (),
+        "Metrics that results hold beside P@1, R-precision, MAP@R, recall@k and covering radius, a "
+        f"comma-separated list of {', '.join(METRICS)}, such as map,mrr,map_at_10,macro_map_at_r,"
+        "roc_auc,tar_at_far_0.001.",
+    )
+    bootstrap_resamples: int = _setting(
+        0,
+        "How often queries are drawn anew for 95 % intervals of the retrieval metrics, such as "
+        "1000; 0 for no intervals.",
+        least=0,
+    )
     clustering: bool = _setting(
         False,
-        "Whether results also hold NMI and pairwise F1 of a k-means clustering of the test "
+        "Whether results also hold NMI, AMI and pairwise F1 of a k-means clustering of the test "
         "samples, which takes long for thousands of classes.",
     )
     jit_compile: bool = _setting(
@@ -478,6 +501,7 @@ class Settings:
                 f"gradient_cache_parts must divide the {batch_size} samples of a batch; got "
                 f"{self.gradient_cache_parts}"
             )
+        choose_metrics(self.metrics)
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
@@ -486,6 +510,9 @@ class Settings:
             name = getattr(self, kind)
             known = module.parameters(name) if name != "none" else []
             _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
+        _check_params(
+            f"sampler {self.sampler}", self.sampler_params, sampler_parameters(self.sampler)
+        )
         _check_params("color_jitter", self.color_jitter, COLOR_JITTER_PARAMETERS)
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():

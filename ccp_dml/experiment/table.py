@@ -32,6 +32,7 @@ _TITLES = {
     "precision_at_1": "P@1",
     "r_precision": "R-precision",
     "nmi": "NMI",
+    "ami": "AMI",
     "pairwise_f1": "F1",
 }
 CAPTIONS = {

@@ -1,9 +1,13 @@
 """What a run trains and validates on, from its settings."""
 
 import dataclasses
+from typing import Any
+
+import numpy as np
 
 from ccp_dml.data import (
     Benchmark,
+    ImageFiles,
     LabeledSamples,
     Preprocessing,
     class_fold,
@@ -100,6 +104,44 @@ def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
             "validation=samples"
         )
     return TrainingData(training.with_labels(contiguous(training.labels)), validation, None)
+
+
+def sampler_arguments(train: LabeledSamples, settings: Settings) -> dict[str, Any]:
+    """What the sampler takes beside the numbers that all take.
+
+    Args:
+        train: The training samples.
+        settings: `sampler` and its parameters.
+
+    Raises:
+        ValueError: If it needs super-classes and the data have none, or one.
+    """
+    arguments = dict(settings.sampler_params)
+    if settings.sampler == "hierarchical":
+        if not isinstance(train, ImageFiles):
+            raise ValueError(
+                f"the sampler hierarchical needs super-classes, and {settings.dataset} has none: "
+                "they are the folders above the folders of the classes' images"
+            )
+        arguments["super_classes"] = _find_super_classes(train.paths)
+    return arguments
+
+
+def _find_super_classes(paths):
+    """The folders above those that files are in `(n,)`.
+
+    Raises:
+        ValueError: If there is only one.
+    """
+    folders = np.array([path.rsplit("/", 2)[0] for path in paths.tolist()])
+    if len(np.unique(folders)) < 2:
+        raise ValueError(
+            "the sampler hierarchical needs at least two super-classes, and the folders of all "
+            f"classes are in {folders[0]}: put those that belong together into a folder of "
+            "their own, and list the images in a CSV file; a SOP that was exported by an earlier "
+            "version has to be made again"
+        )
+    return folders
 
 
 def check_given_validation(settings: Settings):

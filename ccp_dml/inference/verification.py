@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccp_dml.checks import check_fraction, check_whole_number
-from ccp_dml.evaluation.neighbors import check_vectors
-
-# Samples whose distances from as many others are computed at a time; few enough for a cache.
-_TILE = 1024
+from ccp_dml.checks import check_fraction
+from ccp_dml.evaluation.verification import (
+    MOST_PAIRS,
+    compare_pairs,
+    count_allowed,
+    pair_samples,
+)
 
 
 class VerificationThreshold(NamedTuple):
@@ -33,7 +35,7 @@ def threshold_at_false_accept_rate(
     embeddings: np.ndarray,
     labels: np.ndarray,
     rate: float,
-    max_pairs: int = 2_000_000_000,
+    max_pairs: int = MOST_PAIRS,
     seed: int = 0,
 ) -> VerificationThreshold:
     """Chooses the distance below which two images are taken to be of the same class.
@@ -45,7 +47,7 @@ def threshold_at_false_accept_rate(
 
     Args:
         embeddings: `(n, d)`.
-        labels: `(n,)`.
+        labels: `(n,)` or `(n, 1)`.
         rate: The false-accept rate, between 0 and 1.
         max_pairs: Most pairs to compare. Defaults to 2·10⁹, all pairs of 63,000 samples.
         seed: Determines the choice among more pairs. Defaults to 0.
@@ -65,40 +67,24 @@ def threshold_at_false_accept_rate(
     VerificationThreshold(distance=2.5, false_accept_rate=0.25, true_accept_rate=1.0,
     positive_pairs=2, negative_pairs=4)
     """
-    embeddings, labels = check_vectors("embeddings", embeddings), np.asarray(labels)
-    if labels.shape != embeddings.shape[:1]:
-        raise ValueError(f"labels must be ({len(embeddings)},); got {labels.shape}")
     check_fraction("rate", rate)
-    max_pairs = check_whole_number("max_pairs", max_pairs, least=1)
-    embeddings = embeddings.astype("float64")
-    labels = np.unique(labels, return_inverse=True)[1]
-    anchors = len(embeddings)
-    if anchors * (anchors - 1) // 2 > max_pairs:
-        anchors = max(1, max_pairs // (len(embeddings) - 1))
-        order = np.random.default_rng(seed).permutation(len(embeddings))
-        embeddings, labels = embeddings[order], labels[order]
+    samples = pair_samples(embeddings, labels, max_pairs=max_pairs, seed=seed)
 
     # Floats that are not negative are ordered as their bits are, so that the distance of a given
     # rank is found by counting twice: first by the upper half of the bits, then by the lower.
     counts = np.zeros((2, 2**16), "int64")
-    for bits, same in _pairs(embeddings, labels, anchors):
+    for bits, same in _compare(samples):
         counts += _count(bits >> 16, same)
     negatives, positives = counts.sum(axis=1).tolist()
     if not positives:
         raise ValueError("no two samples are of the same class: there is nothing to accept")
-    # The product of a rate such as 0.29 with 100 pairs is rounded to less than 29.
-    allowed = int(rate * negatives * (1 + 1e-12))
-    if not allowed:
-        raise ValueError(
-            f"a false-accept rate of {rate} cannot be measured with {negatives} pairs of different "
-            f"classes; it must be at least {1 / negatives if negatives else 1:.3g}"
-        )
+    allowed = count_allowed(rate, negatives)
     upper = int(np.searchsorted(np.cumsum(counts[0]), allowed, side="right"))
     below = counts[:, :upper].sum(axis=1)
 
     counts = np.zeros((2, 2**16), "int64")
     largest_below = 0
-    for bits, same in _pairs(embeddings, labels, anchors):
+    for bits, same in _compare(samples):
         high = bits >> 16
         counts += _count(bits[high == upper] & 0xFFFF, same[high == upper])
         largest_below = max(largest_below, bits[high < upper].max(initial=0))
@@ -123,25 +109,10 @@ def threshold_at_false_accept_rate(
     )
 
 
-def _pairs(embeddings, labels, anchors):
-    """Yields the pairs of which the first is an anchor, the second a later sample, in blocks.
-
-    Yields:
-        The bits of their float32 distances, and whether they are of the same class.
-    """
-    squares = np.vecdot(embeddings, embeddings)
-    for start in range(0, anchors, _TILE):
-        rows = slice(start, min(start + _TILE, anchors))
-        for column in range(start, len(embeddings), _TILE):
-            columns = slice(column, column + _TILE)
-            products = embeddings[rows] @ embeddings[columns].T
-            distances = squares[rows, None] + squares[columns] - 2 * products
-            distances = np.sqrt(np.maximum(distances, 0)).astype("float32")
-            same = labels[rows, None] == labels[columns]
-            if column == start:
-                is_pair = ~np.tri(*distances.shape, dtype=bool)
-                distances, same = distances[is_pair], same[is_pair]
-            yield distances.ravel().view("uint32"), same.ravel()
+def _compare(samples):
+    """Yields the bits of the distances of pairs, and whether they are of the same class."""
+    for distances, same in compare_pairs(samples):
+        yield distances.view("uint32"), same
 
 
 def _count(bits, same):

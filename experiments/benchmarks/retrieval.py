@@ -3,9 +3,11 @@
     python experiments/benchmarks/retrieval.py
 
 Prints, measured in turn in one process, wall-clock and processor time of `retrieval_metrics`, of
-the matrix product of the embeddings with themselves in blocks, and of the plain way to rank them:
-the same product and TensorFlow's `top_k`, as deep as the largest class, for some of the queries. A
-query of SOP has 5 neighbours to find; where there are few classes, half of the others.
+the same with metrics of the whole ranking, of `verification_metrics` of all pairs, of the matrix
+product of the embeddings with themselves in blocks, and of the plain way to rank them: the same
+product and TensorFlow's `top_k`, as deep as the largest class, for some of the queries. A query of
+SOP has 5 neighbours to find; where there are few classes, half of the others. `--pairs` bounds the
+pairs of verification, whose time is then multiplied to that of all.
 """
 
 import statistics
@@ -16,7 +18,7 @@ import tensorflow as tf
 from absl import app, flags
 from peak_memory import PeakMemory
 
-from ccp_dml.evaluation import retrieval_metrics
+from ccp_dml.evaluation import retrieval_metrics, verification_metrics
 
 _SAMPLES = flags.DEFINE_integer("samples", 60_502, "Number of embeddings.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 11_316, "Number of classes.", lower_bound=1)
@@ -28,6 +30,9 @@ _SIZE = flags.DEFINE_integer("size", 128, "Size of the embeddings.", lower_bound
 _ROWS = flags.DEFINE_integer("rows", 1024, "Rows in a block of the bare product.", lower_bound=1)
 _RANKED = flags.DEFINE_integer(
     "ranked", 2048, "Number of queries that are ranked the plain way.", lower_bound=1
+)
+_PAIRS = flags.DEFINE_integer(
+    "pairs", 2_000_000_000, "Most pairs of verification to compare.", lower_bound=1
 )
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Repetitions; medians are printed.", lower_bound=1)
 
@@ -66,6 +71,14 @@ def compare(samples: int, classes: int, dtype: str):
     ranked = min(_RANKED.value, samples)
     ways = {
         "retrieval_metrics": (lambda: retrieval_metrics(embeddings, labels), samples),
+        "with MAP, MRR, MAP@10": (
+            lambda: retrieval_metrics(embeddings, labels, metrics=("map", "mrr", "map_at_10")),
+            samples,
+        ),
+        "verification": (
+            lambda: verification_metrics(embeddings, labels, max_pairs=_PAIRS.value),
+            min(samples, max(1, 2 * _PAIRS.value // samples)),
+        ),
         "bare product": (lambda: run_blocks(product, samples), samples),
         "product and top_k": (lambda: run_blocks(ranking, ranked), ranked),
     }
@@ -82,7 +95,7 @@ def compare(samples: int, classes: int, dtype: str):
         wall, processor = np.median(measured, axis=0)
         pairs = zip(times["retrieval_metrics"], measured, strict=True)
         ratio = statistics.median(other[1] / ours[1] for ours, other in pairs)
-        print(f"{name:18s} {wall:6.2f} s, {processor:6.2f} s of processors, ratio {ratio:.2f}")
+        print(f"{name:21s} {wall:6.2f} s, {processor:6.2f} s of processors, ratio {ratio:.2f}")
 
 
 def main(_):

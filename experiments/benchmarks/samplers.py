@@ -8,7 +8,12 @@ import time
 import numpy as np
 from absl import app, flags
 
-from ccp_dml.data import balanced_batches, class_draws
+from ccp_dml.data import (
+    balanced_batches,
+    class_draws,
+    hierarchical_batches,
+    proportional_batches,
+)
 
 _SAMPLES = flags.DEFINE_integer("samples", 60_000, "Number of samples.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 12_000, "Number of classes.", lower_bound=8)
@@ -21,7 +26,11 @@ def main(_):
     # TensorFlow's own first use is not the samplers'.
     next(iter(class_draws(np.zeros(2, int), seed=0)))
     samplers = {
-        "8 x 4 batches": balanced_batches(labels, 8, 4, seed=0),
+        "8 x 4 batches, balanced": balanced_batches(labels, 8, 4, seed=0),
+        "8 x 4 batches, proportional": proportional_batches(labels, 8, 4, seed=0),
+        "8 x 4 batches, hierarchical": hierarchical_batches(
+            labels, 8, 4, seed=0, super_classes=labels % 12
+        ),
         "one of every class": class_draws(labels, seed=0),
     }
     for name, dataset in samplers.items():

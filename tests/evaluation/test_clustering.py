@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from sklearn.cluster import KMeans
 
 from ccp_dml.evaluation import clustering_metrics
@@ -35,7 +36,22 @@ def test_agrees_with_the_definitions(generator):
     measured = clustering_metrics(embeddings, labels, seed=3)
     assert measured["nmi"] == pytest.approx(nmi)
     assert measured["pairwise_f1"] == pytest.approx(f1)
+    ami = sklearn.metrics.adjusted_mutual_info_score(labels, clusters)
+    assert measured["ami"] == pytest.approx(ami)
+    assert ami < nmi
     assert 0.1 < nmi < 0.9
+
+
+def test_random_clusters_have_no_adjusted_information(generator):
+    # 40 clusters of random samples share much of their entropy with 40 classes by chance alone.
+    measured = clustering_metrics(generator.standard_normal((200, 2)), np.arange(200) % 40)
+    assert measured["nmi"] > 0.5
+    assert abs(measured["ami"]) < 0.05
+
+
+def test_labels_may_be_a_column(generator):
+    embeddings, labels = generator.standard_normal((30, 2)), np.arange(30) % 3
+    assert clustering_metrics(embeddings, labels[:, None]) == clustering_metrics(embeddings, labels)
 
 
 def test_names_of_classes_do_not_matter(generator):
@@ -52,7 +68,7 @@ def test_no_pair_in_common():
 
 def test_one_class(generator):
     measured = clustering_metrics(generator.standard_normal((5, 2)), np.zeros(5))
-    assert measured == {"nmi": 1.0, "pairwise_f1": 1.0}
+    assert measured == {"nmi": 1.0, "ami": 1.0, "pairwise_f1": 1.0}
 
 
 @pytest.mark.parametrize(

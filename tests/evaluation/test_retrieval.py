@@ -54,7 +54,7 @@ def test_blocks_and_groups_change_nothing(block_bytes, group, generator, monkeyp
     monkeypatch.setattr(neighbors, "_GROUP", group)
     # A traced function remembers the size of a group.
     monkeypatch.setattr(
-        neighbors, "_find_largest_products", neighbors._find_largest_products.python_function
+        neighbors, "_find_largest_scores", neighbors._find_largest_scores.python_function
     )
     assert retrieval_metrics(embeddings, labels) == pytest.approx(expected, abs=1e-12)
 

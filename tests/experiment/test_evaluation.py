@@ -9,7 +9,7 @@ import pytest
 
 from ccp_dml.data import Benchmark, LabeledImages, index_folder, load
 from ccp_dml.evaluation import retrieval_metrics
-from ccp_dml.experiment.evaluation import load_networks, measure_networks
+from ccp_dml.experiment.evaluation import load_networks, measure_networks, metric_rows
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, small_convnet
@@ -47,7 +47,9 @@ def unit(vectors):
 def test_mean_and_concatenation(saved):
     networks, paths = saved
     digits = load("digits")
-    measured = measure_networks(load_networks(paths), digits, Settings(clustering=True))
+    measured = metric_rows(
+        measure_networks(load_networks(paths), digits, Settings(clustering=True))
+    )
     parts = [unit(each.predict(digits.test.images, verbose=0)) for each in networks]
     alone = [retrieval_metrics(part.astype("float32"), digits.test.labels) for part in parts]
     for path, metrics in zip(paths, alone, strict=True):
@@ -70,7 +72,7 @@ def test_queries_are_searched_in_the_gallery(saved):
     digits = load("digits").test
     queries, gallery = digits.subset(np.arange(0, 200)), digits.subset(np.arange(200, 800))
     benchmark = Benchmark(train=digits, test=queries, gallery=gallery)
-    measured = measure_networks(load_networks(paths[:1]), benchmark, Settings())
+    measured = metric_rows(measure_networks(load_networks(paths[:1]), benchmark, Settings()))
     query_embeddings, gallery_embeddings = (
         unit(networks[0].predict(part.images, verbose=0)).astype("float32")
         for part in (queries, gallery)
@@ -133,7 +135,7 @@ def test_a_network_for_images_of_any_size(tmp_path):
     images = np.random.default_rng(0).random((6, 5, 5, 1), "float32")
     data = LabeledImages(images, np.arange(6) % 2)
     networks = load_networks([str(tmp_path / "any.keras")])
-    measured = measure_networks(networks, Benchmark(data, data), Settings())
+    measured = metric_rows(measure_networks(networks, Benchmark(data, data), Settings()))
     assert 0 <= measured[str(tmp_path / "any.keras")]["map_at_r"] <= 1
 
 
@@ -145,7 +147,7 @@ def test_a_model_that_was_saved_while_it_trained(tmp_path):
     digits = load("digits")
     embeddings = model.predict(digits.test.images, verbose=0)
     expected = retrieval_metrics(embeddings, digits.test.labels)["map_at_r"]
-    measured = measure_networks(load_networks([path]), digits, Settings())
+    measured = metric_rows(measure_networks(load_networks([path]), digits, Settings()))
     assert measured[path]["map_at_r"] == pytest.approx(expected, abs=1e-3)
 
 

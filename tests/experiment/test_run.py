@@ -213,7 +213,7 @@ def test_results_hold_clustering_if_asked_for(tmp_path):
     test = run.benchmark.test
     network = keras.models.load_model(tmp_path / "with" / "plain" / "model.keras").network
     expected = clustering_metrics(embedded(network, test), test.labels, seed=3)
-    assert {key: results["plain"][key] for key in ("nmi", "pairwise_f1")} == pytest.approx(
+    assert {key: results["plain"][key] for key in ("nmi", "ami", "pairwise_f1")} == pytest.approx(
         expected, abs=0.02
     )
     header, _, *_, before, plain = results_table(results, ("plain",)).splitlines()
@@ -224,9 +224,10 @@ def test_results_hold_clustering_if_asked_for(tmp_path):
         shown = dict(zip(titles, cells, strict=True))
         row = results[shown["on unseen classes"]]
         assert shown["NMI"] == f"{row['nmi']:.4f}"
+        assert shown["AMI"] == f"{row['ami']:.4f}"
         assert shown["F1"] == f"{row['pairwise_f1']:.4f}"
     without = make_run(max_steps=5).train(tmp_path / "without")
-    assert not {"nmi", "pairwise_f1"} & {*without["before"], *without["plain"]}
+    assert not {"nmi", "ami", "pairwise_f1"} & {*without["before"], *without["plain"]}
     assert "NMI" not in results_table(without, ("plain",))
 
 

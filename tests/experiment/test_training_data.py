@@ -5,9 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ccp_dml.data import Benchmark, LabeledImages
+from ccp_dml.data import Benchmark, LabeledImages, training_batches
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
+from ccp_dml.experiment.training_data import (
+    load_benchmark,
+    sampler_arguments,
+    split_benchmark,
+)
 from tests.data.pictures import write_classes
 
 
@@ -100,3 +104,56 @@ def test_only_images_in_files_are_augmented(tmp_path):
     assert load_benchmark(settings).train.augmentation is not None
     with pytest.raises(ValueError, match="color_jitter has no parameter 'gamma'; it takes bright"):
         Settings(color_jitter={"gamma": 0.5})
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A CSV file of classes that lie in folders of their super-classes."""
+    rows = ["path,label,split"]
+    for group, classes in {
+        "birds": ["wren", "owl"],
+        "cars": ["van", "bus", "taxi", "tram"],
+    }.items():
+        write_classes(tmp_path / group, dict.fromkeys(classes, 3))
+        rows += [
+            f"{path},{path.parent.name},{'test' if path.parent.name.startswith('t') else 'train'}"
+            for path in sorted((tmp_path / group).glob("*/*"))
+        ]
+    (tmp_path / "images.csv").write_text("\n".join(rows))
+    return str(tmp_path / "images.csv")
+
+
+def test_super_classes_are_the_folders_above_those_of_the_classes(nested):
+    settings = Settings(
+        dataset="folder",
+        data_dir=nested,
+        image_size=8,
+        validation="samples",
+        sampler="hierarchical",
+        sampler_params={"super_classes_per_batch": 1.0},
+    )
+    benchmark = load_benchmark(settings)
+    train = split_benchmark(benchmark, settings).train
+    arguments = sampler_arguments(train, settings)
+    assert arguments["super_classes_per_batch"] == 1
+    for path, folder in zip(train.paths, arguments["super_classes"], strict=True):
+        assert path.startswith(f"{folder}/")
+        assert folder.endswith(("/birds", "/cars"))
+    batches = training_batches(train, 2, 2, 0, sampler=settings.sampler, **arguments)
+    names = np.array(["birds" if "/birds/" in path else "cars" for path in train.paths])
+    group_of = {label: names[train.labels == label][0] for label in range(4)}
+    for _, labels in batches.take(8).as_numpy_iterator():
+        assert len({group_of[label] for label in labels}) == 1
+
+
+def test_data_without_super_classes_are_named(benchmark, tmp_path):
+    settings = Settings(sampler="hierarchical")
+    with pytest.raises(ValueError, match="needs super-classes, and digits has none"):
+        sampler_arguments(benchmark.train, settings)
+    write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
+    settings = Settings(
+        dataset="folder", data_dir=str(tmp_path), image_size=8, sampler="hierarchical"
+    )
+    with pytest.raises(ValueError, match=f"the folders of all classes are in {tmp_path}: put"):
+        sampler_arguments(load_benchmark(settings).train, settings)
+    assert sampler_arguments(benchmark.train, Settings(sampler="proportional")) == {}

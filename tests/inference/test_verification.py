@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from ccp_dml.inference import threshold_at_false_accept_rate, verification
+from ccp_dml.evaluation import verification
+from ccp_dml.inference import threshold_at_false_accept_rate
 
 
 def pairs(embeddings, labels):
@@ -22,7 +23,7 @@ def samples(generator):
 @pytest.mark.parametrize("tile", [7, 1024])
 @pytest.mark.parametrize("rate", [1e-4, 0.01, 0.5, 0.99])
 def test_rates_are_those_of_scikit_learn(rate, tile, samples, monkeypatch):
-    monkeypatch.setattr(verification, "_TILE", tile)
+    monkeypatch.setattr(verification, "TILE", tile)
     found = threshold_at_false_accept_rate(*samples, rate)
     distances, same = pairs(*samples)
     false_accepts, true_accepts, _ = sklearn.metrics.roc_curve(

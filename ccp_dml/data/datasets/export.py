@@ -21,8 +21,11 @@ def export_images(
     label: str,
     split_of: Callable[[str, int], str],
     folder: epath.Path,
+    super_label: str = "",
 ):
     """Writes the images of a prepared data set to `<folder>/images/<class>/<number>.jpg`.
+
+    Those of a data set with super-classes go to `<folder>/images/<super-class>/<class>`.
 
     The bytes are those of the official archive; names and order are the same each time. The index
     is written last: after an interruption, call it again.
@@ -32,6 +35,8 @@ def export_images(
         label: Name of the feature that holds the class.
         split_of: The split to put an image in, from its split in TFDS and its class.
         folder: Where to write to.
+        super_label: Name of the feature that holds the super-class. Defaults to `""`: there is
+            none.
 
     Raises:
         ValueError: If what is in the place of an image is none.
@@ -43,10 +48,12 @@ def export_images(
         concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor,
         tqdm(total=total, desc=f"Writing images to {folder}", unit="image") as progress,
     ):
-        for split, classes, images in _read_encoded_images(builder, label):
+        for split, classes, super_classes, images in _read_encoded_images(
+            builder, label, super_label
+        ):
             paths, new_folders = [], []
-            for class_number in classes.tolist():
-                class_folder = f"images/{class_number:05d}"
+            for class_number, above in zip(classes.tolist(), super_classes, strict=True):
+                class_folder = f"images/{above}{class_number:05d}"
                 if class_number not in num_images:
                     new_folders.append(folder / class_folder)
                 paths.append(f"{class_folder}/{num_images[class_number]:04d}.jpg")
@@ -55,13 +62,15 @@ def export_images(
             _run(executor, _make_folder, new_folders)
             _run(executor, _write_image, (folder / path for path in paths), images)
             progress.update(len(paths))
-    write_index(folder, sorted(rows))
+    write_index(folder, sorted(rows, key=lambda row: (row[1], row[0])))
 
 
-def _read_encoded_images(builder, label):
-    """Yields some images at a time: their split, their classes `(n,)` and their bytes `(n,)`."""
+def _read_encoded_images(builder, label, super_label):
+    """Yields some images at a time: their split, classes, folders above these, and bytes `(n,)`."""
+    labels = [label, *([super_label] if super_label else [])]
     decoders = tfds.decode.PartialDecoding(
-        {"image": True, label: True}, decoders={"image": tfds.decode.SkipDecoding()}
+        {"image": True, **dict.fromkeys(labels, True)},
+        decoders={"image": tfds.decode.SkipDecoding()},
     )
     # One shard after the other, for the same order each time.
     reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
@@ -70,7 +79,11 @@ def _read_encoded_images(builder, label):
             split=split, decoders=decoders, read_config=reading, shuffle_files=False
         )
         for examples in dataset.batch(_IMAGES_AT_A_TIME).as_numpy_iterator():
-            yield split, examples[label], examples["image"]
+            above = [""] * len(examples[label])
+            if super_label:
+                to_name = builder.info.features[super_label].int2str
+                above = [f"{to_name(number)}/" for number in examples[super_label].tolist()]
+            yield split, examples[label], above, examples["image"]
 
 
 def _make_folder(path):

@@ -51,6 +51,7 @@ class OfficialSet:
         obstacle: Why the archives cannot be downloaded; empty if they can.
         splits_by_class: Whether the splits of TFDS are those of a classification benchmark, which
             are merged and split again: the first classes for training, the others for testing.
+        super_label: Name of the feature that holds the super-class; empty if there is none.
     """
 
     builder: str
@@ -59,6 +60,7 @@ class OfficialSet:
     archives: tuple[Archive, ...]
     obstacle: str = ""
     splits_by_class: bool = False
+    super_label: str = ""
 
     def split_of(self, split: str, label: int) -> str:
         """The benchmark's split of an image, from its split in TFDS and its class."""
@@ -100,6 +102,7 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
     "sop": OfficialSet(
         builder="stanford_online_products",
         label="class_id",
+        super_label="super_class_id",
         sizes={"train": SplitSize(59551, 11318), "test": SplitSize(60502, 11316)},
         archives=(
             Archive(
@@ -186,7 +189,9 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
 def _build(name, benchmark, data_dir):
     """Makes the image files and the index, and reads it."""
     builder = _prepare(name, benchmark, data_dir)
-    export_images(builder, benchmark.label, benchmark.split_of, data_dir / name)
+    export_images(
+        builder, benchmark.label, benchmark.split_of, data_dir / name, benchmark.super_label
+    )
     logging.info(
         "%s is complete in %s: it needs neither %s nor %s any more.",
         name,

@@ -122,6 +122,17 @@ def test_official_retrieval_splits_are_kept(name, tmp_path, manual_dir, accept):
     assert index.sizes() == MINIATURE_SIZES[name]
 
 
+def test_products_are_in_folders_of_their_super_classes(tmp_path, manual_dir, accept):
+    archives.write_products(manual_dir)
+    accept("sop")
+    index = load_official("sop", str(tmp_path))
+    above = [pathlib.Path(path).parent.parent.name for path in index.paths]
+    assert set(zip(index.labels.tolist(), above, strict=True)) == {
+        (label, "bicycle" if label < 2 else "toaster") for label in set(index.labels.tolist())
+    }
+    assert index.labels.tolist() == sorted(index.labels.tolist())
+
+
 def test_extracted_inshop_images_do_as_well(tmp_path, manual_dir):
     images = archives.write_inshop(manual_dir, extracted=True)
     assert rows_of(load_official("inshop", str(tmp_path))) == collections.Counter(

@@ -1,0 +1,190 @@
+"""What is measured on the test classes, and how it is shown."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from ccp_dml.atomic_write import atomic_write
+from ccp_dml.data import Benchmark
+from ccp_dml.evaluation import (
+    ClassMetrics,
+    bootstrap_intervals,
+    choose_metrics,
+    clustering_metrics,
+    covering_radius,
+    metrics_by_class,
+    metrics_by_query,
+    verification_metrics,
+)
+from ccp_dml.experiment.settings import Settings
+
+CLASS_FILE = "class_metrics.csv"
+
+# Metrics that are numbers of a table, with their titles.
+COLUMNS = {
+    "precision_at_1": "P@1",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "map": "MAP",
+    "mrr": "MRR",
+    "nmi": "NMI",
+    "ami": "AMI",
+    "pairwise_f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "covering_radius": "covering radius",
+}
+_TITLES_WITH_NUMBERS = {
+    r"map_at_(\d+)": "MAP@{}",
+    r"recall_at_(\d+)": "recall@{}",
+    r"tar_at_far_(.+)": "TAR@FAR {}",
+}
+_RECALL_AT = (1, 2, 4, 8)
+_ALWAYS = ("precision_at_1", "r_precision", "map_at_r", *(f"recall_at_{k}" for k in _RECALL_AT))
+LOW, HIGH = "_low", "_high"
+"""What the names of the ends of an interval end with."""
+
+
+class Measurement(NamedTuple):
+    """What embeddings are worth.
+
+    Attributes:
+        metrics: Numbers by name; with `settings.bootstrap_resamples` also the ends of intervals,
+            such as `map_at_r_low` and `map_at_r_high`.
+        by_class: The retrieval metrics of each class.
+    """
+
+    metrics: dict[str, float]
+    by_class: ClassMetrics
+
+
+def measure(
+    embeddings: Sequence[np.ndarray], benchmark: Benchmark, settings: Settings
+) -> Measurement:
+    """Retrieval, covering radius and what else the settings choose, from one ranking.
+
+    Args:
+        embeddings: As `ccp_dml.experiment.evaluation.embed_test` gives them.
+        benchmark: Has the classes.
+        settings: `metrics` are measured beside those that always are, `clustering` adds the
+            agreement of clusters and classes, `bootstrap_resamples` intervals;
+            `proxies_per_class` is the number of centres of the covering radius.
+
+    Raises:
+        ValueError: If there is nothing to measure; see `ccp_dml.evaluation`.
+    """
+    chosen = choose_metrics(settings.metrics)
+    labels, gallery = benchmark.test.labels, ()
+    if benchmark.gallery is not None:
+        gallery = (embeddings[1], benchmark.gallery.labels)
+    names = tuple(dict.fromkeys((*_ALWAYS, *chosen.retrieval, *chosen.macro)))
+    values = metrics_by_query(embeddings[0], labels, *gallery, metrics=names)
+    shown = (*_ALWAYS, *(name for name in chosen.retrieval if name not in _ALWAYS))
+    metrics = {name: float(np.nanmean(values[name])) for name in shown}
+    by_class = metrics_by_class(values, labels)
+    macro = by_class.macro_average()
+    metrics |= {f"macro_{name}": macro[name] for name in chosen.macro}
+    if chosen.verification:
+        metrics |= verification_metrics(
+            embeddings[0], labels, *gallery, metrics=chosen.verification, seed=settings.seed
+        )
+    every_label = np.concatenate([labels, gallery[1]]) if gallery else labels
+    every_embedding = np.concatenate(embeddings)
+    if settings.clustering or chosen.clustering:
+        metrics |= clustering_metrics(every_embedding, every_label, settings.seed)
+    radii = covering_radius(every_embedding, every_label, num_centers=settings.proxies_per_class)
+    metrics["covering_radius"] = float(radii[:, -1].mean())
+    if settings.bootstrap_resamples:
+        intervals = bootstrap_intervals(
+            {name: values[name] for name in shown},
+            resamples=settings.bootstrap_resamples,
+            seed=settings.seed,
+        )
+        for name, ends in intervals.items():
+            metrics |= zip((name + LOW, name + HIGH), ends, strict=True)
+    return Measurement(metrics, by_class)
+
+
+def metric_titles(rows: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Titles of the metrics of a table, by name.
+
+    Args:
+        rows: The metrics of each row. Recall@k that is always measured is not shown.
+
+    Example:
+
+    >>> metric_titles({"plain": {"map_at_r": 0.2, "macro_map_at_10": 0.3, "steps": 7}})
+    {'map_at_r': 'MAP@R', 'macro_map_at_10': 'macro MAP@10'}
+    """
+    present = list(dict.fromkeys(name for row in rows.values() for name in row))
+    titles = {name: title for name in COLUMNS if (title := _title(name)) and name in present}
+    others = {name: _title(name) for name in present if name not in (*COLUMNS, *_ALWAYS)}
+    return titles | {name: title for name, title in others.items() if title}
+
+
+def _title(name):
+    if name in COLUMNS:
+        return COLUMNS[name]
+    if name.endswith((LOW, HIGH)):
+        return None
+    if name.startswith("macro_"):
+        title = _title(name.removeprefix("macro_"))
+        return title and f"macro {title}"
+    for pattern, title in _TITLES_WITH_NUMBERS.items():
+        if match := re.fullmatch(pattern, name):
+            return title.format(match[1])
+    return None
+
+
+def interval_rows(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
+    """The intervals of metrics as texts, for the rows that have some.
+
+    Args:
+        rows: The metrics of each row.
+
+    Example:
+
+    >>> interval_rows({"plain": {"mrr": 0.5, "mrr_low": 0.45, "mrr_high": 0.551}, "mean": {}})
+    {'plain': {'mrr': '0.4500 to 0.5510'}}
+    """
+    texts = {
+        row: {
+            name: f"{metrics[name + LOW]:.4f} to {metrics[name + HIGH]:.4f}"
+            for name in metrics
+            if name + LOW in metrics
+        }
+        for row, metrics in rows.items()
+    }
+    return {row: intervals for row, intervals in texts.items() if intervals}
+
+
+def write_class_metrics(
+    path: str | os.PathLike,
+    by_class: Mapping[str, ClassMetrics],
+    class_names: Sequence[str] | None = None,
+):
+    """Writes the metrics of each class as a CSV file, whole or not at all.
+
+    Its columns are `network`, `class`, `queries` (how many have something to find) and the metrics.
+
+    Args:
+        path: The file.
+        by_class: The classes of each network or method.
+        class_names: A name for each label. Defaults to `None`: the labels.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    frames = []
+    for network, measured in by_class.items():
+        names = measured.classes.tolist()
+        if class_names is not None:
+            names = [class_names[label] for label in names]
+        head = {"network": network, "class": names, "queries": measured.num_queries}
+        frames.append(pd.DataFrame(head | measured.metrics))
+    with atomic_write(epath.Path(path)) as unfinished:
+        unfinished.write_text(pd.concat(frames).to_csv(index=False, lineterminator="\n"))
