@@ -200,7 +200,14 @@ class Settings:
         True, "Whether batch normalisation keeps its moving statistics, scale and offset."
     )
     embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
-    pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
+    pooling: str = _setting(
+        "average",
+        "From what the backbone gives to a vector. Of a feature map or of the tokens of a "
+        "transformer: the average, the maximum, the sum of both, the generalised mean with a "
+        "trainable exponent (gem), or generalised sum pooling (gsp). Of tokens: the first, the "
+        "class token (token). For a backbone that gives vectors: none.",
+        choices=POOLINGS,
+    )
 
     classes_per_batch: int = _setting(8, "Classes in a batch.", least=1)
     samples_per_class: int = _setting(
