@@ -12,6 +12,8 @@ import numpy as np
 
 from ccp_dml.data import SCALINGS
 from ccp_dml.data.value_scaling import rescale
+from ccp_dml.layers.feature_shapes import check_features
+from ccp_dml.models.backbones import efficientnet
 from ccp_dml.models.backbones.pretrained import load_backbone_weights
 
 # Their module and function, and the scaling they expect.
@@ -136,6 +138,8 @@ def _build_application(name, input_shape, weights):
         raise ValueError(_explain_failed_download(name, error)) from error
     if not from_keras:
         load_backbone_weights(backbone, weights)
+        if name in efficientnet.NAMES:
+            efficientnet.correct_normalization(backbone)
     return backbone
 
 
@@ -188,11 +192,7 @@ def _fix_shapes(backbone, input_shape, name):
             f"backbone {name!r} does not take images of the shape {input_shape}: "
             f"{_join_lines(error)}"
         ) from error
-    if not isinstance(output_shape, tuple) or len(output_shape) != 4:
-        raise ValueError(
-            f"backbone {name!r} must give a feature map (batch, height, width, channels); got "
-            f"{output_shape}"
-        )
+    check_features(output_shape, f"backbone {name!r}")
     return backbone
 
 
