@@ -20,6 +20,8 @@ from ccp_dml.models.backbones.pretrained import load_backbone_weights
 _OWN = {
     "small_convnet": ("ccp_dml.models.backbones.small_convnet:small_convnet", "unit"),
     "bn_inception": ("ccp_dml.models.backbones.bn_inception:bn_inception", "bgr"),
+    "resnet50_v1_5": ("ccp_dml.models.backbones.resnet:resnet50_v1_5", "torch"),
+    "vit_b16": ("ccp_dml.models.backbones.vision_transformer:vit_b16", "symmetric"),
 }
 _ALIASES = {"resnet50": "ResNet50"}
 _SCALING_OF_OTHERS = "unit"
