@@ -1,5 +1,6 @@
 """Checks of arguments, whose messages repeat the value and say what is allowed."""
 
+import difflib
 import math
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -114,7 +115,36 @@ def check_one_of(name: str, value: Any, choices: Collection[str]):
     ValueError: pooling must be one of average, max; got 'min'
     """
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}; got {value!r}{suggest(value, choices)}"
+        )
+
+
+def suggest(value: Any, choices: Iterable[str]) -> str:
+    """Names what somebody may have meant, for the end of a message.
+
+    Args:
+        value: What was given.
+        choices: The names allowed.
+
+    Returns:
+        A question with up to three names that are spelt alike, closest first, or an empty string.
+
+    Example:
+
+    >>> "got 'resnet5'" + suggest("resnet5", ["VGG16", "ResNet50", "ResNet101"])
+    "got 'resnet5': did you mean ResNet50 or ResNet101?"
+    """
+    if not isinstance(value, str):
+        return ""
+    # Several names may differ in upper and lower case alone.
+    spellings = [(choice.casefold(), choice) for choice in choices]
+    close = difflib.get_close_matches(value.casefold(), dict.fromkeys(low for low, _ in spellings))
+    names = [choice for match in close for low, choice in spellings if low == match][:3]
+    if not names:
+        return ""
+    first = f"{', '.join(names[:-1])} or " if len(names) > 1 else ""
+    return f": did you mean {first}{names[-1]}?"
 
 
 def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):

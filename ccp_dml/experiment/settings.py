@@ -186,15 +186,18 @@ class Settings:
 
     backbone: str = _setting(
         "small_convnet",
-        "Network below the embedding: small_convnet; bn_inception, the paper's; resnet50 or any "
-        "other of keras.applications, spelt as there; or module:callable, a function of your own "
-        "that takes the shape of the images and returns a keras.Model.",
+        "Network below the embedding: small_convnet; bn_inception, the paper's; resnet50_v1_5 or "
+        "vit_b16, for weights of timm; resnet50 or any other of keras.applications, spelt as "
+        "there; hub:preset, a preset of KerasHub with its weights, by name, such as "
+        "hub:dinov2_base, or a folder; or module:callable, a function of your own that takes the "
+        "shape of the images and returns a keras.Model.",
     )
     weights: str = _setting(
         "none",
-        "What the backbone starts from: none, random weights; imagenet, for bn_inception and the "
-        "networks of keras.applications; glyphs, for small_convnet and grey images; or the path of "
-        "a .weights.h5 file or, for bn_inception, of a .pth file.",
+        "What the backbone starts from: none, random weights or those of a preset; imagenet, for "
+        "bn_inception and the networks of keras.applications; glyphs, for small_convnet and grey "
+        "images; or the path of a .weights.h5 file or, for bn_inception, resnet50_v1_5 and "
+        "vit_b16, of a .pth file.",
     )
     freeze_batch_norm: bool = _setting(
         True, "Whether batch normalisation keeps its moving statistics, scale and offset."
