@@ -44,6 +44,7 @@ setup(
     ],
     extras_require={
         "export": ["ai-edge-litert>=2.0", "onnx>=1.16", "onnxruntime>=1.18", "tf2onnx>=1.16"],
+        "hub": ["keras-hub>=0.21"],  # backbones by the names of KerasHub
         "jax": ["jax>=0.5"],  # Keras's other backend that this runs on, for TPUs
         "search": ["faiss-cpu>=1.8", "pyarrow>=15"],  # approximate search; galleries in files
         "test": [

@@ -116,11 +116,39 @@ def check_one_of(name: str, value: Any, choices: Collection[str]):
     >>> check_one_of("pooling", "avarage", ("average", "max"))
     Traceback (most recent call last):
     ...
-    ValueError: pooling must be one of average, max; got 'avarage'; did you mean 'average'?
+    ValueError: pooling must be one of average, max; got 'avarage': did you mean average?
     """
     if value not in choices:
-        suggestion = suggest_closest(value, choices)
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}{suggestion}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}; got {value!r}{suggest(value, choices)}"
+        )
+
+
+def suggest(value: Any, choices: Iterable[str]) -> str:
+    """Names what somebody may have meant, for the end of a message.
+
+    Args:
+        value: What was given.
+        choices: The names allowed.
+
+    Returns:
+        A question with up to three names that are spelt alike, closest first, or an empty string.
+
+    Example:
+
+    >>> "got 'resnet5'" + suggest("resnet5", ["VGG16", "ResNet50", "ResNet101"])
+    "got 'resnet5': did you mean ResNet50 or ResNet101?"
+    """
+    if not isinstance(value, str):
+        return ""
+    # Several names may differ in upper and lower case alone.
+    spellings = [(choice.casefold(), choice) for choice in choices]
+    close = difflib.get_close_matches(value.casefold(), dict.fromkeys(low for low, _ in spellings))
+    names = [choice for match in close for low, choice in spellings if low == match][:3]
+    if not names:
+        return ""
+    first = f"{', '.join(names[:-1])} or " if len(names) > 1 else ""
+    return f": did you mean {first}{names[-1]}?"
 
 
 def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):
@@ -144,27 +172,9 @@ def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):
     for param in params:
         if param not in known:
             takes = ", ".join(known) or "none"
-            suggestion = suggest_closest(param, known)
-            raise ValueError(f"{owner} has no parameter {param!r}; it takes {takes}{suggestion}")
-
-
-def suggest_closest(name: Any, known: Collection[str]) -> str:
-    """The end of a message about an unknown name, which asks whether a similar one was meant.
-
-    Args:
-        name: The unknown name.
-        known: The known ones.
-
-    Returns:
-        What to append to the message; empty if none is similar.
-
-    Example:
-
-    >>> suggest_closest("tripplet", ["contrastive", "triplet"])
-    "; did you mean 'triplet'?"
-    """
-    closest = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
-    return f"; did you mean {closest[0]!r}?" if closest else ""
+            raise ValueError(
+                f"{owner} has no parameter {param!r}; it takes {takes}{suggest(param, known)}"
+            )
 
 
 def list_first(items: Iterable[Any], count: int, separator: str = ", ") -> str:

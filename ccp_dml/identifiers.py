@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ccp_dml.checks import check_parameters, suggest_closest
+from ccp_dml.checks import check_parameters, suggest
 
 _PACKAGE = "ccp_dml"
 
@@ -71,7 +71,7 @@ def get(
         if name not in classes:
             raise ValueError(
                 f"unknown {kind} {name!r}; the choices are {', '.join(classes)}"
-                f"{suggest_closest(name, classes)}"
+                f"{suggest(name, classes)}"
             )
         check_parameters(name, params, _accepted_parameters(classes[name], base))
         return classes[name](**params)

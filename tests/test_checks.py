@@ -68,3 +68,22 @@ def test_long_lists_are_cut():
     assert checks.list_first("abcde", 3) == "a, b, c and 2 more"
     assert checks.list_first("abcde", 1, separator="; ") == "a and 4 more"
     assert checks.list_first([], 3) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("RESNET50", ": did you mean ResNet50, resnet50 or ResNet50V2?"),
+        ("vgg_16", ": did you mean VGG16?"),
+        ("zzz", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_suggestions(value, expected):
+    assert checks.suggest(value, ["VGG16", "ResNet50", "resnet50", "ResNet50V2"]) == expected
+
+
+def test_wrong_names_are_suggested():
+    with pytest.raises(ValueError, match=r"one of area, side; got 'sied': did you mean side\?$"):
+        checks.check_one_of("crop", "sied", ("area", "side"))

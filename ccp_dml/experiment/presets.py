@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccp_dml.checks import check_one_of
-from ccp_dml.experiment import paper
 
 # From random weights, as the demonstrations on digits and letters: a warm-up on the batch loss
 # keeps the embeddings of an untrained network from collapsing onto their proxies.
@@ -67,6 +66,9 @@ def preset_settings(preset: str, dataset: str) -> Mapping[str, Any]:
     """
     check_one_of("preset", preset, PRESETS)
     if preset == "paper":
+        # It is also run by itself (python -m), before which it must not have been imported.
+        from ccp_dml.experiment import paper
+
         cell = paper.cells(dataset if dataset in paper.DATASETS else "cub200_2011")["c2_ccp"]
         return {name: value for name, value in cell.settings.items() if name not in _OF_A_CELL}
     return {"none": {}, "small_images": _SMALL_IMAGES, "fine_tune": _FINE_TUNE}[preset]

@@ -191,15 +191,18 @@ class Settings:
 
     backbone: str = _setting(
         "small_convnet",
-        "Network below the embedding: small_convnet; bn_inception, the paper's; resnet50 or any "
-        "other of keras.applications, spelt as there; or module:callable, a function of your own "
-        "that takes the shape of the images and returns a keras.Model.",
+        "Network below the embedding: small_convnet; bn_inception, the paper's; resnet50_v1_5 or "
+        "vit_b16, for weights of timm; resnet50 or any other of keras.applications, spelt as "
+        "there; hub:preset, a preset of KerasHub with its weights, by name, such as "
+        "hub:dinov2_base, or a folder; or module:callable, a function of your own that takes the "
+        "shape of the images and returns a keras.Model.",
     )
     weights: str = _setting(
         "none",
-        "What the backbone starts from: none, random weights; imagenet, for bn_inception and the "
-        "networks of keras.applications; glyphs, for small_convnet and grey images; or the path of "
-        "a .weights.h5 file or, for bn_inception, of a .pth file.",
+        "What the backbone starts from: none, random weights or those of a preset; imagenet, for "
+        "bn_inception and the networks of keras.applications; glyphs, for small_convnet and grey "
+        "images; or the path of a .weights.h5 file or, for bn_inception, resnet50_v1_5 and "
+        "vit_b16, of a .pth file.",
     )
     freeze_batch_norm: bool = _setting(
         True,
@@ -207,7 +210,14 @@ class Settings:
         "and stochastic depth of the backbone are off.",
     )
     embedding_size: int = _setting(128, "Size of the embeddings.", least=1)
-    pooling: str = _setting("average", "Pooling of the feature map.", choices=POOLINGS)
+    pooling: str = _setting(
+        "average",
+        "From what the backbone gives to a vector. Of a feature map or of the tokens of a "
+        "transformer: the average, the maximum, the sum of both, the generalised mean with a "
+        "trainable exponent (gem), or generalised sum pooling (gsp). Of tokens: the first, the "
+        "class token (token). For a backbone that gives vectors: none.",
+        choices=POOLINGS,
+    )
 
     classes_per_batch: int = _setting(8, "Classes in a batch.", least=1)
     samples_per_class: int = _setting(

@@ -1,5 +1,6 @@
 """Loads networks that training has saved."""
 
+import importlib.util
 import os
 import zipfile
 import zlib
@@ -105,7 +106,8 @@ def read_network(path: str | os.PathLike) -> keras.Model:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a network saved by Keras.
+        ValueError: If it is not a network saved by Keras, or has a backbone of KerasHub, which is
+            not installed.
     """
     path = os.fspath(path)
     if not epath.Path(path).exists():
@@ -116,6 +118,8 @@ def read_network(path: str | os.PathLike) -> keras.Model:
         _check_archive(path)
         model = keras.models.load_model(path)
     except _NOT_A_NETWORK as error:
+        if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
+            raise ValueError(f'{path} requires KerasHub: pip install "ccp_dml[hub]"') from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is not a network saved by Keras: {reason}") from error
     return getattr(model, "embedding_model", model)

@@ -3,7 +3,8 @@
 import keras
 
 from ccp_dml.checks import check_at_least
-from ccp_dml.layers import GlobalPooling
+from ccp_dml.layers import get_pooling
+from ccp_dml.layers.feature_shapes import check_features
 from ccp_dml.models.freeze_batch_norm import freeze_batch_norm
 
 
@@ -14,9 +15,12 @@ class EmbeddingModel(keras.Model):
     Its outputs are embeddings before normalisation, the space in which proxies live.
 
     Args:
-        backbone: A `keras.Model` from images to a feature map `(batch, height, width, channels)`.
+        backbone: A `keras.Model` from images to a feature map `(batch, height, width, channels)`, a
+            sequence of tokens `(batch, tokens, channels)`, or vectors `(batch, channels)`.
         embedding_size: Size d of the embeddings. Defaults to 128.
-        pooling: `"average"` (default), `"max"` or `"sum"`; see `GlobalPooling`.
+        pooling: `"average"` (default), `"max"`, `"sum"`, `"gem"` or `"gsp"` of a map or a sequence;
+            `"token"`, the first of a sequence; or `"none"`, for vectors. See
+            `ccp_dml.layers.get_pooling`.
         freeze_batch_norm: Whether batch normalisation in the backbone is frozen, as in the CCP
             paper; see `ccp_dml.models.freeze_batch_norm`. The backbone then computes in training
             what it computes elsewhere: its dropout and stochastic depth are off too. A model that
@@ -30,7 +34,8 @@ class EmbeddingModel(keras.Model):
         Embeddings `(batch, d)`.
 
     Raises:
-        ValueError: If `embedding_size` is not positive or `pooling` is unknown.
+        ValueError: If `embedding_size` is not positive, or `pooling` is unknown or not for what
+            the backbone gives.
 
     Example:
 
@@ -52,7 +57,8 @@ class EmbeddingModel(keras.Model):
         self.backbone = backbone
         self.embedding_size = embedding_size
         self.freeze_batch_norm = freeze_batch_norm
-        self.pooling = GlobalPooling(pooling, name="pooling")
+        self.pooling = get_pooling(pooling, name="pooling")
+        self.pooling_name = pooling
         # In half precision, samples of a class would have equal embeddings.
         self.projection = keras.layers.Dense(
             embedding_size, use_bias=False, name="projection", dtype=self.variable_dtype
@@ -70,13 +76,9 @@ class EmbeddingModel(keras.Model):
             self.backbone.build(input_shape)
         if self.freeze_batch_norm:
             freeze_batch_norm(self.backbone)
-        feature_map_shape = self.backbone.compute_output_shape(input_shape)
-        if len(feature_map_shape) != 4:
-            raise ValueError(
-                "the backbone must give a feature map (batch, height, width, channels); "
-                f"got {feature_map_shape}"
-            )
-        self.pooling.build(feature_map_shape)
+        features_shape = self.backbone.compute_output_shape(input_shape)
+        check_features(features_shape, "the backbone")
+        self.pooling.build(features_shape)
         self.projection.build(self.compute_features_shape(input_shape))
         self.built = True
 
@@ -101,7 +103,7 @@ class EmbeddingModel(keras.Model):
             **super().get_config(),
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "embedding_size": self.embedding_size,
-            "pooling": self.pooling.pooling,
+            "pooling": self.pooling_name,
             "freeze_batch_norm": self.freeze_batch_norm,
         }
 

@@ -58,5 +58,5 @@ def test_what_a_preset_sets_is_printed():
 
 
 def test_a_misspelt_preset_gets_a_suggestion():
-    with pytest.raises(ValueError, match=r"got 'fine-tune'; did you mean 'fine_tune'\?"):
+    with pytest.raises(ValueError, match=r"got 'fine-tune': did you mean fine_tune\?"):
         settings_from(parse("--preset=fine-tune"))

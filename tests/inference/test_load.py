@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import zipfile
 
@@ -41,6 +42,24 @@ def test_what_contradicts_the_network_is_an_error(saved):
     with pytest.raises(ValueError, match=r"background must be 'white', as .*; got 'black'"):
         load(path, background="black")
     assert load(path, background="#ffffff").preprocessing.background == "white"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("keras_hub") is not None, reason="KerasHub is installed"
+)
+def test_networks_of_keras_hub_without_it(saved, tmp_path):
+    _, path = saved
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "hub.keras", "w") as copy:
+        for member in archive.infolist():
+            contents = archive.read(member)
+            if member.filename == "config.json":
+                known = b'"module": "keras.layers", "class_name": "Dense"'
+                assert known in contents
+                other = b'"module": "keras_hub.src.models.vit.vit_layers", "class_name": "ViTMLP"'
+                contents = contents.replace(known, other)
+            copy.writestr(member, contents)
+    with pytest.raises(ValueError, match=r'hub.keras requires KerasHub: pip .*"ccp_dml\[hub\]"'):
+        load(tmp_path / "hub.keras")
 
 
 def test_networks_without_preprocessing_need_it(tmp_path, caplog):

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from absl import app
 
-from ccp_dml.checks import list_first
+from ccp_dml.models.backbones.state_dict import convert
 from ccp_dml.models.backbones.torch_files import read_state_dict
 
 
@@ -41,7 +41,6 @@ _BLOCKS = (
     _Block("5a", 352, (192, 320), (160, 224), "average", 128),
     _Block("5b", 352, (192, 320), (192, 224), "max", 128),
 )
-_LISTED_AT_MOST = 5
 
 
 def bn_inception(input_shape: tuple[int | None, int | None, int] = (227, 227, 3)) -> keras.Model:
@@ -168,49 +167,7 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
     network.set_weights(convert_state_dict(np.load("bn_inception.npz")))
     ```
     """
-    sources = [
-        (f"{layer.name}.{part}", weight)
-        for layer in bn_inception((None, None, 3)).layers
-        if layer.weights
-        for part, weight in zip(_port_names(layer), layer.weights, strict=True)
-    ]
-    missing = [key for key, _ in sources if key not in state_dict]
-    if missing:
-        raise ValueError(
-            "the weights are not those of BN-Inception: "
-            f"{list_first(missing, _LISTED_AT_MOST)} of the {len(sources)} needed are missing"
-        )
-    arrays = {key: _drop_leading_axis(np.asarray(state_dict[key])) for key, _ in sources}
-    wrong = [
-        f"{key} is {np.shape(state_dict[key])} instead of {_to_port_shape(weight)}"
-        for key, weight in sources
-        if arrays[key].shape != _to_port_shape(weight)
-    ]
-    if wrong:
-        raise ValueError(
-            f"the weights are not those of BN-Inception: {list_first(wrong, _LISTED_AT_MOST)}"
-        )
-    return [arrays[key].transpose(_port_axes(weight)).astype("float32") for key, weight in sources]
-
-
-def _port_names(layer):
-    """The port's names of a layer's weights, in Keras's order."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return ["weight", "bias", "running_mean", "running_var"]
-    return ["weight", "bias"]
-
-
-def _drop_leading_axis(array):
-    return array[0] if array.ndim == 2 and len(array) == 1 else array
-
-
-def _port_axes(weight):
-    """Where the axes of a weight are in the port: kernels are `(out, in, height, width)` there."""
-    return (2, 3, 1, 0) if len(weight.shape) == 4 else (0,)
-
-
-def _to_port_shape(weight):
-    return tuple(weight.shape[place] for place in np.argsort(_port_axes(weight)))
+    return convert(state_dict, bn_inception((None, None, 3)), "BN-Inception")
 
 
 def main(argv: Sequence[str]):

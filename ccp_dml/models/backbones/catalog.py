@@ -10,17 +10,23 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from ccp_dml.checks import suggest
 from ccp_dml.data import SCALINGS
 from ccp_dml.data.value_scaling import rescale
+from ccp_dml.layers.feature_shapes import check_features
+from ccp_dml.models.backbones import efficientnet, hub
 from ccp_dml.models.backbones.pretrained import load_backbone_weights
 
 # Their module and function, and the scaling they expect.
 _OWN = {
     "small_convnet": ("ccp_dml.models.backbones.small_convnet:small_convnet", "unit"),
     "bn_inception": ("ccp_dml.models.backbones.bn_inception:bn_inception", "bgr"),
+    "resnet50_v1_5": ("ccp_dml.models.backbones.resnet:resnet50_v1_5", "torch"),
+    "vit_b16": ("ccp_dml.models.backbones.vision_transformer:vit_b16", "symmetric"),
 }
 _ALIASES = {"resnet50": "ResNet50"}
 _SCALING_OF_OTHERS = "unit"
+_SCALING_IN_NETWORK = "raw"
 # Of the range of the values; Keras rounds ImageNet's mean otherwise than we do.
 _TOLERANCE = 0.01
 # Keras keeps these two under other names than they are published.
@@ -36,21 +42,26 @@ def get_backbone(
     """Returns a backbone by its name.
 
     Args:
-        name: `"small_convnet"`; `"bn_inception"`, the network of the CCP paper; `"resnet50"` or any
-            network of `keras.applications` by the name it has there, such as
-            `"EfficientNetV2B0"`; or `"module:callable"`: your own function, which is called with
-            `input_shape` and returns a `keras.Model`.
+        name: `"small_convnet"`; `"bn_inception"`, the network of the CCP paper; `"resnet50_v1_5"`
+            or `"vit_b16"`, for weights of timm; `"resnet50"` or any network of
+            `keras.applications` by the name it has there, such as `"EfficientNetV2B0"`;
+            `"hub:preset"`, a preset of KerasHub, see `ccp_dml.models.backbones.hub.load_preset`; or
+            `"module:callable"`: your own function, which is called with `input_shape` and returns a
+            `keras.Model`.
         input_shape: Height, width and channels of the images.
-        weights: `"none"` (default), random weights; `"imagenet"`, which Keras downloads for its
-            networks; or else what `load_backbone_weights` takes, such as a path.
+        weights: `"none"` (default), random weights or, of a preset, its own; `"imagenet"`, which
+            Keras downloads for its networks; or else what `load_backbone_weights` takes, such as a
+            path.
 
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)`, with values scaled as
-        `value_scaling` says, to a feature map `(batch, height, width, channels)`.
+        `value_scaling` says, to a feature map `(batch, height, width, channels)`, tokens `(batch,
+        tokens, channels)` or vectors `(batch, channels)`.
 
     Raises:
-        ValueError: If the name is unknown, there is no such network for images of this shape, what
-            the function returns is not a backbone, or the weights are missing or do not fit.
+        ValueError: If the name is unknown, and the message suggests others; if there is no such
+            network for images of this shape, what the function returns is not a backbone, or the
+            weights are missing or do not fit.
 
     Example:
 
@@ -61,8 +72,11 @@ def get_backbone(
     _check_name(name)
     if name in _list_applications():
         return _build_application(name, tuple(input_shape), weights)
-    address, _ = _OWN.get(name, (name, _SCALING_OF_OTHERS))
-    backbone = _call_factory(address, tuple(input_shape), name)
+    if name.startswith(hub.PREFIX):
+        backbone = _load_preset(name, tuple(input_shape))
+    else:
+        address, _ = _OWN.get(name, (name, _SCALING_OF_OTHERS))
+        backbone = _call_factory(address, tuple(input_shape), name)
     load_backbone_weights(backbone, weights)
     return backbone
 
@@ -70,14 +84,15 @@ def get_backbone(
 def value_scaling(name: str) -> str:
     """Returns how the values of images are scaled for a backbone.
 
-    For the networks of `keras.applications` it is found by comparing what Keras does to an image
-    before it shows it to the network with each of our scalings.
+    For the networks of `keras.applications` and presets of KerasHub it is found by comparing what
+    these do to an image before they show it to the network with each of our scalings.
 
     Args:
         name: As for `get_backbone`.
 
     Returns:
-        One of `ccp_dml.data.SCALINGS`; for your own functions `"unit"`, 0…1.
+        One of `ccp_dml.data.SCALINGS`; for your own functions `"unit"`, 0…1; `"raw"` for a preset
+        whose values are scaled in another way, which the backbone then does itself.
 
     Raises:
         ValueError: If the name is unknown or Keras scales values in another way.
@@ -89,24 +104,44 @@ def value_scaling(name: str) -> str:
     """
     name = _ALIASES.get(name, name)
     _check_name(name)
+    if name.startswith(hub.PREFIX):
+        return _find_scaling(hub.find_rescaling(name)) or _SCALING_IN_NETWORK
     if name not in _list_applications():
         return _OWN[name][1] if name in _OWN else _SCALING_OF_OTHERS
+    scaling = _find_scaling(inspect.getmodule(_list_applications()[name]).preprocess_input)
+    if scaling is None:
+        raise ValueError(
+            f"{name} expects values that are scaled in none of the ways {', '.join(SCALINGS)}"
+        )
+    return scaling
+
+
+def _find_scaling(prepare):
+    """Which of our scalings a function of images in 0…255 does, if it is one of them."""
     probe = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype("float32")
-    module = inspect.getmodule(_list_applications()[name])
-    expected = np.asarray(module.preprocess_input(probe.copy()))
+    expected = keras.ops.convert_to_numpy(prepare(probe.copy()))
     for scaling in SCALINGS:
         if np.abs(rescale(probe, scaling) - expected).max() < _TOLERANCE * np.ptp(expected):
             return scaling
-    raise ValueError(
-        f"{name} expects values that are scaled in none of the ways {', '.join(SCALINGS)}"
-    )
+    return None
+
+
+def _load_preset(name, input_shape):
+    """A preset, with a layer that scales values if these are scaled in none of our ways."""
+    backbone = hub.load_preset(name, input_shape)
+    rescaling = hub.find_rescaling(name)
+    if _find_scaling(rescaling) is None:
+        inputs = keras.Input(input_shape)
+        backbone = keras.Model(inputs, backbone(rescaling(inputs)), name=backbone.name)
+    return _fix_shapes(backbone, input_shape, name)
 
 
 def _check_name(name):
-    if name not in (*_OWN, *_list_applications()) and ":" not in name:
+    known = (*_OWN, *_ALIASES, *_list_applications())
+    if name not in known and ":" not in name:
         raise ValueError(
-            f"backbone must be one of {', '.join((*_OWN, *_ALIASES, *_list_applications()))} or of "
-            f"the form module:callable; got {name!r}"
+            f"backbone must be one of {', '.join(known)}, or of the form hub:preset or "
+            f"module:callable; got {name!r}{suggest(name, known)}"
         )
 
 
@@ -136,6 +171,8 @@ def _build_application(name, input_shape, weights):
         raise ValueError(_explain_failed_download(name, error)) from error
     if not from_keras:
         load_backbone_weights(backbone, weights)
+        if name in efficientnet.NAMES:
+            efficientnet.correct_normalization(backbone)
     return backbone
 
 
@@ -188,11 +225,7 @@ def _fix_shapes(backbone, input_shape, name):
             f"backbone {name!r} does not take images of the shape {input_shape}: "
             f"{_join_lines(error)}"
         ) from error
-    if not isinstance(output_shape, tuple) or len(output_shape) != 4:
-        raise ValueError(
-            f"backbone {name!r} must give a feature map (batch, height, width, channels); got "
-            f"{output_shape}"
-        )
+    check_features(output_shape, f"backbone {name!r}")
     return backbone
 
 

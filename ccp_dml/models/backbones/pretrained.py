@@ -6,6 +6,7 @@ import keras
 
 from ccp_dml.checks import list_first
 from ccp_dml.data import cache_folder
+from ccp_dml.models.backbones.state_dict import convert
 from ccp_dml.models.backbones.torch_files import read_state_dict
 
 _FOLDER = pathlib.Path(__file__).parent / "weights"
@@ -23,7 +24,13 @@ _PYTORCH_PORT = (
     "parameters; the file of the PyTorch package pretrainedmodels)"
 )
 _KERAS_ENDING = ".h5"
-_TORCH_ENDINGS = (".pth", ".pt")
+_TORCH_ENDINGS = (".pth", ".pt", ".bin")
+# What reads weights of PyTorch.
+_TORCH_NETWORKS = {
+    "bn_inception": "BN-Inception",
+    "resnet50_v1_5": "ResNet-50",
+    "vit_b16": "ViT-B/16 for images of this size",
+}
 _LISTED_AT_MOST = 8
 
 
@@ -36,7 +43,8 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
             trained to tell 500 letters apart, for grey images; `"imagenet"`, those of a
             `bn_inception` from `IMAGENET_FILES`; or a path: of a `.weights.h5` file that
             `backbone.save_weights` made (or an older `.h5` file of Keras), or of a `.pth` file
-            with the weights of `bn_inception` from PyTorch, which requires the extra
+            (`.pt`, `.bin`) with weights from PyTorch: of pretrainedmodels for `bn_inception`, of
+            timm or torchvision for `resnet50_v1_5`, of timm for `vit_b16`. These require the extra
             `ccp_dml[torch]`.
 
     Raises:
@@ -49,12 +57,11 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
     if weights == "none":
         return
     path = _find_imagenet_file(backbone) if weights == "imagenet" else _find_file(weights)
-    arrays = _read_torch_weights(path) if path.suffix in _TORCH_ENDINGS else None
+    if path.suffix in _TORCH_ENDINGS:
+        backbone.set_weights(_read_torch_weights(path, backbone))
+        return
     try:
-        if arrays is None:
-            backbone.load_weights(path)
-        else:
-            backbone.set_weights(arrays)
+        backbone.load_weights(path)
     except (ValueError, OSError, LookupError) as error:
         shapes = [tuple(weight.shape) for weight in backbone.weights]
         raise ValueError(
@@ -73,13 +80,15 @@ def _find_file(weights):
     return path
 
 
-def _read_torch_weights(path):
-    # Imported late: as a command the module wants to be the first to import itself.
-    from ccp_dml.models.backbones.bn_inception import convert_state_dict
-
+def _read_torch_weights(path, backbone):
+    if backbone.name not in _TORCH_NETWORKS:
+        raise ValueError(
+            f"{path} has weights of PyTorch, which the backbones {', '.join(_TORCH_NETWORKS)} "
+            f"take; got the backbone {backbone.name}"
+        )
     state_dict = read_state_dict(path)
     try:
-        return convert_state_dict(state_dict)
+        return convert(state_dict, backbone, _TORCH_NETWORKS[backbone.name])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -6,6 +6,9 @@ import pickle
 
 import numpy as np
 
+# Where training scripts, such as those of timm and DeiT, keep the weights beside other things.
+_PARTS_OF_CHECKPOINTS = ("state_dict", "model")
+
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a `.pth` file, in the old or the new (zip) format.
@@ -29,15 +32,18 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise ValueError(
-            f'reading {path} requires PyTorch: pip install "ccp_dml[torch]", or convert the file '
-            "where PyTorch is installed: python -m ccp_dml.models.backbones.bn_inception in.pth "
-            "out.weights.h5"
+            f'reading {path} requires PyTorch: pip install "ccp_dml[torch]", or make a file of '
+            "Keras where PyTorch is installed: ccp_dml.models.get_backbone(name, input_shape, "
+            f"{str(path)!r}).save_weights('out.weights.h5')"
         ) from error
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     # What PyTorch raises depends on which byte is wrong.
     except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError) as error:
         raise ValueError(f"{path} is not a file of PyTorch weights") from error
+    for part in _PARTS_OF_CHECKPOINTS:
+        if isinstance(tensors, dict) and isinstance(tensors.get(part), dict):
+            tensors = tensors[part]
     if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
         raise ValueError(f"{path} does not hold tensors by name, a state dict")
     return {

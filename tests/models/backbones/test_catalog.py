@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -45,6 +46,14 @@ def flat(input_shape):
     return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten()])
 
 
+def tokens(input_shape):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Reshape((-1, 3))])
+
+
+def video(input_shape):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Reshape((2, 2, 8, 6))])
+
+
 def two_outputs(input_shape):
     inputs = keras.Input(input_shape)
     return keras.Model(inputs, [inputs + 1, inputs + 2])
@@ -77,6 +86,8 @@ def test_scalings_of_other_backbones():
     assert value_scaling("small_convnet") == "unit"
     assert value_scaling("bn_inception") == "bgr"
     assert value_scaling("resnet50") == "bgr"
+    assert value_scaling("resnet50_v1_5") == "torch"
+    assert value_scaling("vit_b16") == "symmetric"
     assert value_scaling("my.module:network") == "unit"
     assert set(SCALINGS) == {*DOCUMENTED, "unit"}
 
@@ -127,17 +138,33 @@ def test_functions_of_ones_own(function, channels):
     assert backbone.output_shape == (None, 6, 7, channels)
 
 
+def test_tokens_and_vectors():
+    assert get_backbone(f"{__name__}:tokens", (8, 9, 3)).output_shape == (None, 72, 3)
+    assert get_backbone(f"{__name__}:flat", (8, 9, 3)).output_shape == (None, 216)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("keras_hub") is not None, reason="KerasHub is installed"
+)
+def test_presets_without_keras_hub():
+    for use in (value_scaling, lambda name: get_backbone(name, (8, 8, 3))):
+        with pytest.raises(ValueError, match=r'dinov2 requires KerasHub: pip .*"ccp_dml\[hub\]"'):
+            use("hub:dinov2")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Resnet50", "small_convnet, bn_inception, resnet50, ConvNeXtBase, .*; got 'Resnet50'"),
+        ("Resnet50", "small_convnet, bn_inception, .*; got 'Resnet50': did you mean resnet50, "),
+        ("eficientnetb0", "hub:preset or module:callable; .* did you mean EfficientNetB0, "),
+        ("nothing", r"; got 'nothing'$"),
         ("missing_module:network", "importable: No module named 'missing_module'"),
         (f"{__name__}:missing", "has no attribute 'missing'"),
         (f"{__name__}:", "must be of the form module:callable"),
         (":network", "must be of the form module:callable"),
         (f"{__name__}:DOCUMENTED", "must be callable; got {"),
         (f"{__name__}:no_model", "must return a keras.Model; got 'model'"),
-        (f"{__name__}:flat", r"feature map .*; got \(None, 192\)"),
+        (f"{__name__}:video", r"a feature map .* or feature vectors .*; got \(None, 2, 2, 8, 6\)"),
         (f"{__name__}:two_outputs", r"feature map .*; got \[\(None, 8, 8, 3\), "),
         (f"{__name__}:build_another_shape", r"does not take images of the shape \(8, 8, 3\): "),
         (f"{__name__}:failing", r"of the shape \(8, 8, 3\): too small: \(8, 8, 3\)"),
