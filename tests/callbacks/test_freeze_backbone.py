@@ -6,6 +6,8 @@ from ccp_dml.callbacks import FreezeBackbone, VariationalPhases
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, VariationalModel
 from tests.models.small_models import images_and_labels, linear_model, proxy_model, steps_of
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_backbone_is_held_and_then_moves(jit_compile):
@@ -39,13 +41,13 @@ class _RecordingAdam(keras.optimizers.Adam):
 
 
 def adam_steps(gradients, rate):
-    """What Adam (Kingma and Ba, ICLR 2015, Algorithm 1) adds to a weight."""
+    """What Adam (Kingma and Ba, ICLR 2015, with the ε̂ of the end of section 2) adds to a weight."""
     mean, square, steps = 0.0, 0.0, []
     for number, gradient in enumerate(gradients, 1):
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient**2
-        mean_hat, square_hat = mean / (1 - 0.9**number), square / (1 - 0.999**number)
-        steps.append(-rate * mean_hat / (np.sqrt(square_hat) + 1e-7))
+        corrected = rate * np.sqrt(1 - 0.999**number) / (1 - 0.9**number)
+        steps.append(-corrected * mean / (np.sqrt(square) + 1e-7))
     return np.array(steps)
 
 

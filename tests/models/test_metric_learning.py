@@ -16,6 +16,8 @@ from tests.models.small_models import (
     proxy_model,
 )
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 def test_a_step_without_proxies_equals_the_formula(generator):
     """One step of gradient descent on a linear embedding, by finite differences in NumPy."""

@@ -12,6 +12,8 @@ from tests import naive
 from tests.automatic_gradients import value_and_gradients
 from tests.models.small_models import images_and_labels
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 def variational_model(loss="triplet", optimizer=None, jit_compile=False, **arguments):
     keras.utils.set_random_seed(0)

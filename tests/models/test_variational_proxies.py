@@ -21,6 +21,8 @@ from ccp_dml.models import (
 from tests import naive
 from tests.models.small_models import images_and_labels
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 NUM_SAMPLES = 3
 PROXY_WEIGHTS = {"proxy_loss_weight": 0.7, "batch_loss_weight": 0.3}
 MODELS = {
