@@ -67,6 +67,8 @@ class ImageEmbedder(keras.Model):
         ValueError: If `network` does not take square images of 1 or 3 channels, `resize_size` is
             less than their size, `scaling` is unknown or not for grey images, or `background` or
             `fit` is unknown.
+        RuntimeError: When it is called, or asked to `predict`, on another of Keras's backends than
+            TensorFlow, which prepares the images; `embed` runs on all of them.
         tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
             fractions of at most 1, as of images that were divided by 255 before; not under XLA.
 
@@ -114,7 +116,13 @@ class ImageEmbedder(keras.Model):
         """Number of dimensions d of the embeddings."""
         return self.network.compute_output_shape(self.network.input_shape)[-1]
 
+    def __call__(self, *args, **kwargs):
+        # Keras puts lines of its own around the errors of `call`, which `predict` calls directly.
+        _check_backend()
+        return super().__call__(*args, **kwargs)
+
     def call(self, images, training=None):
+        _check_backend()
         if images.shape.rank != 4 or images.shape[3] not in _CHANNELS:
             raise ValueError(
                 "images must be (batch, height, width, channels) of 1, 3 or 4 channels; got the "
@@ -209,6 +217,15 @@ class ImageEmbedder(keras.Model):
     def from_config(cls, config):
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
+
+
+def _check_backend():
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "only TensorFlow can prepare images within a call: use embedder.embed(images), or "
+            "embedder.network, which takes prepared images; Keras's backend is "
+            f"{keras.backend.backend()}"
+        )
 
 
 def _assert_pixels(images):

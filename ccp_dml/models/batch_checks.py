@@ -96,10 +96,14 @@ class BatchChecks:
             `explain_errors` turns into a line.
 
         Raises:
-            ValueError: If all batches are known to have the wrong size.
+            ValueError: If all batches are known to have the wrong size, or their labels to be no
+                numbers of classes.
         """
         labels = _find_labels(batches.element_spec)
-        if not isinstance(labels, tf.TensorSpec) or not labels.shape.rank:
+        if not isinstance(labels, tf.TensorSpec):
+            return batches
+        _check_kind(labels)
+        if not labels.shape.rank:
             return batches
         if labels.shape[0] is not None:
             self.check_arrays(np.empty(labels.shape[0], "O"), labels.shape[0], keeps_rest=False)
@@ -183,13 +187,18 @@ def unpack_batch(data):
     if sample_weight is not None:
         raise ValueError("metric losses are computed from pairs: sample_weight must be None")
     labels = ops.convert_to_tensor(labels)
+    _check_kind(labels)
+    return inputs, ops.reshape(labels, [-1])
+
+
+def _check_kind(labels):
     dtype = keras.backend.standardize_dtype(labels.dtype)
+    shape = labels.shape
     # TensorFlow may not know it.
-    rank = getattr(labels.shape, "rank", labels.ndim)
-    is_column = rank == 2 and labels.shape[1] in (None, 1)
+    rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
+    is_column = rank == 2 and shape[1] in (None, 1)
     if dtype == "string" or not (rank in (None, 1) or is_column):
         raise ValueError(
             "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
-            f"one-hot vectors; got {dtype} of the shape {tuple(labels.shape)}"
+            f"one-hot vectors; got {dtype} of the shape {shape}"
         )
-    return inputs, ops.reshape(labels, [-1])

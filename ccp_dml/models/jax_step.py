@@ -10,10 +10,10 @@ from ccp_dml.distribution import count_shares, num_workers
 from ccp_dml.distribution.jax.strategies import distribution_scope
 from ccp_dml.models.batch_checks import DEFAULT_BATCH_SIZE, BatchChecks
 from ccp_dml.models.gradient_cache import join_parts, split_batch, take_part
-from ccp_dml.models.keras_internals import SelfBuiltModel
+from ccp_dml.models.keras_internals import StatelessModel
 
 
-class JaxStep(SelfBuiltModel):
+class JaxStep(StatelessModel):
     """Takes the steps of a `MetricLearningModel` with JAX.
 
     Under a `keras.distribution` the batch is that of all devices, and XLA divides the work. A step

@@ -97,12 +97,34 @@ class SelfBuiltModel(keras.Model):
         return self.built
 
     def _symbolic_build(self, iterator=None, data_batch=None):
-        if not self.has_all_variables():
+        if self.has_all_variables():
+            return
+        try:
             super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+        except RuntimeError as error:
+            if self.built:
+                raise
+            raise ValueError(
+                "the model has no weights yet: call model.build(input_shape) first"
+            ) from error
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if not self.has_all_variables():
             super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+class StatelessModel(SelfBuiltModel):
+    """A model that keeps its weights where the first step of `fit` with JAX fails.
+
+    Keras empties the variables before a step, and gives them back what the last step returned, also
+    after an error; before the first one there is nothing that it could give back.
+    """
+
+    def _get_jax_state(self, *, purge_model_variables=False, **groups):
+        state = super()._get_jax_state(purge_model_variables=purge_model_variables, **groups)
+        if purge_model_variables:
+            self._jax_state = dict(zip(groups, state, strict=True))
+        return state
 
 
 class DistributedModel(SelfBuiltModel):

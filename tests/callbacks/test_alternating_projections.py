@@ -11,6 +11,8 @@ from ccp_dml.data import LabeledImages, class_pools, training_batches
 from ccp_dml.models import ChanceConstrainedModel, MetricLearningModel
 from tests import naive
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 CLASSES, DRAWS, SIZE = 3, 4, 2
 
 

@@ -8,6 +8,8 @@ import pytest
 from ccp_dml.callbacks import HistoryLog
 from tests.callbacks.scripted_training import fit, make_model
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 def write_epochs(log, epochs):
     """Drives the callback through epochs as `fit` does."""

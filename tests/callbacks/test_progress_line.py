@@ -4,6 +4,8 @@ import pytest
 
 from ccp_dml.callbacks import ProgressLine
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
 def test_progress_shows_steps_and_metrics(steps_per_execution, capsys):

@@ -6,6 +6,8 @@ import pytest
 
 from ccp_dml.callbacks import ReduceLROnPlateau
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 METRICS = [0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.31, 0.5, 0.5, 0.4, 0.5, 0.5, 0.5]
 SETTINGS = {
     "mode": "max",

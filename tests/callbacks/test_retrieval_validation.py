@@ -9,6 +9,8 @@ from ccp_dml.evaluation import retrieval_metrics
 from tests import naive
 from tests.callbacks.scripted_training import SetWeights, fit, make_model
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 @pytest.fixture
 def samples(generator):

@@ -8,6 +8,8 @@ from ccp_dml.callbacks import RoundSnapshots
 from ccp_dml.projections import RoundEnd
 from tests import naive
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 LABELS = np.arange(12) % 3
 
 

@@ -11,6 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ccp_dml.callbacks import TensorBoardLogs
 from ccp_dml.evaluation import pair_distances
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 STEPS = 25
 
 

@@ -6,6 +6,8 @@ import pytest
 from ccp_dml.callbacks import RetrievalValidation, TerminateOnFailure
 from tests.callbacks.scripted_training import SetWeights, fit, make_model
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 @pytest.fixture
 def samples(generator):

@@ -23,6 +23,8 @@ from ccp_dml.data import load, training_batches
 from ccp_dml.experiment.methods import make_callbacks
 from tests.cases import settings_of, small_model
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 STEPS, EPOCHS = 5, 6
 METHODS = {
     "ccp+xbm": {"plateau_patience": 1, "warmup_steps": STEPS},

@@ -39,6 +39,18 @@ def embed_with(paths):
     return [*alone, networks.embed(images)]
 
 
+def call_with(path):
+    """What is said when a network is called, and asked to predict."""
+    network = ConcatenatedEmbedder.load([path]).embedders[0]
+    images, messages = np.full((2, 70, 90, 3), 99, "uint8"), []
+    for function in (network, network.predict):
+        try:
+            function(images)
+        except RuntimeError as error:
+            messages.append(str(error))
+    return messages
+
+
 if __name__ == "__main__":
     folder, *arguments = map(pathlib.Path, sys.argv[1:])
     backbones, others = np.split(np.array(arguments), 2)
@@ -46,4 +58,9 @@ if __name__ == "__main__":
         ("own", save_networks(folder, map(str, backbones))),
         ("others", list(others)),
     ]:
-        np.savez(folder / f"{name}.npz", *embed_with(paths), backend=keras.backend.backend())
+        np.savez(
+            folder / f"{name}.npz",
+            *embed_with(paths),
+            backend=keras.backend.backend(),
+            messages=call_with(paths[-1]),
+        )

@@ -35,6 +35,10 @@ def test_networks_embed_alike_with_both_backends(backbones, tmp_path):
         expected = embed_with(networks)
         with np.load(of_jax / f"{name}.npz") as found:
             assert found["backend"] == "jax"
+            called, predicted = found["messages"]
+            assert "use embedder.embed(images), or embedder.network" in called
+            assert predicted == called
+            assert "\n" not in called
             for number, embeddings in enumerate(expected):
                 np.testing.assert_allclose(found[f"arr_{number}"], embeddings, rtol=0, atol=1e-5)
                 # They tell the images apart.

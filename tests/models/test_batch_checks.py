@@ -9,6 +9,8 @@ from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, ProxyModel, small_convnet
 from tests.models.small_models import convolutional_model, images_and_labels
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 def proxy_model(jit_compile=False, **arguments):
     embedding_model = EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=6)

@@ -5,6 +5,8 @@ import pytest
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, freeze_batch_norm, get_backbone
 from ccp_dml.models.backbones.bn_inception import bn_inception
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 @keras.saving.register_keras_serializable("tests")
 class OwnBackbone(keras.Model):

@@ -10,6 +10,8 @@ from ccp_dml.models import MetricLearningModel, ProxyModel
 from tests import naive
 from tests.models.small_models import images_and_labels, linear_model
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 def margin_model(num_classes=3, loss="margin", optimizer=None, **arguments):
     kernel = np.random.default_rng(5).standard_normal((4, 3)).astype("float32")

@@ -13,6 +13,8 @@ from tests.models.small_models import (
     proxy_model,
 )
 
+pytestmark = pytest.mark.both_backends(slow=True)
+
 
 def test_warming_up_trains_as_the_plain_loss_does():
     images, labels = images_and_labels()
