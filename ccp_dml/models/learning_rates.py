@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from ccp_dml.checks import list_first, suggest_closest
+from ccp_dml.checks import list_first, suggest
 
 _LISTED_AT_MOST = 16
 _BACKBONE = "backbone/"
@@ -129,4 +129,4 @@ def _suggest(pattern, names):
     parts = dict.fromkeys(part for name in names for part in name.split("/"))
     # The last ones first, because backbones, with hundreds of them, begin.
     listed = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
-    return listed + suggest_closest(pattern.split("/")[-1].strip("*"), parts)
+    return listed + suggest(pattern.split("/")[-1].strip("*"), parts)
