@@ -56,8 +56,8 @@ class MetricLearningModel(TrainingStep):
         layer_decay: Factor of the learning rate from each block of the backbone to the one before
             it, as fine-tuned transformers have it; see
             `ccp_dml.models.learning_rates.decay_by_depth`. Defaults to 1.
-        memory: A `CrossBatchMemory`. The loss against what it holds is added to that of the batch
-            as soon as it is ready; then the batch is added to it. Defaults to `None`.
+        memory: A `CrossBatchMemory`, to which every batch is added. The loss against what it holds
+            is added to that of the batch as soon as it is ready. Defaults to `None`.
         num_classes: Number of training classes C, for a loss that learns something beside the
             embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1,
             which `fit` checks. These weights are not decayed. Defaults to `None`: they are not

@@ -167,7 +167,7 @@ def test_layer_decay_scales_steps():
 
 
 def test_multipliers_of_no_weight_are_named():
-    message = r"multiplier 'proxy' matches no weight; the weights are .*did you mean 'prox"
+    message = r"multiplier 'proxy' matches no weight; the weights are .*did you mean prox"
     with pytest.raises(ValueError, match=message):
         proxy_model("adam", learning_rate_multipliers={"proxy": 10})
     with pytest.raises(ValueError, match=r"'backbone/\*block\*' matches no weight; .*proxies"):
