@@ -7,25 +7,24 @@ import pytest
 from tests.processes_on_jax import run_on_jax
 
 TESTS = pathlib.Path(__file__).parent
-# Two processes, so that two cores share them.
-PARTS = {
-    "losses and miners": [TESTS / "losses", TESTS / "miners"],
-    "all others": [TESTS, f"--ignore={TESTS / 'losses'}", f"--ignore={TESTS / 'miners'}"],
-}
+ROOMS = ["losses", "miners", "callbacks", "models"]
+OTHERS = [TESTS, *(f"--ignore={TESTS / room}" for room in ROOMS)]
 
 
-def run_marked(marks, part):
+def run_marked(marks, *folders):
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-m", marks]
-    code, report = run_on_jax("pytest", *options, *PARTS[part])
+    code, report = run_on_jax("pytest", *options, *folders)
     assert code == 0, report
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_jax_passes_what_is_marked_for_both_backends(part):
-    run_marked("both_backends and not slow", part)
+def test_jax_passes_what_is_marked_for_both_backends():
+    # In one process, because to import both backends takes many seconds.
+    run_marked("both_backends and not slow", TESTS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", PARTS)
-def test_jax_passes_what_takes_longer_too(part):
-    run_marked("both_backends and slow", part)
+@pytest.mark.parametrize(
+    "folders", [*([TESTS / room] for room in ROOMS), OTHERS], ids=[*ROOMS, "others"]
+)
+def test_jax_passes_what_takes_longer_too(folders):
+    run_marked("both_backends and slow", *folders)

@@ -12,6 +12,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+# Where there is little to compute, and much to compile.
+QUICK_TO_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def run_module(name, *arguments, **environment):
@@ -20,7 +22,14 @@ def run_module(name, *arguments, **environment):
 
 
 def run_with_jax(name, *arguments, devices=8, **environment):
-    """Runs a module on Keras's backend JAX, with a number of virtual devices."""
+    """Runs a module on Keras's backend JAX, with a number of virtual devices.
+
+    Args:
+        name: The module.
+        *arguments: Its arguments.
+        devices: How many devices there are.
+        **environment: Further variables of its environment, such as `QUICK_TO_COMPILE`.
+    """
     run_module(name, *arguments, **jax_environment(devices), **environment)
 
 

@@ -192,7 +192,16 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
     assert_same_run(workdir, expected)
 
 
-def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("strategy", "devices"),
+    [("none", 1), pytest.param("data_parallel", 2, marks=pytest.mark.slow)],
+)
+def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(
+    strategy, devices, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")
+    # There is little to compute, and much to compile.
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # What the first process compiles the others need not compile again.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -204,16 +213,22 @@ def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(tmp_path, mo
         "--figure_rounds=0",
         "--warmup_steps=5",
         "--plateau_patience=1",
+        # So large that validation gets worse, and a round ends, after the backbone was released.
+        "--learning_rate=1e-2",
+        f"--strategy={strategy}",
+        # Its 17 steps end between the two at which the run is stopped.
+        "--freeze_backbone_epochs=1",
         OFTEN,
     )
     expected, workdir = tmp_path / "expected", tmp_path / "run"
     finish(case, expected, "jax")
     results = json.loads((expected / "results.json").read_text())
     assert results["backend"] == "jax"
+    assert results["replicas"] == devices
     assert results["ccp+xbm+dvml"]["rounds"]
     folder = workdir / "checkpoints" / "ccp+xbm+dvml"
     process = start(case, workdir, "jax")
-    wait_for_step(process, folder, 22)
+    wait_for_step(process, folder, 12)
     process.kill()
     process.wait()
     process = start(case, workdir, "jax")

@@ -7,7 +7,7 @@ from ccp_dml import backend
 from tests.models.ten_steps import CASES, train_all
 from tests.processes_on_jax import run_on_jax
 
-QUICK = ["ccp+xbm+dvml", "sampled classes with LazyAdam", "frozen batch normalisation"]
+QUICK = ["frozen batch normalisation and sampled classes with LazyAdam"]
 OTHERS = [name for name in CASES if name not in QUICK]
 
 
