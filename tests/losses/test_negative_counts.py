@@ -153,7 +153,7 @@ def test_what_a_miner_takes_counts_once(generator):
     assert float(counted) == float(loss(labels, embeddings, **proxies)) > 0
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 def test_gradients_are_those_of_repeated_negatives(generator):
     labels, embeddings, references, reference_labels = case(generator, "multi_similarity")
     loss = losses.get("multi_similarity")

@@ -34,7 +34,7 @@ def test_proxy_synthesis_equals_the_naive_loss(ratio, against_references, genera
         assert float(loss(labels, embeddings, seed=5)) != pytest.approx(plain, rel=1e-3)
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 def test_proxy_synthesis_has_the_gradient_of_the_naive_loss(generator):
     labels, embeddings, references, reference_labels = random_case(generator, n=6, r=7, d=3)
     loss = losses.get("proxy_synthesis", loss="n_pair")

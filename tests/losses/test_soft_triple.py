@@ -15,7 +15,7 @@ def test_soft_triple_wants_as_many_proxies_of_each_class(reference_labels):
         loss(np.zeros(2), np.zeros((2, 3)), **against(references, np.array(reference_labels)))
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 def test_soft_triple_is_finite_for_equal_proxies():
     loss = losses.get("soft_triple", proxies_per_class=2)
     labels = np.array([0, 0, 1, 1])

@@ -201,7 +201,7 @@ def test_gradients_equal_finite_differences_of_the_naive_loss(name, generator):
         np.testing.assert_allclose(gradient, numeric, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 def test_wrappers_hand_on_what_is_learned(generator):
     labels, embeddings, _, _ = random_case(generator)
     margin = losses.get("margin")
