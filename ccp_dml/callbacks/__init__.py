@@ -3,6 +3,7 @@
 from ccp_dml.callbacks.alternating_projections import AlternatingProjections
 from ccp_dml.callbacks.embedding_line import EmbeddingLine
 from ccp_dml.callbacks.freeze_backbone import FreezeBackbone
+from ccp_dml.callbacks.hard_classes import HardClasses
 from ccp_dml.callbacks.history_log import HistoryLog
 from ccp_dml.callbacks.learning_rate_log import LearningRateLog
 from ccp_dml.callbacks.progress_line import ProgressLine
@@ -20,6 +21,7 @@ __all__ = [
     "AlternatingProjections",
     "EmbeddingLine",
     "FreezeBackbone",
+    "HardClasses",
     "HistoryLog",
     "LearningRateLog",
     "ProgressLine",

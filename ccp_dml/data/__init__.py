@@ -32,8 +32,10 @@ from ccp_dml.data.pipelines import ClassPools, class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, FITS, Preprocessing
 from ccp_dml.data.samplers import (
     SAMPLERS,
+    ClassNeighbors,
     balanced_batches,
     class_draws,
+    hard_class_batches,
     hierarchical_batches,
     proportional_batches,
     sampler_parameters,
@@ -53,6 +55,7 @@ __all__ = [
     "SAMPLERS",
     "SCALINGS",
     "Benchmark",
+    "ClassNeighbors",
     "ClassPools",
     "ImageAugmentation",
     "ImageFiles",
@@ -71,6 +74,7 @@ __all__ = [
     "compose_augmentation",
     "contiguous",
     "dataset_parameters",
+    "hard_class_batches",
     "hierarchical_batches",
     "hold_out_samples",
     "index_folder",

@@ -9,10 +9,12 @@ from ccp_dml import losses, miners
 from ccp_dml.callbacks import (
     AlternatingProjections,
     FreezeBackbone,
+    HardClasses,
     LearningRateLog,
     ReduceLROnPlateau,
     VariationalPhases,
 )
+from ccp_dml.checks import check_whole_number
 from ccp_dml.data import LabeledSamples, class_pools
 from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.experiment.settings import Settings
@@ -168,6 +170,8 @@ def make_callbacks(
         on_round_end: See `AlternatingProjections`. Defaults to `None`.
     """
     callbacks = []
+    if settings.sampler == "hard_classes":
+        callbacks.append(make_hard_classes(settings, train))
     if settings.freeze_backbone_epochs:
         batch_size = settings.classes_per_batch * settings.samples_per_class
         steps = math.ceil(settings.freeze_backbone_epochs * len(train) / batch_size)
@@ -210,6 +214,26 @@ def make_callbacks(
             )
         )
     return callbacks
+
+
+def make_hard_classes(settings: Settings, train: LabeledSamples) -> HardClasses:
+    """The callback that tells the sampler `hard_classes` which classes are near.
+
+    Args:
+        settings: Those of the sampler.
+        train: The training samples.
+
+    Raises:
+        ValueError: If a parameter is not a positive whole number.
+    """
+    params = settings.sampler_params
+    draws = check_whole_number("center_samples", params.get("center_samples", 4), least=1)
+    return HardClasses(
+        class_pools(train, draws, settings.seed),
+        settings.steps_per_validation,
+        params.get("nearest", 10),
+        params.get("validations", 1),
+    )
 
 
 def best_phase(

@@ -19,6 +19,7 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.callbacks import (
     AlternatingProjections,
     EmbeddingLine,
+    HardClasses,
     HistoryLog,
     ProgressLine,
     ResumableCallback,
@@ -38,7 +39,13 @@ from ccp_dml.experiment.evaluation import embed_test
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware, use_hardware
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
-from ccp_dml.experiment.methods import best_phase, make_callbacks, make_loss, make_model
+from ccp_dml.experiment.methods import (
+    best_phase,
+    make_callbacks,
+    make_hard_classes,
+    make_loss,
+    make_model,
+)
 from ccp_dml.experiment.metrics import CLASS_FILE, measure, write_class_metrics
 from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.experiment.published import find_published
@@ -256,8 +263,13 @@ class Run:
     def _make_model(self, method, embedding_model):
         return make_model(method, self.settings, embedding_model, self.data.train.num_classes)
 
-    def _make_batches(self, first_step=0):
+    def _make_batches(self, first_step=0, callbacks=()):
         settings = self.settings
+        arguments = sampler_arguments(self.data.train, settings)
+        if settings.sampler == "hard_classes":
+            updating = [each for each in callbacks if isinstance(each, HardClasses)]
+            (hard_classes,) = updating or [make_hard_classes(settings, self.data.train)]
+            arguments["neighbors"] = hard_classes.neighbors
         return training_batches(
             self.data.train,
             settings.classes_per_batch,
@@ -265,7 +277,7 @@ class Run:
             settings.seed,
             first_step,
             settings.sampler,
-            **sampler_arguments(self.data.train, settings),
+            **arguments,
         )
 
     def _make_validation(self, interruption):
@@ -300,7 +312,7 @@ class Run:
         try:
             with interruption.deferred():
                 model.fit(
-                    self._make_batches(first_step=state.step),
+                    self._make_batches(state.step, callbacks),
                     steps_per_epoch=steps_per_epoch,
                     # Without epochs to go only the best weights are restored.
                     epochs=state.epoch if state.has_stopped else epochs,

@@ -36,6 +36,9 @@ from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
 
 METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
+# Of the callback that tells the sampler which classes are near: how many count as near, of how many
+# samples of a class its centre is the mean, and after how many validations it is computed again.
+HARD_CLASS_PARAMETERS = ["nearest", "center_samples", "validations"]
 # Far more than is of use, and few enough for the memory.
 _LARGEST_COUNT = 65_536
 VALIDATIONS = ("auto", "classes", "samples", "test")
@@ -234,7 +237,7 @@ class Settings:
         "balanced",
         "Which classes a batch holds: all equally often; in proportion to their size; or those of "
         "a few super-classes, which are the folders above the folders of the classes' images, as "
-        "in SOP.",
+        "in SOP; or (hard_classes) a fraction of classes that are near to the others.",
         choices=tuple(SAMPLERS),
     )
     sampler_params: Mapping[str, float] = _params("the sampler", "super_classes_per_batch=2")
@@ -520,9 +523,10 @@ class Settings:
             name = getattr(self, kind)
             known = module.parameters(name) if name != "none" else []
             _check_params(f"{kind} {name}", getattr(self, f"{kind}_params"), known)
-        _check_params(
-            f"sampler {self.sampler}", self.sampler_params, sampler_parameters(self.sampler)
-        )
+        known = sampler_parameters(self.sampler)
+        if self.sampler == "hard_classes":
+            known += HARD_CLASS_PARAMETERS
+        _check_params(f"sampler {self.sampler}", self.sampler_params, known)
         _check_params("color_jitter", self.color_jitter, COLOR_JITTER_PARAMETERS)
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():

@@ -16,7 +16,7 @@ from ccp_dml.data import (
     hold_out_samples,
     load,
 )
-from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.settings import HARD_CLASS_PARAMETERS, Settings
 from ccp_dml.models import value_scaling
 
 
@@ -116,7 +116,11 @@ def sampler_arguments(train: LabeledSamples, settings: Settings) -> dict[str, An
     Raises:
         ValueError: If it needs super-classes and the data have none, or one.
     """
-    arguments = dict(settings.sampler_params)
+    arguments = {
+        name: value
+        for name, value in settings.sampler_params.items()
+        if name not in HARD_CLASS_PARAMETERS
+    }
     if settings.sampler == "hierarchical":
         if not isinstance(train, ImageFiles):
             raise ValueError(

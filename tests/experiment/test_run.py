@@ -463,3 +463,32 @@ def test_a_folder_that_is_in_use(tmp_path, monkeypatch, small_settings):
     monkeypatch.setattr(workdir_module, "_SECONDS_TO_WAIT", 0.01)
     with WorkdirLock(tmp_path), pytest.raises(WorkdirInUseError, match="works in"):
         train(small_settings, tmp_path)
+
+
+@pytest.mark.parametrize("sampler", ["proportional", "hard_classes"])
+def test_samplers_by_name(tmp_path, sampler):
+    run = make_run(
+        sampler=sampler,
+        sampler_params={"fraction": 0.4, "nearest": 2.0} if sampler == "hard_classes" else {},
+        max_steps=20,
+    )
+    results = run.train(tmp_path)
+    assert results["plain"]["steps"] == 20
+    balanced = make_run(max_steps=20).train(tmp_path / "balanced")
+    assert results["before"]["map_at_r"] == balanced["before"]["map_at_r"]
+    assert results["plain"]["map_at_r"] != balanced["plain"]["map_at_r"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "params", "message"),
+    [
+        ("hierarchical", {}, "digits has none"),
+        ("hard_classes", {"fraction": 1.5}, "fraction must be between 0 and 1; got 1.5"),
+        ("hard_classes", {"center_samples": 0.5}, "center_samples must be a whole number"),
+        ("balanced", {"fraction": 0.5}, "sampler balanced has no parameter 'fraction'"),
+        ("semi_hard", {}, "sampler must be one of balanced, proportional, hierarchical"),
+    ],
+)
+def test_wrong_samplers_are_named(sampler, params, message):
+    with pytest.raises(ValueError, match=message):
+        make_run(sampler=sampler, sampler_params=params)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ccp_dml.data.samplers.balanced import balanced_batches
 from ccp_dml.data.samplers.class_draws import class_draws
+from ccp_dml.data.samplers.hard_classes import ClassNeighbors, hard_class_batches
 from ccp_dml.data.samplers.hierarchical import hierarchical_batches
 from ccp_dml.data.samplers.proportional import proportional_batches
 from ccp_dml.data.samplers.seeds import stateless_seed
@@ -19,10 +20,11 @@ SAMPLERS: dict[str, Callable[..., tf.data.Dataset]] = {
     "balanced": balanced_batches,
     "proportional": proportional_batches,
     "hierarchical": hierarchical_batches,
+    "hard_classes": hard_class_batches,
 }
 """The samplers by name."""
 # What is told of the data, not chosen.
-_NO_PARAMETERS = ("super_classes",)
+_NO_PARAMETERS = ("super_classes", "neighbors")
 
 
 def sampler_parameters(name: str) -> list[str]:
@@ -46,8 +48,10 @@ def sampler_parameters(name: str) -> list[str]:
 
 __all__ = [
     "SAMPLERS",
+    "ClassNeighbors",
     "balanced_batches",
     "class_draws",
+    "hard_class_batches",
     "hierarchical_batches",
     "proportional_batches",
     "sampler_parameters",

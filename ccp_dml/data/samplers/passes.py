@@ -36,6 +36,22 @@ class Groups:
             group_of, return_inverse=True, return_counts=True
         )
         self._starts = np.cumsum(self.sizes) - self.sizes
+        self._members = np.argsort(self.group_of, kind="stable")
+
+    def choose(self, group: int, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Chooses members of a group at random.
+
+        Args:
+            group: The group.
+            count: Number of members, which are different if the group has as many.
+            generator: Random numbers.
+
+        Returns:
+            Members `(count,)`.
+        """
+        start, size = self._starts[group], self.sizes[group]
+        places = generator.permutation(size)[np.arange(count) % size]
+        return self._members[start + places]
 
     def deal(self, visits: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
         """Takes members for each visit of a group.

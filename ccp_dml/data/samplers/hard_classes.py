@@ -1,0 +1,212 @@
+"""Batches in which some classes are near to others of the batch."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from ccp_dml.checks import check_at_least, check_fraction
+from ccp_dml.data.samplers.passes import Groups, inclusion_probabilities, visit_groups
+from ccp_dml.data.samplers.samples_by_class import check_batch
+from ccp_dml.data.samplers.seeds import make_generator
+
+_PURPOSE = "hard classes"
+_MOST_WAITING = 1000
+
+
+class ClassNeighbors:
+    """Which classes are near to which, as of the last of some known steps.
+
+    What is drawn for a step waits for the neighbours of that step, however far batches are prepared
+    ahead, so that the same seed gives the same batches.
+
+    Args:
+        steps: Steps from one update to the next.
+
+    Attributes:
+        steps: The same.
+        nearest: For each class, in ascending order of the labels, the places of others in this
+            order, nearest first `(C, k)`; `(0, 0)` before the first update.
+        updates: How often they were updated.
+        is_attached: Whether somebody has said that it updates them; without, nobody waits.
+
+    Raises:
+        ValueError: If `steps` is not positive.
+    """
+
+    def __init__(self, steps: int):
+        check_at_least("steps", steps, 1)
+        self.steps = steps
+        with tf.device("CPU"):
+            self._queue = tf.queue.FIFOQueue(_MOST_WAITING, [tf.int64])
+        self.is_attached = False
+        self.reset()
+
+    def reset(self):
+        """Forgets all updates."""
+        self.nearest, self.updates = np.zeros((0, 0), "int64"), 0
+        for _ in range(int(self._queue.size())):
+            self._queue.dequeue()
+
+    def restore(self, nearest: np.ndarray, updates: int):
+        """Takes up where a training was interrupted."""
+        self.reset()
+        self.nearest, self.updates = nearest, updates
+
+    def update(self, nearest: np.ndarray):
+        """Gives the neighbours for the next `steps` steps.
+
+        Args:
+            nearest: `(C, k)`.
+        """
+        self.nearest, self.updates = np.asarray(nearest, "int64"), self.updates + 1
+        self._queue.enqueue(self.nearest)
+
+    def tables(self, first_step: int) -> tf.data.Dataset:
+        """The neighbours of one stretch of steps after the other.
+
+        Args:
+            first_step: A step of the first stretch, that which the last update was made for.
+
+        Returns:
+            A dataset of the number of each stretch and its neighbours. It waits for updates.
+        """
+        first, nearest = first_step // self.steps, self.nearest
+        if first != self.updates:
+            raise ValueError(
+                f"step {first_step} needs the neighbours of update {first}, and these are of "
+                f"{self.updates}: restore them first"
+            )
+
+        def check_attached():
+            if not self.is_attached:
+                raise RuntimeError(
+                    "nobody updates the neighbours of the classes: pass HardClasses to fit, among "
+                    "the callbacks"
+                )
+            return np.int64(0)
+
+        def take_next():
+            with tf.control_dependencies([tf.numpy_function(check_attached, [], tf.int64)]):
+                return self._queue.dequeue()
+
+        def one_stretch(number):
+            table = tf.cond(number == first, lambda: tf.constant(nearest), take_next)
+            return number, tf.ensure_shape(table, [None, None])
+
+        with tf.device("CPU"):
+            return tf.data.Dataset.counter(first).map(one_stretch)
+
+
+def hard_class_batches(
+    labels: np.ndarray,
+    classes_per_batch: int,
+    samples_per_class: int,
+    seed: int,
+    first_step: int = 0,
+    *,
+    neighbors: ClassNeighbors,
+    fraction: float = 0.5,
+) -> tf.data.Dataset:
+    """Yields batches, without end, in which a fraction of the classes is near to the others.
+
+    The others come in random order, each once before any comes again. To each of them in turn a
+    class is added that is drawn among its nearest, and is not in the batch yet; before the first
+    update of the neighbours, any class. A batch never holds a class twice. The samples of a class
+    are a random choice of them, without repetition unless the class has too few.
+
+    Args:
+        labels: Integer labels of the samples `(n,)`; any integers.
+        classes_per_batch: Number of classes in a batch.
+        samples_per_class: Number of samples of each of them.
+        seed: Determines the order.
+        first_step: Number of batches to pass over, which takes no time. Defaults to 0.
+        neighbors: Which classes are near to which; `ccp_dml.callbacks.HardClasses` has and updates
+            them.
+        fraction: Part of the classes of a batch that are added, between 0 and 1. At least one is,
+            and one is not. Defaults to 0.5.
+
+    Returns:
+        A dataset of int64 vectors `(classes_per_batch · samples_per_class,)`, indices into
+        `labels`; the samples of a class are next to each other, and the classes that were added
+        come last.
+
+    Raises:
+        ValueError: If there are no samples, a count is not positive, the fraction is not between 0
+            and 1, there are fewer classes than a batch needs or fewer than 2 in a batch, or the
+            neighbours are not of the first step.
+    """
+    classes = Groups(labels)
+    num_classes = len(classes.sizes)
+    check_batch(num_classes, classes_per_batch, samples_per_class)
+    check_at_least("classes_per_batch", classes_per_batch, 2)
+    check_fraction("fraction", fraction)
+    num_added = min(max(1, round(fraction * classes_per_batch)), classes_per_batch - 1)
+    num_random = classes_per_batch - num_added
+    batches_per_pass = -(-num_classes // num_random)
+    probabilities = inclusion_probabilities(np.ones(num_classes), num_random)
+
+    @functools.lru_cache(maxsize=2)
+    def draw_pass(number):
+        return visit_groups(
+            probabilities, batches_per_pass, make_generator(seed, f"{_PURPOSE}, pass", number)
+        )
+
+    def draw_batch(step, nearest):
+        number, place = divmod(int(step), batches_per_pass)
+        generator = make_generator(seed, _PURPOSE, int(step))
+        chosen = add_near_classes(
+            draw_pass(number)[place], nearest, num_added, num_classes, generator
+        )
+        return np.concatenate(
+            [classes.choose(each, samples_per_class, generator) for each in chosen]
+        ).astype("int64")
+
+    def stretch(number, nearest):
+        first = tf.maximum(number * neighbors.steps, first_step)
+        steps = tf.data.Dataset.range(first, (number + 1) * neighbors.steps)
+
+        def one_batch(step):
+            batch = tf.numpy_function(draw_batch, [step, nearest], tf.int64)
+            return tf.ensure_shape(batch, [classes_per_batch * samples_per_class])
+
+        return steps.map(one_batch)
+
+    with tf.device("CPU"):
+        return neighbors.tables(first_step).flat_map(stretch)
+
+
+def add_near_classes(
+    chosen: np.ndarray,
+    nearest: np.ndarray,
+    count: int,
+    num_classes: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Adds classes that are near to some.
+
+    Args:
+        chosen: Different classes `(r,)`.
+        nearest: For each class others, nearest first `(C, k)`; any classes do if it is empty.
+        count: Number of classes to add, at most `num_classes − r`.
+        num_classes: C.
+        generator: Random numbers.
+
+    Returns:
+        The chosen classes and the added ones `(r + count,)`. Where all near classes of one are
+        there already, any class is added.
+
+    Example:
+
+    >>> nearest = np.array([[1], [0], [3], [2]])
+    >>> add_near_classes(np.array([0, 2]), nearest, 2, 4, np.random.default_rng(0)).tolist()
+    [0, 2, 1, 3]
+    """
+    batch = chosen.tolist()
+    for place in range(count):
+        candidates = nearest[chosen[place % len(chosen)]] if nearest.size else np.arange(0)
+        candidates = np.setdiff1d(candidates, batch)
+        if not candidates.size:
+            candidates = np.setdiff1d(np.arange(num_classes), batch)
+        batch.append(int(generator.choice(candidates)))
+    return np.array(batch)
