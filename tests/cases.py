@@ -7,11 +7,22 @@ from ccp_dml.experiment.settings import Settings
 from ccp_dml.losses import LOSSES
 from ccp_dml.models import EmbeddingModel
 
-# Settings by the name of a loss; of all pairs, so that its mean is always over the same terms.
+# Settings by the name of a loss; of all pairs, so that its mean is always over the same terms, and
+# with scales and temperatures whose gradients do not vanish at large steps.
 OF_LOSSES = {name: {"loss": name} for name in LOSSES}
-OF_LOSSES["contrastive"]["loss_params"] = {"negative_margin": 2.0}
-OF_LOSSES["soft_triple"]["loss_params"] = {"proxies_per_class": 2}
-OF_LOSSES["sub_center_arcface"]["loss_params"] = {"proxies_per_class": 2}
+for name, params in {
+    "contrastive": {"negative_margin": 2.0},
+    "soft_triple": {"proxies_per_class": 2},
+    "sub_center_arcface": {"proxies_per_class": 2},
+    "circle": {"gamma": 8.0},
+    "ranked_list": {"alpha": 2.0, "margin": 2.0, "temperature": 0.0},
+    "fast_ap": {"num_bins": 20},
+    "smooth_ap": {"temperature": 0.2},
+    "recall_at_k_surrogate": {"temperature": 10.0, "rank_temperature": 1.0},
+}.items():
+    OF_LOSSES[name]["loss_params"] = params
+# Its ranks, and so what falls, depend on how many are ranked: more are measured than a step sees.
+OF_LOSSES["recall_at_k_surrogate"]["learning_rate"] = 2e-3
 
 # Losses that compare samples with proxies only.
 NEEDING_PROXIES = ("soft_triple", "sub_center_arcface")
