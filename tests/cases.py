@@ -18,7 +18,7 @@ for name, params in {
     "ranked_list": {"alpha": 2.0, "margin": 2.0, "temperature": 0.0},
     "fast_ap": {"num_bins": 20},
     "smooth_ap": {"temperature": 0.2},
-    "recall_at_k_surrogate": {"temperature": 10.0, "rank_temperature": 1.0},
+    "recall_at_k_surrogate": {"temperature": 10.0, "rank_temperature": 0.4},
 }.items():
     OF_LOSSES[name]["loss_params"] = params
 # Its ranks, and so what falls, depend on how many are ranked: more are measured than a step sees.
