@@ -19,6 +19,7 @@ METHOD_SETTINGS = {
     "loss_wrapper",
     "miner",
     "memory_start_step",
+    "memory_includes_batch",
     "first_phase_weights",
     "second_phase_weights",
     "clustering",

@@ -41,7 +41,7 @@ class HardMiner(TripletMiner):
     >>> from ccp_dml.losses import Mined, Triplet
     >>> embeddings = np.array([[0.0], [0.5], [0.25], [0.75]], "float32")
     >>> Mined(Triplet(margin=0.5), HardMiner())(np.array([0, 0, 1, 1]), embeddings).numpy()
-    np.float32(0.65)
+    np.float32(0.75)
     """
 
     lower, upper = -_FAR, 0.0

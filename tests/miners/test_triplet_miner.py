@@ -38,7 +38,7 @@ def mined(kind, margin):
     return losses.Mined(losses.Triplet(margin=margin), miners.get(kind, **params))
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("margin", [0.1, MARGIN, 0.7])
 @pytest.mark.parametrize("kind", miners.TRIPLET_MINERS)
 def test_triplets_are_chosen_one_by_one(kind, margin, generator):
@@ -56,7 +56,7 @@ def test_triplets_are_chosen_one_by_one(kind, margin, generator):
         np.testing.assert_allclose(gradients[0], numeric, atol=1e-5)
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("kind", miners.TRIPLET_MINERS)
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases_are_finite(kind, case):
