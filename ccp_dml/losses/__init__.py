@@ -12,6 +12,7 @@ from ccp_dml.losses.circle import Circle
 from ccp_dml.losses.contrastive import Contrastive
 from ccp_dml.losses.cosface import CosFace
 from ccp_dml.losses.cosine_contrastive import CosineContrastive
+from ccp_dml.losses.distances import DISTANCES
 from ccp_dml.losses.fast_ap import FastAP
 from ccp_dml.losses.lifted_structure import LiftedStructure
 from ccp_dml.losses.margin import Margin
@@ -20,12 +21,13 @@ from ccp_dml.losses.multi_level_distance import MultiLevelDistance
 from ccp_dml.losses.multi_similarity import MultiSimilarity
 from ccp_dml.losses.n_pair import NPair
 from ccp_dml.losses.normalized_softmax import NormalizedSoftmax
-from ccp_dml.losses.pairwise import PairwiseLoss
+from ccp_dml.losses.pairwise import PairwiseLoss, have_common_label
 from ccp_dml.losses.proxy_anchor import ProxyAnchor
 from ccp_dml.losses.proxy_nca import ProxyNCA
 from ccp_dml.losses.proxy_synthesis import ProxySynthesis
 from ccp_dml.losses.ranked_list import RankedList
 from ccp_dml.losses.recall_at_k_surrogate import RecallAtKSurrogate
+from ccp_dml.losses.reductions import ANCHOR_REDUCTIONS, REDUCTIONS
 from ccp_dml.losses.smooth_ap import SmoothAP
 from ccp_dml.losses.soft_triple import SoftTriple
 from ccp_dml.losses.sub_center_arcface import SubCenterArcFace
@@ -154,7 +156,10 @@ def parameters(name: str) -> list[str]:
 
 
 __all__ = [
+    "ANCHOR_REDUCTIONS",
+    "DISTANCES",
     "LOSSES",
+    "REDUCTIONS",
     "WRAPPERS",
     "Angular",
     "ArcFace",
@@ -185,6 +190,7 @@ __all__ = [
     "VirtualSoftmax",
     "deserialize",
     "get",
+    "have_common_label",
     "parameters",
     "serialize",
 ]

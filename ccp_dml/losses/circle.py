@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from ccp_dml.checks import check_above
+from ccp_dml.checks import check_above, check_one_of
 from ccp_dml.losses.distances import inner_products
-from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp
+from ccp_dml.losses.reductions import ANCHOR_REDUCTIONS
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -24,10 +25,13 @@ class Circle(PairwiseLoss):
         margin: m, the relaxation factor. Defaults to 0.4, as in the paper for fine-grained
             retrieval.
         gamma: γ, the scale. Defaults to 80, likewise.
+        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+            `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
+            mean of each, so that a class counts the same however many anchors are of it.
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `gamma` is not positive.
+        ValueError: If `gamma` is not positive, or `reduction` is unknown.
 
     Example:
 
@@ -37,11 +41,15 @@ class Circle(PairwiseLoss):
     0.4741
     """
 
-    def __init__(self, margin: float = 0.4, gamma: float = 80.0, **kwargs):
+    def __init__(
+        self, margin: float = 0.4, gamma: float = 80.0, reduction: str = "per_anchor", **kwargs
+    ):
         super().__init__(**kwargs)
         check_above("gamma", gamma, 0)
+        check_one_of("reduction", reduction, ANCHOR_REDUCTIONS)
         self.margin = margin
         self.gamma = gamma
+        self.reduction = reduction
 
     def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(embeddings, references)
@@ -54,7 +62,12 @@ class Circle(PairwiseLoss):
         has_both = ops.logical_and(
             ops.any(pairs.positives, axis=1), ops.any(pairs.negatives, axis=1)
         )
-        return mean_where(ops.softplus(pull + push), has_both)
+        return ANCHOR_REDUCTIONS[self.reduction](ops.softplus(pull + push), has_both, pairs)
 
     def get_config(self):
-        return {**super().get_config(), "margin": self.margin, "gamma": self.gamma}
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "gamma": self.gamma,
+            "reduction": self.reduction,
+        }

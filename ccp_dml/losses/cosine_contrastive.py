@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from ccp_dml.checks import check_one_of
 from ccp_dml.losses.distances import inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss
+from ccp_dml.losses.reductions import REDUCTIONS
 
 # Positives whose similarity is 1 up to rounding do not count.
 _TOLERANCE = 1e-5
@@ -19,7 +21,12 @@ class CosineContrastive(PairwiseLoss):
 
     Args:
         margin: m, the similarity from which negatives are pushed. Defaults to 0.5.
+        reduction: What becomes of the terms of the positive pairs, and of those of the negative
+            pairs; see `Contrastive`. Defaults to `"sum_per_anchor"`.
         **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `reduction` is unknown.
 
     Example:
 
@@ -29,16 +36,18 @@ class CosineContrastive(PairwiseLoss):
     0.3
     """
 
-    def __init__(self, margin: float = 0.5, **kwargs):
+    def __init__(self, margin: float = 0.5, reduction: str = "sum_per_anchor", **kwargs):
         super().__init__(**kwargs)
+        check_one_of("reduction", reduction, REDUCTIONS)
         self.margin = margin
+        self.reduction = reduction
 
     def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(embeddings, references)
         pull = ops.where(pairs.positives, ops.relu(1.0 - similarities - _TOLERANCE), 0.0)
         push = ops.where(pairs.negatives, ops.relu(similarities - self.margin), 0.0)
-        anchors = ops.maximum(ops.cast(ops.shape(similarities)[0], similarities.dtype), 1.0)
-        return (ops.sum(pull) + ops.sum(pairs.weigh_negatives(push))) / anchors
+        reduce = REDUCTIONS[self.reduction]
+        return reduce(pull, pairs.positives, pairs) + reduce(push, pairs.negatives, pairs)
 
     def get_config(self):
-        return {**super().get_config(), "margin": self.margin}
+        return {**super().get_config(), "margin": self.margin, "reduction": self.reduction}

@@ -1,5 +1,7 @@
 """Distances between two sets of vectors, with finite gradients everywhere."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -75,3 +77,27 @@ def lengths(vectors):
     """Euclidean lengths `(n, 1)` of `vectors` `(n, d)`, at least 1e-6, with finite gradients."""
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return ops.sqrt(ops.maximum(squares, 1e-12))
+
+
+def cosine_distances(vectors, references):
+    """Cosine distances `1 − cos`: half of the squared distances of vectors scaled to length 1.
+
+    Computed in this way, equal vectors are at distance exactly 0. Vectors shorter than 1e-6 are
+    divided by 1e-6, so that a zero vector is at distance 1/2 from all but another.
+
+    Args:
+        vectors: `(n, d)`, float32 or float64.
+        references: `(r, d)`, of the same dtype.
+
+    Returns:
+        `(n, r)`, of that dtype.
+    """
+    return 0.5 * squared_distances(vectors / lengths(vectors), references / lengths(references))
+
+
+# Functions of vectors `(n, d)` and references `(r, d)` that return `(n, r)`.
+DISTANCES: dict[str, Callable] = {
+    "euclidean": euclidean_distances,
+    "squared_euclidean": squared_distances,
+    "cosine": cosine_distances,
+}

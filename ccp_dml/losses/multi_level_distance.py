@@ -27,7 +27,13 @@ class MultiLevelDistance(LossWrapper):
     that the loss keeps no state; and the distances are those that the wrapped loss takes, of
     normalised vectors, where the paper trains without normalisation (`normalize=False`). As in the
     paper the levels can be learned: make a variable from `initial_weights(num_classes)["levels"]`
-    and pass it as `levels`. With `negative_counts` the means are unbiased, but not μ/σ.
+    and pass it as `levels`.
+
+    The public code of CCP's authors differs further: the wrapped loss gets embeddings that are not
+    normalised but divided by the mean of their distances, through which a gradient flows; μ and σ
+    are running means with momentum 0.9 over all n² pairs, those of a sample with itself included;
+    the levels are always learned, and 0.01 times the sum of their squares is added; and w is 1 by
+    default. With `negative_counts` the means are unbiased, but not μ/σ.
 
     Args:
         loss: The `PairwiseLoss` to wrap.

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from ccp_dml.checks import check_above
+from ccp_dml.checks import check_above, check_one_of
 from ccp_dml.losses.distances import inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_one_plus_sum_exp
+from ccp_dml.losses.reductions import ANCHOR_REDUCTIONS
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -20,10 +21,13 @@ class MultiSimilarity(PairwiseLoss):
         alpha: α, the scale of the positives. Defaults to 2.
         beta: β, the scale of the negatives. Defaults to 40.
         base: λ, the similarity that divides easy from hard. Defaults to 0.5.
+        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+            `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
+            mean of each, so that a class counts the same however many anchors are of it.
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `alpha` or `beta` is not positive.
+        ValueError: If `alpha` or `beta` is not positive, or `reduction` is unknown.
 
     Example:
 
@@ -33,13 +37,22 @@ class MultiSimilarity(PairwiseLoss):
     0.1044
     """
 
-    def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, **kwargs):
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        beta: float = 40.0,
+        base: float = 0.5,
+        reduction: str = "per_anchor",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         check_above("alpha", alpha, 0)
         check_above("beta", beta, 0)
+        check_one_of("reduction", reduction, ANCHOR_REDUCTIONS)
         self.alpha = alpha
         self.beta = beta
         self.base = base
+        self.reduction = reduction
 
     def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(embeddings, references)
@@ -47,8 +60,9 @@ class MultiSimilarity(PairwiseLoss):
         push_logits = pairs.weigh_negative_logits(self.beta * (similarities - self.base))
         pull = log_one_plus_sum_exp(pull_logits, pairs.positives) / self.alpha
         push = log_one_plus_sum_exp(push_logits, pairs.negatives) / self.beta
-        anchors = ops.maximum(ops.cast(ops.shape(similarities)[0], similarities.dtype), 1.0)
-        return ops.sum(pull + push) / anchors
+        values = pull + push
+        every_anchor = ops.ones_like(values, dtype="bool")
+        return ANCHOR_REDUCTIONS[self.reduction](values, every_anchor, pairs)
 
     def get_config(self):
         return {
@@ -56,4 +70,5 @@ class MultiSimilarity(PairwiseLoss):
             "alpha": self.alpha,
             "beta": self.beta,
             "base": self.base,
+            "reduction": self.reduction,
         }

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.pairwise import log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import log_sum_exp
+from ccp_dml.losses.reductions import REDUCTIONS
 from ccp_dml.losses.temperature import TemperatureLoss
 
 
@@ -24,10 +25,12 @@ class NPair(TemperatureLoss):
 
     Args:
         temperature: T. Defaults to 0.1, for normalised vectors, SimCLR's on ImageNet.
+        reduction: What becomes of the positive pairs' terms; see `Contrastive`. Defaults to
+            `"mean"`.
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `temperature` is not positive.
+        ValueError: If `temperature` is not positive, or `reduction` is unknown.
 
     Example:
 
@@ -37,7 +40,13 @@ class NPair(TemperatureLoss):
     0.3133
     """
 
+    reductions = REDUCTIONS
+
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean", **kwargs):
+        super().__init__(temperature, reduction, **kwargs)
+
     def labeled_loss(self, embeddings, references, pairs, seed):
         logits = self.logits(embeddings, references)
         of_negatives = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
-        return mean_where(ops.softplus(of_negatives[:, None] - logits), pairs.positives)
+        terms = ops.softplus(of_negatives[:, None] - logits)
+        return self.reduce(ops.where(pairs.positives, terms, 0.0), pairs.positives, pairs)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.pairwise import log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import log_sum_exp
 from ccp_dml.losses.temperature import TemperatureLoss
 
 
@@ -23,10 +23,13 @@ class NormalizedSoftmax(TemperatureLoss):
 
     Args:
         temperature: T. Defaults to 0.05.
+        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+            `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
+            mean of each, so that a class counts the same however many anchors are of it.
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `temperature` is not positive.
+        ValueError: If `temperature` is not positive, or `reduction` is unknown.
 
     Example:
 
@@ -38,8 +41,8 @@ class NormalizedSoftmax(TemperatureLoss):
     0.3133
     """
 
-    def __init__(self, temperature: float = 0.05, **kwargs):
-        super().__init__(temperature, **kwargs)
+    def __init__(self, temperature: float = 0.05, reduction: str = "per_anchor", **kwargs):
+        super().__init__(temperature, reduction, **kwargs)
 
     @property
     def is_proxy_loss(self):
@@ -51,4 +54,4 @@ class NormalizedSoftmax(TemperatureLoss):
         total = log_sum_exp(pairs.weigh_negative_logits(logits), is_pair)[:, None]
         counts = ops.sum(ops.cast(pairs.positives, logits.dtype), axis=1)
         pulls = ops.sum(ops.where(pairs.positives, total - logits, 0.0), axis=1)
-        return mean_where(pulls / ops.maximum(counts, 1.0), counts > 0)
+        return self.reduce(pulls / ops.maximum(counts, 1.0), counts > 0, pairs)

@@ -1,5 +1,6 @@
 """The base class of pairwise losses; pairs, their masks, and means over them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -23,9 +24,9 @@ class Pairs(NamedTuple):
         positives: Boolean mask `(n, r)`.
         negatives: Boolean mask `(n, r)`. A pair that is neither positive nor negative, such as that
             of a sample with itself, does not count.
-        labels: Labels of the anchors `(n,)`.
-        reference_labels: Labels of the references `(r,)`; `labels` if the anchors are the
-            references.
+        labels: Labels of the anchors `(n,)`; `(n, k)` for a loss with `same_class`.
+        reference_labels: Labels of the references `(r,)`, or `(r, k)`; `labels` if the anchors are
+            the references.
         negative_counts: How many negatives each reference stands for as a negative `(r,)`, where
             only some of them were drawn. Defaults to `None`: each for itself.
     """
@@ -35,6 +36,23 @@ class Pairs(NamedTuple):
     labels: Any
     reference_labels: Any
     negative_counts: Any = None
+
+    def class_numbers(self, owner: str):
+        """`labels`, for what needs the one class of each anchor.
+
+        Args:
+            owner: What needs it, for the message.
+
+        Raises:
+            ValueError: If the labels are not `(n,)`.
+        """
+        shape = tuple(self.labels.shape)
+        if len(shape) != 1:
+            raise ValueError(
+                f"{owner} needs the number of each sample's class, labels (n,); got labels of the "
+                f"shape {shape}"
+            )
+        return self.labels
 
     def extend_negative_counts(self, size):
         """`negative_counts` of the references and of `size` more, each of which counts once."""
@@ -58,24 +76,72 @@ class Pairs(NamedTuple):
         return logits + ops.where(self.negatives, log_counts, 0.0)
 
 
-def pair_masks(labels, reference_labels=None):
+def have_equal_labels(labels, reference_labels):
+    """Which pairs are of the same class: `(n, r)`, of labels `(n,)` and `(r,)`."""
+    return ops.equal(labels[:, None], reference_labels[None, :])
+
+
+@keras.saving.register_keras_serializable("ccp_dml")
+def have_common_label(labels, reference_labels):
+    """Which pairs have a label in common, for data with several labels per sample.
+
+    Args:
+        labels: `(n, k)`: of each of k labels, 1 if the sample has it and 0 if not.
+        reference_labels: `(r, k)`, likewise.
+
+    Returns:
+        Booleans `(n, r)`.
+
+    Example:
+
+    >>> have_common_label(np.array([[1, 1, 0]]), np.array([[0, 1, 1], [0, 0, 1]])).numpy()
+    array([[ True, False]])
+    """
+    labels, reference_labels = (ops.cast(each, "float32") for each in (labels, reference_labels))
+    return ops.matmul(labels, ops.transpose(reference_labels)) > 0.5
+
+
+def pair_masks(labels, reference_labels=None, same_class: Callable = have_equal_labels):
     """Returns which pairs of an anchor and a reference are positive, and which are negative.
 
     Args:
-        labels: Labels of the anchors `(n,)`.
+        labels: Labels of the anchors `(n,)`, or what `same_class` takes.
         reference_labels: Labels of the references `(r,)`. `None` means that the anchors are the
-            references; then no sample is its own positive.
+            references; then no sample is its own positive, nor its own negative.
+        same_class: Function of both that returns which pairs are of the same class. Defaults to
+            those of equal labels.
 
     Returns:
         Two boolean masks `(n, r)`: same class (and not the same sample), other class.
+
+    Raises:
+        ValueError: If `same_class` returns something else.
     """
     others = labels if reference_labels is None else reference_labels
-    same = ops.equal(labels[:, None], others[None, :])
+    same = _check_same_class(same_class(labels, others), labels, others)
     negatives = ops.logical_not(same)
     if reference_labels is None:
         index = ops.arange(ops.shape(labels)[0])
-        same = ops.logical_and(same, ops.not_equal(index[:, None], index[None, :]))
+        is_other = ops.not_equal(index[:, None], index[None, :])
+        same = ops.logical_and(same, is_other)
+        if same_class is not have_equal_labels:
+            # A sample without any label has none in common with itself.
+            negatives = ops.logical_and(negatives, is_other)
     return same, negatives
+
+
+def _check_same_class(same, labels, others):
+    shape, expected = tuple(same.shape), (labels.shape[0], others.shape[0])
+    dtype = keras.backend.standardize_dtype(same.dtype)
+    fits = len(shape) == 2 and all(
+        None in sizes or sizes[0] == sizes[1] for sizes in zip(shape, expected, strict=True)
+    )
+    if dtype != "bool" or not fits:
+        raise ValueError(
+            f"same_class must return booleans of the shape {expected}; got {dtype} of the shape "
+            f"{shape}"
+        )
+    return same
 
 
 def mean_over_nonzero(terms, weigh=lambda terms: terms):
@@ -124,13 +190,19 @@ class PairwiseLoss(keras.losses.Loss):
     Args:
         normalize: Whether embeddings and references pass through the Lipschitz normalisation first.
             Defaults to `True`.
+        same_class: Which samples are of the same class: a function of labels `(n, k)` and
+            reference labels `(r, k)`, or `(n,)` and `(r,)`, that returns booleans `(n, r)`, such as
+            `have_common_label` for data with several labels per sample. Pairs of the same class are
+            positive, all others negative. It must be symmetric, and Keras must be able to serialize
+            it if the loss is to be saved with a model. Defaults to `None`: those of equal labels.
         name: Name of the loss.
 
     Call arguments:
-        labels: `(n,)` or `(n, 1)`, integers, or the floats that Keras may convert them to.
+        labels: `(n,)` or `(n, 1)`, integers, or the floats that Keras may convert them to; with
+            `same_class` what it takes.
         embeddings: `(n, d)`; half precision is computed in float32.
         references: `(r, d)`, optional; the dtype of `embeddings` after the above.
-        reference_labels: `(r,)`, required with `references`.
+        reference_labels: `(r,)`, required with `references`; with `same_class` what it takes.
         negative_counts: `(r,)`, optional, with `references` that were drawn from more: how many
             negatives each of them stands for as a negative, 1 for those that are certain to be
             among the references. Sums over negatives are then those over all, on average, and so
@@ -154,13 +226,24 @@ class PairwiseLoss(keras.losses.Loss):
 
     Raises:
         ValueError: If the shapes do not fit, for `sample_weight`, which has no meaning for pairs,
-            or without references if the loss `needs_references`.
+            without references if the loss `needs_references`, or for labels `(n, k)` if it needs
+            the number of each sample's class, as what is learned or weighed by class does.
         TypeError: If the loss does not learn one of `weights`.
     """
 
-    def __init__(self, normalize: bool = True, name: str | None = None):
+    def __init__(
+        self,
+        normalize: bool = True,
+        same_class: Callable | Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ):
         super().__init__(name=name, reduction=None)
         self.normalize = normalize
+        if isinstance(same_class, Mapping):
+            same_class = keras.saving.deserialize_keras_object(dict(same_class))
+        if not (same_class is None or callable(same_class)):
+            raise ValueError(f"same_class must be a function of labels or None; got {same_class!r}")
+        self.same_class = same_class
 
     @property
     def needs_references(self) -> bool:
@@ -236,7 +319,7 @@ class PairwiseLoss(keras.losses.Loss):
         **weights,
     ):
         """Computes the loss of the given samples, without those of other replicas."""
-        labels, embeddings = _check_batch(labels, embeddings, "labels", "embeddings")
+        labels, embeddings = self._check_batch(labels, embeddings, "labels", "embeddings")
         if (references is None) != (reference_labels is None):
             raise ValueError("references and reference_labels must be given together")
         if self.normalize:
@@ -247,9 +330,9 @@ class PairwiseLoss(keras.losses.Loss):
                     f"{type(self).__name__} compares samples with proxies of their classes: pass "
                     f"references and reference_labels"
                 )
-            pairs = Pairs(*pair_masks(labels), labels, labels)
+            pairs = Pairs(*pair_masks(labels, None, self._same_class), labels, labels)
             return self._compute(embeddings, embeddings, pairs, seed, **weights)
-        reference_labels, references = _check_batch(
+        reference_labels, references = self._check_batch(
             reference_labels, references, "reference_labels", "references"
         )
         if references.shape[1] != embeddings.shape[1]:
@@ -266,7 +349,9 @@ class PairwiseLoss(keras.losses.Loss):
             itself = ops.stop_gradient(embeddings)
             references = ops.scatter_update(references, rows[:, None], itself)
         reference_labels = ops.cast(reference_labels, labels.dtype)
-        masks = pair_masks(labels, reference_labels)
+        masks = pair_masks(labels, reference_labels, self._same_class)
+        if anchors_start is not None and self.same_class is not None:
+            masks = _add_pairs_with_itself(*masks, rows)
         pairs = Pairs(*masks, labels, reference_labels, negative_counts)
         return self._compute(embeddings, references, pairs, seed, **weights)
 
@@ -305,22 +390,37 @@ class PairwiseLoss(keras.losses.Loss):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement pairs_loss")
 
+    @property
+    def _same_class(self):
+        return have_equal_labels if self.same_class is None else self.same_class
+
+    def _check_batch(self, labels, vectors, labels_name, vectors_name):
+        labels, vectors = ops.convert_to_tensor(labels), to_float(vectors)
+        is_column = len(labels.shape) == 2 and labels.shape[1] == 1
+        if is_column and self.same_class is None:
+            labels = ops.squeeze(labels, axis=1)
+        ranks, allowed = ((1,), "(n,)") if self.same_class is None else ((1, 2), "(n,) or (n, k)")
+        if len(vectors.shape) != 2 or len(labels.shape) not in ranks:
+            raise ValueError(
+                f"{vectors_name} must be (n, d) and {labels_name} {allowed}; got "
+                f"{tuple(vectors.shape)} and {tuple(labels.shape)}"
+            )
+        if None not in (labels.shape[0], vectors.shape[0]) and labels.shape[0] != vectors.shape[0]:
+            raise ValueError(
+                f"{vectors_name} and {labels_name} must have one row per sample; got "
+                f"{vectors.shape[0]} and {labels.shape[0]}"
+            )
+        return labels, vectors
+
     def get_config(self):
-        return {"name": self.name, "normalize": self.normalize}
+        same_class = self.same_class
+        if same_class is not None:
+            same_class = keras.saving.serialize_keras_object(same_class)
+        return {"name": self.name, "normalize": self.normalize, "same_class": same_class}
 
 
-def _check_batch(labels, vectors, labels_name, vectors_name):
-    labels, vectors = ops.convert_to_tensor(labels), to_float(vectors)
-    if len(labels.shape) == 2 and labels.shape[1] == 1:
-        labels = ops.squeeze(labels, axis=1)
-    if len(vectors.shape) != 2 or len(labels.shape) != 1:
-        raise ValueError(
-            f"{vectors_name} must be (n, d) and {labels_name} (n,); got {tuple(vectors.shape)} and "
-            f"{tuple(labels.shape)}"
-        )
-    if None not in (labels.shape[0], vectors.shape[0]) and labels.shape[0] != vectors.shape[0]:
-        raise ValueError(
-            f"{vectors_name} and {labels_name} must have one row per sample; got "
-            f"{vectors.shape[0]} and {labels.shape[0]}"
-        )
-    return labels, vectors
+def _add_pairs_with_itself(positives, negatives, rows):
+    """The masks with each anchor as the positive of the reference in its one of `rows`."""
+    is_itself = ops.equal(rows[:, None], ops.arange(ops.shape(positives)[1])[None, :])
+    negatives = ops.logical_and(negatives, ops.logical_not(is_itself))
+    return ops.logical_or(positives, is_itself), negatives

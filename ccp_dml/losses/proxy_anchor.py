@@ -16,6 +16,10 @@ class ProxyAnchor(PairwiseLoss):
     of `log(1 + Σ_N e^{α(S + δ)})` over the references with a negative one; P and N are a
     reference's positive and negative samples, S the inner product of normalised vectors.
 
+    The second mean is over the references that are a negative of some sample. The paper divides by
+    all C proxies: the two are the same but for a batch of a single class, whose proxies are no
+    negatives, and the divisor here is C − 1.
+
     The paper uses one proxy per class. With several, each of them is an anchor; within a batch,
     without references, every sample is an anchor for the others. With `negative_counts` it is
     unbiased.

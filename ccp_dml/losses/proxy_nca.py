@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.pairwise import log_sum_exp, mean_where
+from ccp_dml.losses.pairwise import log_sum_exp
 from ccp_dml.losses.temperature import TemperatureLoss
 
 
@@ -20,12 +20,18 @@ class ProxyNCA(TemperatureLoss):
     proxy of its class (`NormalizedSoftmax` pulls it towards all of them). Within a batch, without
     references, the loss is neighbourhood component analysis.
 
+    `temperature` is half of the paper's T, as in the code of CCP's authors: the paper divides
+    squared distances by T, which are 2 − 2S for vectors of length 1. Its T = 1/9 is 1/18 here.
+
     Args:
         temperature: T. Defaults to 0.1.
+        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+            `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
+            mean of each, so that a class counts the same however many anchors are of it.
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `temperature` is not positive.
+        ValueError: If `temperature` is not positive, or `reduction` is unknown.
 
     Example:
 
@@ -46,4 +52,4 @@ class ProxyNCA(TemperatureLoss):
         # −log(Σ_P / (Σ_P + Σ_N)) = log(1 + Σ_N / Σ_P)
         of_others = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
         losses = ops.softplus(of_others - log_sum_exp(logits, pairs.positives))
-        return mean_where(losses, ops.any(pairs.positives, axis=1))
+        return self.reduce(losses, ops.any(pairs.positives, axis=1), pairs)

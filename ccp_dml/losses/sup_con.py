@@ -16,10 +16,11 @@ class SupCon(NormalizedSoftmax):
 
     Args:
         temperature: T. Defaults to 0.1, as in the paper.
+        reduction: See `NormalizedSoftmax`. Defaults to `"per_anchor"`.
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `temperature` is not positive.
+        ValueError: If `temperature` is not positive, or `reduction` is unknown.
 
     Example:
 
@@ -29,8 +30,8 @@ class SupCon(NormalizedSoftmax):
     0.3133
     """
 
-    def __init__(self, temperature: float = 0.1, **kwargs):
-        super().__init__(temperature, **kwargs)
+    def __init__(self, temperature: float = 0.1, reduction: str = "per_anchor", **kwargs):
+        super().__init__(temperature, reduction, **kwargs)
 
     @property
     def is_proxy_loss(self):

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from ccp_dml.losses.distances import euclidean_distances
+from ccp_dml.checks import check_one_of
+from ccp_dml.losses.distances import DISTANCES
 from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.row_sums import reduce_rows, sum_rows
 from ccp_dml.miners import TripletMiner
@@ -14,10 +15,18 @@ _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
 # Positives of each anchor that are looked at in one go over the references.
 _POSITIVES_AT_ONCE = 4
 _NO_POSITIVE = float("-inf")
+# Means over each anchor's triplets are not offered: they would take a count for each of them.
+TRIPLET_REDUCTIONS = ("mean_nonzero", "mean")
 
 
-def mean_over_violated_triplets(distances, pairs: Pairs, margin, miner: TripletMiner | None = None):
-    """The mean of the hinges `(Dᵢⱼ − Dᵢₖ + m)₊` above zero, over all positives j and negatives k.
+def mean_over_triplets(
+    distances,
+    pairs: Pairs,
+    margin: float,
+    miner: TripletMiner | None = None,
+    only_violated: bool = True,
+):
+    """The mean of the hinges `(Dᵢⱼ − Dᵢₖ + m)₊`, over all positives j and negatives k.
 
     With few positives among many references, such as proxies, it goes over the references for a few
     positives of each anchor at once; otherwise it sorts them.
@@ -27,20 +36,30 @@ def mean_over_violated_triplets(distances, pairs: Pairs, margin, miner: TripletM
         pairs: The pairs that they are the distances of.
         margin: m.
         miner: Which of the triplets count. Defaults to `None`: all.
+        only_violated: Whether the mean is over those hinges alone that are above zero. Defaults to
+            `True`.
 
     Returns:
         A scalar; 0 when no triplet is violated.
     """
     if miner is not None:
-        return _mean_of_mined(distances, pairs, margin, miner)
+        return _mean_of_mined(distances, pairs, margin, miner, only_violated)
+    total_count = None if only_violated else _count_triplets(pairs, distances.dtype)
     if distances.shape[1] is None or distances.shape[1] < _MANY_REFERENCES:
-        return _mean_by_sorting(distances, pairs, margin)
+        return _mean_by_sorting(distances, pairs, margin, total_count)
     columns = _find_columns(pairs.positives, _FEW_POSITIVES + 1)
+    few = columns[:, :_FEW_POSITIVES]
     return ops.cond(
         ops.any(columns[:, _FEW_POSITIVES] < distances.shape[1]),
-        lambda: _mean_by_sorting(distances, pairs, margin),
-        lambda: _mean_by_positives(distances, pairs, margin, columns[:, :_FEW_POSITIVES]),
+        lambda: _mean_by_sorting(distances, pairs, margin, total_count),
+        lambda: _mean_by_positives(distances, pairs, margin, few, total_count),
     )
+
+
+def _count_triplets(pairs, dtype):
+    """How many triplets there are."""
+    negatives = pairs.weigh_negatives(ops.cast(pairs.negatives, dtype))
+    return ops.sum(ops.sum(ops.cast(pairs.positives, dtype), axis=1) * ops.sum(negatives, axis=1))
 
 
 def _find_columns(mask, most):
@@ -64,7 +83,7 @@ def _find_columns(mask, most):
     return found
 
 
-def _mean_by_positives(distances, pairs, margin, columns):
+def _mean_by_positives(distances, pairs, margin, columns, total_count):
     """Takes the positives, of which the columns are given, a few of all anchors at once.
 
     The gradient is made on the way: with every hinge above zero, a positive's distance counts once
@@ -99,7 +118,7 @@ def _mean_by_positives(distances, pairs, margin, columns):
         add_triplets,
         add_triplets(left, total, 0.0, 0.0),
     )
-    count = ops.maximum(count, 1.0)
+    count = ops.maximum(count if total_count is None else total_count, 1.0)
     return _with_gradient(distances, *map(ops.stop_gradient, (total / count, count, slopes)))
 
 
@@ -114,12 +133,12 @@ def _with_gradient(distances, value, count, slopes):
     return value, gradient
 
 
-def _mean_by_sorting(distances, pairs, margin):
+def _mean_by_sorting(distances, pairs, margin, total_count):
     total, count = _sum_hinges_below(distances, pairs, margin)
-    return total / ops.maximum(count, 1.0)
+    return total / ops.maximum(count if total_count is None else total_count, 1.0)
 
 
-def _mean_of_mined(distances, pairs, margin, miner):
+def _mean_of_mined(distances, pairs, margin, miner, only_violated):
     # Those up to a bound less those up to the other.
     total, count = (
         _sum_hinges_below(distances, pairs, margin)
@@ -128,6 +147,12 @@ def _mean_of_mined(distances, pairs, margin, miner):
     )
     if miner.lower >= margin:
         return 0.0 * total
+    if not only_violated and miner.upper >= margin:
+        count = (
+            _count_triplets(pairs, distances.dtype)
+            if miner.upper == float("inf")
+            else _sum_hinges_below(distances, pairs, margin, miner.upper)[1]
+        )
     if miner.lower > float("-inf"):
         too_hard, their_count = _sum_hinges_below(distances, pairs, margin, miner.lower)
         total, count = total - too_hard, count - their_count
@@ -172,12 +197,20 @@ def _sum_hinges_below(distances, pairs, margin, bound=None):
 class Triplet(PairwiseLoss):
     """Triplet loss: the mean over the non-zero `(Dᵢⱼ − Dᵢₖ + m)₊` of all triplets.
 
-    Every anchor i with every positive j and every negative k counts; D is the Euclidean distance.
-    With `negative_counts` it is a ratio of two unbiased sums.
+    Every anchor i with every positive j and every negative k counts; D is the Euclidean distance
+    unless another is chosen, which a `TripletMiner` then goes by too. With `negative_counts` it is
+    a ratio of two unbiased sums.
 
     Args:
         margin: m. Defaults to 0.0961 (the CCP paper's value on CUB).
+        distance: D, a key of `DISTANCES`: `"euclidean"` (default), `"squared_euclidean"` or
+            `"cosine"`, 1 − cos.
+        reduction: `"mean_nonzero"` (default), the mean over the triplets whose hinge is above zero;
+            or `"mean"`, that over all triplets, or over all that a `TripletMiner` chooses.
         **kwargs: See `PairwiseLoss`.
+
+    Raises:
+        ValueError: If `distance` or `reduction` is unknown.
 
     Example:
 
@@ -187,17 +220,33 @@ class Triplet(PairwiseLoss):
     0.35
     """
 
-    def __init__(self, margin: float = 0.0961, **kwargs):
+    def __init__(
+        self,
+        margin: float = 0.0961,
+        distance: str = "euclidean",
+        reduction: str = "mean_nonzero",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        check_one_of("distance", distance, DISTANCES)
+        check_one_of("reduction", reduction, TRIPLET_REDUCTIONS)
         self.margin = margin
+        self.distance = distance
+        self.reduction = reduction
 
     @property
     def takes_triplets(self):
         return True
 
     def labeled_loss(self, embeddings, references, pairs, seed, miner: TripletMiner | None = None):
-        distances = euclidean_distances(embeddings, references)
-        return mean_over_violated_triplets(distances, pairs, self.margin, miner)
+        distances = DISTANCES[self.distance](embeddings, references)
+        only_violated = self.reduction == "mean_nonzero"
+        return mean_over_triplets(distances, pairs, self.margin, miner, only_violated)
 
     def get_config(self):
-        return {**super().get_config(), "margin": self.margin}
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "distance": self.distance,
+            "reduction": self.reduction,
+        }

@@ -1,5 +1,8 @@
 """Base class of losses that wrap another loss."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import keras
 
 from ccp_dml.losses.pairwise import PairwiseLoss
@@ -13,16 +16,27 @@ class LossWrapper(PairwiseLoss):
     Args:
         loss: The `PairwiseLoss` to wrap.
         normalize: As in `PairwiseLoss`. Defaults to that of `loss`.
+        same_class: As in `PairwiseLoss`. Defaults to that of `loss`.
         name: Name of the loss.
 
     Raises:
         ValueError: If `loss` is not a pairwise loss.
     """
 
-    def __init__(self, loss: PairwiseLoss, normalize: bool | None = None, name: str | None = None):
+    def __init__(
+        self,
+        loss: PairwiseLoss,
+        normalize: bool | None = None,
+        same_class: Callable | Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ):
         if not isinstance(loss, PairwiseLoss):
             raise ValueError(f"{type(self).__name__} wraps a PairwiseLoss; got {loss!r}")
-        super().__init__(normalize=loss.normalize if normalize is None else normalize, name=name)
+        super().__init__(
+            normalize=loss.normalize if normalize is None else normalize,
+            same_class=loss.same_class if same_class is None else same_class,
+            name=name,
+        )
         self.loss = loss
 
     @property

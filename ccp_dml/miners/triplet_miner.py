@@ -11,8 +11,8 @@ class TripletMiner:
     """Base class of miners that choose triplets, for losses over triplets.
 
     A triplet of an anchor i, a positive j and a negative k is chosen if `lower < Dᵢₖ − Dᵢⱼ <=
-    upper`, D the Euclidean distance. Where a miner of pairs would let a loss see all triplets of
-    the pairs that it takes, these are all that it sees.
+    upper`, D the distance of the loss, by default Euclidean. Where a miner of pairs would let a
+    loss see all triplets of the pairs that it takes, these are all that it sees.
 
     Attributes:
         lower: The bound that is not part of the interval.

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from ccp_dml import losses
 from ccp_dml.losses.pairwise import Pairs
-from ccp_dml.losses.triplet import mean_over_violated_triplets
+from ccp_dml.losses.triplet import mean_over_triplets
 from tests import naive
 from tests.losses.pair_cases import TOLERANCE, values_and_gradients
 
@@ -101,7 +101,7 @@ def test_triplet_for_every_number_of_positives(most, r, margin, weighted, jit_co
     def compute(distances):
         with tf.GradientTape() as tape:
             tape.watch(distances)
-            value = mean_over_violated_triplets(distances, pairs, margin)
+            value = mean_over_triplets(distances, pairs, margin)
         return value, tape.gradient(value, distances)
 
     value, gradient = compute(tf.constant(distances))

@@ -1,0 +1,75 @@
+"""The ways to make one number of the terms of pairs, or of anchors."""
+
+from collections.abc import Callable
+
+from keras import ops
+
+from ccp_dml.losses.pairwise import Pairs, mean_over_nonzero, mean_where
+
+
+def mean_nonzero(terms, mask, pairs: Pairs):
+    """The sum over the number of terms above zero: easy pairs do not make it smaller."""
+    return mean_over_nonzero(terms, pairs.weigh_negatives)
+
+
+def mean(terms, mask, pairs: Pairs):
+    """The mean over all pairs of the mask."""
+    return mean_where(terms, mask, pairs.weigh_negatives)
+
+
+def sum_per_anchor(terms, mask, pairs: Pairs):
+    """The sum over each anchor's pairs, and its mean over all anchors."""
+    anchors = ops.maximum(ops.cast(ops.shape(terms)[0], terms.dtype), 1.0)
+    return ops.sum(pairs.weigh_negatives(terms)) / anchors
+
+
+def per_anchor(terms, mask, pairs: Pairs):
+    """The mean over each anchor's pairs, and its mean over all anchors; 0 for one without pairs."""
+    return ops.mean(_mean_of_each_anchor(terms, mask, pairs))
+
+
+def per_class(terms, mask, pairs: Pairs):
+    """As `per_anchor`, but the last mean is that of the means of the anchors' classes."""
+    of_anchors = _mean_of_each_anchor(terms, mask, pairs)
+    return mean_per_class(of_anchors, ops.ones_like(of_anchors, dtype="bool"), pairs)
+
+
+def _mean_of_each_anchor(terms, mask, pairs):
+    counts = ops.sum(pairs.weigh_negatives(ops.cast(mask, terms.dtype)), axis=1)
+    sums = ops.sum(pairs.weigh_negatives(ops.where(mask, terms, 0.0)), axis=1)
+    return sums / ops.where(counts > 0.0, counts, 1.0)
+
+
+def mean_per_anchor(values, mask, pairs: Pairs):
+    """The mean of the anchors of the mask: each counts the same."""
+    return mean_where(values, mask)
+
+
+def mean_per_class(values, mask, pairs: Pairs):
+    """The mean of the means of classes: each counts the same, however many anchors are of it."""
+    labels = pairs.class_numbers("the reduction per_class")
+    is_same_class = ops.equal(labels[:, None], labels[None, :])
+    counts = ops.sum(ops.cast(ops.logical_and(is_same_class, mask), values.dtype), axis=1)
+    weights = ops.where(mask, 1.0 / ops.where(mask, counts, 1.0), 0.0)
+    num_classes = ops.sum(weights)
+    total = ops.sum(weights * ops.where(mask, values, 0.0))
+    return total / ops.where(num_classes > 0.0, num_classes, 1.0)
+
+
+# Functions of terms, none of which is negative, of the mask of the pairs that they are of, both
+# `(n, r)` and the former 0 outside of the latter, and of the `Pairs`; they return a scalar, 0 when
+# there is no pair. Negatives count as often as `Pairs.negative_counts` says.
+REDUCTIONS: dict[str, Callable] = {
+    "mean_nonzero": mean_nonzero,
+    "mean": mean,
+    "sum_per_anchor": sum_per_anchor,
+    "per_anchor": per_anchor,
+    "per_class": per_class,
+}
+
+# The same for losses that are computed from all pairs of an anchor at once: functions of values
+# `(n,)` and of the mask of the anchors that count.
+ANCHOR_REDUCTIONS: dict[str, Callable] = {
+    "per_anchor": mean_per_anchor,
+    "per_class": mean_per_class,
+}
