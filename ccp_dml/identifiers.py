@@ -1,5 +1,6 @@
 """Objects from their identifiers: names, as on the command line and in `compile`, and configs."""
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -87,6 +88,41 @@ def get(
             f"{', '.join(classes)}; got {identifier!r}"
         )
     return found
+
+
+def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
+    """Makes an object of a class or a function of the user's.
+
+    Args:
+        kind: What the objects are, for messages.
+        base: Their base class.
+        address: `"module:Class"`, or a function that returns such an object.
+        params: Its arguments by name.
+
+    Raises:
+        ValueError: If there is no such class, it does not take the parameters, or makes something
+            else.
+    """
+    module, _, name = address.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{kind} {address!r} must be of the form module:Class and importable: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if not callable(factory):
+        raise ValueError(f"{kind} {address!r} must be a class or a function; got {factory!r}")
+    taken = inspect.signature(factory).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        check_parameters(address, params, taken)
+    try:
+        made = factory(**params)
+    except TypeError as error:
+        raise ValueError(f"{kind} {address!r} cannot be made: {error}") from error
+    if not isinstance(made, base):
+        raise ValueError(f"{kind} {address!r} must be a {base.__name__}; got {made!r}")
+    return made
 
 
 def _accepted_parameters(cls, base):

@@ -28,30 +28,48 @@ MODES = (
 )
 
 
-class _NumbersParser(flags.ArgumentParser):
-    """Parses `name=number,name=number`."""
+class _ParametersParser(flags.ArgumentParser):
+    """Parses `name=number,name=number`, where a word may stand for a number if words are allowed.
 
-    syntactic_help = "a comma-separated list of name=number"
+    Args:
+        words: Whether they are.
+    """
+
+    def __init__(self, words: bool):
+        self._form = "name=number or name=word" if words else "name=number"
+        self._words = words
+        self.syntactic_help = f"a comma-separated list of {self._form}"
 
     def parse(self, argument):
         if isinstance(argument, Mapping):
             return argument
-        numbers = {}
+        parameters = {}
         for item in filter(None, argument.split(",")):
-            name, _, number = item.partition("=")
+            name, _, value = item.partition("=")
             try:
-                numbers[name.strip()] = float(number)
+                parameters[name.strip()] = self._parse_value(value.strip())
             except ValueError as error:
-                raise ValueError(f"{item!r} is not of the form name=number") from error
-        return numbers
+                raise ValueError(f"{item!r} is not of the form {self._form}") from error
+        return parameters
+
+    def _parse_value(self, value):
+        try:
+            return float(value)
+        except ValueError:
+            if self._words and value.isidentifier():
+                return value
+            raise
 
     def flag_type(self):
-        return "name=number list"
+        return f"{self._form} list"
 
 
-class _NumbersSerializer(flags.ArgumentSerializer):
+class _ParametersSerializer(flags.ArgumentSerializer):
     def serialize(self, value):
-        return ",".join(f"{name}={number!r}" for name, number in value.items())
+        return ",".join(
+            f"{name}={each if isinstance(each, str) else repr(each)}"
+            for name, each in value.items()
+        )
 
 
 class _FloatsParser(flags.ArgumentParser):
@@ -251,7 +269,8 @@ def _define_flag(field, flag_values):
     if choices:
         help_text += f" One of {', '.join(choices)}."
     if field.default_factory is dict:
-        flags.DEFINE(_NumbersParser(), name, {}, help_text, flag_values, _NumbersSerializer())
+        parser = _ParametersParser(words=field.metadata.get("words", False))
+        flags.DEFINE(parser, name, {}, help_text, flag_values, _ParametersSerializer())
         return
     if isinstance(field.default, tuple) and isinstance(next(iter(field.default), ""), float):
         serializer = flags.ListSerializer(",")

@@ -89,7 +89,7 @@ def cell_name(settings: Settings, method: str) -> str | None:
     >>> cell_name(Settings(**cells("sop")["triplet"].settings), "ccp")
     'triplet_ccp'
     """
-    if settings.dataset not in DATASETS:
+    if settings.dataset not in DATASETS or settings.loss not in losses.LOSSES:
         return None
     compared = _compared_values(settings, method)
     for name, cell in cells(settings.dataset).items():

@@ -59,10 +59,10 @@ def _setting(default: Any, help: str, **bounds: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
-def _params(owner: str, example: str) -> Any:
-    """A field for the numbers that something chosen by name takes."""
+def _params(owner: str, example: str, words: bool = False) -> Any:
+    """A field for the numbers, and words where they are allowed, that something named takes."""
     help_text = f"Parameters of {owner} that differ from its defaults, such as {example}."
-    return dataclasses.field(default_factory=dict, metadata={"help": help_text})
+    return dataclasses.field(default_factory=dict, metadata={"help": help_text, "words": words})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,8 +178,14 @@ class Settings:
         "or several at a time. Every method starts from the same weights.",
         choices=METHODS,
     )
-    loss: str = _setting("contrastive", "Loss.", choices=tuple(LOSSES))
-    loss_params: Mapping[str, float] = _params("the loss", "negative_margin=0.5409")
+    loss: str = _setting(
+        "contrastive",
+        f"Loss: one of {', '.join(LOSSES)}; or module:Class, your own ccp_dml.losses.PairwiseLoss or "
+        "a function that returns one.",
+    )
+    loss_params: Mapping[str, float | str] = _params(
+        "the loss", "negative_margin=0.5409,distance=cosine,reduction=mean", words=True
+    )
     loss_wrapper: str = _setting(
         "none",
         "What is added around the loss: multi-level distance regularisation, or synthetic classes.",
@@ -518,7 +524,7 @@ class Settings:
         check_crop_area(self.crop_area)
         parse_color("background", self.background)
         _check_params(self.dataset, self.dataset_params, dataset_parameters(self.dataset))
-        _check_params(self.loss, self.loss_params, losses.parameters(self.loss))
+        self._check_loss()
         for kind, module in [("loss_wrapper", losses), ("miner", miners)]:
             name = getattr(self, kind)
             known = module.parameters(name) if name != "none" else []
@@ -531,6 +537,18 @@ class Settings:
         _check_numbers("learning_rate_multipliers", self.learning_rate_multipliers)
         for part, factor in self.learning_rate_multipliers.items():
             _check(f"learning_rate_multipliers of {part}", factor, {"least": 0})
+
+    def _check_loss(self):
+        if ":" in self.loss:
+            # Its module need not be there where results are read.
+            _check_numbers_or_words(self.loss, self.loss_params)
+            return
+        check_one_of("loss", self.loss, (*LOSSES, "module:Class"))
+        words = losses.word_parameters(self.loss)
+        rest = {name: value for name, value in self.loss_params.items() if name not in words}
+        _check_params(self.loss, rest, losses.parameters(self.loss))
+        # Each loss knows its words.
+        losses.get(self.loss, **self.loss_params)
 
     def _check_learning_rates(self):
         is_scheduled = self.learning_rate_schedule != "constant" or self.learning_rate_warmup_steps
@@ -567,6 +585,13 @@ def _check_numbers(name, numbers_by_name):
         isinstance(value, numbers.Real) for value in numbers_by_name.values()
     ):
         raise ValueError(f"{name} must be numbers by name; got {numbers_by_name!r}")
+
+
+def _check_numbers_or_words(owner, params):
+    for param, value in params.items():
+        if not isinstance(value, str | numbers.Real):
+            raise ValueError(f"{param} of {owner} must be a number or a word; got {value!r}")
+        _check(param, value, {})
 
 
 def _check_params(owner, params, known):

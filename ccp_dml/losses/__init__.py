@@ -1,5 +1,6 @@
 """Metric-learning losses: called on a batch, or on a batch against references such as proxies."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ from ccp_dml.losses.sub_center_arcface import SubCenterArcFace
 from ccp_dml.losses.sup_con import SupCon
 from ccp_dml.losses.triplet import Triplet
 from ccp_dml.losses.virtual_softmax import VirtualSoftmax
+from ccp_dml.losses.weighted_sum import WeightedSum
 from ccp_dml.losses.wrapper import LossWrapper
 
 # NT-Xent with labels is the N-pair loss of a batch; the second name is for those who look for it.
@@ -70,24 +72,28 @@ WRAPPERS: dict[str, type[LossWrapper]] = {
 }
 
 
-_CLASSES = {**LOSSES, **WRAPPERS, "mined": Mined}
+_CLASSES = {**LOSSES, **WRAPPERS, "mined": Mined, "weighted_sum": WeightedSum}
 
 
 def get(identifier: str | Mapping[str, Any] | PairwiseLoss, /, **params) -> PairwiseLoss:
     """Returns a loss.
 
     Args:
-        identifier: A key of `LOSSES` or `WRAPPERS`, or `"mined"`; the config of a loss, as
-            `serialize` returns it; or a `PairwiseLoss`, which is returned as it is.
+        identifier: A key of `LOSSES` or `WRAPPERS`, `"mined"` or `"weighted_sum"`;
+            `"module:Class"`, your own class or function in a module that Python can import; the
+            config of a loss, as `serialize` returns it; or a `PairwiseLoss`, which is returned as
+            it is.
         **params: Arguments of the loss, if it is given by its name; see its class. That of a
             wrapper takes a loss as `loss`, in any of these forms, by default
-            `"normalized_softmax"`.
+            `"normalized_softmax"`; and the `terms` of a sum are pairs of a loss, likewise, and a
+            weight.
 
     Returns:
         The loss.
 
     Raises:
-        ValueError: If the identifier or a parameter is unknown; the message lists the known ones.
+        ValueError: If the identifier or a parameter is unknown, and the message lists the known
+            ones; or if what `"module:Class"` names cannot be imported or makes no `PairwiseLoss`.
 
     Example:
 
@@ -101,6 +107,10 @@ def get(identifier: str | Mapping[str, Any] | PairwiseLoss, /, **params) -> Pair
     name, params = identifiers.unpack(_CLASSES, identifier, params)
     if isinstance(name, str) and issubclass(_CLASSES.get(name, PairwiseLoss), LossWrapper):
         params["loss"] = get(params.get("loss", "normalized_softmax"))
+    if name == "weighted_sum":
+        params["terms"] = [(get(loss), weight) for loss, weight in params.get("terms", ())]
+    if isinstance(name, str) and ":" in name:
+        return identifiers.make("loss", PairwiseLoss, name, params)
     return identifiers.get("loss", PairwiseLoss, _CLASSES, name, params)
 
 
@@ -138,7 +148,7 @@ def deserialize(config: Mapping[str, Any]) -> PairwiseLoss:
 
 
 def parameters(name: str) -> list[str]:
-    """Returns the names of the numbers that a loss or a wrapper takes.
+    """Returns the names of the numbers and choices that a loss or a wrapper takes.
 
     The arguments of the base classes, such as `normalize`, are not among them.
 
@@ -148,11 +158,26 @@ def parameters(name: str) -> list[str]:
     Example:
 
     >>> parameters("multi_similarity")
-    ['alpha', 'beta', 'base']
+    ['alpha', 'beta', 'base', 'reduction']
     >>> parameters("proxy_synthesis")
     ['alpha', 'ratio']
     """
     return identifiers.parameters({**LOSSES, **WRAPPERS}[name])
+
+
+def word_parameters(name: str) -> list[str]:
+    """Returns the names of those of `parameters` that are words, such as the name of a distance.
+
+    Args:
+        name: A key of `LOSSES` or `WRAPPERS`.
+
+    Example:
+
+    >>> word_parameters("contrastive")
+    ['distance', 'reduction']
+    """
+    taken = inspect.signature({**LOSSES, **WRAPPERS}[name]).parameters
+    return [each for each in parameters(name) if isinstance(taken[each].default, str)]
 
 
 __all__ = [
@@ -188,9 +213,11 @@ __all__ = [
     "SupCon",
     "Triplet",
     "VirtualSoftmax",
+    "WeightedSum",
     "deserialize",
     "get",
     "have_common_label",
     "parameters",
     "serialize",
+    "word_parameters",
 ]

@@ -19,9 +19,14 @@ def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:
         A function from `(n, r)` to `(n, r / K, K)`, the classes in the order of their labels.
 
     Raises:
-        ValueError: If a class has another number of references; checked wherever the labels are
-            known.
+        ValueError: If a class has another number of references, checked wherever the labels are
+            known; or if the labels are not `(r,)`.
     """
+    if len(reference_labels.shape) != 1:
+        raise ValueError(
+            f"{owner} needs the number of each reference's class, labels (r,); got labels "
+            f"of the shape {tuple(reference_labels.shape)}"
+        )
     order = ops.argsort(reference_labels)
     sorted_labels = ops.take(reference_labels, order)
     known = backend.known_value(sorted_labels)

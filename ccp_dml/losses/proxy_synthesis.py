@@ -91,7 +91,7 @@ class ProxySynthesis(LossWrapper):
 
     def labeled_loss(self, embeddings, references, pairs, seed, **weights):
         seed = seed_of(embeddings) if seed is None else seed
-        first, second, mixing = self.draw(pairs.labels, seed)
+        first, second, mixing = self.draw(pairs.class_numbers("ProxySynthesis"), seed)
         mixing = ops.cast(mixing, embeddings.dtype)[:, None]
 
         def mix(vectors):

@@ -43,11 +43,26 @@ def test_a_flagfile_gives_its_settings(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("loss", "params"),
+    [
+        ("triplet", {"distance": "cosine", "margin": 0.5, "reduction": "mean"}),
+        ("my_losses:Mine", {"form": "squared", "scale": 1e-3}),
+    ],
+)
+def test_words_among_the_parameters_of_a_loss(loss, params, tmp_path):
+    settings = Settings(loss=loss, loss_params=params)
+    (tmp_path / "flags.txt").write_text(flagfile(settings))
+    assert settings_from_flagfile(tmp_path / "flags.txt") == settings
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("--no_such_flag=1", "flags.txt: Unknown command line flag 'no_such_flag'"),
         ("--learning_rate=fast", "flags.txt: .*could not convert string to float: 'fast'"),
         ("--learning_rate=-1", "learning_rate must be above 0"),
+        ("--loss_params=distance=a b", "not of the form name=number or name=word"),
+        ("--miner_params=margin=wide", "not of the form name=number$"),
     ],
 )
 def test_a_flagfile_that_is_wrong(line, message, tmp_path):

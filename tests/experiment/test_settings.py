@@ -14,6 +14,11 @@ from ccp_dml.experiment.settings import Settings
         ({"beta_2": 1.0}, "beta_2 must be below 1"),
         ({"loss_params": {"positive_margin": float("nan")}}, "positive_margin must be finite"),
         ({"loss_params": {"positive_margin": "0"}}, "parameters of contrastive must be numbers"),
+        ({"loss_params": {"distance": 2.0}}, "distance must be one of euclidean, .*; got 2.0"),
+        ({"loss_params": {"reduction": "maen"}}, "got 'maen'; did you mean 'mean'"),
+        ({"loss": "tripel"}, "loss must be one of .*; got 'tripel'; did you mean 'triplet'"),
+        ({"loss": "mine:Loss", "loss_params": {"a": None}}, "must be a number or a word; got None"),
+        ({"miner": "semi_hard", "miner_params": {"margin": "wide"}}, "must be numbers by name"),
         ({"learning_rate_multipliers": None}, "learning_rate_multipliers must be numbers by name"),
         ({"learning_rate_warmup_steps": 9, "max_steps": 9}, "must be below max_steps, 9; got 9"),
         (
