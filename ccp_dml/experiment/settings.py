@@ -180,8 +180,8 @@ class Settings:
     )
     loss: str = _setting(
         "contrastive",
-        f"Loss: one of {', '.join(LOSSES)}; or module:Class, your own ccp_dml.losses.PairwiseLoss or "
-        "a function that returns one.",
+        f"Loss: one of {', '.join(LOSSES)}; or module:Class, your own ccp_dml.losses.PairwiseLoss, "
+        "or a function that returns one.",
     )
     loss_params: Mapping[str, float | str] = _params(
         "the loss", "negative_margin=0.5409,distance=cosine,reduction=mean", words=True

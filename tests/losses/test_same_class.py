@@ -72,7 +72,7 @@ def test_a_batch_among_its_references_is_not_its_own_negative(generator):
     proxies = against(references, reference_labels)
     value = float(loss(LABELS, embeddings, **proxies, anchors_start=3))
     anchors = list(pairs_of(embeddings, references, reference_labels))
-    anchor, positives, negatives = anchors[6]
+    anchor, _, negatives = anchors[6]
     anchors[6] = (anchor, [anchor], negatives[:9])
     assert value == pytest.approx(naive.contrastive(anchors), rel=TOLERANCE)
 
