@@ -25,7 +25,7 @@ def test_classes_and_functions_by_their_address():
         (":", {}, "of the form module:Class and importable"),
         (f"{MODULE}:NUMBER", {}, "must be a class or a function; got 3"),
         (f"{MODULE}:make_nothing", {}, "must be a PairwiseLoss; got None"),
-        (f"{MODULE}:make_sum", {"wieght": 1.0}, "it takes weight; did you mean 'weight'"),
+        (f"{MODULE}:make_sum", {"wieght": 1.0}, "it takes weight: did you mean weight"),
         (f"{MODULE}:Scaled", {"beta": 1.0}, "cannot be made: .*'beta'"),
     ],
 )

@@ -243,7 +243,10 @@ def test_what_losses_need():
         ),
         (lambda: losses.VirtualSoftmax(3), "wraps a PairwiseLoss; got 3"),
         (lambda: losses.get("virtual_softmax", loss=3), "loss must be a PairwiseLoss, .*; got 3"),
-        (lambda: losses.get("virtual_softmax", alpha=3), "it takes normalize, name, loss"),
+        (
+            lambda: losses.get("virtual_softmax", alpha=3),
+            "it takes normalize, same_class, name, loss",
+        ),
         (lambda: losses.get("virtual_softmax", loss="softmax"), "unknown loss 'softmax'"),
         (lambda: losses.get("proxy_synthesis", ratio=1.5), "at most 1; got 1.5"),
         (lambda: losses.get("proxy_synthesis", alpha=0), "alpha must be above 0; got 0"),
