@@ -127,17 +127,17 @@ def test_models_are_compiled_with_every_form(identifier, tmp_path):
     [
         (
             lambda: losses.get({"class_name": "Triplet", "config": {"alpha": 1}}),
-            "^triplet has no parameter 'alpha'; it takes margin, distance, reduction, normalize, same_class, name$",
+            "^triplet has no parameter 'alpha'; it takes margin, distance, .*, name$",
         ),
         (
             lambda: losses.get({**losses.serialize(losses.Triplet()), "config": {"alpha": 1}}),
-            "^triplet has no parameter 'alpha'; it takes margin, distance, reduction, normalize, same_class, name$",
+            "^triplet has no parameter 'alpha'; it takes margin, distance, .*, name$",
         ),
         (
             lambda: losses.get(
                 "virtual_softmax", loss={"class_name": "ProxyNCA", "config": {"alpha": 1}}
             ),
-            "^proxy_nca has no parameter 'alpha'; it takes temperature, reduction, normalize, same_class, name$",
+            "^proxy_nca has no parameter 'alpha'; it takes temperature, .*, name$",
         ),
         (
             lambda: miners.get({"class_name": "HardMiner", "config": {"margin": 1}}),
