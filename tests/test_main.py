@@ -279,7 +279,7 @@ def command(capsys, run_command):
         ("--method=plain+ccp", "ccp+xbm+dvml; got 'plain+ccp'"),
         (
             "--miner=easiest",
-            "miner must be one of none, hard, semi_hard, easy, hardest_pairs, .*; got",
+            "miner must be one of none, hard, semi_hard, easy, hardest_pairs, semi_hard_pairs",
         ),
         ("--miner_params=margin=1", "miner none has no parameter 'margin'; it takes none"),
         ("--miner=hard --miner_params=margin=1", "miner hard has no parameter 'margin'"),
