@@ -21,8 +21,9 @@ for name, params in {
     "recall_at_k_surrogate": {"temperature": 10.0, "rank_temperature": 0.4},
 }.items():
     OF_LOSSES[name]["loss_params"] = params
-# Its ranks, and so what falls, depend on how many are ranked: more are measured than a step sees.
-OF_LOSSES["recall_at_k_surrogate"]["learning_rate"] = 2e-3
+# Their ranks, and so what falls, depend on how many are ranked: more are measured than a step sees.
+for name in ("recall_at_k_surrogate", "smooth_ap"):
+    OF_LOSSES[name]["learning_rate"] = 2e-3
 
 # Losses that compare samples with proxies only.
 NEEDING_PROXIES = ("soft_triple", "sub_center_arcface")
@@ -35,7 +36,8 @@ AROUND_LOSSES = {
     "hard": {"loss": "triplet", "miner": "hard"},
     "hardest_pairs": {"loss": "triplet", "miner": "hardest_pairs"},
     "easy": {"loss": "triplet", "loss_params": {"margin": 0.5}, "miner": "easy"},
-    "easy_positive": {"loss": "contrastive", "miner": "easy_positive"},
+    # Over a softmax, as in the miner's paper.
+    "easy_positive": {"loss": "n_pair", "miner": "easy_positive"},
     "multi_similarity_miner": {"loss": "multi_similarity", "miner": "multi_similarity"},
     "semi_hard": {"loss": "triplet", "miner": "semi_hard"},
     "semi_hard_pairs": {"loss": "multi_similarity", "miner": "semi_hard_pairs"},

@@ -330,7 +330,10 @@ def command(capsys, run_command):
             "weights must be none, imagenet, glyphs or the path of a .weights.h5 or .pth",
         ),
         ("--weights=imagenet", "for bn_inception and the networks of keras.applications; got"),
-        ("--backbone=vgg16", "or of the form module:callable; got 'vgg16'"),
+        (
+            "--backbone=vgg16",
+            "or of the form hub:preset or module:callable; got 'vgg16': did you mean",
+        ),
         ("--backbone=my_networks:tiny", "importable: No module named 'my_networks'"),
         ("--backbone=resnet50", "ResNet50 cannot be made for images of the shape (8, 8, 1)"),
         ("--backbone=resnet50 --weights=imagenet", "take images of 3 channels"),
