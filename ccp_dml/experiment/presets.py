@@ -5,11 +5,15 @@ from typing import Any
 
 from ccp_dml.checks import check_one_of
 
-# From random weights, as the demonstrations on digits and letters: a warm-up on the batch loss
-# keeps the embeddings of an untrained network from collapsing onto their proxies.
+# From random weights. A warm-up on the batch loss keeps the embeddings of an untrained network from
+# collapsing onto their proxies. On pictures of 200 letters, 10 of each, 1,000 steps of the contrastive
+# loss lead to a MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as
+# little as 16 % of a picture, the embeddings collapse.
 _SMALL_IMAGES = {
     "backbone": "small_convnet",
     "weights": "none",
+    "pooling": "max",
+    "crop_area": (0.64, 1.0),
     "image_size": 64,
     "embedding_size": 64,
     "learning_rate": 1e-3,
