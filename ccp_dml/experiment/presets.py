@@ -6,9 +6,9 @@ from typing import Any
 from ccp_dml.checks import check_one_of
 
 # From random weights. A warm-up on the batch loss keeps the embeddings of an untrained network from
-# collapsing onto their proxies. On pictures of 200 letters, 10 of each, 1,000 steps of the contrastive
-# loss lead to a MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as
-# little as 16 % of a picture, the embeddings collapse.
+# collapsing onto their proxies. On pictures of 200 letters, 10 of each, 1,000 steps of C2 lead to
+# a MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as little as 16 %
+# of a picture, the embeddings collapse.
 _SMALL_IMAGES = {
     "backbone": "small_convnet",
     "weights": "none",
