@@ -5,6 +5,44 @@ from collections.abc import Callable
 from keras import ops
 
 from ccp_dml import backend
+from ccp_dml.checks import check_whole_number
+
+
+class SeveralProxies:
+    """What losses add to their base class that compare with K proxies of each class together.
+
+    They need exactly K references of each class; with other numbers their value has no meaning,
+    which is an error wherever the reference labels are known.
+
+    Args:
+        *args: Those of the base class.
+        proxies_per_class: K.
+        **kwargs: Those of the base class.
+
+    Raises:
+        ValueError: If `proxies_per_class` is not a positive whole number.
+    """
+
+    def __init__(self, *args, proxies_per_class: int, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._proxies_per_class = check_whole_number(
+            "proxies_per_class", proxies_per_class, least=1
+        )
+
+    @property
+    def needs_references(self) -> bool:
+        return True
+
+    @property
+    def proxies_per_class(self) -> int:
+        return self._proxies_per_class
+
+    def group_references(self, reference_labels) -> Callable:
+        """Returns a function that groups what is known of references; see `group_by_class`."""
+        return group_by_class(reference_labels, self.proxies_per_class, type(self).__name__)
+
+    def get_config(self):
+        return {**super().get_config(), "proxies_per_class": self.proxies_per_class}
 
 
 def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:

@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from ccp_dml.checks import check_above, check_whole_number
-from ccp_dml.losses.class_groups import group_by_class
+from ccp_dml.checks import check_above
+from ccp_dml.losses.class_groups import SeveralProxies
 from ccp_dml.losses.distances import euclidean_distances, inner_products
 from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class SoftTriple(PairwiseLoss):
+class SoftTriple(SeveralProxies, PairwiseLoss):
     """SoftTriple loss (Qian et al., ICCV 2019): a softmax over classes of several proxies each.
 
     A sample's similarity to a class is the mean of those to its K proxies, weighted by their
@@ -55,27 +55,16 @@ class SoftTriple(PairwiseLoss):
         proxies_per_class: int = 10,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(proxies_per_class=proxies_per_class, **kwargs)
         check_above("scale", scale, 0)
         check_above("gamma", gamma, 0)
         self.scale = scale
         self.gamma = gamma
         self.tau = tau
         self.margin = margin
-        self._proxies_per_class = check_whole_number(
-            "proxies_per_class", proxies_per_class, least=1
-        )
-
-    @property
-    def needs_references(self):
-        return True
-
-    @property
-    def proxies_per_class(self):
-        return self._proxies_per_class
 
     def labeled_loss(self, embeddings, references, pairs, seed):
-        group = group_by_class(pairs.reference_labels, self.proxies_per_class, type(self).__name__)
+        group = self.group_references(pairs.reference_labels)
         similarities = group(inner_products(embeddings, references))
         positives, negatives = group(pairs.positives), group(pairs.negatives)
         paired = ops.logical_or(positives, negatives)
@@ -106,5 +95,4 @@ class SoftTriple(PairwiseLoss):
             "gamma": self.gamma,
             "tau": self.tau,
             "margin": self.margin,
-            "proxies_per_class": self.proxies_per_class,
         }

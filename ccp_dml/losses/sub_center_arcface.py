@@ -3,14 +3,13 @@
 import keras
 from keras import ops
 
-from ccp_dml.checks import check_whole_number
 from ccp_dml.losses.arcface import ArcFace
-from ccp_dml.losses.class_groups import group_by_class
+from ccp_dml.losses.class_groups import SeveralProxies
 from ccp_dml.losses.distances import inner_products
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class SubCenterArcFace(ArcFace):
+class SubCenterArcFace(SeveralProxies, ArcFace):
     """Sub-center ArcFace (Deng et al., ECCV 2020): the nearest of several proxies of each class.
 
     A sample's similarity to a class is the largest of those to its K proxies, `S_c = max_k S_k`.
@@ -50,21 +49,10 @@ class SubCenterArcFace(ArcFace):
         proxies_per_class: int = 3,
         **kwargs,
     ):
-        super().__init__(margin, scale, **kwargs)
-        self._proxies_per_class = check_whole_number(
-            "proxies_per_class", proxies_per_class, least=1
-        )
-
-    @property
-    def needs_references(self):
-        return True
-
-    @property
-    def proxies_per_class(self):
-        return self._proxies_per_class
+        super().__init__(margin, scale, proxies_per_class=proxies_per_class, **kwargs)
 
     def labeled_loss(self, embeddings, references, pairs, seed):
-        group = group_by_class(pairs.reference_labels, self.proxies_per_class, type(self).__name__)
+        group = self.group_references(pairs.reference_labels)
         positives, negatives = group(pairs.positives), group(pairs.negatives)
         is_own, is_other = ops.any(positives, axis=-1), ops.any(negatives, axis=-1)
         similarities = group(inner_products(embeddings, references))
@@ -76,6 +64,3 @@ class SubCenterArcFace(ArcFace):
             counts = group(ops.cast(pairs.negative_counts, logits.dtype)[None])[:, :, 0]
             logits += ops.log(counts)
         return self.cross_entropy(nearest, logits, is_own, is_other)
-
-    def get_config(self):
-        return {**super().get_config(), "proxies_per_class": self.proxies_per_class}

@@ -6,15 +6,6 @@ from tests.losses.pair_cases import TOLERANCE, against, random_case, values_and_
 
 
 @pytest.mark.both_backends
-@pytest.mark.parametrize("reference_labels", [[0, 0, 1, 1, 1], [0, 0, 0, 1]])
-def test_it_wants_as_many_proxies_of_each_class(reference_labels):
-    loss = losses.get("sub_center_arcface", proxies_per_class=2)
-    references = np.zeros((len(reference_labels), 3))
-    with pytest.raises(ValueError, match="SubCenterArcFace needs 2 references of each class"):
-        loss(np.zeros(2), np.zeros((2, 3)), **against(references, np.array(reference_labels)))
-
-
-@pytest.mark.both_backends
 def test_with_one_proxy_per_class_it_is_arcface(generator):
     labels, embeddings, references, reference_labels = random_case(generator, r=5, per_class=1)
     proxies = against(references, reference_labels)
