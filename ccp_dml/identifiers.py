@@ -90,6 +90,32 @@ def get(
     return found
 
 
+def load(kind: str, address: str, form: str = "module:name") -> Any:
+    """Loads what a module calls by a name.
+
+    Args:
+        kind: What it is, for the message.
+        address: `"module:name"`.
+        form: How the message describes addresses. Defaults to `"module:name"`.
+
+    Raises:
+        ValueError: If there is no such module, or nothing of that name in it.
+
+    Example:
+
+    >>> load("function", "math:hypot")(3.0, 4.0)
+    5.0
+    """
+    module, _, name = address.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{kind} {address!r} must be of the form {form} and importable: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+
+
 def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
     """Makes an object of a class or a function of the user's.
 
@@ -103,14 +129,7 @@ def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
         ValueError: If there is no such class, it does not take the parameters, or makes something
             else.
     """
-    module, _, name = address.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{kind} {address!r} must be of the form module:Class and importable: "
-            f"{' '.join(str(error).split())}"
-        ) from error
+    factory = load(kind, address, "module:Class")
     if not callable(factory):
         raise ValueError(f"{kind} {address!r} must be a class or a function; got {factory!r}")
     taken = inspect.signature(factory).parameters

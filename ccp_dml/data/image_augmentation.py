@@ -1,6 +1,5 @@
 """Random changes of the colours of training images in files, determined by stateless seeds."""
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 
+from ccp_dml import identifiers
 from ccp_dml.checks import check_above, check_at_least, check_at_most, check_parameters
 
 ImageAugmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -271,17 +271,15 @@ def load_augmentation(address: str, image_size: int) -> ImageAugmentation:
     Raises:
         ValueError: If it cannot be imported, is neither of these, fails, or returns another shape.
     """
-    module, _, name = address.partition(":")
     shape = (image_size, image_size, 3)
-    try:
-        loaded = getattr(importlib.import_module(module), name)
-        if isinstance(loaded, type) and issubclass(loaded, keras.Layer):
+    loaded = identifiers.load("augmentation", address)
+    if isinstance(loaded, type) and issubclass(loaded, keras.Layer):
+        try:
             loaded = loaded()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"augmentation {address!r} must be of the form module:name and importable: "
-            f"{_last_line(error)}"
-        ) from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"augmentation {address!r} must need no arguments: {_last_line(error)}"
+            ) from error
     if isinstance(loaded, keras.Layer):
         augment = make_stateless(loaded, shape)
     elif callable(loaded):

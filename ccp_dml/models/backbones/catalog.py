@@ -1,6 +1,5 @@
 """The backbones that can be chosen by name, and the values that they expect."""
 
-import importlib
 import inspect
 import os
 import pathlib
@@ -10,6 +9,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from ccp_dml import identifiers
 from ccp_dml.checks import suggest
 from ccp_dml.data import SCALINGS
 from ccp_dml.data.value_scaling import rescale
@@ -191,14 +191,7 @@ def _explain_failed_download(name, error):
 
 def _call_factory(address, input_shape, name):
     """What a function, named by its module and its name, makes of `input_shape`."""
-    module_name, _, function_name = address.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"backbone {name!r} must be of the form module:callable and importable: "
-            f"{_join_lines(error)}"
-        ) from error
+    function = identifiers.load("backbone", address, "module:callable")
     if not callable(function):
         raise ValueError(f"backbone {name!r} must be callable; got {function!r}")
     try:
