@@ -266,7 +266,11 @@ def test_config_round_trip(name):
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("contrastive", {"distance": "cosin"}, "distance must be one of euclidean, .*'cosine'?"),
+        (
+            "contrastive",
+            {"distance": "cosin"},
+            "distance must be one of euclidean, .*did you mean cosine",
+        ),
         ("triplet", {"reduction": "per_anchor"}, "one of mean_nonzero, mean; got 'per_anchor'"),
         ("margin", {"reduction": 1.0}, "reduction must be one of mean_nonzero, .*; got 1.0"),
         ("circle", {"reduction": "mean"}, "one of per_anchor, per_class; got 'mean'"),
