@@ -1,7 +1,8 @@
 """Experiments: from settings to trained networks, their results and tables."""
 
-from ccp_dml.experiment.run import Run, TrainingFailedError, train
+from ccp_dml.experiment.run import Run, TrainingFailedError
 from ccp_dml.experiment.settings import METHODS, Settings
+from ccp_dml.experiment.training import train
 from ccp_dml.experiment.training_data import TrainingData, load_benchmark, split_benchmark
 
 __all__ = [

@@ -6,21 +6,8 @@ import textwrap
 from absl import flags
 
 from ccp_dml.experiment.flags import define_flags
-from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.settings import SETTING_GROUPS
 
-# The first setting of each group, in the order of `Settings`.
-_GROUPS = {
-    "dataset": "Data",
-    "image_size": "Images in files",
-    "method": "Method and loss",
-    "backbone": "Network",
-    "classes_per_batch": "Batches and validation",
-    "learning_rate": "Optimizer",
-    "proxies_per_class": "Proxies and rounds (ccp)",
-    "memory_batches": "Cross-batch memory (xbm)",
-    "variational_samples": "Variational metric learning (dvml)",
-    "clustering": "Measurement, machine and figures",
-}
 _WIDTH = 100
 
 
@@ -28,13 +15,13 @@ def format_help() -> str:
     """Lists the flags with their defaults and meanings: what is to be done, then the settings."""
     flag_values = flags.FlagValues()
     define_flags(flag_values)
-    settings = [field.name for field in dataclasses.fields(Settings)]
+    groups = {
+        title: [field.name for field in dataclasses.fields(group)]
+        for title, group in SETTING_GROUPS.items()
+    }
+    settings = {name for names in groups.values() for name in names}
     defined = flag_values.flags_by_module_dict()[define_flags.__module__]
-    groups = {"What is done": [flag.name for flag in defined if flag.name not in settings]}
-    title = ""
-    for name in settings:
-        title = _GROUPS.get(name, title)
-        groups.setdefault(title, []).append(name)
+    groups = {"What is done": [flag.name for flag in defined if flag.name not in settings]} | groups
     return "\n\n".join(
         f"{title}:\n\n" + "\n".join(_format_flag(flag_values[name]) for name in names)
         for title, names in groups.items()

@@ -1,8 +1,5 @@
 """One run: the methods of its settings are trained from the same weights and measured."""
 
-import contextlib
-import dataclasses
-import functools
 import hashlib
 import math
 import os
@@ -11,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import logging
 from etils import epath
 
@@ -30,14 +26,14 @@ from ccp_dml.callbacks import (
     TrainingInterruptedError,
     TrainingState,
 )
-from ccp_dml.data import input_shape, training_batches
-from ccp_dml.distribution import from_chief, is_chief, num_workers, wait_for_all
+from ccp_dml.data import training_batches
+from ccp_dml.distribution import from_chief, is_chief, num_workers
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test
 from ccp_dml.experiment.flags import flagfile
-from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware, use_hardware
+from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import (
     best_phase,
@@ -47,27 +43,19 @@ from ccp_dml.experiment.methods import (
     make_model,
 )
 from ccp_dml.experiment.metrics import CLASS_FILE, measure, write_class_metrics
-from ccp_dml.experiment.precision import precision_scope
-from ccp_dml.experiment.published import find_published
+from ccp_dml.experiment.networks import Float32Networks, make_embedder, make_embedding_model
 from ccp_dml.experiment.results import (
     best_method,
-    describe_results,
-    finished_results,
-    results_table,
     take_up,
     write_results,
 )
-from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.experiment.table import make_tables
 from ccp_dml.experiment.training_data import (
     load_benchmark,
     sampler_arguments,
     split_benchmark,
 )
-from ccp_dml.experiment.workdir import WorkdirLock
-from ccp_dml.inference import ImageEmbedder
-from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
+from ccp_dml.models import EmbeddingModel, MetricLearningModel
 from ccp_dml.report import (
     draw_rounds,
     make_retriever,
@@ -110,7 +98,8 @@ class Run:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        check_methods(settings)
+        _check_methods(settings)
+        self._float32_networks = Float32Networks(settings)
         self.benchmark = load_benchmark(settings)
         self.data = split_benchmark(self.benchmark, settings)
         self._make_batches()
@@ -154,7 +143,7 @@ class Run:
 
     def _train_missing(self, results, workdir, checkpoints, checkpoint_minutes, interruption):
         if "before" not in results:
-            model = self._to_float32(MetricLearningModel(self.make_embedding_model()))
+            model = self._float32_networks.copy(MetricLearningModel(self.make_embedding_model()))
             callbacks = _embedding_callbacks(interruption)
             baselines, embeddings = measure_baselines(
                 model, self.benchmark, self.settings, callbacks
@@ -188,21 +177,6 @@ class Run:
         """
         return make_embedding_model(self.settings, embedding_size)
 
-    @functools.cached_property
-    def _float32_model(self):
-        """Networks are measured and saved in float32, so that any machine gets these numbers."""
-        return MetricLearningModel(
-            make_embedding_model(dataclasses.replace(self.settings, precision="float32"))
-        )
-
-    def _to_float32(self, model):
-        """A model with the same weights that computes in float32, valid until the next one."""
-        if self.settings.precision == "float32":
-            return model
-        network = self._float32_model.embedding_model
-        network.set_weights(model.embedding_model.get_weights())
-        return self._float32_model
-
     def _train_method(self, method, workdir, checkpoints, checkpoint_minutes, interruption):
         settings, folder = self.settings, workdir / method
         model = self._make_model(method, self.make_embedding_model())
@@ -216,7 +190,7 @@ class Run:
         callbacks = [validation, TerminateOnFailure(), *method_callbacks, *loggers]
         state = self._fit(method, model, callbacks, checkpoints, checkpoint_minutes, interruption)
         phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
-        model = self._to_float32(model)
+        model = self._float32_networks.copy(model)
         embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
         measured = measure(embeddings, self.benchmark, settings)
         write_class_metrics(
@@ -225,7 +199,7 @@ class Run:
         _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
         self._write_tensorboard(model, embeddings, folder / "tensorboard", state.step, interruption)
         with atomic_write(folder / "model.keras") as unfinished:
-            _make_embedder(model, self.benchmark.train).save(unfinished)
+            make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
         if phase:
             logging.warning(
@@ -368,76 +342,7 @@ class Run:
         return {"rounds": len(drawn)}
 
 
-def train(
-    settings: Settings,
-    workdir: str | os.PathLike,
-    checkpoint_minutes: float = 5.0,
-    report: bool = True,
-) -> dict[str, Any]:
-    """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
-
-    All of it runs under the strategy of the settings.
-
-    At the end its report is made, `report.html`, also of a finished run that has none. SIGTERM and
-    Ctrl-C save what was done.
-
-    Args:
-        settings: What to do.
-        workdir: Folder for the results, the same one for all workers; any path that `etils.epath`
-            knows.
-        checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
-        report: Whether the report is made. Defaults to `True`.
-
-    Returns:
-        What `results.json` holds.
-
-    Raises:
-        ValueError: See `Run`.
-        WorkdirInUseError: If another process works in the folder.
-        TrainingFailedError: See `Run.train`.
-        RunInterruptedError: See `Run.train`.
-        ReportFailedError: If the report cannot be made of results that are complete.
-        WorkerLostError: If another worker has ended.
-        OSError: If `workdir` cannot be written to.
-    """
-    workdir = epath.Path(workdir)
-    with use_hardware(settings), Interruption() as interruption:
-        # A folder is made only when nothing is wrong with the settings and the data.
-        run = None if from_chief(lambda: _exists(workdir)) else Run(settings)
-        with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
-            results = from_chief(lambda: finished_results(workdir, settings))
-            is_trained = results is None
-            if is_trained:
-                run = run or Run(settings)
-                results = run.train(workdir, checkpoint_minutes, interruption)
-            if is_chief():
-                _finish(workdir, settings, results, is_trained, report, run)
-        # A worker that ends would take with it what the chief still waits for.
-        wait_for_all()
-    return results
-
-
-def _finish(workdir, settings, results, is_trained, report, run):
-    """Shows what came out, and makes the report if it is wanted and not there."""
-    if not is_trained:
-        print(f"the run in {workdir} is finished: nothing is trained")
-        (workdir / "checkpoints").rmtree(missing_ok=True)
-    print(results_table(results, settings.method), flush=True)
-    if report and (is_trained or not (workdir / REPORT_FILE).exists()):
-        tables = make_tables([workdir], published=find_published)
-        write_report(tables, workdir, None if run is None else run.benchmark)
-    print(describe_results(workdir, results, settings))
-
-
-def _exists(workdir):
-    try:
-        return workdir.exists()
-    # A place that cannot be asked cannot be written to either, which the lock explains.
-    except tf.errors.OpError:
-        return False
-
-
-def check_methods(settings: Settings):
+def _check_methods(settings: Settings):
     """Makes the loss, the network and the model of every method, before data are loaded.
 
     Raises:
@@ -448,24 +353,6 @@ def check_methods(settings: Settings):
     drawn = ("ccp",) if settings.figure_rounds else ()
     for method in dict.fromkeys((*settings.method, *drawn)):
         make_model(method, settings, embedding_model, num_classes=2)
-
-
-def make_embedding_model(settings: Settings, embedding_size: int | None = None) -> EmbeddingModel:
-    """The network before training, as the seed fixes it.
-
-    Args:
-        settings: Those of the network, the precision, and the seed.
-        embedding_size: Defaults to that of the settings.
-    """
-    keras.utils.set_random_seed(settings.seed)
-    image_shape = input_shape(settings.dataset, settings.image_size)
-    with precision_scope(settings.precision):
-        return EmbeddingModel(
-            get_backbone(settings.backbone, image_shape, settings.weights),
-            embedding_size or settings.embedding_size,
-            settings.pooling,
-            settings.freeze_batch_norm,
-        )
 
 
 def _check_shared(workdir):
@@ -503,18 +390,3 @@ def _save_embeddings(path, embeddings, benchmark):
         arrays |= {"gallery_embeddings": embeddings[1], "gallery_labels": benchmark.gallery.labels}
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **arrays)
-
-
-def _make_embedder(model, data):
-    """The part of a model that is used after training, with the preprocessing of its images."""
-    inputs = keras.Input(data.image_shape)
-    outputs = model.normalization(model.embedding_model(inputs, training=False))
-    network = keras.Model(inputs, outputs, name="embedding")
-    preprocessing = data.preprocessing
-    return ImageEmbedder(
-        network,
-        preprocessing.scaling,
-        preprocessing.shorter_side,
-        preprocessing.background,
-        preprocessing.fit,
-    )

@@ -20,7 +20,7 @@ def test_every_flag_is_in_one_group_and_in_order():
     assert shown[-len(names) :] == names
     titles = re.findall(r"^(\S.*):$", text, flags=re.MULTILINE)
     assert titles[:3] == ["What is done", "Data", "Images in files"]
-    assert len(set(titles)) == len(titles) == 11
+    assert len(set(titles)) == len(titles) == 12
 
 
 def test_defaults_and_switches_are_shown():

@@ -1,0 +1,88 @@
+"""The mode train: a run in a folder of its own, with its report."""
+
+import contextlib
+import os
+from typing import Any
+
+import tensorflow as tf
+from etils import epath
+
+from ccp_dml.distribution import from_chief, is_chief, wait_for_all
+from ccp_dml.experiment.hardware import use_hardware
+from ccp_dml.experiment.interruption import Interruption
+from ccp_dml.experiment.published import find_published
+from ccp_dml.experiment.results import describe_results, finished_results, results_table
+from ccp_dml.experiment.run import Run
+from ccp_dml.experiment.run_report import REPORT_FILE, write_report
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.table import make_tables
+from ccp_dml.experiment.workdir import WorkdirLock
+
+
+def train(
+    settings: Settings,
+    workdir: str | os.PathLike,
+    checkpoint_minutes: float = 5.0,
+    report: bool = True,
+) -> dict[str, Any]:
+    """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
+
+    All of it runs under the strategy of the settings.
+
+    At the end its report is made, `report.html`, also of a finished run that has none. SIGTERM and
+    Ctrl-C save what was done.
+
+    Args:
+        settings: What to do.
+        workdir: Folder for the results, the same one for all workers; any path that `etils.epath`
+            knows.
+        checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
+        report: Whether the report is made. Defaults to `True`.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError: See `Run`.
+        WorkdirInUseError: If another process works in the folder.
+        TrainingFailedError: See `Run.train`.
+        RunInterruptedError: See `Run.train`.
+        ReportFailedError: If the report cannot be made of results that are complete.
+        WorkerLostError: If another worker has ended.
+        OSError: If `workdir` cannot be written to.
+    """
+    workdir = epath.Path(workdir)
+    with use_hardware(settings), Interruption() as interruption:
+        # A folder is made only when nothing is wrong with the settings and the data.
+        run = None if from_chief(lambda: _exists(workdir)) else Run(settings)
+        with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
+            results = from_chief(lambda: finished_results(workdir, settings))
+            is_trained = results is None
+            if is_trained:
+                run = run or Run(settings)
+                results = run.train(workdir, checkpoint_minutes, interruption)
+            if is_chief():
+                _finish(workdir, settings, results, is_trained, report, run)
+        # A worker that ends would take with it what the chief still waits for.
+        wait_for_all()
+    return results
+
+
+def _finish(workdir, settings, results, is_trained, report, run):
+    """Shows what came out, and makes the report if it is wanted and not there."""
+    if not is_trained:
+        print(f"the run in {workdir} is finished: nothing is trained")
+        (workdir / "checkpoints").rmtree(missing_ok=True)
+    print(results_table(results, settings.method), flush=True)
+    if report and (is_trained or not (workdir / REPORT_FILE).exists()):
+        tables = make_tables([workdir], published=find_published)
+        write_report(tables, workdir, None if run is None else run.benchmark)
+    print(describe_results(workdir, results, settings))
+
+
+def _exists(workdir):
+    try:
+        return workdir.exists()
+    # A place that cannot be asked cannot be written to either, which the lock explains.
+    except tf.errors.OpError:
+        return False
