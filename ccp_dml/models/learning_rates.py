@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from ccp_dml.checks import list_first, suggest
+from ccp_dml.optimizers import LayerwiseLearningRates
 
 _LISTED_AT_MOST = 16
 _BACKBONE = "backbone/"
@@ -117,6 +118,63 @@ def decay_by_depth(names: Sequence[str], layer_decay: float) -> list[float]:
         1.0 if depth is None else float(layer_decay ** (len(blocks) + 1 - depth))
         for depth in depths
     ]
+
+
+def freeze_weights(model: keras.Model) -> list[str]:
+    """Makes the weights whose multiplier is 0 no longer trainable.
+
+    Args:
+        model: A `MetricLearningModel`.
+
+    Returns:
+        The names of those that were trainable until now.
+    """
+    variables = model.trainable_variables
+    frozen = []
+    for variable, name in zip(variables, name_weights(model, variables), strict=True):
+        if find_multiplier(name, model.learning_rate_multipliers) == 0:
+            variable.trainable = False
+            frozen.append(name)
+    return frozen
+
+
+def set_learning_rates(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model, frozen_names: Sequence[str]
+) -> LayerwiseLearningRates:
+    """Wraps an optimizer so that each weight has the learning rate that the model wants.
+
+    Args:
+        optimizer: Of the model, or one that was wrapped already, such as a loaded one, which keeps
+            its multipliers if the model has none.
+        model: A `MetricLearningModel`.
+        frozen_names: Of the weights that `freeze_weights` has frozen.
+
+    Returns:
+        The optimizer, for the model's trainable variables.
+
+    Raises:
+        ValueError: If a multiplier matches no weight, if they freeze all weights, or if there are
+            no blocks that `layer_decay` could be of.
+    """
+    variables = model.trainable_variables
+    names = name_weights(model, variables)
+    check_multipliers(model.learning_rate_multipliers, [*frozen_names, *names])
+    if not variables:
+        raise ValueError(
+            f"the learning rate multipliers {model.learning_rate_multipliers} freeze all weights"
+        )
+    multipliers = [find_multiplier(name, model.learning_rate_multipliers) for name in names]
+    if model.layer_decay != 1:
+        decays = decay_by_depth(names, model.layer_decay)
+        multipliers = [each * decay for each, decay in zip(multipliers, decays, strict=True)]
+    if isinstance(optimizer, LayerwiseLearningRates):
+        if not model.learning_rate_multipliers and model.layer_decay == 1:
+            multipliers = optimizer.multipliers
+        optimizer = optimizer.inner_optimizer
+    optimizer = LayerwiseLearningRates(optimizer, multipliers)
+    is_freezable = [name.startswith(_BACKBONE) for name in names]
+    optimizer.freeze_while(model.backbone_frozen, is_freezable)
+    return optimizer
 
 
 def _matches(name, pattern):

@@ -13,15 +13,10 @@ from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks, unpack_batch
 from ccp_dml.models.gradient_cache import check_parts_are_independent
 from ccp_dml.models.keras_internals import flatten_layers
-from ccp_dml.models.learning_rates import (
-    check_multipliers,
-    decay_by_depth,
-    find_multiplier,
-    name_weights,
-)
+from ccp_dml.models.learning_rates import freeze_weights, set_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.models.training_step import TrainingStep
-from ccp_dml.optimizers import LayerwiseLearningRates, update_rows
+from ccp_dml.optimizers import update_rows
 
 _HALF_PRECISION = ("float16", "bfloat16")
 
@@ -149,15 +144,7 @@ class MetricLearningModel(TrainingStep):
             shape=(), initializer="zeros", dtype="bool", trainable=False, name="backbone_frozen"
         )
         self.built = True
-        self._freeze_weights()
-
-    def _freeze_weights(self):
-        """Makes the weights whose multiplier is 0 no longer trainable."""
-        variables = self.trainable_variables
-        for variable, name in zip(variables, name_weights(self, variables), strict=True):
-            if find_multiplier(name, self.learning_rate_multipliers) == 0:
-                variable.trainable = False
-                self._frozen_names.append(name)
+        self._frozen_names += freeze_weights(self)
 
     def call(self, inputs, training=None):
         return self.normalization(self._embed_share(inputs, training))
@@ -234,33 +221,9 @@ class MetricLearningModel(TrainingStep):
             )
         if self.gradient_cache_parts > 1:
             check_parts_are_independent(self.embedding_model)
-        self.optimizer = self._set_learning_rates(self.optimizer)
+        self._frozen_names += freeze_weights(self)
+        self.optimizer = set_learning_rates(self.optimizer, self, self._frozen_names)
         self.optimizer.build(self.trainable_variables)
-
-    def _set_learning_rates(self, optimizer):
-        self._freeze_weights()
-        variables = self.trainable_variables
-        names = name_weights(self, variables)
-        check_multipliers(self.learning_rate_multipliers, [*self._frozen_names, *names])
-        if not variables:
-            raise ValueError(
-                f"the learning rate multipliers {self.learning_rate_multipliers} freeze all weights"
-            )
-        multipliers = [find_multiplier(name, self.learning_rate_multipliers) for name in names]
-        if self.layer_decay != 1:
-            decays = decay_by_depth(names, self.layer_decay)
-            multipliers = [each * decay for each, decay in zip(multipliers, decays, strict=True)]
-        if isinstance(optimizer, LayerwiseLearningRates):
-            if not self.learning_rate_multipliers and self.layer_decay == 1:
-                multipliers = optimizer.multipliers
-            optimizer = optimizer.inner_optimizer
-        optimizer = LayerwiseLearningRates(optimizer, multipliers)
-        backbone = getattr(self.embedding_model, "backbone", None)
-        freezable = set(map(id, backbone.variables)) if backbone is not None else set()
-        optimizer.freeze_while(
-            self.backbone_frozen, [id(variable) in freezable for variable in variables]
-        )
-        return optimizer
 
     def _check_loss(self, loss):
         if loss.needs_references:
