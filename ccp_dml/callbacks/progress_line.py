@@ -36,13 +36,17 @@ class ProgressLine(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._steps_in_epoch = 0
 
-    def on_train_batch_end(self, batch, logs=None):
-        # With steps_per_execution it is the last of several.
-        self._bar.update(batch + 1 - self._steps_in_epoch)
-        self._steps_in_epoch = batch + 1
+    # Of callbacks that have an `on_train_batch_end` Keras reads the logs after every step.
+    def on_train_batch_begin(self, batch, logs=None):
+        self._show_steps(batch)
+
+    def _show_steps(self, steps_in_epoch):
+        self._bar.update(steps_in_epoch - self._steps_in_epoch)
+        self._steps_in_epoch = steps_in_epoch
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
+        self._show_steps(self.params["steps"] or self._steps_in_epoch + 1)
         shown = {"loss": "loss", "val_map_at_r": "val MAP@R", "round": "round"}
         self._bar.set_postfix(
             {name: f"{logs[key]:.4g}" for key, name in shown.items() if key in logs}, refresh=False

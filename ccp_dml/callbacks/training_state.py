@@ -52,7 +52,7 @@ class TrainingState(keras.callbacks.Callback):
 
     Of several workers the chief writes the checkpoints, in a folder that all of them can read, and
     all go on from the one that it chooses. They save, and stop, after the same step: whether the
-    chief has something to save or one of them was interrupted is asked after every step, or every
+    chief has something to save or one of them was interrupted is asked between two steps, or every
     `steps_per_execution`, and all have to answer.
 
     Restore before training, and let the data start at the step that training goes on from. Put the
@@ -66,8 +66,9 @@ class TrainingState(keras.callbacks.Callback):
         keep: Number of checkpoints to keep, the newest ones. Defaults to 2.
         fingerprint: Anything that must be equal for a checkpoint to be taken up, such as a hash of
             the settings. Defaults to `""`.
-        interrupted: Asked after every step. When it says `True`, to any of the workers, the state
-            is saved and `TrainingInterruptedError` raised. Defaults to `None`: never.
+        interrupted: Asked between two steps, and when an epoch has ended. When it says `True`, to
+            any of the workers, the state is saved and `TrainingInterruptedError` raised. Defaults
+            to `None`: never.
 
     Attributes:
         epoch: Number of epochs that were completed.
@@ -132,7 +133,6 @@ class TrainingState(keras.callbacks.Callback):
         self._metrics = None
         self._has_stopped = False
         self._is_between_epochs = True
-        self._train_function = None
 
     @property
     def seconds(self) -> float:
@@ -271,6 +271,10 @@ class TrainingState(keras.callbacks.Callback):
                 f"multiple of steps_per_execution, {self.model.steps_per_execution}"
             )
         self._started = self._saved = time.monotonic()
+        # With JAX, to ask for `self.model` between two steps gives its variables their values.
+        self._steps_at_once = self.model.steps_per_execution
+        self._strategy = strategy_of(self.model)
+        self._train_function = wrap_train_function(self.model, self._take_steps)
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch != self.epoch:
@@ -279,31 +283,26 @@ class TrainingState(keras.callbacks.Callback):
                 "call restore before fit and pass initial_epoch=training_state.epoch"
             )
         if self._steps_to_skip:
-            self._skip_steps()
+            for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
+                variable.assign(value)
 
-    def _skip_steps(self):
-        """Lets the first steps of the epoch, which were taken before, be none."""
-        for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
-            variable.assign(value)
-
-        def skip_or_train(train):
-            if self._steps_to_skip <= 0:
-                return train()
-            self._steps_to_skip -= self.model.steps_per_execution
+    def _take_steps(self, train):
+        """Takes steps unless they were taken before, in an epoch that goes on in its middle."""
+        if self._steps_to_skip > 0:
+            self._steps_to_skip -= self._steps_at_once
             return self._logs
+        logs = train()
+        self.step += self._steps_at_once
+        # They are on the device: to read them here would be to wait for the step.
+        self._logs, self._is_between_epochs = logs, False
+        return logs
 
-        self._train_function = wrap_train_function(self.model, skip_or_train)
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = self.epoch * self.params["steps"] + batch + 1
-        if step <= self.step:
-            return
-        self.step, self._logs, self._is_between_epochs = step, logs or {}, False
-        self._save_if_wanted()
+    # Of callbacks that have an `on_train_batch_end` Keras reads the logs after every step.
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch and self._steps_to_skip <= 0:
+            self._save_if_wanted()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._train_function is not None:
-            self.model.train_function, self._train_function = self._train_function, None
         self.epoch = epoch + 1
         self._logs, self._is_between_epochs = {}, True
         self._save_if_wanted(self.model.stop_training or self.epoch == self.params["epochs"])
@@ -311,17 +310,17 @@ class TrainingState(keras.callbacks.Callback):
     def _save_if_wanted(self, is_last=False):
         interrupted = self.interrupted is not None and self.interrupted()
         is_due = time.monotonic() - self._saved >= 60 * self.minutes
-        strategy = strategy_of(self.model)
-        if num_workers(strategy) > 1:
+        if num_workers(self._strategy) > 1:
             # The clocks of the workers differ: that of the chief counts.
-            answers = [interrupted, is_due and is_chief(strategy)]
-            interrupted, is_due = sum_over_workers(np.asarray(answers, "int32"), strategy) > 0
+            answers = np.asarray([interrupted, is_due and is_chief(self._strategy)], "int32")
+            interrupted, is_due = sum_over_workers(answers, self._strategy) > 0
         if interrupted or is_last or is_due:
             self.save()
         if interrupted:
             raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
 
     def on_train_end(self, logs=None):
+        self.model.train_function = self._train_function
         self._seconds_before, self._started = self.seconds, None
 
 

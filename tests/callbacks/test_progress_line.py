@@ -28,7 +28,7 @@ def test_progress_shows_steps_and_metrics(steps_per_execution, capsys):
 def test_a_resumed_training_goes_on_where_it_was(capsys):
     line = ProgressLine("ccp", total_steps=6, initial_step=4)
     line.on_train_begin()
-    line.on_train_batch_end(0)
+    line.on_train_batch_begin(1)
     line.on_train_end()
     shown = capsys.readouterr().err
     assert "4/6" in shown

@@ -37,7 +37,7 @@ class Killed(BaseException):
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends training after a step, when an epoch ends, or as soon as an epoch embeds samples."""
+    """Ends training before another step, when an epoch ends, or when an epoch embeds samples."""
 
     def __init__(self, step=None, epoch=None, validation=None):
         super().__init__()
@@ -47,8 +47,8 @@ class Kill(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self._epoch * STEPS + batch + 1 == self.step:
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._epoch * STEPS + batch == self.step:
             raise Killed
 
     def on_epoch_end(self, epoch, logs=None):
@@ -181,11 +181,11 @@ def test_the_training_has_rounds_plateaus_and_a_full_memory(uninterrupted):
     ("kill", "position"),
     [
         ({"step": 12}, (12, 2)),
-        ({"step": 15}, (15, 2)),
-        ({"validation": 3}, (20, 3)),
+        ({"step": 14}, (14, 2)),
+        ({"validation": 3}, (19, 3)),
         ({"epoch": 2}, (15, 3)),
     ],
-    ids=["within an epoch", "at its last step", "in validation", "at its end"],
+    ids=["within an epoch", "before its last step", "in validation", "at its end"],
 )
 def test_a_training_goes_on_where_it_was_killed(
     kill, position, uninterrupted, digits, clock, tmp_path
@@ -197,13 +197,23 @@ def test_a_training_goes_on_where_it_was_killed(
     assert_same(training.run().outcome(), uninterrupted("ccp+xbm"))
 
 
+def test_a_state_that_is_saved_in_validation_is_that_after_all_steps(
+    uninterrupted, digits, clock, tmp_path
+):
+    interrupt(tmp_path, digits, kill=Kill(validation=3), minutes=1e9).state.save()
+    training = Training(tmp_path, digits)
+    assert training.state.restore(training.model)
+    assert (training.state.step, training.state.epoch) == (20, 3)
+    assert_same(training.run().outcome(), uninterrupted("ccp+xbm"))
+
+
 def test_a_training_goes_on_from_a_checkpoint_of_long_ago(uninterrupted, digits, clock, tmp_path):
     interrupt(tmp_path, digits, kill=Kill(epoch=4), minutes=20)
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert len(lines) == 1 + 5
     training = Training(tmp_path, digits)
     training.state.restore(training.model)
-    assert (training.state.step, training.state.epoch) == (17, 3)
+    assert (training.state.step, training.state.epoch) == (16, 3)
     assert_same(training.run().outcome(), uninterrupted("ccp+xbm"))
 
 
@@ -294,23 +304,22 @@ def test_steps_that_are_executed_together(tmp_path):
 
 def test_only_the_newest_checkpoints_are_kept(clock, tmp_path):
     small_training(tmp_path / "two", [clock], minutes=1)
-    assert names(tmp_path / "two") == ["step-000000008-0.npz", "step-000000008-1.npz"]
+    assert names(tmp_path / "two") == ["step-000000007-0.npz", "step-000000008-1.npz"]
     small_training(tmp_path / "four", [clock], minutes=1, keep=4)
     assert names(tmp_path / "four") == [
+        "step-000000005-0.npz",
         "step-000000006-0.npz",
         "step-000000007-0.npz",
-        "step-000000008-0.npz",
         "step-000000008-1.npz",
     ]
 
 
 def test_a_checkpoint_is_due_when_the_minutes_have_passed(clock, tmp_path):
-    # After 3 steps; after 2 more and the end of an epoch; after 3 more; and at the end.
+    # Before the third step; before the second of the next epoch; and at the end.
     small_training(tmp_path, [clock], minutes=3, keep=100)
     assert names(tmp_path) == [
-        "step-000000003-0.npz",
+        "step-000000002-0.npz",
         "step-000000005-0.npz",
-        "step-000000008-0.npz",
         "step-000000008-1.npz",
     ]
 
@@ -363,7 +372,7 @@ def test_a_damaged_checkpoint_is_passed_over(damage, clock, tmp_path, caplog):
     state = TrainingState(tmp_path, [])
     with caplog.at_level(logging.WARNING):
         assert state.restore(make_small_model())
-    assert state.step == 7
+    assert state.step == 6
     assert [str(path) in caplog.text for path in (newest, newer, older)] == [True, True, False]
     assert_same_model(small_training(tmp_path, epochs=3), expected)
 

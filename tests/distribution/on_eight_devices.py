@@ -1,5 +1,7 @@
 """Tests that `test_jax.py` runs in a process with Keras's backend JAX and eight virtual devices."""
 
+import threading
+
 import jax
 import keras
 import numpy as np
@@ -7,6 +9,14 @@ import pytest
 import tensorflow as tf
 
 from ccp_dml import distribution
+from ccp_dml.callbacks import (
+    AlternatingProjections,
+    HistoryLog,
+    ProgressLine,
+    RetrievalValidation,
+    TerminateOnFailure,
+    TrainingState,
+)
 from ccp_dml.distribution import BatchMap
 from ccp_dml.distribution.jax import strategies
 from ccp_dml.evaluation import embed
@@ -222,3 +232,76 @@ def test_one_process_is_the_chief_and_waits_for_nobody():
     assert distribution.is_chief()
     assert distribution.sum_over_workers(numbers) is numbers
     distribution.wait_for_all()
+
+
+class Readings(keras.callbacks.Callback):
+    """Counts how often the thread that trains reads a value, from the first step to the last.
+
+    Or gives the variables of the model theirs, of which there may be hundreds.
+    """
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.counts = []
+        self._count = 0
+        array = type(jax.numpy.zeros(()))
+        for owner, name in [
+            (array, "__float__"),
+            (array, "block_until_ready"),
+            # How Keras reads logs, and what precedes every look at a variable.
+            (keras.src.backend, "convert_to_numpy"),
+            (keras.Model, "jax_state_sync"),
+        ]:
+            monkeypatch.setattr(owner, name, self._counting(getattr(owner, name)))
+
+    def _counting(self, function):
+        def count_and_call(*args, **kwargs):
+            # Another thread of Keras may wait: it reads the logs if no callback wants them at once.
+            self._count += threading.current_thread() is threading.main_thread()
+            return function(*args, **kwargs)
+
+        return count_and_call
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:
+            self._count = 0
+        elif batch == self.params["steps"] - 1:
+            self.counts.append(self._count)
+
+
+class ReadLoss(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])
+
+
+@pytest.mark.parametrize("name", ["none", *ALL_OF_THEM])
+def test_steps_are_handed_out_without_waiting_for_the_one_before(name, tmp_path, monkeypatch):
+    """So that the next batch is read, and sent to the devices, while they compute."""
+    model = model_in(name, model_devices=1 + (name == "model_parallel"))
+    images, labels = images_and_labels(80)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels % 40)).repeat().batch(40)
+    pool = tf.data.Dataset.from_tensor_slices((images, np.arange(80) % 40)).batch(40)
+
+    def fit(*callbacks):
+        readings = Readings(monkeypatch)
+        rounds = AlternatingProjections(lambda round: pool, patience=1)
+        model.fit(
+            batches,
+            epochs=3,
+            steps_per_epoch=6,
+            verbose=0,
+            callbacks=[
+                RetrievalValidation(images, labels, patience=60),
+                TerminateOnFailure(),
+                rounds,
+                HistoryLog(tmp_path / "history.csv"),
+                *callbacks,
+                ProgressLine("training", 18),
+                TrainingState(tmp_path / "checkpoints", [rounds]),
+                readings,
+            ],
+        )
+        return readings.counts
+
+    assert fit() == [0, 0, 0]
+    assert min(fit(ReadLoss())) >= 5

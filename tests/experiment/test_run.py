@@ -15,6 +15,7 @@ from ccp_dml.callbacks import HistoryLog, RetrievalValidation, RoundSnapshots
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
 from ccp_dml.experiment import Run, TrainingFailedError, train
 from ccp_dml.experiment import run as run_module
+from ccp_dml.experiment import training as training_module
 from ccp_dml.experiment import workdir as workdir_module
 from ccp_dml.experiment.flags import settings_from_flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
@@ -271,12 +272,12 @@ class StopAt:
 
 PLACES = {
     "baselines": ((run_module, "measure_baselines"), 1),
-    "a step": ((HistoryLog, "on_train_batch_end"), 8),
-    "the last step of an epoch": ((HistoryLog, "on_train_batch_end"), 5),
+    "a step": ((HistoryLog, "on_train_batch_begin"), 8),
+    "the last step of an epoch": ((HistoryLog, "on_train_batch_begin"), 5),
     "validation": ((RetrievalValidation, "measure"), 2),
     "the end of an epoch": ((HistoryLog, "on_epoch_end"), 3),
     "test samples": ((run_module, "embed_test"), 1),
-    "the figure": ((RoundSnapshots, "on_train_batch_end"), 7),
+    "the figure": ((RoundSnapshots, "on_train_batch_begin"), 7),
 }
 """Where a run is interrupted, and in which of the calls."""
 
@@ -369,8 +370,8 @@ def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, sm
     assert f"report    {tmp_path / 'report.html'}" in first
     assert f"results   {tmp_path / 'results.json'}" in first
     assert f"network   {tmp_path / 'model.keras'} (plain, which validated best)" in first
-    monkeypatch.setattr(run_module, "Run", None)
-    monkeypatch.setattr(run_module, "write_report", None)
+    monkeypatch.setattr(training_module, "Run", None)
+    monkeypatch.setattr(training_module, "write_report", None)
     again = train(small_settings, tmp_path)
     assert again == results
     output = capsys.readouterr().out
@@ -390,7 +391,7 @@ def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_se
 
     for error in (RunInterruptedError(signal.SIGTERM), ReportFailedError("no room")):
         with pytest.MonkeyPatch.context() as patches:
-            patches.setattr(run_module, "write_report", stop)
+            patches.setattr(training_module, "write_report", stop)
             with pytest.raises(type(error)):
                 train(small_settings, tmp_path)
         assert finished_results(tmp_path, small_settings) == results
