@@ -27,6 +27,7 @@ RESULT_FILES = (
     CLASS_FILE,
     "model.keras",
     "rounds.png",
+    "gallery.png",
     "report.html",
     "checkpoints",
     "before",
@@ -145,7 +146,9 @@ def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> 
     """
     best = best_method(results, settings)
     report = workdir / "report.html"
+    gallery = workdir / "gallery.png"
     lines = [f"report    {report}"] if report.exists() else []
+    lines += [f"gallery   {gallery}"] if gallery.exists() else []
     lines += [
         f"results   {workdir / 'results.json'}",
         f"network   {workdir / 'model.keras'} ({best}, which validated best)",

@@ -29,6 +29,7 @@ from ccp_dml.report import (
     Training,
     class_section,
     distance_section,
+    draw_queries,
     gallery_section,
     make_retriever,
     make_samples,
@@ -41,6 +42,7 @@ from ccp_dml.report import (
 )
 
 REPORT_FILE = "report.html"
+GALLERY_FILE = "gallery.png"
 
 # More would make the file too large for a phone.
 _MOST_RETRIEVERS = 6
@@ -54,14 +56,14 @@ class ReportFailedError(Exception):
 def write_report(
     tables: Tables, output: epath.PathLike, benchmark: Benchmark | None = None
 ) -> epath.Path:
-    """Makes the report of finished runs, one HTML file.
+    """Makes the report of finished runs, one HTML file, and a picture of what they find.
 
     The same folders give the same bytes. What belongs to one network (galleries, classes, maps,
     distances) is shown for the first fold and seed of each folder.
 
     Args:
         tables: The runs, as `ccp_dml.experiment.table.make_tables` reads them.
-        output: The folder to write `report.html` to.
+        output: The folder to write `report.html` and, if there are images, `gallery.png` to.
         benchmark: Their data. Defaults to `None`: they are loaded; where that is not possible, the
             report has no images and says so.
 
@@ -74,10 +76,12 @@ def write_report(
     names = dict.fromkeys(tables.record.runs["name"])
     path = epath.Path(output) / REPORT_FILE
     try:
-        page = render_page(f"Report of {', '.join(names)}", make_sections(tables, benchmark))
+        networks = _find_networks(tables.record, benchmark)
+        page = render_page(f"Report of {', '.join(names)}", _make_sections(tables, networks))
         with atomic_write(path) as unfinished:
             # Names of files need not be Unicode.
             unfinished.write_bytes(page.encode(errors="replace"))
+        _write_gallery(networks, epath.Path(output) / GALLERY_FILE)
     except (OSError, tf.errors.OpError) as error:
         raise ReportFailedError(
             f"the results are complete, but {path} is missing, which --mode=report makes"
@@ -85,15 +89,8 @@ def write_report(
     return path
 
 
-def make_sections(tables: Tables, benchmark: Benchmark | None = None) -> list[Section]:
-    """The sections of a report.
-
-    Args:
-        tables: The runs.
-        benchmark: Their data; see `write_report`.
-    """
+def _make_sections(tables, networks):
     record = tables.record
-    networks = _find_networks(record, benchmark)
     trainings = _read_trainings(record)
     retrievers, samples = networks.retrievers, networks.samples
     notes = [Note(note) for note in networks.notes]
@@ -356,6 +353,22 @@ def _is_there(settings):
         return True
     folder = epath.Path(settings.data_dir)
     return (folder if settings.dataset == "folder" else folder / settings.dataset).exists()
+
+
+def _write_gallery(networks, path):
+    """Draws queries with what the methods find, if there are images."""
+    trained = [each for each in networks.retrievers if not each.name.endswith("before")]
+    if not trained or networks.samples.load_images is None:
+        return
+    if np.isnan(trained[0].found.average_precision).all():
+        return
+    try:
+        figure = draw_queries(trained, networks.samples)
+    except (OSError, tf.errors.OpError):
+        # The report says which image cannot be read.
+        return
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
 
 
 def _picture_sections(retrievers, samples):

@@ -10,7 +10,7 @@ from ccp_dml.report.neighbor_section import neighbor_section
 from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
-from ccp_dml.report.retrieval_gallery import gallery_section
+from ccp_dml.report.retrieval_gallery import draw_queries, gallery_section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
 from ccp_dml.report.tables import (
@@ -35,6 +35,7 @@ __all__ = [
     "class_section",
     "distance_section",
     "draw_neighbors",
+    "draw_queries",
     "draw_rounds",
     "draw_samples",
     "format_estimate",

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ccp_dml.report.figures import encode_image
+from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Answer, Gallery, Note, Section, Thumbnail
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 
@@ -53,6 +55,34 @@ def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) 
             ]
             blocks.append(Gallery(f"{kind.capitalize()} query", query, answers))
     return Section("Queries and what is found", blocks)
+
+
+def draw_queries(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Figure:
+    """Draws an easy, a typical and a failed query of the best method, a row for each method.
+
+    Args:
+        retrievers: The methods, at least one.
+        samples: The samples, which have images, of at least one class of several.
+
+    Returns:
+        A matplotlib figure, as `draw_neighbors` makes it.
+    """
+    rows = []
+    chosen = choose_queries(choose_best(retrievers), samples, 1)
+    for kind, query in ((kind, row) for kind, rows in chosen.items() for row in rows):
+        label = samples.labels[query]
+        (image,) = samples.load_images(np.asarray([query]), False)
+        for retriever in retrievers:
+            nearest = retriever.found.nearest[query]
+            nearest = nearest[nearest >= 0]
+            found = samples.load_images(nearest, samples.gallery_labels is not None)
+            labels = samples.searched_labels[nearest]
+            tiles = [
+                Tile(each, samples.name(int(its_label)), bool(its_label == label))
+                for each, its_label in zip(found, labels, strict=True)
+            ]
+            rows.append([Tile(image, f"{kind} query\n{retriever.name}"), *tiles])
+    return draw_neighbors(rows)
 
 
 def choose_queries(

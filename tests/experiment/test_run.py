@@ -368,6 +368,7 @@ def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, sm
     results = train(small_settings, tmp_path)
     first = capsys.readouterr().out
     assert f"report    {tmp_path / 'report.html'}" in first
+    assert f"gallery   {tmp_path / 'gallery.png'}" in first
     assert f"results   {tmp_path / 'results.json'}" in first
     assert f"network   {tmp_path / 'model.keras'} (plain, which validated best)" in first
     monkeypatch.setattr(training_module, "Run", None)
@@ -400,13 +401,15 @@ def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_se
     assert train(small_settings, tmp_path) == results
     page = (tmp_path / "report.html").read_text()
     assert f"{results['plain']['map_at_r']:.4f}" in page
+    assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
     # Its images are from the data set, which was loaded again.
     assert page.count("<img") > 100
 
 
 def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings):
     first = train(small_settings, tmp_path, report=False)
-    (tmp_path / "report.html").write_text("of the first")
+    for name in ("report.html", "gallery.png"):
+        (tmp_path / name).write_text("of the first")
     capsys.readouterr()
     other = dataclasses.replace(small_settings, learning_rate=1e-3)
     results = train(other, tmp_path, report=False)
@@ -416,8 +419,9 @@ def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings)
     assert read_json(earlier / "results.json") == first
     assert settings_from_flagfile(earlier / "flags.txt") == small_settings
     names = {path.name for path in earlier.iterdir()}
-    assert {"model.keras", "plain", "before", "report.html"} <= names
+    assert {"model.keras", "plain", "before", "report.html", "gallery.png"} <= names
     assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "gallery.png").exists()
     assert results["plain"]["map_at_r"] != first["plain"]["map_at_r"]
     assert finished_results(tmp_path, other) == read_json(tmp_path / "results.json")
     assert finished_results(tmp_path, small_settings) is None

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ccp_dml.evaluation import QueryRetrieval
 from ccp_dml.report import RetrievalSamples, Retriever
-from ccp_dml.report.retrieval_gallery import choose_queries, gallery_section
+from ccp_dml.report.retrieval_gallery import choose_queries, draw_queries, gallery_section
 from tests.report.retrieval_cases import make_retrievers, make_samples
 
 
@@ -86,3 +86,25 @@ def test_many_methods_have_fewer_queries(generator):
     retrievers = make_retrievers(samples, generator) * 4
     _, *galleries = gallery_section(retrievers, samples).blocks
     assert len(galleries) == 3
+
+
+def test_a_picture_of_what_every_method_finds(generator):
+    labels = generator.integers(0, 9, 80)
+    samples = make_samples(labels, None, [f"name {label}" for label in range(9)])
+    panels = draw_queries(make_retrievers(samples, generator), samples).axes
+    shown = [panel for panel in panels if panel.images]
+    rows = [shown[start : start + 11] for start in range(0, len(shown), 11)]
+    captions = [query.get_xlabel().splitlines() for query, *_ in rows]
+    kinds = ["easy query", "typical query", "failed query"]
+    assert captions == [[kind, name] for kind in kinds for name in ("before", "plain", "ccp")]
+    styles = set()
+    for query, *found in rows:
+        label = np.unique(query.images[0].get_array()).item()
+        for panel in found:
+            value = np.unique(panel.images[0].get_array()).item()
+            assert panel.get_xlabel() == f"name {value}"
+            # Wrong ones have a dashed frame.
+            style = panel.spines["left"].get_linestyle()
+            assert style == ("-" if value == label else "--")
+            styles.add(style)
+    assert len(styles) == 2
