@@ -8,6 +8,8 @@ import sys
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",
     "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    # Threads; see `jax_environment` of `tests.distribution.processes`.
+    "NPROC": "16",
     # There is little to compute, and much to compile.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }

@@ -35,8 +35,14 @@ def run_with_jax(name, *arguments, devices=8, **environment):
 
 def jax_environment(devices):
     """What makes a process use JAX with a number of virtual devices."""
-    flag = f"--xla_force_host_platform_device_count={devices}"
-    return {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag}
+    return {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # Threads, of which there are else as many as devices: one that spreads a large product over
+        # them would wait for those that wait for it.
+        "NPROC": str(2 * devices),
+    }
 
 
 def run_jax_processes(name, *arguments_of_processes, devices, **environment):

@@ -199,7 +199,8 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
 def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(
     strategy, devices, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")
+    for name, value in jax_environment(devices).items():
+        monkeypatch.setenv(name, value)
     # There is little to compute, and much to compile.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # What the first process compiles the others need not compile again.
