@@ -318,8 +318,8 @@ def test_rounds_of_a_real_training(generator):
         ({"proximal_weight": -1}, "proximal_weight must be at least 0; got -1"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0; got -1"),
         ({"proxy_selection": "mean"}, "proxy_selection must be one of k_center, random, .* 'mean'"),
-        ({"max_renewals": -1}, "max_renewals must be at least 0; got -1"),
-        ({"max_round_epochs": 0}, "max_round_epochs must be at least 1; got 0"),
+        ({"max_renewals": -1}, "max_renewals must be at least 0 or None; got -1"),
+        ({"max_round_epochs": 0}, "max_round_epochs must be at least 1 or None; got 0"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):
