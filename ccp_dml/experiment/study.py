@@ -16,7 +16,7 @@ from ccp_dml.experiment.settings import Settings
 
 STUDY_FILE = "study.json"
 _KEYS = {
-    "study": {"title", "base", "variants", "groups", "comparisons"},
+    "study": {"title", "base", "variants", "groups", "comparisons", "renewals"},
     "group": {"name", "title", "seeds", "variants", "axis", "points", "minus"},
 }
 
@@ -55,12 +55,14 @@ class Study:
         groups: The groups, in the order of their training.
         comparisons: Pairs of `"variant:method"`: the first minus the second. They are what the
             study claims something about, and one family for the correction of their p-values.
+        renewals: Pairs likewise, whose validation is drawn from the first renewal of the first.
     """
 
     title: str
     settings: Mapping[str, Settings]
     groups: tuple[Group, ...]
     comparisons: tuple[tuple[str, str], ...]
+    renewals: tuple[tuple[str, str], ...] = ()
 
     def seeds(self, variant: str) -> list[int]:
         """The seeds of a variant in all groups, in the order of their training."""
@@ -92,7 +94,9 @@ def read_study(folder: str | os.PathLike) -> Study:
       `variants`, a list of names; or, for a response curve, `axis`, in words, and `points`, the
       name of a variant for each number on the axis, with `minus` if their differences are to be
       from one `variant:method`. A variant can be in several groups: each seed is trained once;
-    - `comparisons`: pairs of `variant:method`.
+    - `comparisons`: pairs of `variant:method`;
+    - `renewals`, if there are any: some of these pairs, whose validation is drawn by the steps
+      since the first renewal.
 
     Args:
         folder: The folder.
@@ -112,12 +116,13 @@ def read_study(folder: str | os.PathLike) -> Study:
         }
         groups = tuple(_parse_group(group) for group in description["groups"])
         comparisons = tuple((ours, theirs) for ours, theirs in description["comparisons"])
-        _check_names(settings, groups, comparisons)
+        renewals = tuple((ours, theirs) for ours, theirs in description.get("renewals", []))
+        _check_names(settings, groups, (*comparisons, *renewals))
     except KeyError as error:
         raise ValueError(f"{path}: {error} is missing") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Study(description["title"], settings, groups, comparisons)
+    return Study(description["title"], settings, groups, comparisons, renewals)
 
 
 def plan_study(

@@ -37,8 +37,8 @@ class StudyRuns(NamedTuple):
         runs: As in `ccp_dml.experiment.records.Record`, without the baselines, with a column
             `first_round_steps`: the steps until the proxies were first renewed, or would have
             been; missing if no round ended.
-        validation: A row for each variant (`name`), `method` and `step`: the mean over `seeds` of
-            the metric that was monitored, `validation`.
+        validation: For the variants that are compared a row for each `name`, `seed`, `method` and
+            `step`, with the metric that was monitored, `validation`.
     """
 
     runs: pd.DataFrame
@@ -72,11 +72,12 @@ def read_study_runs(study: Study, workdir: str | os.PathLike) -> StudyRuns:
     )
     has_ended = histories.groupby(["name", "seed", "method"])["round"].max() >= 1
     steps = first_round[has_ended[has_ended].index].rename("first_round_steps").reset_index()
-    validation = histories.groupby(["name", "method", "step"], sort=False)["validation"]
-    validation = validation.agg(["mean", "count"]).reset_index()
+    compared = {_variant_of(side) for side in itertools.chain(*study.comparisons)}
+    validation = histories.loc[
+        histories["name"].isin(compared), ["name", "seed", "method", "step", "validation"]
+    ]
     return StudyRuns(
-        runs.merge(steps, how="left").reset_index(drop=True),
-        validation.rename(columns={"mean": "validation", "count": "seeds"}),
+        runs.merge(steps, how="left").reset_index(drop=True), validation.reset_index(drop=True)
     )
 
 
@@ -129,7 +130,7 @@ def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for ours, theirs in study.comparisons:
         sides = [_values_of(runs, each) for each in (ours, theirs)]
-        seeds = [study.seeds(each.rpartition(":")[0]) for each in (ours, theirs)]
+        seeds = [study.seeds(_variant_of(each)) for each in (ours, theirs)]
         if all(set(own) <= set(side.index) for own, side in zip(seeds, sides, strict=True)):
             rows.append({"name": ours, "minus": theirs, **_difference(*sides)})
     table = pd.DataFrame(rows)
@@ -178,9 +179,43 @@ def summarize_group(group: Group, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def align_at_first_renewal(found: StudyRuns, ours: str, theirs: str) -> pd.DataFrame:
+    """The difference of two validation curves, by the steps since the proxies were first renewed.
+
+    Args:
+        found: The runs.
+        ours: A side `variant:method`, whose first renewal is the origin, seed by seed.
+        theirs: Another one with the same seeds, such as the same method without renewals.
+
+    Returns:
+        A row for each number of steps that all seeds have: `steps`, negative before the renewal;
+        `difference`, the mean of `ours − theirs`; and `half_width` of Student's 95 % interval.
+        Without rows if there is no seed with a renewal.
+    """
+    keys = ["seed", "step"]
+    curves = [
+        _values_of(found.validation, side).reset_index()[[*keys, "validation"]]
+        for side in (ours, theirs)
+    ]
+    renewals = _values_of(found.runs, ours)["first_round_steps"].dropna().reset_index()
+    both = curves[0].merge(curves[1], on=keys, suffixes=("", "_theirs")).merge(renewals, on="seed")
+    both["steps"] = (both["step"] - both["first_round_steps"]).astype("int64")
+    both["difference"] = both["validation"] - both["validation_theirs"]
+    rows = []
+    for steps, values in both.groupby("steps")["difference"]:
+        if len(values) == len(renewals):
+            estimate = estimate_mean(values)
+            rows.append((steps, estimate.mean, estimate.half_width))
+    return pd.DataFrame(rows, columns=["steps", "difference", "half_width"])
+
+
 def _values_of(runs, side):
     name, _, method = side.rpartition(":")
     return runs[(runs["name"] == name) & (runs["method"] == method)].set_index("seed")
+
+
+def _variant_of(side):
+    return side.rpartition(":")[0]
 
 
 def _difference(ours, theirs):
@@ -212,7 +247,7 @@ def correlate_radius(study: Study, runs: pd.DataFrame) -> dict[str, float]:
     sides = {
         side: _values_of(runs, side)[["covering_radius", "map_at_r"]]
         for side in dict.fromkeys(itertools.chain(*study.comparisons))
-        if set(study.seeds(side.rpartition(":")[0])) <= set(_values_of(runs, side).index)
+        if set(study.seeds(_variant_of(side))) <= set(_values_of(runs, side).index)
     }
     if not sides:
         return {}

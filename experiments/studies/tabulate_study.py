@@ -5,8 +5,8 @@ Examples:
   python experiments/studies/tabulate_study.py experiments/studies/renewal
 
 The first reads the runs that `run_study.py` left and writes into the folder of the study:
-`runs.csv`, every run; `validation.csv`, means over the seeds after each validation; `table.md`; and
-`figure.png`. The second makes the last two again from the first two.
+`runs.csv`, every run; `validation.csv`, what the validations of those compared found; `table.md`;
+and `figure.png`. The second makes the last two again from the first two.
 """
 
 import pathlib
@@ -20,6 +20,7 @@ from ccp_dml.experiment.records import RECORD, read_record, write_record
 from ccp_dml.experiment.study import read_study
 from ccp_dml.experiment.study_table import (
     StudyRuns,
+    align_at_first_renewal,
     format_study,
     read_study_runs,
     summarize_group,
@@ -41,7 +42,7 @@ def main(argv):
         if _WORKDIR.value:
             found = read_study_runs(study, _WORKDIR.value)
             write_record(folder / RECORD, found.runs)
-            found.validation.to_csv(folder / _VALIDATION, index=False, float_format="%.6f")
+            found.validation.to_csv(folder / _VALIDATION, index=False, float_format="%.5f")
         else:
             found = StudyRuns(read_record(folder / RECORD), pd.read_csv(folder / _VALIDATION))
     except (ValueError, OSError) as error:
@@ -55,6 +56,9 @@ def main(argv):
 def draw(study, found, path):
     """Draws the finished groups: response curves, or the validation of what is compared."""
     unfinished = unfinished_groups(study, found.runs)
+    unfinished_variants = {
+        name for group in study.groups if group.name in unfinished for name in group.variants
+    } - {name for group in study.groups if group.name not in unfinished for name in group.variants}
     compared = {side.rpartition(":")[0] for pair in study.comparisons for side in pair}
     groups = [
         group
@@ -63,7 +67,8 @@ def draw(study, found, path):
     ]
     if not groups:
         return
-    rows = -(-(len(groups) + 1) // _COLUMNS)
+    count = len(groups) + 1 + bool(study.renewals)
+    rows = -(-count // _COLUMNS)
     figure = matplotlib.figure.Figure(figsize=(4.5 * _COLUMNS, 3.6 * rows), layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axes, group in zip(panels, groups, strict=False):
@@ -73,7 +78,9 @@ def draw(study, found, path):
         else:
             _draw_validation(axes, group, found.validation)
     _draw_radius(panels[len(groups)], groups, found.runs)
-    for axes in panels[len(groups) + 1 :]:
+    if study.renewals:
+        _draw_renewals(panels[len(groups) + 1], study.renewals, found, unfinished_variants)
+    for axes in panels[count:]:
         axes.remove()
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
@@ -99,7 +106,8 @@ def _draw_curve(axes, group, runs):
 def _draw_validation(axes, group, validation):
     own = validation[validation["name"].isin(group.variants)]
     for (name, method), rows in own.groupby(["name", "method"], sort=False):
-        axes.plot(rows["step"], rows["validation"], label=f"{name}:{method}")
+        means = rows.groupby("step")["validation"].mean()
+        axes.plot(means.index, means, label=f"{name}:{method}")
     axes.set_xlabel("step")
     axes.set_ylabel("MAP@R of the validation classes")
     axes.legend(frameon=False, fontsize="small")
@@ -115,6 +123,22 @@ def _draw_radius(axes, groups, runs):
                 axes.scatter(rows["covering_radius"], rows["map_at_r"], s=12, label=label)
     axes.set_xlabel("covering radius of the test classes")
     axes.set_ylabel("MAP@R of the test classes")
+    if axes.has_data():
+        axes.legend(frameon=False, fontsize="small")
+
+
+def _draw_renewals(axes, pairs, found, unfinished):
+    axes.set_title("Validation from the first renewal")
+    for ours, theirs in pairs:
+        if unfinished & {ours.rpartition(":")[0], theirs.rpartition(":")[0]}:
+            continue
+        rows = align_at_first_renewal(found, ours, theirs)
+        (line,) = axes.plot(rows["steps"], rows["difference"], label=f"{ours} − {theirs}")
+        low, high = (rows["difference"] + sign * rows["half_width"] for sign in (-1, 1))
+        axes.fill_between(rows["steps"], low, high, color=line.get_color(), alpha=0.2)
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_xlabel("steps since the first renewal")
+    axes.set_ylabel("difference of the validation MAP@R")
     if axes.has_data():
         axes.legend(frameon=False, fontsize="small")
 

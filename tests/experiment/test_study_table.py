@@ -12,6 +12,8 @@ from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.study import Group, Study, plan_study
 from ccp_dml.experiment.study_table import (
+    StudyRuns,
+    align_at_first_renewal,
     compare_claims,
     correlate_radius,
     format_study,
@@ -188,6 +190,28 @@ def test_runs_are_read_from_their_folders(tmp_path):
     steps = found.runs["first_round_steps"].tolist()
     assert steps[1] == 50
     assert all(math.isnan(steps[number]) for number in (0, 2, 3))
-    validation = found.validation.set_index(["method", "step"])
-    assert validation.loc[("plain", 50), "validation"] == pytest.approx(0.2)
-    assert set(validation["seeds"]) == {2}
+    validation = found.validation.set_index(["method", "seed", "step"])
+    assert len(validation) == 2 * 2 * 3
+    assert validation.loc[("plain", 2, 50), "validation"] == pytest.approx(0.2)
+
+
+def test_validation_is_aligned_at_the_first_renewal():
+    runs = make_runs()
+    is_ours = (runs["name"] == "often") & (runs["method"] == "ccp")
+    # Two seeds were renewed, at different steps, and the others never.
+    runs.loc[is_ours, "first_round_steps"] = [100, 200, math.nan, math.nan, math.nan]
+    rows = []
+    for seed in (1, 2, 3):
+        for step in (100, 200, 300):
+            row = {"seed": seed, "step": step, "method": "ccp"}
+            rows.append({**row, "name": "often", "validation": seed + step / 1000})
+            rows.append({**row, "name": "both", "validation": 0.5})
+    found = StudyRuns(runs, pd.DataFrame(rows))
+    aligned = align_at_first_renewal(found, "often:ccp", "both:ccp")
+    # 0: step 100 of seed 1 and 200 of seed 2; 100: steps 200 and 300.
+    assert aligned["steps"].tolist() == [0, 100]
+    np.testing.assert_allclose(aligned["difference"], [1.15, 1.25])
+    half_width = scipy.stats.t.ppf(0.975, 1) * np.std([0.6, 1.7], ddof=1) / math.sqrt(2)
+    assert aligned["half_width"][0] == pytest.approx(half_width)
+    runs["first_round_steps"] = math.nan
+    assert not len(align_at_first_renewal(found, "often:ccp", "both:ccp"))
