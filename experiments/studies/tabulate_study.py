@@ -26,6 +26,7 @@ from ccp_dml.experiment.study_table import (
     summarize_group,
     unfinished_groups,
 )
+from ccp_dml.report.figures import line_styles
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs; by default runs.csv is read.")
 _VALIDATION = "validation.csv"
@@ -71,10 +72,13 @@ def draw(study, found, path):
     rows = -(-count // _COLUMNS)
     figure = matplotlib.figure.Figure(figsize=(4.5 * _COLUMNS, 3.6 * rows), layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    styles = line_styles(
+        [method for settings in study.settings.values() for method in settings.method]
+    )
     for axes, group in zip(panels, groups, strict=False):
         axes.set_title(group.title)
         if group.axis:
-            _draw_curve(axes, group, found.runs)
+            _draw_curve(axes, group, found.runs, styles)
         else:
             _draw_validation(axes, group, found.validation)
     _draw_radius(panels[len(groups)], groups, found.runs)
@@ -85,7 +89,7 @@ def draw(study, found, path):
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
-def _draw_curve(axes, group, runs):
+def _draw_curve(axes, group, runs, styles):
     for method, rows in summarize_group(group, runs).groupby("method", sort=False):
         axes.errorbar(
             rows["at"],
@@ -94,6 +98,7 @@ def _draw_curve(axes, group, runs):
             marker="o",
             capsize=3,
             label=method,
+            **styles[method],
         )
     axes.set_xscale("log", base=2)
     values = list(dict.fromkeys(group.values))
@@ -119,12 +124,12 @@ def _draw_radius(axes, groups, runs):
         if not group.axis:
             own = runs[runs["name"].isin(group.variants) & runs["seed"].isin(group.seeds)]
             for (name, method), rows in own.groupby(["name", "method"], sort=False):
-                label = f"{name}:{method}"
-                axes.scatter(rows["covering_radius"], rows["map_at_r"], s=12, label=label)
+                points = axes.scatter(rows["covering_radius"], rows["map_at_r"], s=6, alpha=0.5)
+                means = rows[["covering_radius", "map_at_r"]].mean()
+                color = points.get_facecolor()[0]
+                axes.annotate(f"{name}:{method}", means, ha="center", fontsize=7, color=color)
     axes.set_xlabel("covering radius of the test classes")
     axes.set_ylabel("MAP@R of the test classes")
-    if axes.has_data():
-        axes.legend(frameon=False, fontsize="small")
 
 
 def _draw_renewals(axes, pairs, found, unfinished):
