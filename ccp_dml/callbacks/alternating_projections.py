@@ -8,14 +8,17 @@ from absl import logging
 from tqdm import tqdm
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_at_least, check_one_of
 from ccp_dml.data import ClassPools
 from ccp_dml.distribution import BatchMap, is_chief, strategy_of
 from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models import ChanceConstrainedModel
-from ccp_dml.projections import RoundEnd, greedy_k_center
+from ccp_dml.projections import SELECTIONS, RoundEnd
+
+# Keeps random samples apart from the perturbation of the same seed and round.
+_SELECTION_STREAM = 1
 
 
 class AlternatingProjections(ResumableCallback):
@@ -31,6 +34,11 @@ class AlternatingProjections(ResumableCallback):
     - the proxies are replaced by greedy k-centre of a fresh pool, embedded with the current weights
       in inference mode, with the round's best proxies as the initial centres;
     - the best of the round and the patience start anew.
+
+    That is the paper's method. Three arguments change it, to see what each part of it is worth:
+    `proxy_selection` says what is taken instead of k-centres, `max_renewals` how often proxies are
+    replaced, after which rounds end as before but proxies go on as they are, and `max_round_epochs`
+    ends a round that is still improving.
 
     λ is 0 in round 0 and `proximal_weight · proximal_growthᵗ` in round t.
 
@@ -53,7 +61,15 @@ class AlternatingProjections(ResumableCallback):
         warmup_epochs: Number of epochs of training on the batch loss alone before round 0, for
             networks trained from scratch, whose samples lie so close together at first that a loss
             against proxies can collapse them to one point. Defaults to 0.
-        seed: Fixes the perturbation. Defaults to 0.
+        proxy_selection: What replaces the proxies of a class: `"k_center"`, the samples of the pool
+            that greedy k-centre chooses; `"random"`, random samples of it; `"class_means"`, its
+            mean, for all of them; `"none"`, nothing: they keep the random vectors that they start
+            from and what they learn. Defaults to `"k_center"`. See `ccp_dml.projections`.
+        max_renewals: How often proxies are replaced after they were first selected: 0 for never.
+            Defaults to `None`: whenever a round ends.
+        max_round_epochs: Number of epochs after which a round ends even if validation still
+            improves. Defaults to `None`: any.
+        seed: Fixes the perturbation and random samples. Defaults to 0.
         on_round_end: Called with a `RoundEnd` before the proxies are replaced. Defaults to none.
         slice_bytes: Size of the slices of classes whose embedded pools are held at a time, the
             work on which takes several times as much. Defaults to 2²⁸, 256 MB, which is all of
@@ -92,6 +108,9 @@ class AlternatingProjections(ResumableCallback):
         proximal_growth: float = 1.0,
         perturbation: float = 0.0,
         warmup_epochs: int = 0,
+        proxy_selection: str = "k_center",
+        max_renewals: int | None = None,
+        max_round_epochs: int | None = None,
         seed: int = 0,
         on_round_end: Callable[[RoundEnd], None] | None = None,
         slice_bytes: int = 2**28,
@@ -107,6 +126,9 @@ class AlternatingProjections(ResumableCallback):
             ("warmup_epochs", warmup_epochs),
         ]:
             check_at_least(name, value, 0)
+        check_one_of("proxy_selection", proxy_selection, (*SELECTIONS, "none"))
+        check_at_least("max_renewals", max_renewals, 0, optional=True)
+        check_at_least("max_round_epochs", max_round_epochs, 1, optional=True)
         self.pool = pool
         self.monitor = monitor
         self.patience = patience
@@ -115,6 +137,9 @@ class AlternatingProjections(ResumableCallback):
         self.proximal_growth = proximal_growth
         self.perturbation = perturbation
         self.warmup_epochs = warmup_epochs
+        self.proxy_selection = proxy_selection
+        self.max_renewals = max_renewals
+        self.max_round_epochs = max_round_epochs
         self.seed = seed
         self.slice_bytes = slice_bytes
         self.on_round_end = on_round_end
@@ -131,7 +156,7 @@ class AlternatingProjections(ResumableCallback):
 
     def _forget_round(self):
         self._best = -np.inf
-        self._epochs_without_improvement = 0
+        self._epochs_without_improvement = self._epochs_of_round = 0
         self._best_weights = None
         self._best_proxies = None
 
@@ -194,9 +219,12 @@ class AlternatingProjections(ResumableCallback):
         self.model.warming_up.assign(False)
         self.model.set_reference_point(self.model.proximal_variables)
         self.round = 0
+        if self.proxy_selection == "none":
+            return
+        select = self._selection()
         for first_class, pool in self._embed_pool():
             from_origin = np.zeros((len(pool), 0, pool.shape[2]), "float32")
-            self.model.proxies.assign_by_class(self._choose_proxies(pool, from_origin), first_class)
+            self.model.proxies.assign_by_class(select(pool, from_origin), first_class)
 
     def _read_metric(self, logs):
         if self.monitor not in logs:
@@ -205,6 +233,7 @@ class AlternatingProjections(ResumableCallback):
                 "put the callback that measures it, such as RetrievalValidation, before "
                 "AlternatingProjections"
             )
+        self._epochs_of_round += 1
         if logs[self.monitor] > self._best + self.min_delta:
             self._best = logs[self.monitor]
             self._epochs_without_improvement = 0
@@ -212,8 +241,12 @@ class AlternatingProjections(ResumableCallback):
             self._best_proxies = self.model.proxies.by_class()
         else:
             self._epochs_without_improvement += 1
-            if self._epochs_without_improvement >= self.patience:
-                self._end_round()
+        most_epochs = self.max_round_epochs or np.inf
+        if (
+            self._epochs_without_improvement >= self.patience
+            or self._epochs_of_round >= most_epochs
+        ):
+            self._end_round()
 
     def _end_round(self):
         if self._best_weights is None:
@@ -221,11 +254,14 @@ class AlternatingProjections(ResumableCallback):
             logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
             return
         ended, self.round = self.round, self.round + 1
-        next_proxies = np.empty_like(self._best_proxies)
+        renews = self._renews_proxies()
+        next_proxies = self.model.proxies.by_class()
+        select = self._selection()
         radii, next_radii, pool = [], [], None
         for first_class, pool in self._embed_pool():
             classes = slice(first_class, first_class + len(pool))
-            next_proxies[classes] = self._choose_proxies(pool, self._best_proxies[classes])
+            if renews:
+                next_proxies[classes] = select(pool, self._best_proxies[classes])
             radii.append(_compute_radii(pool, self._best_proxies[classes]))
             next_radii.append(_compute_radii(pool, next_proxies[classes]))
         self._covering_radius = float(np.concatenate(radii).mean())
@@ -244,7 +280,13 @@ class AlternatingProjections(ResumableCallback):
         self.model.set_reference_point(self._perturb(self._best_weights))
         self.model.proximal_weight.assign(self.proximal_weight * self.proximal_growth**self.round)
         self._forget_round()
-        self.model.proxies.assign_by_class(next_proxies)
+        if renews:
+            self.model.proxies.assign_by_class(next_proxies)
+
+    def _renews_proxies(self):
+        """Whether the round that begins replaces the proxies."""
+        is_allowed = self.max_renewals is None or self.round <= self.max_renewals
+        return self.proxy_selection != "none" and is_allowed
 
     def _embed_pool(self) -> Iterator[tuple[int, np.ndarray]]:
         """The pool of the present round, embedded with the current weights, in slices of classes.
@@ -295,9 +337,13 @@ class AlternatingProjections(ResumableCallback):
         embeddings = embeddings.reshape(draws, len(classes), -1)
         return np.ascontiguousarray(np.swapaxes(embeddings, 0, 1))
 
-    def _choose_proxies(self, pool, initial):
-        indices = greedy_k_center(pool, initial, self.model.proxies.proxies_per_class)
-        return np.take_along_axis(pool, indices[:, :, None], axis=1)
+    def _selection(self):
+        """What selects the proxies of the present round, from slices of the pool one by one."""
+        generator = np.random.default_rng([self.seed, self.round, _SELECTION_STREAM])
+        proxies_per_class = self.model.proxies.proxies_per_class
+        return lambda pool, proxies: SELECTIONS[self.proxy_selection](
+            pool, proxies, proxies_per_class, generator
+        )
 
     def _perturb(self, weights):
         if not self.perturbation:
@@ -325,6 +371,7 @@ class AlternatingProjections(ResumableCallback):
             "next_covering_radius": np.asarray(self._next_covering_radius),
             "best": np.asarray(self._best),
             "epochs_without_improvement": np.asarray(self._epochs_without_improvement),
+            "epochs_of_round": np.asarray(self._epochs_of_round),
         }
         if self._best_weights is not None:
             state["best_proxies"] = self._best_proxies
@@ -338,6 +385,7 @@ class AlternatingProjections(ResumableCallback):
         self._next_covering_radius = float(state["next_covering_radius"])
         self._best = float(state["best"])
         self._epochs_without_improvement = int(state["epochs_without_improvement"])
+        self._epochs_of_round = int(state["epochs_of_round"])
         self._best_weights = unpack_arrays("best_weights", state)
         self._best_proxies = None if self._best_weights is None else state["best_proxies"]
 

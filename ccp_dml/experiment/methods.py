@@ -32,6 +32,7 @@ from ccp_dml.optimizers import LazyAdam
 
 # What no optimizer that decays by itself decays: biases, normalisation and what a loss learns.
 _UNDECAYED = ("bias", "gamma", "beta", "boundaries")
+_PROXIES = "vectors"
 
 
 def make_loss(settings: Settings) -> losses.PairwiseLoss:
@@ -76,7 +77,8 @@ def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(**options)
     optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **options)
-    optimizer.exclude_from_weight_decay(var_names=_UNDECAYED)
+    undecayed = _UNDECAYED if settings.decay_proxies else (*_UNDECAYED, _PROXIES)
+    optimizer.exclude_from_weight_decay(var_names=undecayed)
     return optimizer
 
 
@@ -125,6 +127,7 @@ def make_model(
             "batch_loss_weight": 0.0 if alone else settings.batch_loss_weight,
             "sampled_classes": settings.sampled_classes,
             "sampling_seed": settings.seed,
+            "decay_proxies": settings.decay_proxies,
         }
     if "dvml" in parts:
         options |= {
@@ -209,6 +212,9 @@ def make_callbacks(
                 proximal_growth=settings.proximal_growth,
                 perturbation=settings.perturbation,
                 warmup_epochs=_count_validations(settings.warmup_steps, settings),
+                proxy_selection=settings.proxy_selection,
+                max_renewals=None if settings.max_renewals < 0 else settings.max_renewals,
+                max_round_epochs=settings.max_round_validations or None,
                 seed=settings.seed,
                 on_round_end=on_round_end,
             )

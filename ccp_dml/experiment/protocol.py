@@ -51,6 +51,11 @@ class PlannedRun:
         """The folder of the run."""
         return self.workdir / self.name
 
+    @property
+    def title(self) -> str:
+        """What it is called in the lines that are printed when it ends."""
+        return self.name
+
     def command(self) -> list[str]:
         """The arguments of Python that train it, from the settings in `FLAGFILE` of `workdir`."""
         return [
@@ -262,7 +267,7 @@ def train_runs(
                     failed.append(run)
                 minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)
                 print(
-                    f"{done} of {len(runs)}: {run.name} {_summary(run, process.returncode, log)}"
+                    f"{done} of {len(runs)}: {run.title} {_summary(run, process.returncode, log)}"
                     + (f"; about {minutes:.0f} minutes left" if done < len(runs) else ""),
                     flush=True,
                 )

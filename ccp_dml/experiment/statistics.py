@@ -1,4 +1,4 @@
-"""Means with confidence intervals and paired differences."""
+"""Means with confidence intervals, paired differences, and the multiplicity of p-values."""
 
 import math
 import warnings
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+
+from ccp_dml.checks import check_at_least
 
 CONFIDENCE = 0.95
 # Up to 16 pairs all sign flips are tried, 2¹⁶ of them.
@@ -111,6 +113,40 @@ def paired_difference(
     return PairedDifference(
         float(differences.mean()), half_width, float(p_value), positive, differences.size
     )
+
+
+def adjust_p_values(p_values: Sequence[float], count: int | None = None) -> np.ndarray:
+    """P-values of several tests, corrected for their number by Holm's method.
+
+    To call those significant that are at most α makes a single false claim with a probability of at
+    most α, however the tests depend on each other (Holm, "A Simple Sequentially Rejective Multiple
+    Test Procedure", Scandinavian Journal of Statistics 1979).
+
+    Args:
+        p_values: One of each test `(n,)`. One that is NaN stays so, and counts as a test.
+        count: Number of tests, of which those without a p-value are not done yet. Defaults to
+            `None`: n.
+
+    Returns:
+        float64 `(n,)`.
+
+    Raises:
+        ValueError: If `count` is below n.
+
+    Example:
+
+    >>> adjust_p_values([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p_values = np.asarray(p_values, "float64")
+    count = len(p_values) if count is None else count
+    check_at_least("count", count, len(p_values))
+    order = np.argsort(p_values, kind="stable")
+    factors = count - np.arange(len(p_values))
+    adjusted = np.empty_like(p_values)
+    # NaN is sorted to the end, where it spoils nothing.
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, factors * p_values[order]))
+    return adjusted
 
 
 def _half_width(ours, theirs, confidence):

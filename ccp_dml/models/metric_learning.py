@@ -347,14 +347,16 @@ class MetricLearningModel(TrainingStep):
         Returns:
             List of tensors.
         """
-        undecayed = {
-            id(weight) for weight in [*_find_batch_norm_weights(self), *self.loss_weights.weights]
-        }
+        undecayed = set(map(id, self.undecayed_weights()))
         is_decayed = [id(variable) not in undecayed for variable in variables]
         gradients = gradient_steps.add_weight_decay(
             gradients, weights or variables, self.weight_decay, is_decayed
         )
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
+
+    def undecayed_weights(self) -> list[keras.Variable]:
+        """The weights that `weight_decay` leaves alone."""
+        return [*_find_batch_norm_weights(self), *self.loss_weights.weights]
 
     def loss_inputs(self, inputs, training: bool):
         """Computes what the losses take, from this replica's inputs: here their embeddings."""

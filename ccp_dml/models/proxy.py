@@ -31,6 +31,7 @@ class ProxyModel(MetricLearningModel):
             for numbers of classes that do not fit into a step. Defaults to 0: all of them; see
             below.
         sampling_seed: Fixes, with the number of the step, which classes are drawn. Defaults to 0.
+        decay_proxies: Whether `weight_decay` is of the proxies too. Defaults to `True`.
         **kwargs: See `MetricLearningModel`.
 
     With `sampled_classes`, a step looks at the proxies of as many classes as the batch has labels,
@@ -74,6 +75,7 @@ class ProxyModel(MetricLearningModel):
         batch_loss_weight: float = 0.0,
         sampled_classes: int = 0,
         sampling_seed: int = 0,
+        decay_proxies: bool = True,
         **kwargs,
     ):
         super().__init__(embedding_model, num_classes=num_classes, **kwargs)
@@ -84,6 +86,7 @@ class ProxyModel(MetricLearningModel):
         self.batch_loss_weight = batch_loss_weight
         self.sampled_classes = sampled_classes
         self.sampling_seed = sampling_seed
+        self.decay_proxies = decay_proxies
         self.proxies = Proxies(num_classes, proxies_per_class, name="proxies")
         self.proxy_loss_mean = LossTerm(name="proxy_loss")
         self.batch_loss_mean = LossTerm(name="batch_loss")
@@ -158,6 +161,10 @@ class ProxyModel(MetricLearningModel):
     def _references(self):
         return self.proxies.vectors.value, self.proxies.labels
 
+    def undecayed_weights(self):
+        undecayed = super().undecayed_weights()
+        return undecayed if self.decay_proxies else [*undecayed, self.proxies.vectors]
+
     def evaluation_loss(self, labels, embeddings):
         if self.loss.needs_references:
             return self.loss.call(labels, embeddings, *self._references())
@@ -171,4 +178,5 @@ class ProxyModel(MetricLearningModel):
             "batch_loss_weight": self.batch_loss_weight,
             "sampled_classes": self.sampled_classes,
             "sampling_seed": self.sampling_seed,
+            "decay_proxies": self.decay_proxies,
         }

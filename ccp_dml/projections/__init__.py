@@ -1,6 +1,19 @@
-"""Projections: greedy k-centre, and the result of a round."""
+"""Projections: what selects proxies, and the result of a round."""
 
 from ccp_dml.projections.k_center import greedy_k_center
 from ccp_dml.projections.round_end import RoundEnd
+from ccp_dml.projections.selection import (
+    SELECTIONS,
+    select_class_means,
+    select_k_centers,
+    select_random_samples,
+)
 
-__all__ = ["RoundEnd", "greedy_k_center"]
+__all__ = [
+    "SELECTIONS",
+    "RoundEnd",
+    "greedy_k_center",
+    "select_class_means",
+    "select_k_centers",
+    "select_random_samples",
+]

@@ -12,8 +12,8 @@ class RoundEnd:
     Attributes:
         round: Number of the round that ended, from 0.
         proxies: The proxies at the round's best validation `(C, K, d)`, before normalisation.
-        next_proxies: The proxies that replace them, likewise.
-        pool: The embedded pool they were chosen from `(C, b, d)`, before normalisation; `None` if
+        next_proxies: Those that the next round begins with, likewise.
+        pool: The embedded pool of the next round `(C, b, d)`, before normalisation; `None` if
             it was too large to be kept as a whole.
         covering_radius: Mean over the classes of the largest distance from a pool sample to the
             nearest of `proxies`, all normalised.

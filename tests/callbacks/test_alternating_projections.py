@@ -179,19 +179,23 @@ def test_the_optimizers_moments_carry_over():
         np.testing.assert_array_equal(variable, np.ones(variable.shape))
 
 
-def test_the_state_can_be_saved_and_restored(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"proxy_selection": "random", "max_renewals": 2, "max_round_epochs": 2}],
+)
+def test_the_state_can_be_saved_and_restored(options, tmp_path):
     metrics = [0.2, 0.3, 0.1, 0.05, 0.4, 0.3, 0.35, 0.1, 0.2]
-    whole = Script(warmup_epochs=1)
+    whole = Script(warmup_epochs=1, **options)
     whole.begin()
     whole.run(*metrics)
     for stop in range(1, len(metrics)):
-        first = Script(warmup_epochs=1)
+        first = Script(warmup_epochs=1, **options)
         first.begin()
         first.run(*metrics[:stop])
         np.savez(tmp_path / "state.npz", **first.callback.state())
         first.model.save_weights(tmp_path / "model.weights.h5")
 
-        second = Script(warmup_epochs=1)
+        second = Script(warmup_epochs=1, **options)
         second.model.load_weights(tmp_path / "model.weights.h5")
         with np.load(tmp_path / "state.npz") as state:
             second.callback.restore(state)
@@ -201,6 +205,76 @@ def test_the_state_can_be_saved_and_restored(tmp_path):
         assert second.callback.round == whole.callback.round
         for ours, theirs in zip(second.model.get_weights(), whole.model.get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_random_proxies_are_samples_of_the_pool_and_others_in_each_round():
+    script = Script(proxy_selection="random")
+    script.begin()
+    first = script.model.proxies.by_class()
+    script.run(0.3, 0.2, 0.1)
+    chosen = [(pool_inputs(0), first), (script.ends[0].pool, script.ends[0].next_proxies)]
+    places = []
+    for points, proxies in chosen:
+        near = np.abs(points[:, :, None] - proxies[:, None]).max(axis=3) < 1e-5
+        # Every proxy is a sample, and no sample is two.
+        np.testing.assert_array_equal(near.sum(axis=1), 1)
+        np.testing.assert_array_equal(near.sum(axis=2).max(axis=1), 1)
+        places.append(near.argmax(axis=1))
+    assert (places[0] != places[1]).any()
+    np.testing.assert_array_equal(script.model.proxies.by_class(), script.ends[0].next_proxies)
+
+
+def test_proxies_that_nothing_selects_go_on_while_rounds_end():
+    script = Script(proxy_selection="none")
+    start = script.model.proxies.by_class()
+    script.begin()
+    np.testing.assert_array_equal(script.model.proxies.by_class(), start)
+    script.run(0.3, 0.2, 0.1)
+    (end,) = script.ends
+    # Those of the best epoch, the first; those that the next round begins with, after the third.
+    np.testing.assert_allclose(end.proxies, start + 1, rtol=1e-6)
+    np.testing.assert_allclose(end.next_proxies, start + 3, rtol=1e-6)
+    np.testing.assert_allclose(script.model.proxies.by_class(), start + 3, rtol=1e-6)
+    np.testing.assert_allclose(script.model.reference_point[0], np.eye(SIZE) * 2)
+    assert script.model.proximal_weight.numpy() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("max_renewals", [0, 1, 2])
+def test_proxies_are_renewed_so_often(max_renewals):
+    script = Script(max_renewals=max_renewals)
+    script.begin()
+    started = script.model.proxies.by_class()
+    script.run(*[0.3, 0.2, 0.1] * 3)
+    assert script.callback.round == 3
+    expected = chosen(pool_inputs(0), np.zeros((CLASSES, 0, SIZE)))
+    np.testing.assert_allclose(started, expected, rtol=1e-6)
+    # The script adds 1 to every proxy in every epoch, which is all that happens between renewals.
+    for number, end in enumerate(script.ends):
+        kept = started + 3
+        if number < max_renewals:
+            assert np.abs(end.next_proxies - kept).max() > 1e-2
+        else:
+            np.testing.assert_allclose(end.next_proxies, kept, rtol=1e-5)
+        started = end.next_proxies
+    np.testing.assert_allclose(script.model.proxies.by_class(), started, rtol=1e-6)
+
+
+def test_a_round_is_no_longer_than_it_may_be():
+    script = Script(max_round_epochs=4)
+    script.begin()
+    script.run(0.1, 0.2, 0.3)
+    assert script.callback.round == 0
+    script.run(0.4)
+    assert script.callback.round == 1
+    # The last epoch of the round was its best.
+    np.testing.assert_allclose(script.model.reference_point[0], np.eye(SIZE) * (1 + 4))
+    # Patience still ends rounds that are shorter, and the count starts anew.
+    script.run(0.5, 0.4, 0.3)
+    assert script.callback.round == 2
+    script.run(0.1, 0.2, 0.3)
+    assert script.callback.round == 2
+    script.run(0.4)
+    assert script.callback.round == 3
 
 
 def test_a_metric_that_is_never_a_number_ends_no_round():
@@ -243,6 +317,9 @@ def test_rounds_of_a_real_training(generator):
         ({"patience": 0}, "patience must be at least 1; got 0"),
         ({"proximal_weight": -1}, "proximal_weight must be at least 0; got -1"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0; got -1"),
+        ({"proxy_selection": "mean"}, "proxy_selection must be one of k_center, random, .* 'mean'"),
+        ({"max_renewals": -1}, "max_renewals must be at least 0 or None; got -1"),
+        ({"max_round_epochs": 0}, "max_round_epochs must be at least 1 or None; got 0"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):
@@ -359,8 +436,17 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("slice_bytes", [1, 4 * 6 * SIZE * 70, 2**28])
-def test_slices_of_classes_choose_the_proxies_of_the_whole(slice_bytes):
+@pytest.mark.parametrize(
+    ("slice_bytes", "selection"),
+    [
+        (1, "k_center"),
+        (4 * 6 * SIZE * 70, "k_center"),
+        (2**28, "k_center"),
+        (4 * 6 * SIZE * 70, "random"),
+        (4 * 6 * SIZE * 70, "none"),
+    ],
+)
+def test_slices_of_classes_choose_the_proxies_of_the_whole(slice_bytes, selection):
     """Among 300 classes, whose draws end within batches."""
     classes, draws = 300, 6
     generator = np.random.default_rng(2)
@@ -380,6 +466,7 @@ def test_slices_of_classes_choose_the_proxies_of_the_whole(slice_bytes):
         callback = AlternatingProjections(
             class_pools(LabeledImages(images, labels, augment), draws, seed=0),
             patience=1,
+            proxy_selection=selection,
             on_round_end=ends.append,
             slice_bytes=slice_bytes,
         )

@@ -332,6 +332,40 @@ def test_adamw_decays_apart_from_the_gradients_but_no_biases(digits):
         np.testing.assert_allclose(variable.numpy(), decayed[variable.name] * value, rtol=1e-6)
 
 
+@pytest.mark.parametrize("decay_proxies", [True, False])
+def test_adamw_decays_proxies_if_it_is_told_to(decay_proxies):
+    settings = settings_of(
+        "contrastive",
+        optimizer="adamw",
+        weight_decay=0.1,
+        learning_rate=0.1,
+        decay_proxies=decay_proxies,
+    )
+    model = small_model("ccp", settings)
+    proxies, variables = model.proxies.vectors, model.trainable_variables
+    before = proxies.numpy()
+    model.optimizer.apply([0 * variable.value for variable in variables], variables)
+    factor = 1 - 0.1 * 0.1 if decay_proxies else 1.0
+    np.testing.assert_allclose(proxies.numpy(), factor * before, rtol=1e-6)
+
+
+def test_the_settings_of_the_rounds_reach_them(digits):
+    settings = settings_of(
+        "contrastive",
+        proxy_selection="random",
+        max_renewals=3,
+        max_round_validations=7,
+        decay_proxies=False,
+    )
+    model = small_model("ccp", settings)
+    assert not model.decay_proxies
+    (rounds,) = make_callbacks(model, settings, digits[0])
+    assert rounds.proxy_selection == "random"
+    assert (rounds.max_renewals, rounds.max_round_epochs) == (3, 7)
+    (rounds,) = make_callbacks(model, settings_of("contrastive"), digits[0])
+    assert (rounds.max_renewals, rounds.max_round_epochs) == (None, None)
+
+
 def test_the_optimizer_keeps_averages_if_it_is_told_to():
     assert not make_optimizer(settings_of("contrastive")).use_ema
     optimizer = make_optimizer(settings_of("contrastive", ema_momentum=0.75))

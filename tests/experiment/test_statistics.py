@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ccp_dml.experiment.statistics import estimate_mean, paired_difference
+from ccp_dml.experiment.statistics import adjust_p_values, estimate_mean, paired_difference
 
 
 def half_width_by_hand(values, confidence):
@@ -123,3 +123,42 @@ def test_numbers_that_cannot_be_compared():
     for ours, theirs in [([], []), ([math.nan], [1.0])]:
         with pytest.raises(ValueError, match="no pairs"):
             paired_difference(ours, theirs)
+
+
+def adjusted_by_closure(p_values):
+    """A hypothesis is as sure as the least sure of all intersections that it is in."""
+    count = len(p_values)
+    subsets = [
+        subset
+        for size in range(1, count + 1)
+        for subset in itertools.combinations(range(count), size)
+    ]
+    return [
+        max(
+            min(1.0, len(subset) * min(p_values[other] for other in subset))
+            for subset in subsets
+            if index in subset
+        )
+        for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_adjusted_p_values_are_those_of_the_closed_test(count, generator):
+    p_values = generator.beta(0.5, 3, count)
+    np.testing.assert_allclose(adjust_p_values(p_values), adjusted_by_closure(p_values))
+
+
+def test_adjusted_p_values_by_hand():
+    # Sorted: 4 × .005, 3 × .01, then 2 × .03 and 1 × .04, of which the larger holds for both.
+    adjusted = adjust_p_values([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(adjust_p_values([0.4, 0.6]), [0.8, 0.8])
+
+
+def test_tests_that_are_not_done_count():
+    np.testing.assert_allclose(adjust_p_values([0.01, 0.02], count=5), [0.05, 0.08])
+    adjusted = adjust_p_values([math.nan, 0.01, 0.02])
+    np.testing.assert_allclose(adjusted, [math.nan, 0.03, 0.04])
+    with pytest.raises(ValueError, match="count must be at least 2; got 1"):
+        adjust_p_values([0.01, 0.02], count=1)

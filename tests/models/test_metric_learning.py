@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from ccp_dml import losses
-from ccp_dml.models import ChanceConstrainedModel, MetricLearningModel
+from ccp_dml.models import ChanceConstrainedModel, MetricLearningModel, ProxyModel
 from tests import naive
 from tests.models.small_models import (
     convolutional_model,
@@ -60,6 +60,19 @@ def test_weight_decay_spares_batch_normalization_and_includes_proxies():
         np.testing.assert_allclose(gradient, decay * variable.numpy(), rtol=1e-6)
     assert sum("batch_normalization" in variable.path for variable in variables) == 2
     assert any(variable is model.proxies.vectors for variable in variables)
+
+
+def test_proxies_are_not_decayed_where_they_are_told_not_to_be():
+    model = proxy_model("sgd", weight_decay=0.01, clip_norm=None, decay_proxies=False)
+    variables = model.trainable_variables
+    zeros = [ops.zeros(variable.shape) for variable in variables]
+    for variable, gradient in zip(
+        variables, model.transform_gradients(zeros, variables), strict=True
+    ):
+        decay = 0.0 if variable is model.proxies.vectors else 0.01
+        np.testing.assert_allclose(gradient, decay * variable.numpy(), rtol=1e-6)
+    assert any(variable is model.proxies.vectors for variable in variables)
+    assert ProxyModel.from_config(model.get_config()).decay_proxies is False
 
 
 @pytest.mark.parametrize("method", ["plain", "ccp"])

@@ -36,7 +36,7 @@ def dataset_parameters(name: str) -> list[str]:
     Example:
 
     >>> dataset_parameters("glyphs")
-    ['train_letters', 'samples_per_letter']
+    ['train_letters', 'samples_per_letter', 'tuning_letters']
     """
     if name in OFFICIAL_SETS:
         return []

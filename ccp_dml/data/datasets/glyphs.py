@@ -34,33 +34,41 @@ _CATEGORIES = ("Lu", "Ll", "Lo")
 _RENDERER_VERSION = 1
 
 
-def glyphs(train_letters: int = 400, samples_per_letter: int = 20) -> Benchmark:
+def glyphs(
+    train_letters: int = 400, samples_per_letter: int = 20, tuning_letters: int = 0
+) -> Benchmark:
     """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1.
 
     400 letters are for training and 349 others for testing; see `ccp_dml.data.render_letters`. A
     training set of fewer letters or samples is a subset of a larger one; the test set, 20 images of
-    each letter, is always the same.
+    each letter, is always the same. With `tuning_letters`, letters that are neither take its place,
+    to choose settings on.
 
     Args:
         train_letters: Number of training letters, 2 to 400: the first ones. Defaults to 400.
         samples_per_letter: Images of each training letter, at least 2. Defaults to 20.
+        tuning_letters: Number of letters that are tested on instead of the 349: the last ones of
+            the 400, which train no longer. Defaults to 0: the 349.
 
     Raises:
         ValueError: If an argument is out of range or not a whole number.
     """
     groups = letter_groups()
-    train_letters = check_whole_number(
-        "train_letters", train_letters, least=2, most=len(groups["train"])
-    )
+    most = len(groups["train"])
+    train_letters = check_whole_number("train_letters", train_letters, least=2, most=most)
     samples_per_letter = check_whole_number(
         "samples_per_letter", samples_per_letter, least=2, most=1000
     )
+    tuning_letters = check_whole_number(
+        "tuning_letters", tuning_letters, least=0, most=most - train_letters
+    )
     training_letters = groups["train"][:train_letters]
-    test = load_letters(groups["test"], samples_per_letter=20, seed=0)
+    test_letters = groups["train"][most - tuning_letters :] if tuning_letters else groups["test"]
+    test = load_letters(test_letters, samples_per_letter=20, seed=0)
     return Benchmark(
         train=load_letters(training_letters, samples_per_letter, seed=0),
         test=test.with_labels(test.labels + train_letters),
-        class_names=training_letters + groups["test"],
+        class_names=training_letters + test_letters,
     )
 
 

@@ -15,6 +15,7 @@ from ccp_dml.experiment.settings.setting import (
 )
 from ccp_dml.losses import LOSSES, WRAPPERS
 from ccp_dml.miners import MINERS
+from ccp_dml.projections import SELECTIONS
 
 METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
 
@@ -100,6 +101,20 @@ class ProxySettings(SettingGroup):
         least=1,
         most=LARGEST_COUNT,
     )
+    proxy_selection: str = setting(
+        "k_center",
+        "What the proxies of a class are replaced by: samples of the pool far from each other and "
+        "from the present proxies; random samples of it; its mean, for all of them; or nothing: "
+        "they keep the random vectors that they start from.",
+        choices=(*SELECTIONS, "none"),
+    )
+    max_renewals: int = setting(
+        -1,
+        "How often proxies are replaced after they were first selected, which is when the first "
+        "rounds end: 0 for never, -1 for any number.",
+        least=-1,
+    )
+    decay_proxies: bool = setting(True, "Whether weight_decay is of the proxies too.")
     proxy_loss_weight: float = setting(1.0, "Weight of the loss against the proxies.", least=0)
     batch_loss_weight: float = setting(0.1, "Weight of the loss within the batch.", least=0)
     proximal_weight: float = setting(2e-4, "Proximal weight in round 1.", least=0)
@@ -108,6 +123,11 @@ class ProxySettings(SettingGroup):
     )
     round_patience: int = setting(
         3, "Validations without improvement after which a round ends.", least=1
+    )
+    max_round_validations: int = setting(
+        0,
+        "Validations after which a round ends even if they still improve; 0 for any number.",
+        least=0,
     )
     round_min_delta: float = setting(
         1e-5, "Improvement of the monitor that counts in a round.", least=0

@@ -73,9 +73,23 @@ def test_parameters_take_a_part_of_the_training_set():
     np.testing.assert_array_equal(part.test.images, whole.test.images)
 
 
+def test_tuning_letters_are_neither_trained_nor_tested_on():
+    whole = load("glyphs")
+    tuned = load("glyphs", train_letters=300, tuning_letters=100)
+    np.testing.assert_array_equal(tuned.test.images, whole.train.images[300 * 20 :])
+    np.testing.assert_array_equal(tuned.test.labels, np.repeat(np.arange(300, 400), 20))
+    np.testing.assert_array_equal(tuned.train.images, whole.train.images[: 300 * 20])
+    assert tuned.class_names == tuple(letter_groups()["train"])
+
+
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
+        (
+            "glyphs",
+            {"train_letters": 250, "tuning_letters": 151},
+            "tuning_letters must be a whole number from 0 to 150; got 151",
+        ),
         ("glyphs", {"train_letters": 401}, "from 2 to 400; got 401"),
         ("glyphs", {"train_letters": 1}, "from 2 to 400; got 1"),
         ("glyphs", {"train_letters": 2.5}, "a whole number from 2 to 400; got 2.5"),

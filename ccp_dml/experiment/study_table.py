@@ -1,0 +1,333 @@
+"""What a study comes to: its runs as a record, and tables of the groups that are finished."""
+
+import itertools
+import os
+from collections.abc import Mapping
+from math import nan
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ccp_dml.experiment.protocol import missing_runs
+from ccp_dml.experiment.records import SINGLE, read_runs
+from ccp_dml.experiment.run_folders import BASELINES
+from ccp_dml.experiment.statistics import adjust_p_values, estimate_mean, paired_difference
+from ccp_dml.experiment.study import Group, Study, plan_study
+from ccp_dml.report import format_estimate, markdown_table
+
+METRICS = {"map_at_r": "MAP@R", "precision_at_1": "P@1", "covering_radius": "covering radius"}
+_HISTORY = "history.csv"
+_CLAIMS = (
+    "Paired differences over the seeds ± half of Student's 95 % interval; p of the exact sign-flip "
+    "permutation test of MAP@R, and the same after Holm's correction for the {count} comparisons "
+    "of the study:"
+)
+_RADIUS = (
+    "Spearman's rank correlation of the covering radius of the test classes with MAP@R: "
+    "{means:+.2f} between the means of what is compared here, {seeds:+.2f} between "
+    "the seeds of each."
+)
+
+
+class StudyRuns(NamedTuple):
+    """The finished runs of a study.
+
+    Attributes:
+        runs: As in `ccp_dml.experiment.records.Record`, without the baselines, with a column
+            `first_round_steps`: the steps until the proxies were first renewed, or would have
+            been; missing if no round ended.
+        validation: For the variants that are compared a row for each `name`, `seed`, `method` and
+            `step`, with the metric that was monitored, `validation`.
+    """
+
+    runs: pd.DataFrame
+    validation: pd.DataFrame
+
+
+def read_study_runs(study: Study, workdir: str | os.PathLike) -> StudyRuns:
+    """Reads what is finished of a study, with the settings that it has now.
+
+    Args:
+        study: The study.
+        workdir: Its folder of results.
+
+    Raises:
+        ValueError: If nothing is finished.
+    """
+    planned = plan_study(study, workdir)
+    missing = {(run.workdir, run.settings.seed) for run in missing_runs(planned)}
+    finished = [run for run in planned if (run.workdir, run.settings.seed) not in missing]
+    if not finished:
+        raise ValueError(f"{workdir} holds no finished run of the study")
+    folders = list(dict.fromkeys(run.workdir for run in finished))
+    runs = read_runs(folders).runs
+    keys = {(run.workdir.name, run.settings.seed) for run in finished}
+    names_and_seeds = zip(runs["name"], runs["seed"], strict=True)
+    is_own = np.array([each in keys for each in names_and_seeds])
+    runs = runs[is_own & ~runs["method"].isin(BASELINES) & (runs["embedding"] == SINGLE)]
+    histories = pd.concat(_read_histories(run) for run in finished)
+    first_round = (
+        histories[histories["round"] < 1].groupby(["name", "seed", "method"])["step"].max()
+    )
+    has_ended = histories.groupby(["name", "seed", "method"])["round"].max() >= 1
+    steps = first_round[has_ended[has_ended].index].rename("first_round_steps").reset_index()
+    compared = {_variant_of(side) for side in itertools.chain(*study.comparisons)}
+    validation = histories.loc[
+        histories["name"].isin(compared), ["name", "seed", "method", "step", "validation"]
+    ]
+    return StudyRuns(
+        runs.merge(steps, how="left").reset_index(drop=True), validation.reset_index(drop=True)
+    )
+
+
+def _read_histories(run):
+    frames = []
+    for method in run.settings.method:
+        with (run.folder / method / _HISTORY).open("r") as file:
+            history = pd.read_csv(file)
+        frame = pd.DataFrame(
+            {
+                "step": history["step"],
+                "round": history.get("round", nan),
+                "validation": history[f"val_{run.settings.monitor}"],
+            }
+        )
+        frames.append(frame.assign(name=run.workdir.name, method=method, seed=run.settings.seed))
+    return pd.concat(frames)
+
+
+def unfinished_groups(study: Study, runs: pd.DataFrame) -> dict[str, str]:
+    """How far the groups are that are not finished, by their names.
+
+    Args:
+        study: The study.
+        runs: See `StudyRuns`.
+    """
+    done = set(zip(runs["name"], runs["seed"], strict=True))
+    counts = {}
+    for group in study.groups:
+        wanted = [(variant, seed) for variant in group.variants for seed in group.seeds]
+        finished = sum(each in done for each in wanted)
+        if finished < len(wanted):
+            counts[group.name] = f"{finished} of {len(wanted)} runs"
+    return counts
+
+
+def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of a study, of which both sides have all their seeds.
+
+    Args:
+        study: The study.
+        runs: See `StudyRuns`.
+
+    Returns:
+        A row for each: `name` and `minus`, the two sides as `variant:method`; `pairs`; `p_value`
+        and `adjusted_p_value` of MAP@R, corrected for all comparisons of the study, those that are
+        left out among them; `positive`; and for each of `METRICS`, with its name before them,
+        `_difference` and `_half_width`.
+    """
+    rows = []
+    for ours, theirs in study.comparisons:
+        sides = [_values_of(runs, each) for each in (ours, theirs)]
+        seeds = [study.seeds(_variant_of(each)) for each in (ours, theirs)]
+        if all(set(own) <= set(side.index) for own, side in zip(seeds, sides, strict=True)):
+            rows.append({"name": ours, "minus": theirs, **_difference(*sides)})
+    table = pd.DataFrame(rows)
+    if rows:
+        adjusted = adjust_p_values(table["p_value"], len(study.comparisons))
+        table.insert(list(table).index("p_value") + 1, "adjusted_p_value", adjusted)
+    return table
+
+
+def summarize_group(group: Group, runs: pd.DataFrame) -> pd.DataFrame:
+    """Means of the variants of a group over its seeds.
+
+    Args:
+        group: The group.
+        runs: See `StudyRuns`.
+
+    Returns:
+        A row for each variant and method: `name`, `method`, `at`, where on the axis it is, if there
+        is one; `runs`; for each of `METRICS` the mean and, with the ending `_half_width`, half of
+        Student's 95 % interval; the means of `best_step`, `rounds` and `first_round_steps`. For a
+        curve also `minus`, and of it `map_at_r_difference` and its `_half_width`.
+    """
+    rows = []
+    for number, variant in enumerate(group.variants):
+        own = runs[(runs["name"] == variant) & runs["seed"].isin(group.seeds)]
+        methods = list(own["method"].unique())
+        for method in methods:
+            values = own[own["method"] == method]
+            row = {"name": variant, "method": method}
+            if group.axis:
+                row["at"] = group.values[number]
+            row["runs"] = len(values)
+            for metric in METRICS:
+                estimate = estimate_mean(values[metric])
+                row |= {metric: estimate.mean, f"{metric}_half_width": estimate.half_width}
+            for column in ("best_step", "rounds", "first_round_steps"):
+                row[column] = float(values[column].mean())
+            minus = group.minus or f"{variant}:{methods[0]}"
+            if group.axis and minus != f"{variant}:{method}":
+                difference = _difference(values.set_index("seed"), _values_of(runs, minus))
+                row |= {"minus": minus} | {
+                    column: difference[column]
+                    for column in ("map_at_r_difference", "map_at_r_half_width_of_difference")
+                }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def align_at_first_renewal(found: StudyRuns, ours: str, theirs: str) -> pd.DataFrame:
+    """The difference of two validation curves, by the steps since the proxies were first renewed.
+
+    Args:
+        found: The runs.
+        ours: A side `variant:method`, whose first renewal is the origin, seed by seed.
+        theirs: Another one with the same seeds, such as the same method without renewals.
+
+    Returns:
+        A row for each number of steps that all seeds have: `steps`, negative before the renewal;
+        `difference`, the mean of `ours − theirs`; and `half_width` of Student's 95 % interval.
+        Without rows if there is no seed with a renewal.
+    """
+    keys = ["seed", "step"]
+    curves = [
+        _values_of(found.validation, side).reset_index()[[*keys, "validation"]]
+        for side in (ours, theirs)
+    ]
+    renewals = _values_of(found.runs, ours)["first_round_steps"].dropna().reset_index()
+    both = curves[0].merge(curves[1], on=keys, suffixes=("", "_theirs")).merge(renewals, on="seed")
+    both["steps"] = (both["step"] - both["first_round_steps"]).astype("int64")
+    both["difference"] = both["validation"] - both["validation_theirs"]
+    rows = []
+    for steps, values in both.groupby("steps")["difference"]:
+        if len(values) == len(renewals):
+            estimate = estimate_mean(values)
+            rows.append((steps, estimate.mean, estimate.half_width))
+    return pd.DataFrame(rows, columns=["steps", "difference", "half_width"])
+
+
+def _values_of(runs, side):
+    name, _, method = side.rpartition(":")
+    return runs[(runs["name"] == name) & (runs["method"] == method)].set_index("seed")
+
+
+def _variant_of(side):
+    return side.rpartition(":")[0]
+
+
+def _difference(ours, theirs):
+    both = ours.join(theirs, how="inner", rsuffix="_theirs")
+    row = {"pairs": len(both)}
+    for metric in METRICS:
+        found = paired_difference(both[metric], both[f"{metric}_theirs"])
+        if metric == "map_at_r":
+            row |= {"p_value": found.p_value, "positive": found.positive}
+        row |= {
+            f"{metric}_difference": found.mean,
+            f"{metric}_half_width_of_difference": found.half_width,
+        }
+    return row
+
+
+def correlate_radius(study: Study, runs: pd.DataFrame) -> dict[str, float]:
+    """How far the covering radius of the test classes goes along with MAP@R.
+
+    Args:
+        study: The study, of whose comparisons both sides are taken where they have all their seeds.
+        runs: See `StudyRuns`.
+
+    Returns:
+        Spearman's rank correlations: `"means"`, of the means of all sides, NaN for fewer than
+        three; and `"seeds"`, of all runs after the mean of its side was taken from each. The theory
+        of the CCP paper says that both are negative. Empty if no side is finished.
+    """
+    sides = {
+        side: _values_of(runs, side)[["covering_radius", "map_at_r"]]
+        for side in dict.fromkeys(itertools.chain(*study.comparisons))
+        if set(study.seeds(_variant_of(side))) <= set(_values_of(runs, side).index)
+    }
+    if not sides:
+        return {}
+    means = pd.DataFrame({side: values.mean() for side, values in sides.items()}).T
+    centered = pd.concat(values - values.mean() for values in sides.values())
+    return {
+        "means": _rank_correlation(means) if len(means) > 2 else nan,
+        "seeds": _rank_correlation(centered),
+    }
+
+
+def _rank_correlation(values):
+    return float(values["covering_radius"].corr(values["map_at_r"], method="spearman"))
+
+
+def format_study(study: Study, runs: pd.DataFrame) -> str:
+    """The tables of a study in Markdown: its comparisons, and every group that is finished.
+
+    Args:
+        study: The study.
+        runs: See `StudyRuns`.
+    """
+    parts = [f"# {study.title}"]
+    claims = compare_claims(study, runs)
+    if len(claims):
+        parts += [_CLAIMS.format(count=len(study.comparisons)), _claims_table(claims)]
+        parts.append(_RADIUS.format(**correlate_radius(study, runs)))
+    unfinished = unfinished_groups(study, runs)
+    for group in study.groups:
+        if group.name not in unfinished:
+            parts += [f"## {group.title}", _describe(group), _group_table(group, runs)]
+    if unfinished:
+        names = "; ".join(f"{name} ({count})" for name, count in unfinished.items())
+        parts.append(f"Left out, because they are not finished: {names}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _describe(group):
+    seeds = ", ".join(map(str, group.seeds))
+    text = f"Means over the seeds {seeds} ± half of Student's 95 % interval"
+    return f"{text}, and paired differences likewise:" if group.axis else f"{text}:"
+
+
+def _claims_table(claims):
+    rows = []
+    for row in claims.to_dict("records"):
+        cells = {"name": row["name"], "minus": row["minus"]}
+        for metric, title in METRICS.items():
+            cells[title] = _format_difference(row, metric)
+            if metric == "map_at_r":
+                cells["p"] = f"{row['p_value']:.4f}"
+                cells["p, Holm"] = f"{row['adjusted_p_value']:.4f}"
+                cells["positive"] = f"{row['positive']} of {row['pairs']}"
+        rows.append(cells)
+    return markdown_table(pd.DataFrame(rows))
+
+
+def _group_table(group, runs):
+    rows = []
+    for row in summarize_group(group, runs).to_dict("records"):
+        cells = {group.axis: f"{row['at']:g}"} if group.axis else {}
+        cells |= {"name": row["name"], "method": row["method"], "runs": str(row["runs"])}
+        for metric, title in METRICS.items():
+            cells[title] = format_estimate(row[metric], row[f"{metric}_half_width"])
+        if "minus" in row:
+            is_compared = not pd.isna(row["minus"])
+            cells["minus"] = row["minus"] if is_compared else ""
+            cells["difference"] = _format_difference(row, "map_at_r") if is_compared else ""
+        cells["best step"] = _format_number(row["best_step"], ".0f")
+        cells["rounds"] = _format_number(row["rounds"], ".1f")
+        cells["steps of round 0"] = _format_number(row["first_round_steps"], ".0f")
+        rows.append(cells)
+    return markdown_table(pd.DataFrame(rows))
+
+
+def _format_difference(row: Mapping, metric: str) -> str:
+    return format_estimate(
+        row[f"{metric}_difference"], row[f"{metric}_half_width_of_difference"], signed=True
+    )
+
+
+def _format_number(value, form):
+    return "" if pd.isna(value) else format(value, form)

@@ -1,0 +1,61 @@
+"""Trains what is missing of a study, several runs side by side.
+
+Example:
+  python experiments/studies/run_study.py experiments/studies/renewal --workdir=/tmp/renewal \
+      --processes=2
+
+The same command goes on where it was interrupted. What is finished is tabulated, at any time, by
+`tabulate_study.py`.
+"""
+
+import sys
+
+from absl import app, flags
+
+from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
+from ccp_dml.experiment.protocol import (
+    missing_runs,
+    prepare_data,
+    process_environments,
+    train_runs,
+)
+from ccp_dml.experiment.study import plan_study, read_study, runs_by_variant, write_flagfiles
+from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs.", required=True)
+_PROCESSES = flags.DEFINE_integer("processes", 1, "Number of runs side by side.", lower_bound=1)
+_GROUPS = flags.DEFINE_list("groups", [], "The groups to train; by default all, in their order.")
+
+
+def main(argv):
+    """Trains the runs that are not finished, in the order of the study's groups."""
+    if len(argv) != 2:
+        sys.exit(f"name one folder with a study.json; got {' '.join(argv[1:]) or 'nothing'}")
+    try:
+        runs = plan_study(read_study(argv[1]), _WORKDIR.value, _GROUPS.value or None)
+        failed = _train_missing(runs)
+    except (ValueError, OSError, WorkdirInUseError) as error:
+        sys.exit(f"run_study: {error}")
+    except RunInterruptedError as error:
+        sys.exit(f"run_study: {error}; the same command goes on")
+    if failed:
+        sys.exit(f"{len(failed)} runs failed: {', '.join(run.title for run in failed)}")
+
+
+def _train_missing(runs):
+    """Returns the runs that failed."""
+    with Interruption(), WorkdirLock(_WORKDIR.value):
+        write_flagfiles(runs)
+        missing = missing_runs(runs)
+        print(f"{len(runs) - len(missing)} of {len(runs)} runs are finished", flush=True)
+        if not missing:
+            return []
+        processes = min(_PROCESSES.value, len(missing))
+        environments = process_environments(processes, missing[0].settings.strategy)
+        for runs_of_variant in runs_by_variant(missing).values():
+            prepare_data(runs_of_variant)
+        return train_runs(missing, environments, ["--noreport"])
+
+
+if __name__ == "__main__":
+    app.run(main)

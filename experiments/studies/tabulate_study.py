@@ -1,0 +1,152 @@
+"""Makes the record, the tables and the figure of what is finished of a study.
+
+Examples:
+  python experiments/studies/tabulate_study.py experiments/studies/renewal --workdir=/tmp/renewal
+  python experiments/studies/tabulate_study.py experiments/studies/renewal
+
+The first reads the runs that `run_study.py` left and writes into the folder of the study:
+`runs.csv`, every run; `validation.csv`, what the validations of those compared found; `table.md`;
+and `figure.png`. The second makes the last two again from the first two.
+"""
+
+import pathlib
+import sys
+
+import matplotlib.figure
+import pandas as pd
+from absl import app, flags
+
+from ccp_dml.experiment.records import RECORD, read_record, write_record
+from ccp_dml.experiment.study import read_study
+from ccp_dml.experiment.study_table import (
+    StudyRuns,
+    align_at_first_renewal,
+    format_study,
+    read_study_runs,
+    summarize_group,
+    unfinished_groups,
+)
+from ccp_dml.report.figures import line_styles
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs; by default runs.csv is read.")
+_VALIDATION = "validation.csv"
+_COLUMNS = 3
+
+
+def main(argv):
+    """Writes the files and prints the tables."""
+    if len(argv) != 2:
+        sys.exit(f"name one folder with a study.json; got {' '.join(argv[1:]) or 'nothing'}")
+    folder = pathlib.Path(argv[1])
+    try:
+        study = read_study(folder)
+        if _WORKDIR.value:
+            found = read_study_runs(study, _WORKDIR.value)
+            write_record(folder / RECORD, found.runs)
+            found.validation.to_csv(folder / _VALIDATION, index=False, float_format="%.5f")
+        else:
+            found = StudyRuns(read_record(folder / RECORD), pd.read_csv(folder / _VALIDATION))
+    except (ValueError, OSError) as error:
+        sys.exit(f"tabulate_study: {error}")
+    tables = format_study(study, found.runs)
+    (folder / "table.md").write_text(tables, encoding="utf-8")
+    draw(study, found, folder / "figure.png")
+    print(tables)
+
+
+def draw(study, found, path):
+    """Draws the finished groups: response curves, or the validation of what is compared."""
+    unfinished = unfinished_groups(study, found.runs)
+    unfinished_variants = {
+        name for group in study.groups if group.name in unfinished for name in group.variants
+    } - {name for group in study.groups if group.name not in unfinished for name in group.variants}
+    compared = {side.rpartition(":")[0] for pair in study.comparisons for side in pair}
+    groups = [
+        group
+        for group in study.groups
+        if group.name not in unfinished and (group.axis or compared & set(group.variants))
+    ]
+    if not groups:
+        return
+    count = len(groups) + 1 + bool(study.renewals)
+    rows = -(-count // _COLUMNS)
+    figure = matplotlib.figure.Figure(figsize=(4.5 * _COLUMNS, 3.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    styles = line_styles(
+        [method for settings in study.settings.values() for method in settings.method]
+    )
+    for axes, group in zip(panels, groups, strict=False):
+        axes.set_title(group.title)
+        if group.axis:
+            _draw_curve(axes, group, found.runs, styles)
+        else:
+            _draw_validation(axes, group, found.validation)
+    _draw_radius(panels[len(groups)], groups, found.runs)
+    if study.renewals:
+        _draw_renewals(panels[len(groups) + 1], study.renewals, found, unfinished_variants)
+    for axes in panels[count:]:
+        axes.remove()
+    figure.savefig(path, dpi=90, metadata={"Software": None})
+
+
+def _draw_curve(axes, group, runs, styles):
+    for method, rows in summarize_group(group, runs).groupby("method", sort=False):
+        axes.errorbar(
+            rows["at"],
+            rows["map_at_r"],
+            rows["map_at_r_half_width"],
+            marker="o",
+            capsize=3,
+            label=method,
+            **styles[method],
+        )
+    axes.set_xscale("log", base=2)
+    values = list(dict.fromkeys(group.values))
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xlabel(group.axis)
+    axes.set_ylabel("MAP@R of the test classes")
+    axes.legend(frameon=False)
+
+
+def _draw_validation(axes, group, validation):
+    own = validation[validation["name"].isin(group.variants)]
+    for (name, method), rows in own.groupby(["name", "method"], sort=False):
+        means = rows.groupby("step")["validation"].mean()
+        axes.plot(means.index, means, label=f"{name}:{method}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("MAP@R of the validation classes")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def _draw_radius(axes, groups, runs):
+    axes.set_title("Covering radius")
+    for group in groups:
+        if not group.axis:
+            own = runs[runs["name"].isin(group.variants) & runs["seed"].isin(group.seeds)]
+            for (name, method), rows in own.groupby(["name", "method"], sort=False):
+                points = axes.scatter(rows["covering_radius"], rows["map_at_r"], s=6, alpha=0.5)
+                means = rows[["covering_radius", "map_at_r"]].mean()
+                color = points.get_facecolor()[0]
+                axes.annotate(f"{name}:{method}", means, ha="center", fontsize=7, color=color)
+    axes.set_xlabel("covering radius of the test classes")
+    axes.set_ylabel("MAP@R of the test classes")
+
+
+def _draw_renewals(axes, pairs, found, unfinished):
+    axes.set_title("Validation from the first renewal")
+    for ours, theirs in pairs:
+        if unfinished & {ours.rpartition(":")[0], theirs.rpartition(":")[0]}:
+            continue
+        rows = align_at_first_renewal(found, ours, theirs)
+        (line,) = axes.plot(rows["steps"], rows["difference"], label=f"{ours} − {theirs}")
+        low, high = (rows["difference"] + sign * rows["half_width"] for sign in (-1, 1))
+        axes.fill_between(rows["steps"], low, high, color=line.get_color(), alpha=0.2)
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_xlabel("steps since the first renewal")
+    axes.set_ylabel("difference of the validation MAP@R")
+    if axes.has_data():
+        axes.legend(frameon=False, fontsize="small")
+
+
+if __name__ == "__main__":
+    app.run(main)
