@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import pytest
 
+from tests.distribution.processes import jax_environment
+
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = (
     f"--flagfile={ROOT / 'experiments' / 'digits.flags'}",
@@ -214,8 +216,7 @@ def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(
         "--figure_rounds=0",
         "--warmup_steps=5",
         "--plateau_patience=1",
-        # So large that validation gets worse, and a round ends, after the backbone was released.
-        "--learning_rate=1e-2",
+        "--max_round_validations=2",
         f"--strategy={strategy}",
         # Its 17 steps end between the two at which the run is stopped.
         "--freeze_backbone_epochs=1",
