@@ -241,3 +241,18 @@ def test_one_process_is_the_chief_and_waits_for_nobody():
     assert distribution.is_chief()
     assert distribution.sum_over_workers(numbers) is numbers
     distribution.wait_for_all()
+
+
+def test_gradients_are_cached_by_all_devices():
+    """Also in parts that have fewer samples than there are devices."""
+    weights = []
+    images, labels = images_and_labels(160)
+    for name, parts in [("none", 1), *((name, 5) for name in ALL_OF_THEM), ("data_parallel", 10)]:
+        with distribution.strategy(name, 2 if name == "model_parallel" else 1).scope():
+            model = ProxyModel(network(), 10, 2, gradient_cache_parts=parts)
+            model.compile(keras.optimizers.SGD(0.1), loss="multi_similarity")
+        model.fit(images, labels, batch_size=40, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for found in weights[1:]:
+        for weight, expected in zip(found, weights[0], strict=True):
+            np.testing.assert_allclose(weight, expected, atol=1e-5)
