@@ -1,6 +1,7 @@
 """The mathematics written the naive way, in float64 NumPy: what the package is compared with."""
 
 import fractions
+import operator
 
 import numpy as np
 
@@ -10,7 +11,14 @@ def normalize(vectors):
     return np.array([v / np.linalg.norm(v) if np.linalg.norm(v) > 1 else v for v in vectors])
 
 
-def pairs(labels, embeddings, references=None, reference_labels=None, normalized=True):
+def pairs(
+    labels,
+    embeddings,
+    references=None,
+    reference_labels=None,
+    normalized=True,
+    same_class=operator.eq,
+):
     """Yields, for every anchor, its positives and its negatives as rows of vectors."""
     among_themselves = references is None
     if among_themselves:
@@ -20,10 +28,10 @@ def pairs(labels, embeddings, references=None, reference_labels=None, normalized
     for i, anchor in enumerate(embeddings):
         positives, negatives = [], []
         for j, reference in enumerate(references):
-            if labels[i] != reference_labels[j]:
-                negatives.append(reference)
-            elif not (among_themselves and i == j):
-                positives.append(reference)
+            if among_themselves and i == j:
+                continue
+            is_positive = same_class(labels[i], reference_labels[j])
+            (positives if is_positive else negatives).append(reference)
         yield anchor, positives, negatives
 
 

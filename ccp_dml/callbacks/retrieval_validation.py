@@ -43,8 +43,8 @@ class RetrievalValidation(ResumableCallback):
         embeddings: The embeddings of the last validation `(n, d)`.
 
     Raises:
-        ValueError: If `monitor` is unknown, `patience` is not positive, or a
-            gallery has no labels.
+        ValueError: If `monitor` is unknown, `patience` is not positive, labels are not of one class
+            per sample, or a gallery has no labels.
 
     Example:
 
@@ -71,6 +71,11 @@ class RetrievalValidation(ResumableCallback):
         check_at_least("patience", patience, 1, optional=True)
         self.inputs = inputs
         self.labels = np.asarray(labels)
+        if self.labels.shape[1:] not in ((), (1,)):
+            raise ValueError(
+                "retrieval is measured by the one class of each sample, labels (n,); got labels of "
+                f"the shape {self.labels.shape}"
+            )
         self.monitor = monitor
         self.patience = patience
         self.restore_best_weights = restore_best_weights

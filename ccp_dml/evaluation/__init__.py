@@ -1,7 +1,12 @@
 """Evaluation: embeddings, retrieval, verification, clustering, covering radius."""
 
 from ccp_dml.evaluation.averages import ClassMetrics, bootstrap_intervals, metrics_by_class
-from ccp_dml.evaluation.chosen_metrics import METRICS, ChosenMetrics, choose_metrics
+from ccp_dml.evaluation.chosen_metrics import (
+    METRICS,
+    ChosenMetrics,
+    choose_metrics,
+    is_metric,
+)
 from ccp_dml.evaluation.clustering import CLUSTERING_METRICS, clustering_metrics
 from ccp_dml.evaluation.covering import covering_radius, radius_by_centers
 from ccp_dml.evaluation.embedding import concatenate_embeddings, embed, embedding_spread
@@ -43,6 +48,7 @@ __all__ = [
     "embedding_spread",
     "find_near_duplicates",
     "find_suspicious_labels",
+    "is_metric",
     "metrics_by_class",
     "metrics_by_query",
     "nearest_neighbors",

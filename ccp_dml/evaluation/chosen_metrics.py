@@ -53,6 +53,24 @@ def choose_metrics(names: Sequence[str]) -> ChosenMetrics:
     return ChosenMetrics(**{kind: tuple(chosen) for kind, chosen in kinds.items()})
 
 
+def is_metric(name: str) -> bool:
+    """Whether a name is one that `choose_metrics` knows.
+
+    Args:
+        name: The name.
+
+    Example:
+
+    >>> is_metric("map_at_10"), is_metric("seconds")
+    (True, False)
+    """
+    try:
+        _find_kind(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _find_kind(name):
     if find_metric(name) is not None:
         return "retrieval"

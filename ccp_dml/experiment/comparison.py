@@ -7,6 +7,7 @@ import pandas as pd
 
 from ccp_dml.checks import check_one_of
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED
+from ccp_dml.experiment.metrics import find_chosen
 from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import SINGLE
 from ccp_dml.experiment.run_folders import BASELINES
@@ -18,6 +19,15 @@ PUBLISHED_SIZES = {SINGLE: 128, CONCATENATED: 512}
 
 _EFFORT = ("best_step", "rounds", "seconds")
 _SAME = 4
+
+
+def shown_metrics(runs: pd.DataFrame) -> list[str]:
+    """The metrics that tables show: `METRICS`, and what else was chosen for some of the runs.
+
+    Args:
+        runs: See `ccp_dml.experiment.records.Record`.
+    """
+    return [*METRICS, *(name for name in find_chosen(runs.columns) if name not in METRICS)]
 
 
 def summarize(
@@ -35,13 +45,14 @@ def summarize(
             being published.
 
     Returns:
-        `name`, `method`, `runs` (how many); each of `METRICS` and, with the ending `_half_width`,
-        half the width of its interval; `best_step`, `rounds` and `seconds`, means; `best_phase`,
-        where the best weights lie outside of the rounds, and in how many runs. Then, with
-        `concatenated_` before the names, `runs` (seeds), `embedding_size` and the metrics of the
-        concatenation of folds, with `reduced_` those of the same after a PCA; with `published_128_`
-        and `published_512_` what is published of the metrics, and with `difference_128_` and
-        `difference_512_` the mean minus what is published; `published_title` and `published_steps`.
+        `name`, `method`, `runs` (how many); each of `shown_metrics` and, with the ending
+        `_half_width`, half the width of its interval; `best_step`, `rounds` and `seconds`, means;
+        `best_phase`, where the best weights lie outside of the rounds, and in how many runs. Then,
+        with `concatenated_` before the names, `runs` (seeds), `embedding_size` and the metrics of
+        the concatenation of folds, with `reduced_` those of the same after a PCA; with
+        `published_128_` and `published_512_` what is published of the metrics, and with
+        `difference_128_` and `difference_512_` the mean minus what is published; `published_title`
+        and `published_steps`.
     """
     rows = []
     singles = runs[runs["embedding"] == SINGLE]
@@ -75,9 +86,9 @@ def compare(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
 
     Returns:
         A row for each pair: `name`, `method`, `baseline_name`, `baseline_method`, `pairs` (how
-        many), and for each of `METRICS`, with its name before them, `_difference`, `_half_width`
-        of Student's 95 % interval, `_p_value` of the sign-flip permutation test, `_positive`, in
-        how many pairs the difference is above 0, and `_pairs`. See
+        many), and for each of `shown_metrics`, with its name before them, `_difference`,
+        `_half_width` of Student's 95 % interval, `_p_value` of the sign-flip permutation test,
+        `_positive`, in how many pairs the difference is above 0, and `_pairs`. See
         `ccp_dml.experiment.statistics.paired_difference`.
 
     Raises:
@@ -127,7 +138,7 @@ def _rank(method):
 
 def _summarize_group(group):
     row = {"runs": len(group)}
-    for metric in METRICS:
+    for metric in shown_metrics(group):
         if metric in group:
             estimate = estimate_mean(group[metric])
             row |= {metric: estimate.mean, f"{metric}_half_width": estimate.half_width}
@@ -188,7 +199,7 @@ def _parse_baseline(baseline, groups):
 
 def _differences(both):
     row = {}
-    for metric in METRICS:
+    for metric in shown_metrics(both):
         ours, theirs = metric, f"{metric}_theirs"
         if ours in both and theirs in both and both[[ours, theirs]].notna().all(axis=1).any():
             found = paired_difference(both[ours], both[theirs])

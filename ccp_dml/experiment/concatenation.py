@@ -10,7 +10,8 @@ from absl import logging
 from etils import epath
 from sklearn.decomposition import PCA
 
-from ccp_dml.evaluation import concatenate_embeddings, retrieval_metrics
+from ccp_dml.evaluation import concatenate_embeddings
+from ccp_dml.experiment.metrics import find_chosen, measure_chosen
 from ccp_dml.experiment.run_folders import FinishedRun
 from ccp_dml.layers import lipschitz_normalize
 
@@ -78,10 +79,11 @@ def concatenate_folds(
             notes.append(f"no concatenation for seed {seed}: fold {named} is missing.")
             continue
         for method in run_of_fold[min(folds)].methods:
-            paths = [run_of_fold[fold].folder / method / EMBEDDINGS_FILE for fold in sorted(folds)]
+            of_folds = [run_of_fold[fold] for fold in sorted(folds)]
+            paths = [run.folder / method / EMBEDDINGS_FILE for run in of_folds]
             logging.info("Measuring the concatenation of %s, seed %d.", method, seed)
             try:
-                measured = measure_concatenation(paths)
+                measured = measure_concatenation(paths, _common_metrics(of_folds, method), seed)
             except ValueError as error:
                 notes.append(f"no concatenation for seed {seed} of {method}: {error}.")
                 continue
@@ -90,16 +92,25 @@ def concatenate_folds(
     return rows, notes
 
 
+def _common_metrics(runs, method):
+    """The metrics, beside those that always are measured, that all runs have of a method."""
+    measured = [run.metrics.get(method, {}) for run in runs]
+    return [name for name in find_chosen(measured[0]) if all(name in each for each in measured)]
+
+
 def measure_concatenation(
-    paths: Sequence[epath.PathLike],
+    paths: Sequence[epath.PathLike], metrics: Sequence[str] = (), seed: int = 0
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Retrieval metrics of the concatenated embeddings of several networks.
 
     Args:
         paths: Files `test_embeddings.npz` of networks that embedded the same test images.
+        metrics: Names of further metrics; see `ccp_dml.evaluation.choose_metrics`. Defaults to
+            none.
+        seed: See `ccp_dml.experiment.metrics.measure_chosen`. Defaults to 0.
 
     Returns:
-        The metrics of `ccp_dml.evaluation.retrieval_metrics` and `embedding_size`, of the
+        What `ccp_dml.experiment.metrics.measure_chosen` measures and `embedding_size`, of the
         concatenation and of the same reduced to the size of the first network; see
         `concatenate_embeddings` and `reduce_embeddings`.
 
@@ -110,24 +121,22 @@ def measure_concatenation(
     for path, arrays in zip(paths, saved, strict=True):
         if not all(np.array_equal(arrays.get(name), saved[0].get(name)) for name in _LABELS):
             raise ValueError(f"{path} is not of the same images as {paths[0]}")
-    labels, gallery_labels = (saved[0].get(name) for name in _LABELS)
+    labels = [saved[0][name] for name in _LABELS if name in saved[0]]
     parts = [
         np.concatenate([arrays[name] for name in _EMBEDDINGS if name in arrays]) for arrays in saved
     ]
     size = parts[0].shape[1]
     concatenated, reduced = (
-        _measure(concatenate_embeddings(each), labels, gallery_labels)
+        _measure(concatenate_embeddings(each), labels, metrics, seed)
         for each in (parts, reduce_embeddings(parts, size))
     )
     return concatenated, reduced
 
 
-def _measure(embeddings, labels, gallery_labels):
-    metrics = {"embedding_size": embeddings.shape[1]}
-    if gallery_labels is None:
-        return metrics | retrieval_metrics(embeddings, labels)
-    queries, gallery = np.split(embeddings, [len(labels)])
-    return metrics | retrieval_metrics(queries, labels, gallery, gallery_labels)
+def _measure(embeddings, labels, names, seed):
+    parts = np.split(embeddings, [len(labels[0])])[: len(labels)]
+    metrics, _ = measure_chosen(parts, labels, names, seed)
+    return {"embedding_size": embeddings.shape[1], **metrics}
 
 
 def load_embeddings(path: epath.PathLike) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,13 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import Benchmark
 from ccp_dml.evaluation import (
+    CLUSTERING_METRICS,
     ClassMetrics,
     bootstrap_intervals,
     choose_metrics,
     clustering_metrics,
     covering_radius,
+    is_metric,
     metrics_by_class,
     metrics_by_query,
     verification_metrics,
@@ -77,36 +79,76 @@ def measure(
     Raises:
         ValueError: If there is nothing to measure; see `ccp_dml.evaluation`.
     """
-    chosen = choose_metrics(settings.metrics)
-    labels, gallery = benchmark.test.labels, ()
-    if benchmark.gallery is not None:
-        gallery = (embeddings[1], benchmark.gallery.labels)
-    names = tuple(dict.fromkeys((*_ALWAYS, *chosen.retrieval, *chosen.macro)))
-    values = metrics_by_query(embeddings[0], labels, *gallery, metrics=names)
-    shown = (*_ALWAYS, *(name for name in chosen.retrieval if name not in _ALWAYS))
-    metrics = {name: float(np.nanmean(values[name])) for name in shown}
-    by_class = metrics_by_class(values, labels)
-    macro = by_class.macro_average()
-    metrics |= {f"macro_{name}": macro[name] for name in chosen.macro}
-    if chosen.verification:
-        metrics |= verification_metrics(
-            embeddings[0], labels, *gallery, metrics=chosen.verification, seed=settings.seed
-        )
-    every_label = np.concatenate([labels, gallery[1]]) if gallery else labels
-    every_embedding = np.concatenate(embeddings)
-    if settings.clustering or chosen.clustering:
-        metrics |= clustering_metrics(every_embedding, every_label, settings.seed)
-    radii = covering_radius(every_embedding, every_label, num_centers=settings.proxies_per_class)
+    parts = [part for part in (benchmark.test, benchmark.gallery) if part is not None]
+    labels = [part.labels for part in parts]
+    names = settings.metrics
+    if settings.clustering:
+        names = tuple(dict.fromkeys((*names, *CLUSTERING_METRICS)))
+    metrics, by_query = measure_chosen(embeddings, labels, names, settings.seed)
+    radii = covering_radius(
+        np.concatenate(embeddings),
+        np.concatenate(labels),
+        num_centers=settings.proxies_per_class,
+    )
     metrics["covering_radius"] = float(radii[:, -1].mean())
     if settings.bootstrap_resamples:
         intervals = bootstrap_intervals(
-            {name: values[name] for name in shown},
+            {name: values for name, values in by_query.items() if name in metrics},
             resamples=settings.bootstrap_resamples,
             seed=settings.seed,
         )
         for name, ends in intervals.items():
             metrics |= zip((name + LOW, name + HIGH), ends, strict=True)
-    return Measurement(metrics, by_class)
+    return Measurement(metrics, metrics_by_class(by_query, labels[0]))
+
+
+def measure_chosen(
+    embeddings: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    names: Sequence[str] = (),
+    seed: int = 0,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Retrieval as it always is measured, and the metrics that were chosen, from one ranking.
+
+    Args:
+        embeddings: Those of the queries `(n, d)` and, if there is one, of the gallery `(m, d)`.
+        labels: Their classes.
+        names: The metrics; see `ccp_dml.evaluation.choose_metrics`. Defaults to none.
+        seed: Of the clusters, and of the pairs that verification draws. Defaults to 0.
+
+    Returns:
+        Numbers by name, and the values of each query by the name of the metric.
+
+    Raises:
+        ValueError: If there is nothing to measure; see `ccp_dml.evaluation`.
+    """
+    chosen = choose_metrics(names)
+    pairs = [each for part in zip(embeddings, labels, strict=True) for each in part]
+    wanted = tuple(dict.fromkeys((*_ALWAYS, *chosen.retrieval, *chosen.macro)))
+    by_query = metrics_by_query(*pairs, metrics=wanted)
+    shown = (*_ALWAYS, *(name for name in chosen.retrieval if name not in _ALWAYS))
+    metrics = {name: float(np.nanmean(by_query[name])) for name in shown}
+    macro = metrics_by_class(by_query, labels[0]).macro_average()
+    metrics |= {f"macro_{name}": macro[name] for name in chosen.macro}
+    if chosen.verification:
+        metrics |= verification_metrics(*pairs, metrics=chosen.verification, seed=seed)
+    if chosen.clustering:
+        metrics |= clustering_metrics(np.concatenate(embeddings), np.concatenate(labels), seed)
+    return metrics, by_query
+
+
+def find_chosen(names: Iterable[str]) -> list[str]:
+    """Those of the names that are of metrics which are only measured if they are chosen.
+
+    Args:
+        names: Names of metrics and of other things, such as the columns of a table.
+
+    Example:
+
+    >>> find_chosen(["seconds", "map_at_r", "map_at_r_low", "mrr", "nmi"])
+    ['mrr', 'nmi']
+    """
+    return [name for name in names if is_metric(name) and name not in _ALWAYS]
 
 
 def metric_titles(rows: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

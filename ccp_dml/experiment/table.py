@@ -9,8 +9,15 @@ import pandas as pd
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
-from ccp_dml.experiment.comparison import METRICS, PUBLISHED_SIZES, compare, summarize
+from ccp_dml.experiment.comparison import (
+    METRICS,
+    PUBLISHED_SIZES,
+    compare,
+    shown_metrics,
+    summarize,
+)
 from ccp_dml.experiment.concatenation import CONCATENATED, REDUCED, concatenate_folds
+from ccp_dml.experiment.metrics import metric_titles
 from ccp_dml.experiment.published import PublishedCell
 from ccp_dml.experiment.records import (
     RECORD,
@@ -133,11 +140,13 @@ def make_tables(
     record = _with_concatenations(read_runs(paths))
     summary = summarize(record.runs, _published_by_name(record, published))
     differences = compare(record.runs, baseline)
+    chosen = dict.fromkeys(shown_metrics(record.runs))
+    titles = _TITLES | metric_titles({"runs": chosen})
     cells = {
-        "results": _show_results(summary),
-        "concatenations": _show_concatenations(summary),
+        "results": _show_results(summary, titles),
+        "concatenations": _show_concatenations(summary, titles),
         "published": _show_published(summary),
-        "differences": _show_differences(differences),
+        "differences": _show_differences(differences, titles),
     }
     return Tables(
         record,
@@ -185,12 +194,12 @@ def _warnings(runs, summary):
                 yield f"{title}: {missing} of {len(own)} runs have no {_TITLES[metric]}."
 
 
-def _show_results(summary):
+def _show_results(summary, titles):
     rows = []
     for row in summary.to_dict("records"):
         cells = {"name": row["name"], "method": row["method"].replace("_", " ")}
         cells["runs"] = f"{row['runs']}"
-        cells |= {title: _estimate(row, metric) for metric, title in _TITLES.items()}
+        cells |= {title: _estimate(row, metric) for metric, title in titles.items()}
         is_trained = row["method"] not in BASELINES
         cells["best step"] = _show_best_step(row) if is_trained else ""
         cells["rounds"] = _number(row["rounds"], ".1f") if is_trained else ""
@@ -203,7 +212,7 @@ def _show_best_step(row):
     return ", ".join(filter(None, (_number(row["best_step"], ".0f"), row["best_phase"])))
 
 
-def _show_concatenations(summary):
+def _show_concatenations(summary, titles):
     rows = []
     for row in summary.to_dict("records"):
         for kind, ending in ((CONCATENATED, ""), (REDUCED, ", PCA")):
@@ -215,7 +224,7 @@ def _show_concatenations(summary):
                     "seeds": f"{row[f'{kind}_runs']:.0f}",
                 }
                 cells |= {
-                    title: _estimate(row, f"{kind}_{metric}") for metric, title in _TITLES.items()
+                    title: _estimate(row, f"{kind}_{metric}") for metric, title in titles.items()
                 }
                 rows.append(cells)
     return pd.DataFrame(rows)
@@ -250,7 +259,7 @@ def _published_steps(row, size):
     return f"{steps:.0f}" if pd.isna(difference) else f"{steps:.0f} ({difference:+.0f})"
 
 
-def _show_differences(differences):
+def _show_differences(differences, titles):
     rows = []
     for row in differences.to_dict("records"):
         within = row["name"] == row["baseline_name"]
@@ -258,7 +267,7 @@ def _show_differences(differences):
             row["baseline_method"] if within else f"{row['baseline_name']}:{row['baseline_method']}"
         )
         cells = {"name": row["name"], "method": row["method"], "minus": minus}
-        for metric, title in _TITLES.items():
+        for metric, title in titles.items():
             mean, half_width = (
                 row.get(f"{metric}_{part}") for part in ("difference", "half_width")
             )

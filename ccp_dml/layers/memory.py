@@ -27,16 +27,20 @@ class CrossBatchMemory(keras.layers.Layer):
             is used from step `S + M` on. If `False`, a batch meets only those before it, and the
             ring is used after step `max(S, M)`. Defaults to `True`, as in the code of the paper
             and in that of CCP.
+        label_size: Number k of labels of a sample, of at least 2, for a loss that compares label
+            rows `(n, k)` through its `same_class`. Defaults to `None`: a sample has one class.
 
     Attributes:
         embeddings: The ring, before normalisation, `(num_batches · batch_size, d)`.
-        labels: The class of each row, int32.
+        labels: The class of each row, int32 `(num_batches · batch_size,)`, or with `label_size` its
+            labels `(num_batches · batch_size, k)`.
         steps: Number of batches added so far, an integer scalar.
 
     Raises:
-        ValueError: If a number is out of range; in `add`, if a batch has another size, as the last
-            one of `fit` on arrays may have. Where TensorFlow does not know the size before the
-            step, it raises an `InvalidArgumentError`; under XLA the size is not checked.
+        ValueError: If a number is out of range; in `add`, if labels have another shape, or if a
+            batch has another size, as the last one of `fit` on arrays may have. Where TensorFlow
+            does not know the size before the step, it raises an `InvalidArgumentError`; under XLA
+            the size is not checked.
 
     Example:
 
@@ -54,16 +58,19 @@ class CrossBatchMemory(keras.layers.Layer):
         batch_size: int,
         start_step: int = 1000,
         includes_batch: bool = True,
+        label_size: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_at_least("num_batches", num_batches, 1)
         check_at_least("batch_size", batch_size, 1)
         check_at_least("start_step", start_step, 0)
+        check_at_least("label_size", label_size, 2, optional=True)
         self.num_batches = num_batches
         self.batch_size = batch_size
         self.start_step = start_step
         self.includes_batch = includes_batch
+        self.label_size = label_size
 
     @property
     def first_step(self) -> int:
@@ -84,7 +91,9 @@ class CrossBatchMemory(keras.layers.Layer):
         self.embeddings = self.add_weight(
             shape=(rows, input_shape[-1]), dtype=self.variable_dtype, name="embeddings", **state
         )
-        self.labels = self.add_weight(shape=(rows,), dtype="int32", name="labels", **state)
+        self.labels = self.add_weight(
+            shape=(rows, *self._label_shape), dtype="int32", name="labels", **state
+        )
         self.steps = self.add_weight(shape=(), dtype="int", name="steps", **state)
 
     def is_ready(self):
@@ -104,10 +113,11 @@ class CrossBatchMemory(keras.layers.Layer):
         """Replaces the oldest batch of the ring; no gradient flows into it.
 
         Args:
-            labels: `(batch_size,)`.
+            labels: Integers `(batch_size,)`, or `(batch_size, k)` with `label_size`.
             embeddings: `(batch_size, d)`.
         """
-        embeddings = ops.convert_to_tensor(embeddings)
+        labels, embeddings = map(ops.convert_to_tensor, (labels, embeddings))
+        self.check_labels(labels)
         # As many rows as there are samples: from `batch_size` rows the optimiser of TensorFlow's
         # graph concludes that there are as many samples, and drops whatever asks whether it is so.
         size = ops.shape(embeddings)[0]
@@ -118,6 +128,26 @@ class CrossBatchMemory(keras.layers.Layer):
             values = ops.stop_gradient(ops.cast(values, weight.dtype))
             backend.write_rows(weight, rows, values)
         self.steps.assign_add(1)
+
+    def check_labels(self, labels):
+        """Checks that labels are of the shape of those that the ring holds.
+
+        Args:
+            labels: A tensor; see `add`.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        _, *shape = labels.shape
+        if shape not in ([*self._label_shape], [None] * len(self._label_shape)):
+            raise ValueError(
+                f"the memory was made with label_size={self.label_size}, for labels of the shape "
+                f"{(self.batch_size, *self._label_shape)}; got {tuple(labels.shape)}"
+            )
+
+    @property
+    def _label_shape(self):
+        return () if self.label_size is None else (self.label_size,)
 
     def _require_batch_size(self, size):
         expected = (
@@ -137,4 +167,5 @@ class CrossBatchMemory(keras.layers.Layer):
             "batch_size": self.batch_size,
             "start_step": self.start_step,
             "includes_batch": self.includes_batch,
+            "label_size": self.label_size,
         }

@@ -27,12 +27,14 @@ class BatchChecks:
         equal_shares: Whether these have equally many samples. Defaults to `False`.
         memory_batch_size: There are exactly as many samples in it. Defaults to `None`: any number.
         num_classes: Labels are 0…num_classes − 1. Defaults to `None`: any.
+        several_labels: Whether labels may be `(n, k)`; see `unpack_batch`. Defaults to `False`.
     """
 
     num_shares: int = 1
     equal_shares: bool = False
     memory_batch_size: int | None = None
     num_classes: int | None = None
+    several_labels: bool = False
 
     def check_fit(
         self, x, y, batch_size=None, *, validation_split=0.0, steps_per_epoch=None, **options
@@ -56,6 +58,8 @@ class BatchChecks:
         if isinstance(x, tf.data.Dataset):
             return self.check_dataset(x)
         if isinstance(y, np.ndarray):
+            if y.dtype.kind in "biuf":
+                _check_kind(y, self.several_labels)
             train = math.floor(len(y) * (1 - validation_split))
             keeps_rest = steps_per_epoch is None
             self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
@@ -102,7 +106,7 @@ class BatchChecks:
         labels = _find_labels(batches.element_spec)
         if not isinstance(labels, tf.TensorSpec):
             return batches
-        _check_kind(labels)
+        _check_kind(labels, self.several_labels)
         if not labels.shape.rank:
             return batches
         if labels.shape[0] is not None:
@@ -169,14 +173,15 @@ def _find_labels(batch):
     return labels
 
 
-def unpack_batch(data):
+def unpack_batch(data, several_labels: bool = False):
     """Unpacks a batch as `keras.Model.fit` gets it.
 
     Args:
         data: Inputs and labels, `(n,)` or `(n, 1)`.
+        several_labels: Whether labels may be `(n, k)` too, k of each sample. Defaults to `False`.
 
     Returns:
-        The inputs, and the labels `(n,)`.
+        The inputs, and the labels `(n,)` or `(n, k)`.
 
     Raises:
         ValueError: If there are no labels, labels of another shape or kind, or sample weights.
@@ -187,18 +192,25 @@ def unpack_batch(data):
     if sample_weight is not None:
         raise ValueError("metric losses are computed from pairs: sample_weight must be None")
     labels = ops.convert_to_tensor(labels)
-    _check_kind(labels)
+    _check_kind(labels, several_labels)
+    if several_labels and len(labels.shape) == 2 and labels.shape[1] != 1:
+        return inputs, labels
     return inputs, ops.reshape(labels, [-1])
 
 
-def _check_kind(labels):
+def _check_kind(labels, several_labels):
     dtype = keras.backend.standardize_dtype(labels.dtype)
     shape = labels.shape
     # TensorFlow may not know it.
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
+    if several_labels and dtype != "string":
+        if rank not in (1, 2):
+            raise ValueError(f"labels must be (n,) or (n, k); got {dtype} of the shape {shape}")
+        return
     is_column = rank == 2 and shape[1] in (None, 1)
     if dtype == "string" or not (rank in (None, 1) or is_column):
         raise ValueError(
             "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
-            f"one-hot vectors; got {dtype} of the shape {shape}"
+            f"one-hot vectors; got {dtype} of the shape {shape} (several labels per sample need a "
+            "loss with same_class, and nothing that is learned for each class, such as proxies)"
         )

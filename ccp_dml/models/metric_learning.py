@@ -33,7 +33,8 @@ class MetricLearningModel(TrainingStep):
     the steps of one.
 
     Compile it with a loss of `ccp_dml.losses` (or its name) and fit it to images and integer
-    labels.
+    labels `(n,)` or `(n, 1)`. With a loss that has a `same_class` function and without
+    `num_classes`, labels may be `(n, k)`, several for each sample.
 
     Args:
         embedding_model: A `keras.Model` from inputs to embeddings `(batch, d)` before
@@ -206,6 +207,7 @@ class MetricLearningModel(TrainingStep):
             distribution.STATIC_SHAPES,
             None if self.memory is None else self.memory.batch_size,
             self.num_classes,
+            self.takes_several_labels,
         )
         x = checks.check_fit(x, y, batch_size, **kwargs)
         with checks.explain_errors():
@@ -240,6 +242,11 @@ class MetricLearningModel(TrainingStep):
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
         return {**super().get_compile_config(), "optimizer": optimizer}
 
+    @property
+    def takes_several_labels(self) -> bool:
+        """Whether labels may be `(n, k)`: what is learned for each class needs one per sample."""
+        return self.loss.same_class is not None and self.num_classes is None
+
     def has_all_variables(self):
         # Those of compiled metrics are Keras's to build.
         return self.built and not self._has_compiled_metrics
@@ -258,7 +265,7 @@ class MetricLearningModel(TrainingStep):
         """Computes the losses of a (global) batch.
 
         Args:
-            labels: `(n,)`.
+            labels: `(n,)`, or `(n, k)` if the model `takes_several_labels`.
             outputs: See `loss_inputs`; here embeddings `(n, d)`, before normalisation.
             sample: The proxies that the step looks at, as `sample_proxies` gives them. Defaults to
                 `None`: all there are.
@@ -392,6 +399,8 @@ class MetricLearningModel(TrainingStep):
         """
         all_outputs = distribution.gather(outputs)
         memory_start = None
+        if self.memory is not None:
+            self.memory.check_labels(labels)
         if self.memory is not None and self.memory.includes_batch:
             self.memory.add(labels, self.embeddings_of(all_outputs))
             memory_start = self.memory.last_batch_start()
@@ -456,7 +465,7 @@ class MetricLearningModel(TrainingStep):
 
         See `unpack_batch` of `ccp_dml.models.batch_checks`.
         """
-        inputs, labels = unpack_batch(data)
+        inputs, labels = unpack_batch(data, self.takes_several_labels)
         if not self.built:
             self.build(inputs.shape)
             self._prepare_optimizer()

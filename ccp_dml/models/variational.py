@@ -134,7 +134,7 @@ class VariationalModel(MetricLearningModel):
         """The losses of a (global) batch.
 
         Args:
-            labels: `(n,)`.
+            labels: See `MetricLearningModel.batch_losses`.
             outputs: Pooled features of the backbone `(n, f)`.
             sample: See `MetricLearningModel.batch_losses`.
             memory_start: Likewise; of the embeddings z_I.
@@ -153,7 +153,7 @@ class VariationalModel(MetricLearningModel):
         noise = ops.cast(noise, invariant.dtype)
         synthesized = synthesize(invariant, mean, log_variance, noise)
         synthesized_losses = super().batch_losses(
-            ops.repeat(labels, self.num_samples),
+            ops.repeat(labels, self.num_samples, axis=0),
             ops.reshape(synthesized, (-1, invariant.shape[1])),
             sample,
         )

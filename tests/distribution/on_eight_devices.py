@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ccp_dml import distribution
+from ccp_dml import distribution, losses
 from ccp_dml.callbacks import (
     AlternatingProjections,
     HistoryLog,
@@ -94,6 +94,25 @@ def test_all_devices_have_everything_of_data_parallel_models():
     for variable in [*model.variables, *model.optimizer.variables]:
         assert variable.value.sharding.is_fully_replicated
         assert len(variable.value.sharding.device_set) == 8
+
+
+def test_samples_with_several_labels_are_compared_on_all_devices():
+    images, classes = images_and_labels(80)
+    labels = np.eye(5, dtype="int32")[classes] | np.eye(5, dtype="int32")[[3]]
+    weights = []
+    for name in ("none", *ALL_OF_THEM):
+        with distribution.strategy(name, 2 if name == "model_parallel" else 1).scope():
+            memory = CrossBatchMemory(2, 40, start_step=0, label_size=5, name="memory")
+            model = MetricLearningModel(network(), memory=memory)
+            loss = losses.get("multi_similarity", same_class=losses.have_common_label)
+            model.compile(keras.optimizers.SGD(0.1), loss=loss)
+        model.fit(images, labels, batch_size=40, epochs=2, shuffle=False, verbose=0)
+        model.evaluate(images, labels, batch_size=40, verbose=0)
+        np.testing.assert_array_equal(memory.labels, labels)
+        weights.append(model.get_weights())
+    for found in weights[1:]:
+        for weight, expected in zip(found, weights[0], strict=True):
+            np.testing.assert_allclose(weight, expected, atol=1e-5)
 
 
 def test_none_is_the_first_device():
@@ -305,3 +324,18 @@ def test_steps_are_handed_out_without_waiting_for_the_one_before(name, tmp_path,
 
     assert fit() == [0, 0, 0]
     assert min(fit(ReadLoss())) >= 5
+
+
+def test_gradients_are_cached_by_all_devices():
+    """Also in parts that have fewer samples than there are devices."""
+    weights = []
+    images, labels = images_and_labels(160)
+    for name, parts in [("none", 1), *((name, 5) for name in ALL_OF_THEM), ("data_parallel", 10)]:
+        with distribution.strategy(name, 2 if name == "model_parallel" else 1).scope():
+            model = ProxyModel(network(), 10, 2, gradient_cache_parts=parts)
+            model.compile(keras.optimizers.SGD(0.1), loss="multi_similarity")
+        model.fit(images, labels, batch_size=40, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for found in weights[1:]:
+        for weight, expected in zip(found, weights[0], strict=True):
+            np.testing.assert_allclose(weight, expected, atol=1e-5)

@@ -39,7 +39,7 @@ def check_equal(found, expected, case):
         (ALL_PARTS, FEW_STRATEGIES),
         *(
             pytest.param(case, STRATEGIES, marks=pytest.mark.slow)
-            for case in ("ccp", "ccp+xbm", "ccp+dvml", ALL_PARTS)
+            for case in ("ccp", "ccp+xbm", "ccp+dvml", "ccp+hard", ALL_PARTS)
         ),
     ],
 )

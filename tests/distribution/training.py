@@ -14,6 +14,7 @@ import tensorflow as tf
 from ccp_dml import data, distribution, losses
 from ccp_dml.callbacks import (
     AlternatingProjections,
+    HardClasses,
     ReduceLROnPlateau,
     RetrievalValidation,
     VariationalPhases,
@@ -68,9 +69,10 @@ class Training:
     """A model, made in the strategy's scope, and what it trains on.
 
     Args:
-        method: `"ccp"`, and `"xbm"` or `"dvml"` or both, with plus signs between them.
+        method: `"ccp"`, and any of `"xbm"`, `"dvml"` and `"hard"`, batches with hard classes, with
+            plus signs between them.
         optimizer: A Keras optimizer; its learning rate is set.
-        samples_per_class: Of each of the five classes of a batch.
+        samples_per_class: Of each of the five classes of a batch; with hard classes there are four.
         proxies_per_class: Of each of the five classes.
     """
 
@@ -80,7 +82,10 @@ class Training:
         self.train, self.validation = digits.subset(used[:200]), digits.subset(held_out[:101])
         self.samples_per_class = samples_per_class
         self.draws = max(5, proxies_per_class)
-        self.model = make_model(method, 5 * samples_per_class, proxies_per_class)
+        self.has_hard_classes = "hard" in method.split("+")
+        self.classes_per_batch = 4 if self.has_hard_classes else 5
+        batch_size = self.classes_per_batch * samples_per_class
+        self.model = make_model(method, batch_size, proxies_per_class)
         self.model.compile(optimizer, loss=losses.get("contrastive", negative_margin=2.0))
         self.initial = self.model.get_weights()
 
@@ -121,8 +126,15 @@ class Training:
         plateau = ReduceLROnPlateau(
             "val_map_at_r", factor=0.7, patience=1, min_delta=0.02, mode="max"
         )
+        options = {}
+        if self.has_hard_classes:
+            pools = data.class_pools(self.train, draws=3, seed=seed)
+            phases.append(HardClasses(pools, steps_per_epoch=4, nearest=1))
+            options = {"sampler": "hard_classes", "neighbors": phases[-1].neighbors}
         history = self.model.fit(
-            data.training_batches(self.train, 5, self.samples_per_class, seed=seed),
+            data.training_batches(
+                self.train, self.classes_per_batch, self.samples_per_class, seed=seed, **options
+            ),
             steps_per_epoch=4,
             epochs=epochs,
             shuffle=False,

@@ -83,6 +83,32 @@ def test_a_protocol_equals_what_is_computed_naively(protocol, tmp_path):
         assert pd.read_csv(tmp_path / "tables" / name).shape[1] > columns
 
 
+def test_metrics_that_were_chosen_are_those_of_the_concatenation_too(tmp_path, generator):
+    parts = [unit_vectors(generator, len(LABELS), 8) for _ in range(2)]
+    for fold, part in enumerate(parts, start=1):
+        folder = tmp_path / "c2" / f"fold{fold}_seed0"
+        save_embeddings(folder / "plain", embeddings=part, labels=LABELS)
+        names = ("map_at_r", "mrr", "map_at_7")
+        found = naive.retrieval(part, LABELS, map_at=[7])
+        measured = {name: found[name] for name in names} | {"nmi": 0.1}
+        if fold == 1:
+            measured["map"] = found["map"]
+        save_run(folder, {"seed": 0, "fold": fold, "plain": measured}, ["plain"])
+    write_tables([tmp_path / "c2"], tmp_path)
+    markdown = (tmp_path / "table.md").read_text(encoding="utf-8")
+    shown = cells(markdown, "The networks of all folds")["c2", "plain", "16-d"]
+    together = naive.normalize(np.concatenate(parts, axis=1))
+    expected = naive.retrieval(together, LABELS, map_at=[7])
+    for name, title in [("map_at_r", "MAP@R"), ("mrr", "MRR"), ("map_at_7", "MAP@7")]:
+        assert shown[title] == f"{expected[name]:.4f}"
+    assert float(shown["NMI"]) > 0
+    # Not all of the networks have it.
+    assert "MAP" not in shown
+    assert "MRR" in cells(markdown, "Mean over folds")["c2", "plain", None]
+    recorded = read_record(tmp_path / "runs.csv").set_index("embedding")
+    assert recorded.loc["concatenated", "mrr"] == pytest.approx(expected["mrr"], abs=1e-6)
+
+
 def test_a_record_gives_the_tables_of_its_runs(protocol, tmp_path):
     folder, _ = protocol
     text = write_tables([folder], tmp_path / "tables")

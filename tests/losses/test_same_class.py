@@ -20,21 +20,8 @@ def share_superclass(labels, reference_labels):
     return ops.equal(labels[:, None] // 10, reference_labels[None, :] // 10)
 
 
-def pairs_of(embeddings, references=None, reference_labels=None):
-    """As `naive.pairs`, of samples with several labels."""
-    among_themselves = references is None
-    others = embeddings if among_themselves else references
-    other_labels = LABELS if among_themselves else reference_labels
-    embeddings, others = naive.normalize(embeddings), naive.normalize(others)
-    for i, anchor in enumerate(embeddings):
-        rows = [j for j in range(len(others)) if not (among_themselves and i == j)]
-        common = {j: set(np.flatnonzero(LABELS[i])) & set(np.flatnonzero(other_labels[j]))
-                  for j in rows}  # fmt: skip
-        yield (
-            anchor,
-            [others[j] for j in rows if common[j]],
-            [others[j] for j in rows if not common[j]],
-        )
+def pairs_of(embeddings, *references):
+    return naive.pairs(LABELS, embeddings, *references, same_class=np.dot)
 
 
 NAMES = ("contrastive", "triplet", "multi_similarity", "n_pair", "normalized_softmax", "circle")

@@ -8,6 +8,9 @@ def small_convnet(
 ) -> keras.Model:
     """3×3 convolutions with ReLU, halving the resolution between them.
 
+    The convolutions are called `block_1_conv`, `block_2_conv` and so on, as learning rate
+    multipliers name them.
+
     Args:
         input_shape: Height, width and channels of the images, whose values are in 0…1.
         filters: Channels of the convolutions. Defaults to `(32, 64, 128)`.
@@ -28,10 +31,17 @@ def small_convnet(
         raise ValueError("filters must hold at least one number of channels; got ()")
     inputs = keras.Input(input_shape)
     features = inputs
-    for index, channels in enumerate(filters):
-        if index:
-            features = keras.layers.MaxPooling2D(padding="same")(features)
+    for number, channels in enumerate(filters, start=1):
+        if number > 1:
+            features = keras.layers.MaxPooling2D(padding="same", name=f"block_{number}_pool")(
+                features
+            )
         features = keras.layers.Conv2D(
-            channels, 3, padding="same", activation="relu", kernel_initializer="he_normal"
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"block_{number}_conv",
         )(features)
     return keras.Model(inputs, features, name="small_convnet")
