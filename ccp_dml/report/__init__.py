@@ -10,6 +10,7 @@ from ccp_dml.report.neighbor_section import neighbor_section
 from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
+from ccp_dml.report.response_curves import Response, draw_responses
 from ccp_dml.report.retrieval_gallery import gallery_section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
@@ -25,6 +26,7 @@ from ccp_dml.report.thumbnails import load_thumbnail, make_thumbnails
 
 __all__ = [
     "Note",
+    "Response",
     "RetrievalSamples",
     "Retriever",
     "RoundSnapshot",
@@ -35,6 +37,7 @@ __all__ = [
     "class_section",
     "distance_section",
     "draw_neighbors",
+    "draw_responses",
     "draw_rounds",
     "draw_samples",
     "format_estimate",
