@@ -43,7 +43,7 @@ class OptunaStudy:
         seed: int = 0,
         place: str | None = None,
     ):
-        optuna = _import_optuna()
+        optuna = import_optuna()
         self._space, self._place = space, place
         self._states = optuna.trial.TrialState
         self._study, self._storage = _open(url, name, _make_sampler(sampler, seed, space))
@@ -90,10 +90,14 @@ class OptunaStudy:
             value: The mean over the trial's runs up to this one.
 
         Returns:
-            Whether the mean is below the median of those of other trials after as many runs.
+            Whether the mean is below the median of those of other trials after as many runs; never
+            for a run that was kept before.
         """
         trial = self._trials[number]
-        runs = {**trial.user_attrs.get(_RUNS, {}), run: dict(summary)}
+        runs = trial.user_attrs.get(_RUNS, {})
+        if run in runs:
+            return False
+        runs = {**runs, run: dict(summary)}
         trial.set_user_attr(_RUNS, runs)
         trial.report(value, step=len(runs))
         return trial.should_prune()
@@ -161,7 +165,12 @@ def _suggest(trial, parameter):
         suggest(name, *parameter.bounds, log=parameter.is_logarithmic)
 
 
-def _import_optuna():
+def import_optuna():
+    """Imports Optuna, which says no more than warnings from then on.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
     try:
         import optuna
     except ImportError as error:

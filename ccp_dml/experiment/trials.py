@@ -114,7 +114,7 @@ def format_best(trials: Sequence[Trial], metric: str) -> str:
 
     Args:
         trials: The trials.
-        metric: What validation measures, as a title.
+        metric: The title of what validation measures.
     """
     rows = []
     for trial in best_trials(trials)[:_SHOWN]:
@@ -123,7 +123,7 @@ def format_best(trials: Sequence[Trial], metric: str) -> str:
         rows.append(
             {
                 "trial": str(trial.number),
-                f"validation {metric}": format_estimate(mean, half_width),
+                metric: format_estimate(mean, half_width),
                 "runs": str(count),
                 **{name: format_value(value) for name, value in trial.values.items()},
                 "seconds": f"{seconds:.0f}",

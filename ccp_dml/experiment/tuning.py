@@ -17,7 +17,8 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_at_least, check_one_of
 from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.interruption import Interruption
-from ccp_dml.experiment.optuna_study import SAMPLERS, OptunaStudy, hide_password
+from ccp_dml.experiment.metrics import metric_titles
+from ccp_dml.experiment.optuna_study import SAMPLERS, OptunaStudy, hide_password, import_optuna
 from ccp_dml.experiment.processes import EndedTask, Task, run_side_by_side
 from ccp_dml.experiment.protocol import (
     PlannedRun,
@@ -111,6 +112,12 @@ class Search:
         return parse_space(self.space)
 
     @property
+    def metric(self) -> str:
+        """What validation measures, as tables call it."""
+        name = self.settings.monitor
+        return f"validation {metric_titles({'': {name: 0.0}})[name]}"
+
+    @property
     def most_trials(self) -> int:
         """How many trials there are in the end."""
         return len(grid_points(self.parameters)) if self.sampler == "grid" else self.num_trials
@@ -182,6 +189,8 @@ def tune(
             f"workdir {workdir} cannot hold a database: take a local folder, or name a server with "
             "--tune_storage"
         )
+    # Before a folder is made.
+    import_optuna()
     workdir = epath.Path(workdir)
     with Interruption(), WorkdirLock(workdir):
         _make_room(search, workdir)
@@ -334,9 +343,8 @@ class _TrialRunner:
         else:
             mean, half_width, _ = trial.estimate()
             pruned = ", pruned," if trial.state == "pruned" else ""
-            monitor = self.search.settings.monitor
             line += (
-                f"validation {monitor} {format_estimate(mean, half_width)}{pruned} with "
+                f"{self.search.metric} {format_estimate(mean, half_width)}{pruned} with "
                 f"{trial.describe_values()}"
             )
         if best := best_trials(trials):
@@ -362,9 +370,9 @@ def _write_trials(search, workdir, trials):
     mean, half_width, count = best[0].estimate()
     (first, *_) = runs = search.plan(workdir, best[0].values)
     text = (
-        f"# Trial {best[0].number}, the best of {len(trials)}: validation "
-        f"{search.settings.monitor} {format_estimate(mean, half_width)} "
-        f"({count} run{'s' if count > 1 else ''}), which is optimistic, because it was chosen by.\n"
+        f"# Trial {best[0].number}, the best of {len(trials)}: {search.metric} "
+        f"{format_estimate(mean, half_width)} "
+        f"({count} run{'s' if count > 1 else ''}), by which it was chosen: others will be lower.\n"
     )
     text += flagfile(first.settings)
     if len(runs) > 1:
@@ -389,12 +397,11 @@ def _show(search, workdir, trials, importances):
         print(f"{failed} of {len(trials)} trials failed; trials.csv says why")
     if not best_trials(trials):
         return
-    monitor = search.settings.monitor
-    print(f"\n{format_best(trials, monitor)}")
+    print(f"\n{format_best(trials, search.metric)}")
     if importances:
         print(f"\n{format_importances(importances)}")
     responses = [respond(trials, parameter) for parameter in search.parameters]
-    figure = draw_responses(responses, f"validation {monitor}")
+    figure = draw_responses(responses, search.metric)
     with atomic_write(workdir / "responses.png") as path, path.open("wb") as file:
         figure.savefig(file, format="png", dpi=110)
     print(
