@@ -236,19 +236,21 @@ def train_runs(
     Returns:
         The runs that failed.
     """
-    tasks = iter([Task(run.name, [*run.command(), *arguments], run.folder) for run in runs])
-    by_name = {run.name: run for run in runs}
+    by_folder = {os.fspath(run.folder): run for run in runs}
+    tasks = (
+        Task(folder, [*run.command(), *arguments], run.folder) for folder, run in by_folder.items()
+    )
     failed = []
     start = time.monotonic()
     with contextlib.closing(run_side_by_side(lambda: next(tasks, None), environments)) as ended:
-        for done, (name, return_code, log) in enumerate(ended, start=1):
-            run = by_name[name]
+        for done, (folder, return_code, log) in enumerate(ended, start=1):
+            run = by_folder[folder]
             # What fails after the results are written is the report.
             if return_code and not _is_complete(run):
                 failed.append(run)
             minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)
             print(
-                f"{done} of {len(runs)}: {name} {_summary(run, return_code, log)}"
+                f"{done} of {len(runs)}: {run.name} {_summary(run, return_code, log)}"
                 + (f"; about {minutes:.0f} minutes left" if done < len(runs) else ""),
                 flush=True,
             )

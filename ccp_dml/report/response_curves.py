@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 _MOST_COLUMNS = 3
 _COLOR = "#2f7fd0"
@@ -81,6 +82,9 @@ def _draw(panel, response):
         )
     if response.is_logarithmic:
         panel.set_xscale("log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        if not response.is_rolling:
+            panel.set_xticks(places, [f"{place:g}" for place in places])
     if response.labels:
         panel.set_xticks(range(len(response.labels)), response.labels)
         panel.set_xlim(-0.5, len(response.labels) - 0.5)
