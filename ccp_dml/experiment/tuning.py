@@ -15,7 +15,7 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_at_least, check_one_of
-from ccp_dml.experiment.flags import flagfile
+from ccp_dml.experiment.flags import flagfile, settings_from_text
 from ccp_dml.experiment.interruption import Interruption
 from ccp_dml.experiment.metrics import metric_titles
 from ccp_dml.experiment.optuna_study import SAMPLERS, OptunaStudy, hide_password, import_optuna
@@ -139,8 +139,10 @@ class Search:
 
     def study_name(self) -> str:
         """A name that other searches do not have; more trials make no other search."""
+        # Read again, so that 10 and 10.0 are the same number.
+        settings = settings_from_text(flagfile(self.settings.without_machine()))
         decisive = (
-            flagfile(self.settings.without_machine()),
+            flagfile(settings),
             list(self.folds),
             list(self.seeds),
             self.parameters,
