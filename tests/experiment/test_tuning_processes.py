@@ -66,7 +66,8 @@ def searched(tmp_path_factory):
     killed.communicate()
     assert len(children) == 2
     _, alive = psutil.wait_procs(children, timeout=20)
-    assert not alive
+    # Where nobody asks how they ended they stay, as zombies.
+    assert all(child.status() == psutil.STATUS_ZOMBIE for child in alive)
     process = start(folder)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
@@ -108,6 +109,7 @@ def test_the_best_settings_validate_alike_in_the_mode_train(searched, run_comman
     assert results["ccp"]["validation_map_at_r"] == best
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_what_was_done(tmp_path):
     process = start(tmp_path)
     wait_for_checkpoints(process, tmp_path, 1)
