@@ -55,6 +55,7 @@ setup(
             "jax",
             "onnx",
             "onnxruntime",
+            "optuna",
             "playwright",
             "pyarrow",
             "pytest",
@@ -63,5 +64,6 @@ setup(
             "tf2onnx",
         ],
         "torch": ["torch>=2.4"],  # to read weights of PyTorch
+        "tune": ["optuna>=4.0"],  # searches for settings
     },
 )

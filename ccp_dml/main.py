@@ -1,17 +1,20 @@
 r"""Trains, compares and evaluates metric-learning methods.
 
-`--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `plan`
-prints the commands of those that are missing; `table` tabulates finished runs, and `report` shows
-them with figures and images on one page; `describe` shows the settings and the data; `evaluate`
-measures networks that were trained before; `embed` writes the embeddings of images to a Parquet
-file, in which `search` finds images; `inspect` lists near-duplicates and suspicious labels of a
-data set; `export` writes networks as a model that needs neither Keras nor this package.
+`--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `tune`
+searches for settings by what validation says of them, and `validate` makes one of the runs of such
+a search; `plan` prints the commands of those that are missing; `table` tabulates finished runs, and
+`report` shows them with figures and images on one page; `describe` shows the settings and the data;
+`evaluate` measures networks that were trained before; `embed` writes the embeddings of images to a
+Parquet file, in which `search` finds images; `inspect` lists near-duplicates and suspicious labels
+of a data set; `export` writes networks as a model that needs neither Keras nor this package.
 
 Examples:
 
   python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
   python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
       --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
+  python -m ccp_dml.main --mode=tune --flagfile=experiments/digits.flags --method=ccp \
+      --tune_space=learning_rate=log:1e-5:1e-3,proxies_per_class=int:1:16 --workdir=/runs/tune
   python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
   python -m ccp_dml.main --mode=report --runs=/runs/c2,/runs/c2_ccp --workdir=/runs/both
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
@@ -40,7 +43,7 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.distribution.strategy_names import check_strategy
-from ccp_dml.experiment import TrainingFailedError, load_benchmark, train
+from ccp_dml.experiment import TrainingFailedError, load_benchmark, train, validate
 from ccp_dml.experiment.description import describe
 from ccp_dml.experiment.embedding import embed_images, list_inputs, load_embedder
 from ccp_dml.experiment.evaluation import (
@@ -82,6 +85,7 @@ from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.recommendation import recommend
 from ccp_dml.experiment.run_report import ReportFailedError, write_report
 from ccp_dml.experiment.table import make_tables, save_tables, write_tables
+from ccp_dml.experiment.tuning import Search, tune
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
 from ccp_dml.inference.export import TAKEN, export
 from ccp_dml.report import draw_samples, metrics_table
@@ -155,6 +159,8 @@ def main(argv: Sequence[str]):
 
 
 def _resuming_command(workdir):
+    if flags.FLAGS.mode != "train":
+        return "the same command again"
     is_protocol = max(len(flags.FLAGS.folds), len(flags.FLAGS.seeds)) > 1
     flags_path = epath.Path(workdir) / (FLAGFILE if is_protocol else "flags.txt")
     if not flags_path.exists():
@@ -177,12 +183,7 @@ def _run_protocol(workdir):
     if flags.FLAGS.mode == "train" and (preset := format_preset(flags.FLAGS)):
         print(preset, flush=True)
     check_strategy(settings.strategy, settings.model_devices)
-    runs = plan_runs(
-        settings,
-        _whole_numbers("folds") or [settings.fold],
-        _whole_numbers("seeds") or [settings.seed],
-        workdir,
-    )
+    runs = _plan_runs(settings, workdir)
     if flags.FLAGS.mode == "plan":
         write_flagfile(runs)
         for run in missing_runs(runs):
@@ -197,6 +198,55 @@ def _run_protocol(workdir):
         )
     else:
         _train_runs(runs)
+
+
+def _plan_runs(settings, workdir):
+    folds = _whole_numbers("folds") or [settings.fold]
+    return plan_runs(settings, folds, _whole_numbers("seeds") or [settings.seed], workdir)
+
+
+def _validate(workdir):
+    if not workdir:
+        _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/digits")
+    settings = settings_from(flags.FLAGS)
+    check_strategy(settings.strategy, settings.model_devices)
+    run, *others = _plan_runs(settings, workdir)
+    if others:
+        _stop(
+            "mode validate makes a single run: give --fold and --seed in place of --folds and "
+            "--seeds, or take --mode=tune"
+        )
+    end_with_parent()
+    results = validate(run.settings, workdir, flags.FLAGS.checkpoint_minutes)
+    for method in settings.method:
+        value = results[method][f"validation_{settings.monitor}"]
+        print(f"{method}: validation {settings.monitor} {value:.4f}")
+
+
+def _tune(workdir):
+    flag_values = flags.FLAGS
+    if not workdir:
+        _stop("--workdir is missing: name a folder for the results, such as --workdir=/tmp/tune")
+    search = Search(
+        settings_from(flag_values),
+        flag_values.tune_space,
+        flag_values.tune_trials,
+        flag_values.tune_sampler,
+        _whole_numbers("folds"),
+        _whole_numbers("seeds"),
+        flag_values.tune_pruning,
+    )
+    if preset := format_preset(flag_values):
+        print(preset, flush=True)
+    settings = search.settings
+    check_strategy(settings.strategy, settings.model_devices)
+    if settings.strategy == "multi_worker":
+        _stop(
+            "several workers train one run at a time, not trials: take --strategy=mirrored, and "
+            "--tune_storage to spread the trials over machines"
+        )
+    arguments = [f"--checkpoint_minutes={flag_values.checkpoint_minutes}"]
+    tune(search, workdir, flag_values.tune_storage, flag_values.processes, arguments)
 
 
 def _whole_numbers(name):
@@ -394,6 +444,8 @@ def _export(workdir):
 
 _COMMANDS = {
     "train": _run_protocol,
+    "validate": _validate,
+    "tune": _tune,
     "plan": _run_protocol,
     "table": _tabulate,
     "report": _report,

@@ -2,7 +2,7 @@
 
 from ccp_dml.experiment.run import Run, TrainingFailedError
 from ccp_dml.experiment.settings import METHODS, Settings
-from ccp_dml.experiment.training import train
+from ccp_dml.experiment.training import train, validate
 from ccp_dml.experiment.training_data import TrainingData, load_benchmark, split_benchmark
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "load_benchmark",
     "split_benchmark",
     "train",
+    "validate",
 ]

@@ -16,6 +16,8 @@ from ccp_dml.inference.export import FORMATS, QUANTIZATIONS
 
 MODES = (
     "train",
+    "tune",
+    "validate",
     "describe",
     "plan",
     "table",
@@ -92,8 +94,10 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "mode",
         "train",
         MODES,
-        "train: train and compare the methods. describe: print the settings, what the data set "
-        "holds and how it is split, and draw some of its images as a network sees them. plan: "
+        "train: train and compare the methods. tune: search for settings by what validation says "
+        "of them; see --tune_space. validate: a run of such a search, in which the test classes "
+        "are not measured. describe: print the settings, what the data set holds and how it is "
+        "split, and draw some of its images as a network sees them. plan: "
         "print the commands of the runs of --folds and --seeds that are still missing, one a line. "
         "table: tabulate the finished runs of --runs. report: show them on one page, report.html, "
         "with figures and images. evaluate: measure saved networks on the test classes, each alone "
@@ -177,9 +181,55 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "tables. --mode=describe recommends one. One of none, small_images, fine_tune, paper.",
         flag_values=flag_values,
     )
+    _define_tune_flags(flag_values)
     _define_use_flags(flag_values)
     for field in dataclasses.fields(Settings):
         _define_flag(field, flag_values)
+
+
+def _define_tune_flags(flag_values):
+    flags.DEFINE_string(
+        "tune_space",
+        "",
+        "For tune: the settings to search and their ranges, a comma-separated list of "
+        "name=uniform:low:high, name=log:low:high, name=int:low:high, name=log_int:low:high and "
+        "name=choice:value|value; of parameters as loss_params.margin. With :points at its end, a "
+        "range says how many values of it a grid has. Such as "
+        "learning_rate=log:1e-4:1e-2,proxies_per_class=int:1:16,miner=choice:none|semi_hard_pairs.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "tune_trials",
+        40,
+        "For tune: number of trials. Each trains a single --method, once for each of --folds and "
+        "--seeds, and counts as the mean of what validation says, --monitor; --processes of them "
+        "run side by side. The same command again goes on where it was interrupted.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "tune_sampler",
+        "tpe",
+        ("tpe", "random", "grid"),
+        "For tune: how the values of a trial are chosen, with --seed: by what the trials before "
+        "have found (a tree-structured Parzen estimator), at random, or all combinations in turn.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "tune_storage",
+        None,
+        "For tune: URL of a database that several machines share, such as "
+        "postgresql://me@host/trials; those with the same settings divide the trials among them. "
+        "By default the file tune.db in --workdir.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "tune_pruning",
+        False,
+        "For tune: whether a trial ends after one of its folds and seeds if their mean is below "
+        "the median of the other trials after as many.",
+        flag_values=flag_values,
+    )
 
 
 def _define_use_flags(flag_values):

@@ -1,13 +1,10 @@
 """A whole protocol: a run for each fold and seed, several side by side."""
 
+import contextlib
 import dataclasses
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TextIO
 
 import tensorflow as tf
 from etils import epath
@@ -17,6 +14,7 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import training_batches
 from ccp_dml.experiment.flags import command_line, flagfile
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
+from ccp_dml.experiment.processes import Task, run_side_by_side
 from ccp_dml.experiment.results import RESULT_FILES, finished_results
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
@@ -25,7 +23,6 @@ from ccp_dml.experiment.workdir import move_to_earlier
 FLAGFILE = "protocol.flags"
 """All settings of a protocol, in its folder; `flags.txt` is that of a single run."""
 
-_SECONDS_BETWEEN_LOOKS = 0.2
 # Of TensorFlow, of NumPy, and of XLA.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "PJRT_NPROC")
 # For TensorFlow and for JAX.
@@ -244,65 +241,25 @@ def train_runs(
     Returns:
         The runs that failed.
     """
-    waiting, failed, done = list(runs), [], 0
-    running: dict[int, tuple[PlannedRun, subprocess.Popen, TextIO | None]] = {}
-    start = time.monotonic()
-    try:
-        while waiting or running:
-            for slot in [slot for slot in range(len(environments)) if slot not in running]:
-                if waiting:
-                    run = waiting.pop(0)
-                    log = _open_log(run) if len(environments) > 1 else None
-                    running[slot] = (run, _start(run, environments[slot], arguments, log), log)
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            for slot, (run, process, log) in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[slot]
-                if log is not None:
-                    log.close()
-                done += 1
-                # What fails after the results are written is the report.
-                if process.returncode and not _is_complete(run):
-                    failed.append(run)
-                minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)
-                print(
-                    f"{done} of {len(runs)}: {run.title} {_summary(run, process.returncode, log)}"
-                    + (f"; about {minutes:.0f} minutes left" if done < len(runs) else ""),
-                    flush=True,
-                )
-    finally:
-        _stop([process for _, process, _ in running.values()])
-    return failed
-
-
-def _open_log(run):
-    run.folder.mkdir(parents=True, exist_ok=True)
-    return (run.folder / "log.txt").open("a")
-
-
-def _start(run, environment, arguments, log):
-    return subprocess.Popen(
-        [sys.executable, *run.command(), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log and subprocess.STDOUT,
-        env=environment,
-        # A Ctrl-C in the terminal is for this process, which passes it on once.
-        start_new_session=True,
+    by_folder = {os.fspath(run.folder): run for run in runs}
+    tasks = (
+        Task(folder, [*run.command(), *arguments], run.folder) for folder, run in by_folder.items()
     )
-
-
-def _stop(processes):
-    try:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            process.wait()
-    except KeyboardInterrupt:
-        for process in processes:
-            process.kill()
-        raise
+    failed = []
+    start = time.monotonic()
+    with contextlib.closing(run_side_by_side(lambda: next(tasks, None), environments)) as ended:
+        for done, (folder, return_code, log) in enumerate(ended, start=1):
+            run = by_folder[folder]
+            # What fails after the results are written is the report.
+            if return_code and not _is_complete(run):
+                failed.append(run)
+            minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)
+            print(
+                f"{done} of {len(runs)}: {run.title} {_summary(run, return_code, log)}"
+                + (f"; about {minutes:.0f} minutes left" if done < len(runs) else ""),
+                flush=True,
+            )
+    return failed
 
 
 def _is_complete(run):
@@ -310,7 +267,7 @@ def _is_complete(run):
 
 
 def _summary(run, return_code, log):
-    see = f", see {log.name}" if log else ""
+    see = f", see {log}" if log else ""
     if not _is_complete(run):
         return f"FAILED with exit code {return_code}{see}"
     results = finished_results(run.folder, run.settings)

@@ -20,9 +20,13 @@ from ccp_dml.experiment.settings import METHODS, Settings
 from ccp_dml.experiment.workdir import move_to_earlier, read_json, write_json
 from ccp_dml.report import metrics_table
 
+VALIDATION_FILE = "validation.json"
+"""What validation says of a run that does not measure the test classes."""
+
 RESULT_FILES = (
     "flags.txt",
     "results.json",
+    VALIDATION_FILE,
     "evaluation.json",
     CLASS_FILE,
     "model.keras",
@@ -57,6 +61,20 @@ def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str
         return None
     wanted = {"before", *settings.method, *(["figure"] if settings.figure_rounds else [])}
     return results if wanted <= set(results) else None
+
+
+def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
+    """What validation said of a finished run, `None` if it is not finished.
+
+    Args:
+        workdir: Its folder.
+        settings: Its settings.
+    """
+    workdir = epath.Path(workdir)
+    results = read_json(workdir / VALIDATION_FILE)
+    if not isinstance(results, dict) or _find_difference(workdir, settings, results):
+        return None
+    return results if set(settings.method) <= set(results) else None
 
 
 def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from ccp_dml.experiment.methods import (
 from ccp_dml.experiment.metrics import CLASS_FILE, measure, write_class_metrics
 from ccp_dml.experiment.networks import Float32Networks, make_embedder, make_embedding_model
 from ccp_dml.experiment.results import (
+    VALIDATION_FILE,
     best_method,
     take_up,
     write_results,
@@ -55,6 +56,7 @@ from ccp_dml.experiment.training_data import (
     sampler_arguments,
     split_benchmark,
 )
+from ccp_dml.experiment.workdir import write_json
 from ccp_dml.models import EmbeddingModel, MetricLearningModel
 from ccp_dml.report import (
     draw_rounds,
@@ -141,6 +143,42 @@ class Run:
                 results, folder, shared / "checkpoints", checkpoint_minutes, interruption
             )
 
+    def validate(
+        self,
+        workdir: str | os.PathLike,
+        checkpoint_minutes: float = 5.0,
+        interruption: Interruption | None = None,
+    ) -> dict[str, Any]:
+        """Trains every method and keeps what validation says of it; no test class is measured.
+
+        The arguments and errors are those of `train`, and what an interrupted run left is taken up
+        likewise. In the folder remain `flags.txt`, `validation.json`, and for each method a folder
+        with its `history.csv`.
+
+        Returns:
+            What `validation.json` holds.
+        """
+        shared = epath.Path(workdir)
+        interruption = interruption or Interruption()
+        left = from_chief(lambda: take_up(shared, self.settings))
+        # A folder may hold what `train` has measured, too.
+        results = {name: left[name] for name in ("seed", "fold", "versions")}
+        results |= record_hardware(self.settings)
+        _check_shared(shared)
+        with folder_to_write_to(shared) as folder:
+            for method in self.settings.method:
+                _, results[method] = self._train_model(
+                    method,
+                    folder,
+                    shared / "checkpoints",
+                    checkpoint_minutes,
+                    interruption,
+                    has_tensorboard=False,
+                )
+            write_json(folder / VALIDATION_FILE, results)
+        _remove(shared / "checkpoints")
+        return results
+
     def _train_missing(self, results, workdir, checkpoints, checkpoint_minutes, interruption):
         if "before" not in results:
             model = self._float32_networks.copy(MetricLearningModel(self.make_embedding_model()))
@@ -177,29 +215,21 @@ class Run:
         """
         return make_embedding_model(self.settings, embedding_size)
 
-    def _train_method(self, method, workdir, checkpoints, checkpoint_minutes, interruption):
+    def _train_model(
+        self, method, workdir, checkpoints, checkpoint_minutes, interruption, has_tensorboard=True
+    ):
+        """Trains a method; returns the model with its best weights, and numbers of the training."""
         settings, folder = self.settings, workdir / method
         model = self._make_model(method, self.make_embedding_model())
         validation = self._make_validation(interruption)
         method_callbacks = make_callbacks(model, settings, self.data.train)
-        loggers = [
-            HistoryLog(folder / "history.csv"),
-            TensorBoardLogs(validation, os.fspath(folder / "tensorboard")),
-        ]
+        loggers = [HistoryLog(folder / "history.csv")]
+        if has_tensorboard:
+            loggers.append(TensorBoardLogs(validation, os.fspath(folder / "tensorboard")))
         folder.mkdir(parents=True, exist_ok=True)
         callbacks = [validation, TerminateOnFailure(), *method_callbacks, *loggers]
         state = self._fit(method, model, callbacks, checkpoints, checkpoint_minutes, interruption)
         phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
-        model = self._float32_networks.copy(model)
-        embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
-        measured = measure(embeddings, self.benchmark, settings)
-        write_class_metrics(
-            folder / CLASS_FILE, {method: measured.by_class}, self.benchmark.class_names
-        )
-        _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
-        self._write_tensorboard(model, embeddings, folder / "tensorboard", state.step, interruption)
-        with atomic_write(folder / "model.keras") as unfinished:
-            make_embedder(model, self.benchmark.train).save(unfinished)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
         if phase:
             logging.warning(
@@ -208,8 +238,7 @@ class Run:
                 method,
                 phase,
             )
-        return {
-            **measured.metrics,
+        summary = {
             "steps": state.step,
             # Before the first round it is -1.
             "rounds": max([0, *rounds]),
@@ -218,6 +247,25 @@ class Run:
             "best_step": (validation.best_epoch + 1) * settings.steps_per_validation,
             "best_phase": phase,
         }
+        return self._float32_networks.copy(model), summary
+
+    def _train_method(self, method, workdir, checkpoints, checkpoint_minutes, interruption):
+        folder = workdir / method
+        model, summary = self._train_model(
+            method, workdir, checkpoints, checkpoint_minutes, interruption
+        )
+        embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
+        measured = measure(embeddings, self.benchmark, self.settings)
+        write_class_metrics(
+            folder / CLASS_FILE, {method: measured.by_class}, self.benchmark.class_names
+        )
+        _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
+        self._write_tensorboard(
+            model, embeddings, folder / "tensorboard", summary["steps"], interruption
+        )
+        with atomic_write(folder / "model.keras") as unfinished:
+            make_embedder(model, self.benchmark.train).save(unfinished)
+        return {**measured.metrics, **summary}
 
     def _write_tensorboard(self, model, test_embeddings, log_dir, step, interruption):
         """Shows what the best weights find among the validation samples, and test embeddings."""

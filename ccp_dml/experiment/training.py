@@ -1,4 +1,4 @@
-"""The mode train: a run in a folder of its own, with its report."""
+"""The modes train and validate: a run in a folder of its own."""
 
 import contextlib
 import os
@@ -11,7 +11,12 @@ from ccp_dml.distribution import from_chief, is_chief, wait_for_all
 from ccp_dml.experiment.hardware import use_hardware
 from ccp_dml.experiment.interruption import Interruption
 from ccp_dml.experiment.published import find_published
-from ccp_dml.experiment.results import describe_results, finished_results, results_table
+from ccp_dml.experiment.results import (
+    describe_results,
+    finished_results,
+    finished_validation,
+    results_table,
+)
 from ccp_dml.experiment.run import Run
 from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
@@ -64,6 +69,39 @@ def train(
             if is_chief():
                 _finish(workdir, settings, results, is_trained, report, run)
         # A worker that ends would take with it what the chief still waits for.
+        wait_for_all()
+    return results
+
+
+def validate(
+    settings: Settings, workdir: str | os.PathLike, checkpoint_minutes: float = 5.0
+) -> dict[str, Any]:
+    """Makes a run that does not measure the test classes, unless it is finished.
+
+    Args:
+        settings: What to do.
+        workdir: See `train`.
+        checkpoint_minutes: See `train`.
+
+    Returns:
+        What `validation.json` holds.
+
+    Raises:
+        ValueError: If the test classes validate; see also `Run`.
+        WorkdirInUseError, TrainingFailedError, RunInterruptedError, OSError: See `train`.
+    """
+    if settings.validation == "test":
+        raise ValueError(
+            "validation=test measures the test classes, by which no settings must be chosen: take "
+            "validation=classes or validation=samples"
+        )
+    workdir = epath.Path(workdir)
+    with use_hardware(settings), Interruption() as interruption:
+        run = Run(settings)
+        with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
+            results = from_chief(lambda: finished_validation(workdir, settings))
+            if results is None:
+                results = run.validate(workdir, checkpoint_minutes, interruption)
         wait_for_all()
     return results
 

@@ -11,6 +11,7 @@ from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
 from ccp_dml.report.retrieval_gallery import draw_queries, gallery_section
+from ccp_dml.report.response_curves import Response, draw_responses
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
 from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
 from ccp_dml.report.tables import (
@@ -25,6 +26,7 @@ from ccp_dml.report.thumbnails import load_thumbnail, make_thumbnails
 
 __all__ = [
     "Note",
+    "Response",
     "RetrievalSamples",
     "Retriever",
     "RoundSnapshot",
@@ -36,6 +38,7 @@ __all__ = [
     "distance_section",
     "draw_neighbors",
     "draw_queries",
+    "draw_responses",
     "draw_rounds",
     "draw_samples",
     "format_estimate",

@@ -6,13 +6,12 @@ import pathlib
 import shlex
 import signal
 import sys
-import time
 import types
 
 import pytest
 from absl import flags
 
-from ccp_dml.experiment import protocol
+from ccp_dml.experiment import processes, protocol
 from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
 from ccp_dml.experiment.protocol import (
@@ -260,13 +259,11 @@ class Children:
         self.return_codes, self.looks = return_codes, looks
         self.without_report = ()
         monkeypatch.setattr(
-            protocol, "subprocess", types.SimpleNamespace(Popen=self.start, STDOUT=-2, DEVNULL=-3)
+            processes, "subprocess", types.SimpleNamespace(Popen=self.start, STDOUT=-2, DEVNULL=-3)
         )
         self.pause = lambda seconds: None
-        clock = types.SimpleNamespace(
-            sleep=lambda seconds: self.pause(seconds), monotonic=time.monotonic
-        )
-        monkeypatch.setattr(protocol, "time", clock)
+        clock = types.SimpleNamespace(sleep=lambda seconds: self.pause(seconds))
+        monkeypatch.setattr(processes, "time", clock)
 
     def start(self, command, env, stdout, **options):
         assert command[0] == sys.executable

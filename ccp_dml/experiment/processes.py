@@ -1,0 +1,107 @@
+"""Command lines of this package in processes of their own, several side by side."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TextIO
+
+from etils import epath
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class Task(NamedTuple):
+    """What a process does.
+
+    Attributes:
+        name: What it is called by the one who starts it.
+        arguments: Those of Python.
+        folder: Where the process writes `log.txt`, if there are several side by side.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    folder: epath.Path
+
+
+class EndedTask(NamedTuple):
+    """How a process ended.
+
+    Attributes:
+        name: That of the task.
+        return_code: What the process returned; minus a signal's number if that has killed it.
+        log: Path of what it said; `None` if that went to the console.
+    """
+
+    name: str
+    return_code: int
+    log: str | None
+
+
+def run_side_by_side(
+    next_task: Callable[[], Task | None], environments: Sequence[Mapping[str, str]]
+) -> Iterator[EndedTask]:
+    """Runs tasks in processes, until there is none left.
+
+    A single process at a time writes to this one's console, several to `log.txt` in their folders.
+    An exception, such as an interruption, or closing the iterator, is passed on to the processes,
+    which save their work.
+
+    Args:
+        next_task: Gives the next task. It is asked whenever a process can be started, also after
+            it gave `None`, which says that there is none at present.
+        environments: The environment of each of the processes that run at a time.
+
+    Yields:
+        How a task ended, as soon as it has.
+    """
+    running: dict[int, tuple[Task, subprocess.Popen, TextIO | None]] = {}
+    try:
+        while True:
+            for slot, environment in enumerate(environments):
+                if slot not in running and (task := next_task()) is not None:
+                    log = _open_log(task.folder) if len(environments) > 1 else None
+                    running[slot] = (task, _start(task.arguments, environment, log), log)
+            if not running:
+                return
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            for slot, (task, process, log) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[slot]
+                if log is not None:
+                    log.close()
+                yield EndedTask(task.name, process.returncode, None if log is None else log.name)
+    finally:
+        _stop([process for _, process, _ in running.values()])
+
+
+def _open_log(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "log.txt").open("a")
+
+
+def _start(arguments, environment, log):
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log and subprocess.STDOUT,
+        env=environment,
+        # A Ctrl-C in the terminal is for this process, which passes it on once.
+        start_new_session=True,
+    )
+
+
+def _stop(processes):
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        raise
