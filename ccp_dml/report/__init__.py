@@ -12,7 +12,7 @@ from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
 from ccp_dml.report.retrieval_gallery import draw_queries, gallery_section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
-from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
+from ccp_dml.report.round_figure import draw_rounds
 from ccp_dml.report.tables import (
     format_estimate,
     markdown_table,
@@ -27,7 +27,6 @@ __all__ = [
     "Note",
     "RetrievalSamples",
     "Retriever",
-    "RoundSnapshot",
     "Section",
     "Table",
     "Tile",
