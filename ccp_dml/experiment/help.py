@@ -23,8 +23,8 @@ have learnt. Settings are flags, --name=value, or the lines of a file that --fla
 
 Examples:
 
-  Train two methods on handwritten digits, in about a minute:
-    python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
+  Train two methods on letters that need no download, in about two minutes:
+    python -m ccp_dml.main --flagfile=experiments/letters.flags --workdir=/tmp/letters
 
   Train on images in a folder for each class: four folds with two seeds, two runs at a time:
     python -m ccp_dml.main --dataset=folder --data_dir=shoes --preset=fine_tune \\
@@ -32,7 +32,7 @@ Examples:
         --workdir=/tmp/shoes
 
   Embed images with a trained network, for --mode=search to find some among them:
-    python -m ccp_dml.main --mode=embed --networks=/tmp/digits/model.keras --data_dir=shoes \\
+    python -m ccp_dml.main --mode=embed --networks=/tmp/shoes/model.keras --data_dir=shoes \\
         --output=shoes.parquet
 """
 
