@@ -1,8 +1,10 @@
 """Deep metric learning with chance constraints (CCP) for Keras."""
 
 from ccp_dml.backend_choice import check_backend_choice
+from ccp_dml.program_start import prepare_program
 
 check_backend_choice()
+prepare_program()
 
 from ccp_dml import (  # noqa: E402
     callbacks,

@@ -1,34 +1,4 @@
-r"""Trains, compares and evaluates metric-learning methods.
-
-`--mode` says what is done: `train` makes a run, or one for each of `--folds` and `--seeds`; `tune`
-searches for settings by what validation says of them, and `validate` makes one of the runs of such
-a search; `plan` prints the commands of those that are missing; `table` tabulates finished runs, and
-`report` shows them with figures and images on one page; `describe` shows the settings and the data;
-`evaluate` measures networks that were trained before; `embed` writes the embeddings of images to a
-Parquet file, in which `search` finds images; `inspect` lists near-duplicates and suspicious labels
-of a data set; `export` writes networks as a model that needs neither Keras nor this package.
-
-Examples:
-
-  python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
-  python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
-      --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
-  python -m ccp_dml.main --mode=tune --flagfile=experiments/digits.flags --method=ccp \
-      --tune_space=learning_rate=log:1e-5:1e-3,proxies_per_class=int:1:16 --workdir=/runs/tune
-  python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
-  python -m ccp_dml.main --mode=report --runs=/runs/c2,/runs/c2_ccp --workdir=/runs/both
-  python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
-  python -m ccp_dml.main --mode=evaluate --dataset=folder --data_dir=/data/shoes \
-      --networks=/runs/1/model.keras,/runs/2/model.keras
-  python -m ccp_dml.main --mode=embed --networks=/runs/1/model.keras --data_dir=/data/shoes \
-      --output=/data/shoes.parquet
-  python -m ccp_dml.main --mode=search --networks=/runs/1/model.keras \
-      --gallery=/data/shoes.parquet --query=boot.jpg --k=10
-  python -m ccp_dml.main --mode=inspect --networks=/runs/1/model.keras --data_dir=/data/shoes \
-      --output=/data/inspection
-  python -m ccp_dml.main --mode=export --networks=/runs/1/model.keras --format=onnx \
-      --output=/data/exported
-"""
+"""The command line, `python -m ccp_dml.main`: flags in, one command out."""
 
 import dataclasses
 import errno
@@ -36,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from logging import getLogger
 
 import tensorflow as tf
 from absl import app, flags, logging
@@ -285,7 +256,7 @@ def _train_runs(runs):
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(run.name for run in failed)}", 1
         )
     files = ["report.html"] if flags.FLAGS.report else []
-    files += ["table.md", "table.csv", "runs.csv"]
+    files += ["table.md", "table.csv", "differences.csv", "runs.csv"]
     print(f"\neverything is in {workdir}: {', '.join(files)}, and a folder for each run")
 
 
@@ -294,6 +265,8 @@ def _tabulate(output):
         _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
     tables = write_tables(flags.FLAGS.runs, output, flags.FLAGS.baseline, published=find_published)
     print(tables)
+    if output:
+        print(f"\nthe tables are in {output}: table.md, table.csv, differences.csv, runs.csv")
 
 
 def _report(output):
@@ -350,6 +323,7 @@ def _evaluate(workdir):
         write_json(folder / "evaluation.json", rows)
         by_class = {name: measurement.by_class for name, measurement in measured.items()}
         write_class_metrics(folder / CLASS_FILE, by_class, benchmark.class_names)
+        print(f"\nthe results are in {folder}: evaluation.json, {CLASS_FILE}")
 
 
 def _load_embedder():
@@ -460,7 +434,7 @@ _COMMANDS = {
 
 def _parse_flags(argv):
     if "--help" in argv[1:]:
-        print(f"{__doc__}\n{format_help()}")
+        print(format_help(), end="")
         sys.exit()
     try:
         return flags.FLAGS(argv)
@@ -480,6 +454,8 @@ def run():
     logging.set_verbosity(logging.INFO)
     # Which tells of every tensor that devices exchange.
     tf.get_logger().setLevel("WARNING")
+    # Which tells of every kind of device that there is not.
+    getLogger("jax").setLevel("WARNING")
     define_flags()
     app.run(main, flags_parser=_parse_flags)
 

@@ -230,7 +230,7 @@ def test_help_lists_the_flags_and_examples():
         assert f"\n  --{name}" in shown
     assert shown.index("\nData:\n") < shown.index("\n  --dataset (default: digits)\n")
     assert "\n  --[no]flip (default: true)\n" in shown
-    assert "python -m ccp_dml.main --flagfile=experiments/digits.flags" in shown
+    assert "python -m ccp_dml.main --flagfile=experiments/letters.flags" in shown
 
 
 def test_one_clear_line_and_exit_code_two():

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from tqdm import tqdm
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.checks import check_at_least, check_one_of
@@ -15,6 +14,7 @@ from ccp_dml.evaluation import radius_by_centers
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models import ChanceConstrainedModel
+from ccp_dml.progress_bar import ProgressBar
 from ccp_dml.projections import SELECTIONS, RoundEnd
 
 # Keeps random samples apart from the perturbation of the same seed and round.
@@ -306,7 +306,7 @@ class AlternatingProjections(ResumableCallback):
             range(first, min(first + at_once, num_classes))
             for first in range(0, num_classes, at_once)
         ]
-        with tqdm(
+        with ProgressBar(
             desc=f"embedding the pool of round {self.round}",
             unit="batch",
             delay=1,

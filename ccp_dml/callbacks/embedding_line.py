@@ -1,7 +1,8 @@
 """Progress of embedding on one line of the terminal."""
 
 import keras
-from tqdm import tqdm
+
+from ccp_dml.progress_bar import ProgressBar
 
 
 class EmbeddingLine(keras.callbacks.Callback):
@@ -13,7 +14,7 @@ class EmbeddingLine(keras.callbacks.Callback):
 
     def on_predict_begin(self, logs=None):
         total = (self.params or {}).get("steps")
-        self._bar = tqdm(total=total, desc="embedding", unit="batch", delay=1, leave=False)
+        self._bar = ProgressBar(total=total, desc="embedding", unit="batch", delay=1, leave=False)
 
     def on_predict_batch_end(self, batch, logs=None):
         self._bar.update()

@@ -1,7 +1,8 @@
 """Progress on one line of the terminal."""
 
 import keras
-from tqdm import tqdm
+
+from ccp_dml.progress_bar import ProgressBar
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -24,7 +25,7 @@ class ProgressLine(keras.callbacks.Callback):
         self._steps_in_epoch = 0
 
     def on_train_begin(self, logs=None):
-        self._bar = tqdm(
+        self._bar = ProgressBar(
             total=self.total_steps,
             initial=self.initial_step,
             desc=self.description,

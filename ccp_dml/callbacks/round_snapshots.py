@@ -6,8 +6,7 @@ import numpy as np
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback
 from ccp_dml.evaluation import embed
-from ccp_dml.projections import RoundEnd
-from ccp_dml.report import RoundSnapshot
+from ccp_dml.projections import RoundEnd, RoundSnapshot
 
 
 class RoundSnapshots(ResumableCallback):

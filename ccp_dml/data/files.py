@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_one_of
@@ -25,6 +24,7 @@ from ccp_dml.data.preprocessing import (
 )
 from ccp_dml.data.samples import LabeledSamples
 from ccp_dml.data.value_scaling import rescale, undo_rescale
+from ccp_dml.progress_bar import ProgressBar
 
 CACHES = ("none", "memory", "disk")
 
@@ -136,7 +136,9 @@ class ImageFiles(LabeledSamples):
             )
             # Not a tensor, which would be a second copy of all while it is made.
             contents = list(
-                tqdm(read.as_numpy_iterator(), "reading images", **_progress_options(len(self)))
+                ProgressBar(
+                    read.as_numpy_iterator(), "reading images", **_progress_options(len(self))
+                )
             )
             return lambda index: tf.ensure_shape(
                 tf.numpy_function(contents.__getitem__, [index], tf.string), ()
@@ -172,7 +174,7 @@ class ImageFiles(LabeledSamples):
 
     def _decode(self):
         images = _decode_crops(self.paths, self.preprocessing).as_numpy_iterator()
-        return tqdm(images, "decoding images", **_progress_options(len(self)))
+        return ProgressBar(images, "decoding images", **_progress_options(len(self)))
 
 
 def _open_array(path, shape):
@@ -250,7 +252,7 @@ def _copy_to_local(paths, folder: pathlib.Path) -> np.ndarray:
         return os.fspath(copy)
 
     with concurrent.futures.ThreadPoolExecutor(_TRANSFERS) as transfers:
-        copies = tqdm(
+        copies = ProgressBar(
             transfers.map(local, paths), "copying images", **_progress_options(len(paths))
         )
         with _explain_cache_error(folder):

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import tensorflow as tf
 from absl import logging
 from etils import epath
-from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data.cache import cache_folder
@@ -24,6 +23,7 @@ from ccp_dml.data.image_header import (
     read_header,
 )
 from ccp_dml.data.image_index import file_state, is_remote
+from ccp_dml.progress_bar import ProgressBar
 
 # Formats that are not read, but that a user must not miss without a word.
 _OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
@@ -90,7 +90,7 @@ def image_problems(
             if state is not None and known.get(path, [None])[0] != state:
                 new.append((path, state))
         results = executor.map(lambda each: _find_problem(*each, decoders, max_pixels), new)
-        bar = tqdm(results, "checking images", len(new), unit="image", delay=1, leave=False)
+        bar = ProgressBar(results, "checking images", len(new), unit="image", delay=1, leave=False)
         try:
             for number, ((path, state), problem) in enumerate(zip(new, bar, strict=True)):
                 known[path] = [state, problem]

@@ -1,9 +1,6 @@
 """How well clusters of embeddings agree with the classes: NMI, AMI and pairwise F1."""
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
-from sklearn.metrics.cluster import pair_confusion_matrix
 
 from ccp_dml.evaluation.class_labels import flatten_labels
 
@@ -47,6 +44,11 @@ def clustering_metrics(
         )
     if not np.isfinite(embeddings).all():
         raise ValueError("embeddings must be finite")
+    # Imported where it is used: it takes as long as the rest of the package.
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+    from sklearn.metrics.cluster import pair_confusion_matrix
+
     means = KMeans(
         len(np.unique(labels)), n_init=1, max_iter=max_iterations, random_state=seed
     ).fit(embeddings)

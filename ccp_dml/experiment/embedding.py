@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from absl import logging
 from etils import epath
-from tqdm import tqdm
 
 from ccp_dml.atomic_write import atomic_write, remove_unfinished
 from ccp_dml.checks import check_at_least, list_first
@@ -29,6 +28,7 @@ from ccp_dml.inference.embedding_file import (
     read_metadata,
     set_metadata,
 )
+from ccp_dml.progress_bar import ProgressBar
 
 # Images that are embedded, and kept, at a time; to begin with some takes seconds.
 _PART = 8192
@@ -193,7 +193,7 @@ def _take_up(folder, inputs, output):
 def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels):
     """Embeds the parts that are not there yet; each says which of its images are bad."""
     bad = {}
-    with tqdm(total=len(listing), desc="embedding", unit="image", delay=1) as bar:
+    with ProgressBar(total=len(listing), desc="embedding", unit="image", delay=1) as bar:
         for start in range(0, len(listing), _PART):
             part, end = _part_path(folder, start), min(start + _PART, len(listing))
             if part.exists():

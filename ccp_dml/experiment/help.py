@@ -1,6 +1,11 @@
-"""The help of the command line, in groups."""
+"""The help of the command line, in groups.
+
+It comes with the package as a file, because it is made from names that all parts of the package
+know, and importing these takes seconds. `python -m ccp_dml.experiment.help` writes it again.
+"""
 
 import dataclasses
+import pathlib
 import textwrap
 
 from absl import flags
@@ -8,11 +13,32 @@ from absl import flags
 from ccp_dml.experiment.flags import define_flags
 from ccp_dml.experiment.settings import SETTING_GROUPS
 
+HELP_FILE = pathlib.Path(__file__).with_name("help.txt")
+"""What `--help` prints."""
+
 _WIDTH = 100
+_INTRODUCTION = """\
+Trains, compares and evaluates metric-learning methods; finds, inspects and exports with what they
+have learnt. Settings are flags, --name=value, or the lines of a file that --flagfile names.
+
+Examples:
+
+  Train two methods on letters that need no download, in about two minutes:
+    python -m ccp_dml.main --flagfile=experiments/letters.flags --workdir=/tmp/letters
+
+  Train on images in a folder for each class: four folds with two seeds, two runs at a time:
+    python -m ccp_dml.main --dataset=folder --data_dir=shoes --preset=fine_tune \\
+        --backbone=resnet50 --weights=imagenet --folds=1,2,3,4 --seeds=0,1 --processes=2 \\
+        --workdir=/tmp/shoes
+
+  Embed images with a trained network, for --mode=search to find some among them:
+    python -m ccp_dml.main --mode=embed --networks=/tmp/shoes/model.keras --data_dir=shoes \\
+        --output=shoes.parquet
+"""
 
 
 def format_help() -> str:
-    """Lists the flags with their defaults and meanings: what is to be done, then the settings."""
+    """Three examples, and the flags with defaults and meanings: what is done, the settings."""
     flag_values = flags.FlagValues()
     define_flags(flag_values)
     groups = {
@@ -22,10 +48,11 @@ def format_help() -> str:
     settings = {name for names in groups.values() for name in names}
     defined = flag_values.flags_by_module_dict()[define_flags.__module__]
     groups = {"What is done": [flag.name for flag in defined if flag.name not in settings]} | groups
-    return "\n\n".join(
-        f"{title}:\n\n" + "\n".join(_format_flag(flag_values[name]) for name in names)
+    listed = (
+        f"\n{title}:\n\n" + "".join(_format_flag(flag_values[name]) for name in names)
         for title, names in groups.items()
     )
+    return _INTRODUCTION + "".join(listed)
 
 
 def _format_flag(flag):
@@ -33,8 +60,12 @@ def _format_flag(flag):
     default = f" (default: {_format_default(flag)})" if flag.value not in (None, [], {}, "") else ""
     indent = " " * 6
     text = textwrap.fill(flag.help, _WIDTH, initial_indent=indent, subsequent_indent=indent)
-    return f"  --{name}{default}\n{text}"
+    return f"  --{name}{default}\n{text}\n"
 
 
 def _format_default(flag):
     return str(flag.value).lower() if flag.boolean else flag.serialize().partition("=")[2]
+
+
+if __name__ == "__main__":
+    HELP_FILE.write_text(format_help(), encoding="utf-8")

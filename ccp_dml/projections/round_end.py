@@ -26,3 +26,18 @@ class RoundEnd:
     pool: np.ndarray | None
     covering_radius: float
     next_covering_radius: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundSnapshot:
+    """A round's end in the plane.
+
+    Attributes:
+        end: What the round ended with; its vectors are 2-d.
+        embeddings: Normalised embeddings of training samples at the end of the round `(n, 2)`.
+        labels: Their classes `(n,)`.
+    """
+
+    end: RoundEnd
+    embeddings: np.ndarray
+    labels: np.ndarray

@@ -10,10 +10,10 @@ from ccp_dml.report.neighbor_section import neighbor_section
 from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Note, Section, Table, render_page
 from ccp_dml.report.recall import recall_section
-from ccp_dml.report.retrieval_gallery import draw_queries, gallery_section
 from ccp_dml.report.response_curves import Response, draw_responses
+from ccp_dml.report.retrieval_gallery import draw_queries, gallery_section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, make_retriever, make_samples
-from ccp_dml.report.round_figure import RoundSnapshot, draw_rounds
+from ccp_dml.report.round_figure import draw_rounds
 from ccp_dml.report.tables import (
     format_estimate,
     markdown_table,
@@ -29,7 +29,6 @@ __all__ = [
     "Response",
     "RetrievalSamples",
     "Retriever",
-    "RoundSnapshot",
     "Section",
     "Table",
     "Tile",

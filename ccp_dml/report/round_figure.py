@@ -1,28 +1,11 @@
 """The figure of the rounds: samples, converged proxies and next proxies in a 2-d embedding."""
 
-import dataclasses
-
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from ccp_dml.layers import lipschitz_normalize
-from ccp_dml.projections import RoundEnd
-
-
-@dataclasses.dataclass(frozen=True)
-class RoundSnapshot:
-    """A round's end in the plane.
-
-    Attributes:
-        end: What the round ended with; its vectors are 2-d.
-        embeddings: Normalised embeddings of training samples at the end of the round `(n, 2)`.
-        labels: Their classes `(n,)`.
-    """
-
-    end: RoundEnd
-    embeddings: np.ndarray
-    labels: np.ndarray
+from ccp_dml.projections import RoundSnapshot
 
 
 def draw_rounds(snapshots: list[RoundSnapshot]) -> Figure:

@@ -16,7 +16,7 @@ from ccp_dml.models import keras_internals
 
 CHANGED = (
     "Keras {version} no longer has {name}, which ccp_dml/models/keras_internals.py needs: "
-    "{advice}. Until then, require an earlier version of Keras in setup.py."
+    "{advice}. Until then, require an earlier version of Keras in pyproject.toml."
 )
 
 

@@ -23,7 +23,7 @@ def changed(name, advice):
     return (
         f"Keras {keras.version()} no longer has {name}, which "
         f"ccp_dml/optimizers/keras_internals.py needs: {advice}. Until then, require an earlier "
-        "version of Keras in setup.py."
+        "version of Keras in pyproject.toml."
     )
 
 

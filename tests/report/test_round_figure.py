@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ccp_dml.projections import RoundEnd
-from ccp_dml.report import RoundSnapshot, draw_rounds
+from ccp_dml.projections import RoundEnd, RoundSnapshot
+from ccp_dml.report import draw_rounds
 
 
 def test_a_figure_has_a_panel_a_round(generator):

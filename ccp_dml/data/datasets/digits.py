@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from ccp_dml.data.augmentation import random_affine
 from ccp_dml.data.benchmark import Benchmark
@@ -10,6 +9,9 @@ from ccp_dml.data.images import LabeledImages
 
 def digits() -> Benchmark:
     """scikit-learn's handwritten digits, 8 × 8 grey pixels in 0…1: 0–4 train, 5–9 test."""
+    # Imported where it is used: scikit-learn's data sets import much else.
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     images = (bunch.images[..., np.newaxis] / 16.0).astype("float32")
     data = LabeledImages(images, bunch.target, random_affine)

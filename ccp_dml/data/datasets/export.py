@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import tensorflow_datasets as tfds
 from etils import epath
-from tqdm import tqdm
 
 from ccp_dml.data.image_header import identify_format
 from ccp_dml.data.image_index import write_index
+from ccp_dml.progress_bar import ProgressBar
 
 # A bucket takes tens of milliseconds for a file, so that many are written at a time.
 _WRITERS = 32
@@ -46,7 +46,7 @@ def export_images(
     total = sum(split.num_examples for split in builder.info.splits.values())
     with (
         concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor,
-        tqdm(total=total, desc=f"Writing images to {folder}", unit="image") as progress,
+        ProgressBar(total=total, desc=f"Writing images to {folder}", unit="image") as progress,
     ):
         for split, classes, super_classes, images in _read_encoded_images(
             builder, label, super_label

@@ -7,8 +7,6 @@ import unicodedata
 import matplotlib
 import numpy as np
 import PIL
-from fontTools.pens.recordingPen import DecomposingRecordingPen
-from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from ccp_dml.checks import check_at_least, check_whole_number
@@ -79,22 +77,25 @@ def letters() -> tuple[str, ...]:
     Of letters with the same outlines in every family, such as the Latin, Greek and Cyrillic capital
     B, only the first is taken: no network could tell the others apart.
     """
+    # Imported where they are used: letters that were rendered before are read from the cache.
+    from fontTools.pens.recordingPen import DecomposingRecordingPen
+    from fontTools.ttLib import TTFont
+
+    def trace_outline(font, point):
+        glyphs = font.getGlyphSet()
+        pen = DecomposingRecordingPen(glyphs)
+        glyphs[font.getBestCmap()[point]].draw(pen)
+        return tuple(pen.value)
+
     fonts = [TTFont(_font_path(face)) for face in FACES]
     common = set.intersection(*(set(font.getBestCmap()) for font in fonts))
     upright = [font for font, face in zip(fonts, FACES, strict=True) if "-" not in face]
     first_of = {}
     for point in sorted(common):
         if unicodedata.category(chr(point)) in _CATEGORIES:
-            outlines = tuple(_trace_outline(font, point) for font in upright)
+            outlines = tuple(trace_outline(font, point) for font in upright)
             first_of.setdefault(outlines, chr(point))
     return tuple(first_of.values())
-
-
-def _trace_outline(font, point):
-    glyphs = font.getGlyphSet()
-    pen = DecomposingRecordingPen(glyphs)
-    glyphs[font.getBestCmap()[point]].draw(pen)
-    return tuple(pen.value)
 
 
 def letter_groups() -> dict[str, tuple[str, ...]]:

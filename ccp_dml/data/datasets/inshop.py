@@ -10,12 +10,11 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from ccp_dml.data.datasets.archive_check import ARCHIVE_ERRORS, MAX_IMAGE_BYTES
+from ccp_dml.data.datasets.official import INSHOP_HOMEPAGE
 from ccp_dml.data.image_header import identify_format
 from ccp_dml.data.image_index import is_inside, is_regular_file, is_remote
 
 _SPLITS = ("train", "query", "gallery")
-
-HOMEPAGE = "http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html"
 
 _DESCRIPTION = """
 In-Shop Clothes Retrieval, a benchmark of DeepFashion: 52,712 images of 7,982 items of clothing from
@@ -53,8 +52,9 @@ class InShop(tfds.core.GeneratorBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012, TFDS declares no class variable
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     The files of the In-Shop Clothes Retrieval Benchmark are given out on request, see
-    {HOMEPAGE}. manual_dir needs inshop/Eval/list_eval_partition.txt and either inshop/Img/img.zip
-    or the folder inshop/Img/img/ extracted from it.
+    {INSHOP_HOMEPAGE}.
+    manual_dir needs inshop/Eval/list_eval_partition.txt and either inshop/Img/img.zip or the folder
+    inshop/Img/img/ extracted from it.
     """
 
     def _info(self):
@@ -70,7 +70,7 @@ class InShop(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("image", "label"),
-            homepage=HOMEPAGE,
+            homepage=INSHOP_HOMEPAGE,
             citation=_CITATION,
         )
 

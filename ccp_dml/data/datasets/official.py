@@ -2,19 +2,11 @@
 
 import dataclasses
 import shlex
-import urllib.error
 from collections.abc import Mapping
 
-import requests
 import tensorflow as tf
-import tensorflow_datasets as tfds
-from absl import logging
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
-from tensorflow_datasets.core.download.extractor import ExtractError
+from etils import epath
 
-from ccp_dml.data.datasets import inshop
-from ccp_dml.data.datasets.archive_check import ARCHIVE_ERRORS, check_archive
-from ccp_dml.data.datasets.export import export_images
 from ccp_dml.data.image_index import ImageIndex, SplitSize, absolute_path, read_index
 
 
@@ -52,6 +44,7 @@ class OfficialSet:
         splits_by_class: Whether the splits of TFDS are those of a classification benchmark, which
             are merged and split again: the first classes for training, the others for testing.
         super_label: Name of the feature that holds the super-class; empty if there is none.
+        needs_opencv: Whether TFDS needs OpenCV to read the archives.
     """
 
     builder: str
@@ -61,6 +54,7 @@ class OfficialSet:
     obstacle: str = ""
     splits_by_class: bool = False
     super_label: str = ""
+    needs_opencv: bool = False
 
     def split_of(self, split: str, label: int) -> str:
         """The benchmark's split of an image, from its split in TFDS and its class."""
@@ -71,6 +65,7 @@ class OfficialSet:
 
 _BIRDS = "https://data.caltech.edu/records/"
 _CARS = "https://ai.stanford.edu/~jkrause/"
+INSHOP_HOMEPAGE = "http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html"
 
 OFFICIAL_SETS: dict[str, OfficialSet] = {
     "cub200_2011": OfficialSet(
@@ -82,6 +77,7 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
             Archive("segmentations.tgz", f"{_BIRDS}w9d68-gec53"),
         ),
         splits_by_class=True,
+        needs_opencv=True,
     ),
     "cars196": OfficialSet(
         builder="cars196",
@@ -123,32 +119,13 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
             "gallery": SplitSize(12612, 3985),
         },
         archives=(
-            Archive("inshop/Eval/list_eval_partition.txt", inshop.HOMEPAGE),
-            Archive("inshop/Img/img.zip", inshop.HOMEPAGE, extracted="inshop/Img/img"),
+            Archive("inshop/Eval/list_eval_partition.txt", INSHOP_HOMEPAGE),
+            Archive("inshop/Img/img.zip", INSHOP_HOMEPAGE, extracted="inshop/Img/img"),
         ),
         obstacle="its files are given out on request",
     ),
 }
 """The benchmarks by name."""
-
-_DOWNLOAD_ERRORS = (
-    requests.RequestException,
-    urllib.error.URLError,
-    ConnectionError,
-    TimeoutError,
-    tfds.download.DownloadError,
-)
-# What TFDS raises for archives that are not as the official ones are.
-_FORMAT_ERRORS = (
-    *ARCHIVE_ERRORS,
-    ExtractError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-)
-_ARCHIVE_SUFFIXES = (".tgz", ".zip")
 
 
 def load_official(name: str, data_dir: str) -> ImageIndex:
@@ -177,108 +154,25 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
     try:
         index = read_index(data_dir / name)
         if index is None:
-            index = _build(name, benchmark, data_dir)
+            # TFDS takes a while to import, and is not needed again.
+            from ccp_dml.data.datasets.official_archives import build_official
+
+            index = build_official(name, benchmark, data_dir)
     except (OSError, tf.errors.OpError) as error:
         raise ValueError(
-            f"{name} cannot be read from or written to {data_dir}: {_join_lines(error)}"
+            f"{name} cannot be read from or written to {data_dir}: {join_lines(error)}"
         ) from error
     _check_sizes(index, name, benchmark, data_dir)
     return index
 
 
-def _build(name, benchmark, data_dir):
-    """Makes the image files and the index, and reads it."""
-    builder = _prepare(name, benchmark, data_dir)
-    export_images(
-        builder, benchmark.label, benchmark.split_of, data_dir / name, benchmark.super_label
-    )
-    logging.info(
-        "%s is complete in %s: it needs neither %s nor %s any more.",
-        name,
-        data_dir / name,
-        builder.data_dir,
-        data_dir / "downloads",
-    )
-    return read_index(data_dir / name)
-
-
-def _prepare(name, benchmark, data_dir):
-    """The TFDS builder with its data prepared in `data_dir`."""
-    builder = tfds.builder(benchmark.builder, data_dir=data_dir)
-    if builder.is_prepared():
-        return builder
-    manual_dir = data_dir / "downloads" / "manual"
-    if missing := _find_missing(benchmark, manual_dir):
-        if benchmark.obstacle:
-            raise ValueError(
-                _explain_manual_download(name, benchmark, data_dir, benchmark.obstacle)
-            )
-        # TFDS tries for minutes before it says that there is no network.
-        files = ", ".join(map(str, missing))
-        logging.info(
-            "Downloading what is missing in %s (or put it there yourself): %s.", manual_dir, files
-        )
-    _check_archives(name, benchmark, data_dir)
-    # Only the official archives: a prepared copy from elsewhere would go unchecked.
-    config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
-    try:
-        builder.download_and_prepare(download_dir=data_dir / "downloads", download_config=config)
-    except NonMatchingChecksumError as error:
-        for archive in benchmark.archives:
-            path = manual_dir / archive.path
-            if str(path) in str(error):
-                raise ValueError(
-                    f"{path} is incomplete or not the official archive: its checksum is wrong. "
-                    f"Replace it and run: {_format_command(name, data_dir)}"
-                ) from error
-        reason = "what its address gives is not the official archive"
-        raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
-    except _DOWNLOAD_ERRORS as error:
-        reason = f"the download failed ({_join_lines(error)})"
-        raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
-    except _FORMAT_ERRORS as error:
-        raise ValueError(
-            f"{name} cannot be made from the files in {manual_dir}: {_join_lines(error)}"
-        ) from error
-    return builder
-
-
-def _check_archives(name, benchmark, data_dir):
-    """Checks the archives that somebody put there; what TFDS downloads is the official one."""
-    for archive in benchmark.archives:
-        path = data_dir / "downloads" / "manual" / archive.path
-        if path.suffix in _ARCHIVE_SUFFIXES and path.exists():
-            try:
-                check_archive(path, archive.lists)
-            except ValueError as error:
-                raise ValueError(
-                    f"{error}. Replace it and run: {_format_command(name, data_dir)}"
-                ) from error
-
-
-def _find_missing(benchmark, manual_dir):
-    return [
-        archive
-        for archive in benchmark.archives
-        if not (manual_dir / archive.path).exists()
-        and not (archive.extracted and (manual_dir / archive.extracted).exists())
-    ]
-
-
-def _explain_manual_download(name, benchmark, data_dir, reason):
-    manual_dir = data_dir / "downloads" / "manual"
-    files = ", ".join(map(str, _find_missing(benchmark, manual_dir)))
-    return (
-        f"{name} cannot be downloaded: {reason}. Missing in {manual_dir}: {files}. Put the files "
-        f"there and run: {_format_command(name, data_dir)}"
-    )
-
-
-def _join_lines(error):
+def join_lines(error: Exception) -> str:
+    """An error's class and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _format_command(name, data_dir):
+def describe_command(name: str, data_dir: epath.Path) -> str:
+    """The command line that makes a benchmark and describes it."""
     return (
         f"python -m ccp_dml.main --mode=describe --dataset={name} "
         f"--data_dir={shlex.quote(str(data_dir))}"
@@ -293,7 +187,7 @@ def _check_sizes(index, name, benchmark, data_dir):
     raise ValueError(
         f"{name} in {data_dir} has {_format_sizes(found)}; the official set has "
         f"{_format_sizes(benchmark.sizes)}. Delete {' and '.join(folders)}, and to make it again "
-        f"from the archives run: {_format_command(name, data_dir)}"
+        f"from the archives run: {describe_command(name, data_dir)}"
     )
 
 

@@ -4,6 +4,7 @@ import pathlib
 import re
 import shutil
 import socket
+import sys
 import tarfile
 import zipfile
 
@@ -173,9 +174,16 @@ def test_a_second_load_needs_neither_tfds_nor_the_archives(inshop, monkeypatch):
     first = load_official("inshop", str(inshop))
     shutil.rmtree(inshop / "downloads")
     shutil.rmtree(inshop / "inshop" / "1.0.0")
-    monkeypatch.delattr(official, "tfds")
+    monkeypatch.setitem(sys.modules, "ccp_dml.data.datasets.official_archives", None)
     again = load_official("inshop", str(inshop))
     assert rows_of(again) == rows_of(first)
+
+
+def test_birds_need_opencv_before_anything_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'make cub200_2011 .*: pip install "ccp_dml\[cub\]"'):
+        load_official("cub200_2011", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("interrupted", ["_write_image", "write_index"])

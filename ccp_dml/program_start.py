@@ -1,0 +1,68 @@
+"""What the command line does before TensorFlow is imported.
+
+`python -m ccp_dml.main` imports the package, and with it TensorFlow, before `ccp_dml.main`.
+"""
+
+import contextlib
+import glob
+import os
+import pathlib
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+_HELP = pathlib.Path(__file__).parent / "experiment" / "help.txt"
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# The second is that of Windows's Linux.
+_NVIDIA_DEVICES = "/dev/nvidia[0-9]*", "/dev/dxg"
+# What TensorFlow's libraries log while they are loaded, before they read the level.
+_NOTES = re.compile(rb"I\d{4} |[-\d]+ [:.\d]+: I |WARNING: All log messages before absl::")
+
+
+def prepare_program():
+    """Prints the help or quiets TensorFlow, if this process is that of `python -m ccp_dml.main`.
+
+    A user's own `TF_CPP_MIN_LOG_LEVEL` is left as it is. Without it, TensorFlow's C++ code logs
+    errors alone; where there is no NVIDIA GPU it logs nothing, because it takes that for an error.
+    What goes wrong is raised in Python all the same.
+    """
+    if not _is_command_line():
+        return
+    if "--help" in sys.argv:
+        print(_HELP.read_text(encoding="utf-8"), end="")
+        raise SystemExit
+    if _LOG_LEVEL in os.environ:
+        return
+    os.environ[_LOG_LEVEL] = "2" if any(map(glob.glob, _NVIDIA_DEVICES)) else "3"
+    with without_notes():
+        import tensorflow  # noqa: F401
+
+
+def _is_command_line():
+    # While Python looks for the module to run, it has put its own option in the place of its path.
+    module = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
+    return module.removeprefix("-m") == "ccp_dml.main"
+
+
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+    """Holds back what is written to the standard error, and then writes all but mere notes."""
+    try:
+        terminal = os.dup(2)
+    except OSError:
+        # There is no standard error.
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            for line in held:
+                if not _NOTES.match(line):
+                    os.write(2, line)
