@@ -24,6 +24,7 @@ _COMPARED = (
     "pooling",
     "validation",
     "num_folds",
+    "label_noise",
 )
 
 
