@@ -12,6 +12,7 @@ Examples:
   python -m ccp_dml.main --flagfile=experiments/digits.flags --workdir=/tmp/digits
   python -m ccp_dml.main --flagfile=experiments/paper/cub200_2011/c2_ccp.flags \
       --data_dir=/data/cub --workdir=/runs/c2_ccp --folds=1,2,3,4 --seeds=0,1,2 --processes=2
+  python -m ccp_dml.main --mode=plan --cells=all --data_dir=/data --workdir=/runs
   python -m ccp_dml.main --mode=table --runs=/runs/c2,/runs/c2_ccp
   python -m ccp_dml.main --mode=report --runs=/runs/c2,/runs/c2_ccp --workdir=/runs/both
   python -m ccp_dml.main --mode=describe --dataset=folder --data_dir=/data/shoes
@@ -67,6 +68,14 @@ from ccp_dml.experiment.metrics import (
     metric_titles,
     write_class_metrics,
 )
+from ccp_dml.experiment.paper_plan import (
+    FOLDS,
+    SEEDS,
+    format_plan,
+    plan_cell_runs,
+    plan_cells,
+    settings_to_measure,
+)
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
     make_room,
@@ -81,6 +90,8 @@ from ccp_dml.experiment.protocol import (
 from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.recommendation import recommend
 from ccp_dml.experiment.run_report import ReportFailedError, write_report
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.step_times import given_times, measure_times, published_times
 from ccp_dml.experiment.table import make_tables, save_tables, write_tables
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
 from ccp_dml.inference.export import TAKEN, export
@@ -168,6 +179,47 @@ def _refuse_nul():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
                 _stop(f"--{name} cannot hold a NUL character; got {each!r}")
+
+
+def _plan(workdir):
+    flag_values = flags.FLAGS
+    if not flag_values.cells:
+        for name in ("measure_step", "step_ms"):
+            if flag_values[name].present:
+                _stop(f"--{name} is for the hours of --cells, such as --cells=sop,inshop/c2_ccp")
+        _run_protocol(workdir)
+        return
+    settings = (field.name for field in dataclasses.fields(Settings))
+    changes = {name: flag_values[name].value for name in settings if flag_values[name].present}
+    lists = {name: tuple(value) for name, value in changes.items() if isinstance(value, list)}
+    cells = plan_cells(flag_values.cells, changes | lists)
+    runs = plan_cell_runs(
+        cells,
+        _whole_numbers("folds") or FOLDS,
+        _whole_numbers("seeds") or SEEDS,
+        workdir or os.getcwd(),
+    )
+    table = format_plan(cells, runs, _step_times(cells))
+    if not workdir:
+        print(table)
+        return
+    # Commands alone go where they can be piped to a shell or a scheduler.
+    print(table, file=sys.stderr)
+    for runs_of_cell in runs.values():
+        if missing := missing_runs(runs_of_cell):
+            write_flagfile(runs_of_cell)
+            for run in missing:
+                print(shell_command(run))
+
+
+def _step_times(cells):
+    if flags.FLAGS.measure_step:
+        if flags.FLAGS.step_ms is not None:
+            _stop("either --measure_step or --step_ms gives the time of a step, not both")
+        return measure_times(*settings_to_measure(cells))
+    if flags.FLAGS.step_ms is not None:
+        return given_times(flags.FLAGS.step_ms)
+    return published_times()
 
 
 def _run_protocol(workdir):
@@ -394,7 +446,7 @@ def _export(workdir):
 
 _COMMANDS = {
     "train": _run_protocol,
-    "plan": _run_protocol,
+    "plan": _plan,
     "table": _tabulate,
     "report": _report,
     "describe": _describe,
