@@ -189,6 +189,9 @@ def _plan(workdir):
                 _stop(f"--{name} is for the hours of --cells, such as --cells=sop,inshop/c2_ccp")
         _run_protocol(workdir)
         return
+    for name in ("fold", "seed"):
+        if flag_values[name].present:
+            _stop(f"the {name}s of --cells are given by --{name}s, such as --{name}s=1,2")
     settings = (field.name for field in dataclasses.fields(Settings))
     changes = {name: flag_values[name].value for name in settings if flag_values[name].present}
     lists = {name: tuple(value) for name, value in changes.items() if isinstance(value, list)}

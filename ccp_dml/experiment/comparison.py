@@ -76,8 +76,8 @@ def compare(
         baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to `None`:
             each method is compared with the first of its name, and with the same method of the
             first name of the same data set or, where that has none, with its first one.
-        data_sets: The data set of each name. Defaults to `None`: all names are of the same one, as
-            are names that it does not hold.
+        data_sets: The data set of each name; a name that is missing is compared with the first of
+            all. Defaults to `None`: all are missing.
 
     Returns:
         A row for each pair: `name`, `method`, `baseline_name`, `baseline_method`, `pairs` (how
@@ -176,6 +176,9 @@ def _default_pairs(trained, data_sets):
     for name, method in trained:
         first.setdefault(name, method)
         first_names.setdefault(data_sets.get(name), name)
+    if trained:
+        # Of data that are not known.
+        first_names[None] = trained[0][0]
     within = [((name, method), (name, first[name])) for name, method in trained]
     between = []
     for name, method in trained:
