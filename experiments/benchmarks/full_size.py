@@ -9,9 +9,9 @@ pixels for CUB-200-2011, 120,053 of 64 to 96 pixels for Stanford Online Products
 speed and memory of the parts of a training, and makes a run of the cell C2 and C2-CCP as the
 command line does, with its report: a few validations of the plain loss and of CCP, one renewal of
 the proxies at the least, and the test set. On CUB the network is BN-Inception with random weights,
-on SOP a small one on 64 × 64 pixels; everything else but the number of steps and the learning rate
-is the cell's. On SOP the run is made once more for CCP alone, killed on the way and resumed, and
-has to end with the same numbers.
+on SOP, and with `--network=small`, a small one on 64 × 64 pixels; everything else but the number of
+steps and the learning rate is the cell's. With the small network the run is made once more for CCP
+alone, killed on the way and resumed, and has to end with the same numbers.
 
 Stages run in processes of their own, for which the clock, the processor time of all threads and the
 peak of resident memory (`getrusage`) are printed. `--folder` keeps everything, and what is there is
@@ -35,10 +35,11 @@ from full_size_archives import write_birds, write_products
 
 ROOT = pathlib.Path(__file__).parents[2]
 WRITERS = {"cub200_2011": write_birds, "sop": write_products}
-# What a run changes in the flagfile of the cell.
-CHANGES = {
-    "cub200_2011": ("--max_steps=6", "--steps_per_validation=2", "--learning_rate=1e-4"),
-    "sop": (
+# What a run changes in the flagfile of the cell, and further with each network.
+CHANGES = ("--weights=none", "--round_patience=1", "--method=plain,ccp")
+NETWORKS = {
+    "bn_inception": ("--max_steps=6", "--steps_per_validation=2", "--learning_rate=1e-4"),
+    "small": (
         "--max_steps=100",
         "--steps_per_validation=20",
         "--learning_rate=1e-3",
@@ -47,9 +48,12 @@ CHANGES = {
         "--resize_size=72",
     ),
 }
-BOTH = ("--weights=none", "--round_patience=1", "--method=plain,ccp")
+DEFAULT_NETWORKS = {"cub200_2011": "bn_inception", "sop": "small"}
 
 _SET = flags.DEFINE_enum("set", "cub200_2011", list(WRITERS), "Data set.")
+_NETWORK = flags.DEFINE_enum(
+    "network", None, list(NETWORKS), "Network; by default that of the set."
+)
 _FOLDER = flags.DEFINE_string("folder", None, "Where everything is put; a temporary folder.")
 _STAGE = flags.DEFINE_enum("stage", None, ["load", "measure"], "What is done in this process.")
 
@@ -57,7 +61,8 @@ _STAGE = flags.DEFINE_enum("stage", None, ["load", "measure"], "What is done in 
 def settings_flags(name: str, folder: pathlib.Path) -> list[str]:
     """The flags of the run."""
     flagfile = ROOT / "experiments" / "paper" / name / "c2_ccp.flags"
-    return [f"--flagfile={flagfile}", f"--data_dir={folder}", *BOTH, *CHANGES[name]]
+    network = _NETWORK.value or DEFAULT_NETWORKS[name]
+    return [f"--flagfile={flagfile}", f"--data_dir={folder}", *CHANGES, *NETWORKS[network]]
 
 
 def load_set(name: str, folder: pathlib.Path):
@@ -129,7 +134,7 @@ def measure_parts(name: str, folder: pathlib.Path):
     data = split_benchmark(benchmark, settings)
     keras.utils.set_random_seed(0)
     num_classes, size = data.train.num_classes, settings.embedding_size
-    few = 512 if name == "cub200_2011" else 8_192
+    few = 512 if settings.backbone == "bn_inception" else 8_192
 
     def batches():
         return training_batches(data.train, 8, 4, 0)
@@ -272,7 +277,7 @@ def check_run(workdir: pathlib.Path) -> dict:
 
 def kill_and_resume(name: str, folder: pathlib.Path, expected: dict):
     """Makes the run of CCP once more, killed on the way, and compares its numbers."""
-    workdir = folder / "runs" / f"{name}_killed"
+    workdir = folder / "runs" / "killed"
     shutil.rmtree(workdir, ignore_errors=True)
     arguments = ["-m", "ccp_dml.main", *settings_flags(name, folder), "--method=ccp"]
     arguments += [f"--workdir={workdir}", "--checkpoint_minutes=0.05", "--noreport"]
@@ -297,6 +302,7 @@ def main(argv):
     """Makes all stages, or one."""
     del argv
     name = _SET.value
+    network = _NETWORK.value or DEFAULT_NETWORKS[name]
     if _STAGE.value:
         {"load": load_set, "measure": measure_parts}[_STAGE.value](
             name, pathlib.Path(_FOLDER.value)
@@ -306,6 +312,7 @@ def main(argv):
         folder = pathlib.Path(_FOLDER.value or temporary).absolute()
         write_archives(name, folder)
         own = [__file__, f"--set={name}", f"--folder={folder}"]
+        own.append(f"--network={network}")
         run_stage("data set from the archives", [*own, "--stage=load"])
         # The exported images are all that is needed.
         shutil.rmtree(folder / "downloads", ignore_errors=True)
@@ -313,11 +320,11 @@ def main(argv):
             shutil.rmtree(folder / builder, ignore_errors=True)
         run_stage("data set that is there", [*own, "--stage=load"])
         run_stage("parts", [*own, "--stage=measure"])
-        workdir = folder / "runs" / name
+        workdir = folder / "runs" / network
         arguments = ["-m", "ccp_dml.main", *settings_flags(name, folder)]
         run_stage("run", [*arguments, f"--workdir={workdir}", "--checkpoint_minutes=0.5"])
         results = check_run(workdir)
-        if name == "sop":
+        if network == "small":
             kill_and_resume(name, folder, results["ccp"])
 
 
