@@ -41,6 +41,14 @@ from ccp_dml.experiment.metrics import (
     metric_titles,
     write_class_metrics,
 )
+from ccp_dml.experiment.paper_plan import (
+    FOLDS,
+    SEEDS,
+    format_plan,
+    plan_cell_runs,
+    plan_cells,
+    settings_to_measure,
+)
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
     make_room,
@@ -55,6 +63,8 @@ from ccp_dml.experiment.protocol import (
 from ccp_dml.experiment.published import find_published
 from ccp_dml.experiment.recommendation import recommend
 from ccp_dml.experiment.run_report import ReportFailedError, write_report
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.step_times import given_times, measure_times, published_times
 from ccp_dml.experiment.table import make_tables, save_tables, write_tables
 from ccp_dml.experiment.tuning import Search, tune
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_json
@@ -145,6 +155,50 @@ def _refuse_nul():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
                 _stop(f"--{name} cannot hold a NUL character; got {each!r}")
+
+
+def _plan(workdir):
+    flag_values = flags.FLAGS
+    if not flag_values.cells:
+        for name in ("measure_step", "step_ms"):
+            if flag_values[name].present:
+                _stop(f"--{name} is for the hours of --cells, such as --cells=sop,inshop/c2_ccp")
+        _run_protocol(workdir)
+        return
+    for name in ("fold", "seed"):
+        if flag_values[name].present:
+            _stop(f"the {name}s of --cells are given by --{name}s, such as --{name}s=1,2")
+    settings = (field.name for field in dataclasses.fields(Settings))
+    changes = {name: flag_values[name].value for name in settings if flag_values[name].present}
+    lists = {name: tuple(value) for name, value in changes.items() if isinstance(value, list)}
+    cells = plan_cells(flag_values.cells, changes | lists)
+    runs = plan_cell_runs(
+        cells,
+        _whole_numbers("folds") or FOLDS,
+        _whole_numbers("seeds") or SEEDS,
+        workdir or os.getcwd(),
+    )
+    table = format_plan(cells, runs, _step_times(cells))
+    if not workdir:
+        print(table)
+        return
+    # Commands alone go where they can be piped to a shell or a scheduler.
+    print(table, file=sys.stderr)
+    for runs_of_cell in runs.values():
+        if missing := missing_runs(runs_of_cell):
+            write_flagfile(runs_of_cell)
+            for run in missing:
+                print(shell_command(run))
+
+
+def _step_times(cells):
+    if flags.FLAGS.measure_step:
+        if flags.FLAGS.step_ms is not None:
+            _stop("either --measure_step or --step_ms gives the time of a step, not both")
+        return measure_times(*settings_to_measure(cells))
+    if flags.FLAGS.step_ms is not None:
+        return given_times(flags.FLAGS.step_ms)
+    return published_times()
 
 
 def _run_protocol(workdir):
@@ -420,7 +474,7 @@ _COMMANDS = {
     "train": _run_protocol,
     "validate": _validate,
     "tune": _tune,
-    "plan": _run_protocol,
+    "plan": _plan,
     "table": _tabulate,
     "report": _report,
     "describe": _describe,

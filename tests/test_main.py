@@ -253,6 +253,44 @@ def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, m
     assert "relative to the present folder" in line
 
 
+def test_the_plan_of_cells(tmp_path, run_command, capsys):
+    flags = ("--mode=plan", "--cells=sop/c2,sop/c2_ccp", "--data_dir=/data", "--seeds=0,1")
+    run_command(*flags, "--step_ms=50")
+    shown = capsys.readouterr().out
+    assert "Step times: of a plain step of 50 ms; 0.52 ms to embed an image." in shown
+    assert "16 of 16" in shown
+    run_command(*flags, f"--workdir={tmp_path}", "--patience=7")
+    shown = capsys.readouterr()
+    assert "as the authors report of an RTX 2080 Ti" in shown.err
+    commands = shown.out.splitlines()
+    assert len(commands) == 16
+    folder = tmp_path / "sop" / "c2_ccp"
+    assert commands[-1] == (
+        f"python -m ccp_dml.main --flagfile={folder}/protocol.flags --folds=4 --seeds=1 "
+        f"--workdir={folder}/fold4_seed1"
+    )
+    written = (folder / "protocol.flags").read_text().splitlines()
+    assert {"--dataset=sop", "--data_dir=/data", "--patience=7", "--method=ccp"} <= set(written)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--cells=sop/c3"], "cells must be one of all, cub200_2011, cars196, inshop, sop, cub"),
+        (["--cells=sop", "--loss=triplet"], "loss is that of the cells, and cannot be given with"),
+        (["--cells=sop", "--fold=2"], "the folds of --cells are given by --folds"),
+        (["--cells=sop", "--folds=5"], "folds must be at most num_folds, 4; got 5"),
+        (["--cells=sop", "--step_ms=9", "--measure_step"], "the time of a step, not both"),
+        (["--step_ms=9", "--workdir=/tmp/unused"], "--step_ms is for the hours of --cells"),
+    ],
+)
+def test_plans_that_there_cannot_be(flags, message, run_command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_command("--mode=plan", *flags)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 @pytest.fixture
 def command(capsys, run_command):
     """Runs the command in this process and returns its last line of errors, for exit code 2."""

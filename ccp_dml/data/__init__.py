@@ -28,6 +28,7 @@ from ccp_dml.data.image_augmentation import (
 from ccp_dml.data.image_index import ImageIndex, SplitSize
 from ccp_dml.data.image_listing import ImageListing, list_benchmark, list_images
 from ccp_dml.data.images import LabeledImages
+from ccp_dml.data.label_noise import replace_labels
 from ccp_dml.data.pipelines import ClassPools, class_pools, training_batches
 from ccp_dml.data.preprocessing import CROPS, FITS, Preprocessing
 from ccp_dml.data.samplers import (
@@ -90,6 +91,7 @@ __all__ = [
     "proportional_batches",
     "random_affine",
     "render_letters",
+    "replace_labels",
     "sampler_parameters",
     "training_batches",
 ]

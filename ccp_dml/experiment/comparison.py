@@ -1,6 +1,6 @@
 """What the runs of a record come to: means, and paired differences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import nan
 
 import pandas as pd
@@ -75,14 +75,20 @@ def summarize(
     return pd.DataFrame(rows)
 
 
-def compare(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+def compare(
+    runs: pd.DataFrame,
+    baseline: str | None = None,
+    data_sets: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Paired differences of single networks, over the folds and seeds that both sides have.
 
     Args:
         runs: See `ccp_dml.experiment.records.Record`.
         baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to `None`:
             each method is compared with the first of its name, and with the same method of the
-            first name or, where that has none, with its first one.
+            first name of the same data set or, where that has none, with its first one.
+        data_sets: The data set of each name; a name that is missing is compared with the first of
+            all. Defaults to `None`: all are missing.
 
     Returns:
         A row for each pair: `name`, `method`, `baseline_name`, `baseline_method`, `pairs` (how
@@ -101,7 +107,7 @@ def compare(runs: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
     }
     trained = [key for key in groups if key[1] not in BASELINES]
     if baseline is None:
-        pairs = _default_pairs(trained)
+        pairs = _default_pairs(trained, data_sets or {})
     else:
         chosen = _parse_baseline(baseline, groups)
         pairs = [(key, chosen) for key in trained if key != chosen]
@@ -176,14 +182,18 @@ def _compare_with_published(row, own, published):
     return columns
 
 
-def _default_pairs(trained):
-    first = {}
+def _default_pairs(trained, data_sets):
+    first, first_names = {}, {}
     for name, method in trained:
         first.setdefault(name, method)
+        first_names.setdefault(data_sets.get(name), name)
+    if trained:
+        # Of data that are not known.
+        first_names[None] = trained[0][0]
     within = [((name, method), (name, first[name])) for name, method in trained]
-    first_name = next(iter(first), None)
     between = []
     for name, method in trained:
+        first_name = first_names[data_sets.get(name)]
         # Where the first name has no such method, its first one stands for it.
         theirs = method if (first_name, method) in trained else first[first_name]
         if name != first_name:

@@ -4,7 +4,7 @@ import numpy as np
 
 from ccp_dml.data import Benchmark, LabeledSamples, class_fold, hold_out_samples
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.experiment.training_data import check_given_validation
+from ccp_dml.experiment.training_data import check_given_validation, split_benchmark
 
 
 def describe(benchmark: Benchmark, settings: Settings) -> str:
@@ -39,6 +39,8 @@ def describe(benchmark: Benchmark, settings: Settings) -> str:
         )
         lines.append(f"| {name} | {len(data):,} | {len(classes):,} | {' | '.join(extremes)} |")
     lines += ["", *_describe_validation(benchmark, settings)]
+    if settings.label_noise:
+        lines.append(_describe_noise(benchmark, settings))
     if benchmark.notes:
         lines += ["", *(f"- {note}" for note in benchmark.notes)]
     return "\n".join(lines)
@@ -79,6 +81,17 @@ def _describe_validation(benchmark, settings):
             f"validates on {_format_size(validation)}, from {first} to {last}{few}"
         )
     return lines
+
+
+def _describe_noise(benchmark, settings):
+    data = split_benchmark(benchmark, settings)
+    sizes = np.bincount(data.train.labels)
+    lost = len(np.unique(data.true_labels)) - len(sizes)
+    without = f", and {lost:,} have none and are not trained" if lost else ""
+    return (
+        f"label noise: {data.num_replaced:,} of {len(data.train):,} training labels are replaced; "
+        f"classes then have {sizes.min():,} to {sizes.max():,} images{without}"
+    )
 
 
 def _compare_classes(benchmark):

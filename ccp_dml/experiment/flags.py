@@ -98,7 +98,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         "of them; see --tune_space. validate: a run of such a search, in which the test classes "
         "are not measured. describe: print the settings, what the data set holds and how it is "
         "split, and draw some of its images as a network sees them. plan: "
-        "print the commands of the runs of --folds and --seeds that are still missing, one a line. "
+        "print the commands of the runs of --folds and --seeds that are still missing, one a line; "
+        "with --cells, of those cells of the paper's tables, and how many hours they will take. "
         "table: tabulate the finished runs of --runs. report: show them on one page, report.html, "
         "with figures and images. evaluate: measure saved networks on the test classes, each alone "
         "and all concatenated. embed: write the embeddings of images to a Parquet file. search: "
@@ -149,9 +150,34 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
         flag_values=flag_values,
     )
     flags.DEFINE_list(
+        "cells",
+        [],
+        "For plan: cells of the paper's tables, such as sop/c2_ccp, all of a data set, such as "
+        "sop, or all. --data_dir is the folder of all data sets, and runs go to folders such as "
+        "sop/c2_ccp below --workdir; without one only the hours are printed. Folds are 1,2,3,4 and "
+        "seeds 0,1,2 unless they are given.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "measure_step",
+        False,
+        "For plan with --cells: whether training steps are measured on the device of this machine, "
+        "for the hours. By default they are as long as on the paper's, an RTX 2080 Ti.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "step_ms",
+        None,
+        "For plan with --cells: milliseconds of a plain step of 32 images with BN-Inception on "
+        "your device, instead of measuring it.",
+        lower_bound=1e-6,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
         "runs",
         [],
-        "For table and report: folders that training left, or records of runs, runs.csv.",
+        "For table and report: folders that training left, folders of such folders, or records of "
+        "runs, runs.csv.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(

@@ -13,7 +13,7 @@ from ccp_dml.models.backbones.pretrained import IMAGENET_FILES
 
 _METRICS = ("precision_at_1", "r_precision", "map_at_r")
 # What a run shares with a cell that it can be compared with; the rest may be the researcher's own.
-_COMPARED = (
+COMPARED = (
     "dataset",
     "loss",
     "loss_wrapper",
@@ -24,6 +24,7 @@ _COMPARED = (
     "pooling",
     "validation",
     "num_folds",
+    "label_noise",
 )
 
 
@@ -103,7 +104,7 @@ def cell_name(settings: Settings, method: str) -> str | None:
 
 
 def _compared_values(settings, method):
-    values = {name: getattr(settings, name) for name in _COMPARED}
+    values = {name: getattr(settings, name) for name in COMPARED}
     # Parameters that were left to their defaults count too.
     loss = losses.get(settings.loss, **settings.loss_params)
     names = losses.parameters(settings.loss)

@@ -22,6 +22,8 @@ _TEXTS = ["name", "method", "embedding", "best_phase"]
 _INTEGERS = ["fold", "seed", "embedding_size", "steps", "rounds", "best_step"]
 _ONLY_FOLD = 1
 _SHOWN = 8
+# As `--mode=plan` puts them: a folder for each data set, and in it one for each cell.
+_LEVELS = 2
 
 
 class Record(NamedTuple):
@@ -46,14 +48,15 @@ def read_runs(paths: Sequence[epath.PathLike]) -> Record:
     """Reads run folders, protocol folders and records.
 
     Args:
-        paths: Of folders (see `ccp_dml.experiment.run_folders.find_runs`) and of files as
-            `write_record` leaves them. Where names are not unique, the folders above are added.
+        paths: Of folders (see `ccp_dml.experiment.run_folders.find_runs`), of folders of such
+            folders, and of files as `write_record` leaves them. Where names are not unique, the
+            folders above are added.
 
     Raises:
         ValueError: If a path is given twice, does not exist, holds no finished run, or is a damaged
             record; the message says what was found.
     """
-    paths = [epath.Path(path) for path in paths]
+    paths = [folder for path in paths for folder in _run_folders(epath.Path(path))]
     if not paths:
         raise ValueError("there are no runs to read: name their folders, or a record")
     for path, count in Counter(path.resolve() for path in paths).items():
@@ -137,6 +140,29 @@ def add_rows(runs: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
         rows: Values by column; what one does not have is missing.
     """
     return _combine([runs, _typed(pd.DataFrame(rows))]) if rows else runs
+
+
+def _run_folders(path):
+    """The run and protocol folders that a path stands for: itself, or those that lie below it."""
+    if not path.is_dir():
+        return [path]
+    found = find_runs(path)
+    if found.runs or found.unfinished:
+        return [path]
+    return _folders_below(path, _LEVELS) or [path]
+
+
+def _folders_below(folder, levels):
+    """The run and protocol folders below a folder that hold a finished run."""
+    folders = []
+    for child in sorted(each for each in folder.iterdir() if each.is_dir()):
+        if child.name == "earlier":
+            continue
+        if find_runs(child).runs:
+            folders.append(child)
+        elif levels > 1:
+            folders += _folders_below(child, levels - 1)
+    return folders
 
 
 class _Source(NamedTuple):

@@ -137,6 +137,8 @@ class Run:
         interruption = interruption or Interruption()
         results = from_chief(lambda: take_up(shared, self.settings))
         results |= record_hardware(self.settings)
+        if self.settings.label_noise:
+            results["label_noise"] = self._count_replaced_labels()
         _check_shared(shared)
         with folder_to_write_to(shared) as folder:
             return self._train_missing(
@@ -285,9 +287,17 @@ class Run:
     def _make_model(self, method, embedding_model):
         return make_model(method, self.settings, embedding_model, self.data.train.num_classes)
 
+    def _count_replaced_labels(self):
+        data = self.data
+        return {
+            "samples": len(data.train),
+            "replaced": data.num_replaced,
+            "classes": len(data.classes),
+        }
+
     def _make_batches(self, first_step=0, callbacks=()):
         settings = self.settings
-        arguments = sampler_arguments(self.data.train, settings)
+        arguments = sampler_arguments(self.data, settings)
         if settings.sampler == "hard_classes":
             updating = [each for each in callbacks if isinstance(each, HardClasses)]
             (hard_classes,) = updating or [make_hard_classes(settings, self.data.train)]

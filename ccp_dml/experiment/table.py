@@ -139,7 +139,7 @@ def make_tables(
     """
     record = _with_concatenations(read_runs(paths))
     summary = summarize(record.runs, _published_by_name(record, published))
-    differences = compare(record.runs, baseline)
+    differences = compare(record.runs, baseline, _data_sets(record))
     chosen = dict.fromkeys(shown_metrics(record.runs))
     titles = _TITLES | metric_titles({"runs": chosen})
     cells = {
@@ -176,6 +176,12 @@ def _published_by_name(record: Record, published: Published | None):
         return None if found is None or method in BASELINES else published(found, method)
 
     return of
+
+
+def _data_sets(record):
+    """The data set of each name whose runs have folders that say so."""
+    found = {name: runs[0].flag("dataset") for name, runs in record.folders.items()}
+    return {name: data_set for name, data_set in found.items() if data_set}
 
 
 def _warnings(runs, summary):

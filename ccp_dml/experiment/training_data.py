@@ -15,6 +15,7 @@ from ccp_dml.data import (
     contiguous,
     hold_out_samples,
     load,
+    replace_labels,
 )
 from ccp_dml.experiment.settings import HARD_CLASS_PARAMETERS, Settings
 from ccp_dml.models import value_scaling
@@ -25,14 +26,23 @@ class TrainingData:
     """The training classes of a benchmark, split for training and validation.
 
     Attributes:
-        train: Training samples with the labels 0…C − 1.
+        train: Training samples with the labels 0…C − 1, of which some are wrong if there is noise.
+        true_labels: The labels that the data set gives these samples `(n,)`.
+        classes: The label of each of the C classes in the data set, ascending `(C,)`.
         validation: Validation samples.
         validation_gallery: What these are searched in; `None` if that is among themselves.
     """
 
     train: LabeledSamples
+    true_labels: np.ndarray
+    classes: np.ndarray
     validation: LabeledSamples
     validation_gallery: LabeledSamples | None
+
+    @property
+    def num_replaced(self) -> int:
+        """Number of training samples whose label is not that of the data set."""
+        return int(np.sum(self.classes[self.train.labels] != self.true_labels))
 
 
 def load_benchmark(settings: Settings) -> Benchmark:
@@ -76,20 +86,20 @@ def load_benchmark(settings: Settings) -> Benchmark:
 def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
     """Splits a benchmark into what trains and what validates.
 
-    What a data set gives to validate on does so, and nothing else.
+    What a data set gives to validate on does so, and nothing else. Labels are replaced among what
+    trains alone; a class that loses all its samples by that is not trained.
 
     Raises:
         ValueError: If there is no such fold, it leaves too few classes to validate on, or settings
-            ask for another validation than the data set gives.
+            ask for another validation than the data set gives, or for noise among the labels of a
+            single class.
     """
     train = benchmark.train
     if benchmark.validation is not None:
         check_given_validation(settings)
-        training = train.with_labels(contiguous(train.labels))
-        return TrainingData(training, benchmark.validation, None)
+        return _with_noise(train, settings, benchmark.validation)
     if settings.validation == "test":
-        training = train.with_labels(contiguous(train.labels))
-        return TrainingData(training, benchmark.test, benchmark.gallery)
+        return _with_noise(train, settings, benchmark.test, benchmark.gallery)
     if settings.validation != "samples":
         indices, held_out = class_fold(train.labels, settings.num_folds, settings.fold)
     else:
@@ -103,14 +113,25 @@ def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
             f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
             "validation=samples"
         )
-    return TrainingData(training.with_labels(contiguous(training.labels)), validation, None)
+    return _with_noise(training, settings, validation)
 
 
-def sampler_arguments(train: LabeledSamples, settings: Settings) -> dict[str, Any]:
+def _with_noise(training, settings, validation, gallery=None):
+    labels = replace_labels(training.labels, settings.label_noise, settings.seed)
+    return TrainingData(
+        training.with_labels(contiguous(labels)),
+        training.labels,
+        np.unique(labels),
+        validation,
+        gallery,
+    )
+
+
+def sampler_arguments(data: TrainingData, settings: Settings) -> dict[str, Any]:
     """What the sampler takes beside the numbers that all take.
 
     Args:
-        train: The training samples.
+        data: Its training samples.
         settings: `sampler` and its parameters.
 
     Raises:
@@ -122,22 +143,24 @@ def sampler_arguments(train: LabeledSamples, settings: Settings) -> dict[str, An
         if name not in HARD_CLASS_PARAMETERS
     }
     if settings.sampler == "hierarchical":
-        if not isinstance(train, ImageFiles):
+        if not isinstance(data.train, ImageFiles):
             raise ValueError(
                 f"the sampler hierarchical needs super-classes, and {settings.dataset} has none: "
                 "they are the folders above the folders of the classes' images"
             )
-        arguments["super_classes"] = _find_super_classes(train.paths)
+        arguments["super_classes"] = _find_super_classes(data)
     return arguments
 
 
-def _find_super_classes(paths):
-    """The folders above those that files are in `(n,)`.
+def _find_super_classes(data):
+    """The folder above that of its class for each training sample `(n,)`.
+
+    A sample whose label is wrong belongs to the super-class of that label.
 
     Raises:
         ValueError: If there is only one.
     """
-    folders = np.array([path.rsplit("/", 2)[0] for path in paths.tolist()])
+    folders = np.array([path.rsplit("/", 2)[0] for path in data.train.paths.tolist()])
     if len(np.unique(folders)) < 2:
         raise ValueError(
             "the sampler hierarchical needs at least two super-classes, and the folders of all "
@@ -145,6 +168,10 @@ def _find_super_classes(paths):
             "their own, and list the images in a CSV file; a SOP that was exported by an earlier "
             "version has to be made again"
         )
+    labels = data.classes[data.train.labels]
+    is_replaced = labels != data.true_labels
+    true_classes, first_samples = np.unique(data.true_labels, return_index=True)
+    folders[is_replaced] = folders[first_samples[true_classes.searchsorted(labels[is_replaced])]]
     return folders
 
 

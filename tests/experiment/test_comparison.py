@@ -193,3 +193,18 @@ def test_metrics_that_not_all_runs_have(make_runs):
 
 def test_nothing_to_compare(make_runs):
     assert compare(make_runs(("one", "plain", {(1, 0): 0.1}))).empty
+
+
+def test_by_default_only_runs_on_the_same_data_are_compared(make_runs):
+    values = {(1, 0): 0.1, (1, 1): 0.2}
+    names = ("sop/c1", "cub/c1", "sop/c2", "cub/c2", "other")
+    runs = make_runs(*((name, "plain", values) for name in names))
+    data_sets = {name: name.partition("/")[0] for name in names[:4]}
+    found = compare(runs, data_sets=data_sets)
+    assert list(zip(found["name"], found["baseline_name"], strict=True)) == [
+        ("sop/c2", "sop/c1"),
+        ("cub/c2", "cub/c1"),
+        ("other", "sop/c1"),
+    ]
+    assert len(compare(runs)) == 4
+    assert len(compare(runs, "other:plain", data_sets)) == 4

@@ -81,3 +81,15 @@ def test_a_given_validation_is_described(classes, expected):
 def test_notes_come_last():
     text = describe(Benchmark(TRAIN, TEST, notes=("one", "another")), Settings(num_folds=2))
     assert text.endswith("\n\n- one\n- another")
+
+
+def test_label_noise_is_described():
+    settings = Settings(num_folds=2, label_noise=0.25)
+    *_, last = describe(Benchmark(TRAIN, TEST), settings).splitlines()
+    # Fold 1 trains on the classes of 3 and of 5 images.
+    assert last.startswith("label noise: 2 of 8 training labels are replaced; classes then have ")
+    clean = describe(Benchmark(TRAIN, TEST), Settings(num_folds=2))
+    assert "label noise" not in clean
+    two = Benchmark(make_part({0: 1, 1: 1, 2: 1, 3: 9, 4: 2, 5: 2}), TEST)
+    lines = describe(two, Settings(num_folds=3, fold=1, label_noise=0.9)).splitlines()
+    assert [line for line in lines if line.startswith("label noise: 11 of 12 ")]

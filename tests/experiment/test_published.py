@@ -133,6 +133,7 @@ def test_a_run_with_settings_of_its_own_is_of_the_same_cell():
         {"validation": "test"},
         {"num_folds": 3},
         {"memory_batches": 24},
+        {"label_noise": 0.2},
     ],
 )
 def test_other_runs_are_of_no_cell(changes):

@@ -201,7 +201,6 @@ def test_folders_without_finished_runs(protocol, tmp_path):
         tmp_path / "nowhere": "nowhere does not exist: name the folder of a run",
         tmp_path / "pipe": "pipe is neither a folder nor a file",
         empty: "holds no finished run: it is empty; name a folder with results.json",
-        tmp_path: "it has c2, empty, killed, pipe; name a folder",
         killed: "it has flags.txt; name a folder",
         only_killed: "seed10 not finished; the command that started them goes on",
     }.items():
@@ -211,6 +210,22 @@ def test_folders_without_finished_runs(protocol, tmp_path):
         read_runs([protocol, f"{protocol}/../c2"])
     with pytest.raises(ValueError, match="no runs to read"):
         read_runs([])
+
+
+def test_a_folder_of_folders_stands_for_those_with_finished_runs(protocol, tmp_path):
+    for cell in ("sop/c2", "sop/c2_ccp", "inshop/c2"):
+        save_run(tmp_path / "runs" / cell / "fold1_seed0", results(fold=1))
+    (tmp_path / "runs" / "inshop" / "begun" / "fold1_seed0").mkdir(parents=True)
+    # What was moved away is of other settings.
+    save_run(tmp_path / "runs" / "sop" / "earlier" / "seed0", results())
+    record = read_runs([tmp_path / "runs", protocol])
+    assert list(record.folders) == ["inshop/c2", "sop/c2", "c2_ccp", f"{tmp_path.name}/c2"]
+    assert list(read_runs([tmp_path / "runs" / "sop"]).folders) == ["c2", "c2_ccp"]
+    with pytest.raises(ValueError, match="c2 is given 2 times"):
+        read_runs([tmp_path / "runs", tmp_path / "runs" / "sop" / "c2"])
+    (tmp_path / "deep" / "runs" / "deeper").mkdir(parents=True)
+    with pytest.raises(ValueError, match="runs holds no finished run: it has deeper; name a fo"):
+        read_runs([tmp_path / "deep" / "runs"])
 
 
 def test_a_run_that_is_there_twice(protocol):

@@ -35,7 +35,13 @@ MANY = (
     "--second_phase_weights=1e-3,1e-3,.1,1",
 )
 CASES = {
-    "ccp with a figure": (*DIGITS, "--max_steps=60", "--method=ccp", "--figure_rounds=1"),
+    "ccp with a figure": (
+        *DIGITS,
+        "--max_steps=60",
+        "--method=ccp",
+        "--figure_rounds=1",
+        "--label_noise=0.2",
+    ),
     "plain and ccp": (*DIGITS, "--max_steps=300", "--figure_rounds=1"),
     "together": (
         *DIGITS,
@@ -181,6 +187,9 @@ def test_a_run_that_is_interrupted_goes_on_with_the_command_that_it_names(uninte
     assert "ccp goes on after step" in console_of(workdir)
     finish((*CASES[case], OFTEN), workdir)
     assert_same_run(workdir, expected)
+    noise = json.loads((workdir / "results.json").read_text())["label_noise"]
+    assert noise["replaced"] == round(0.2 * noise["samples"])
+    assert noise["classes"] == 5
 
 
 def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path):

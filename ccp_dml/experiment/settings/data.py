@@ -35,6 +35,14 @@ class DataSettings(SettingGroup):
         "Damaged or non-image files that the data set folder may hold; they are skipped.",
         least=0,
     )
+    label_noise: float = setting(
+        0.0,
+        "Share of the training samples whose label is replaced by that of another training class, "
+        "at random and never its own: one draw, fixed by the seed, for all methods. What validates "
+        "and tests keeps its labels.",
+        least=0,
+        most=1,
+    )
     cache: str = setting(
         "none",
         "What is kept of images in files: nothing; in memory, the encoded files that are trained "

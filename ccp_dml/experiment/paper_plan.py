@@ -1,0 +1,245 @@
+"""The cells of the paper's tables as runs to be made, and how many hours they will take."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from etils import epath
+
+from ccp_dml.checks import check_one_of
+from ccp_dml.data import OFFICIAL_SETS
+from ccp_dml.experiment.paper import DATASETS, cells
+from ccp_dml.experiment.protocol import PlannedRun, missing_runs, plan_runs
+from ccp_dml.experiment.published import COMPARED, find_published
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.step_times import StepTimes
+from ccp_dml.report import terminal_table
+
+FOLDS, SEEDS = (1, 2, 3, 4), (0, 1, 2)
+"""The folds and seeds of a cell, as the paper has them."""
+
+_ALL = "all"
+_MS_PER_HOUR = 3_600_000
+
+
+class PlannedCell(NamedTuple):
+    """A cell of the tables.
+
+    Attributes:
+        name: Such as `"sop/c2_ccp"`.
+        title: What the tables call it.
+        settings: Those of all its runs.
+        steps: Steps until the best validation, as the paper reports them or assumed.
+        are_steps_published: Whether the paper reports them.
+    """
+
+    name: str
+    title: str
+    settings: Settings
+    steps: int
+    are_steps_published: bool
+
+    @property
+    def method(self) -> str:
+        """Its only method."""
+        (method,) = self.settings.method
+        return method
+
+
+def plan_cells(names: Sequence[str], changes: Mapping[str, Any]) -> list[PlannedCell]:
+    """The cells of the paper's tables that names stand for, in the order of the tables.
+
+    The paper reports the steps of most cells on SOP and In-Shop. Assumed are: for C1 those of C2
+    with the same method; for CUB and Cars196 as many validations as on SOP, which is also about as
+    many passes over the images.
+
+    Args:
+        names: `"all"`, data sets such as `"sop"`, and cells such as `"sop/c2_ccp"`.
+        changes: Settings that differ from those of the cells, by name.
+
+    Raises:
+        ValueError: If there is no such cell, or a change would make it another one.
+
+    Example:
+
+    >>> (cell,) = plan_cells(["sop/c2_ccp"], {})
+    >>> cell.title, cell.steps, cell.are_steps_published
+    ('C2-CCP-L', 69000, True)
+    """
+    for name in ("method", "loss_params", *COMPARED):
+        if name in changes:
+            raise ValueError(
+                f"{name} is that of the cells, and cannot be given with --cells; got "
+                f"{changes[name]!r}"
+            )
+    table = {
+        f"{dataset}/{name}": cell
+        for dataset in DATASETS
+        for name, cell in cells(dataset).items()
+        if cell.published_as is not None
+    }
+    choices = [_ALL, *DATASETS, *table]
+    for name in names:
+        check_one_of("cells", name, choices)
+    chosen = [key for key in table if {_ALL, key, key.partition("/")[0]} & set(names)]
+    return [_plan_cell(key, table[key], changes) for key in chosen]
+
+
+def _plan_cell(key, cell, changes):
+    steps = _published_steps(cell.settings)
+    assumed = steps or _assume_steps(cell.settings)
+    settings = Settings(**{**cell.settings, **changes})
+    return PlannedCell(key, cell.published_as, settings, assumed, steps is not None)
+
+
+def _published_steps(settings):
+    settings = Settings(**settings)
+    return find_published(settings, *settings.method).steps
+
+
+def _assume_steps(settings):
+    dataset = settings["dataset"]
+    # The cell of the same method and loss but for C1, whose steps are nowhere.
+    name = next(name for name, cell in cells(dataset).items() if cell.settings == settings)
+    name = name.replace("c1", "c2")
+    for other in (dataset, "sop"):
+        reported = cells(other)[name].settings
+        if steps := _published_steps(reported):
+            per_validation = steps / reported["steps_per_validation"]
+            return round(per_validation * settings["steps_per_validation"])
+    raise LookupError(f"no steps of {name} are published")
+
+
+def plan_cell_runs(
+    planned: Sequence[PlannedCell],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    workdir: str | os.PathLike,
+) -> dict[str, list[PlannedRun]]:
+    """The runs of each cell by its name, below `<workdir>/<data set>/<cell>`.
+
+    Raises:
+        ValueError: See `ccp_dml.experiment.protocol.plan_runs`.
+    """
+    return {
+        cell.name: plan_runs(cell.settings, folds, seeds, epath.Path(workdir) / cell.name)
+        for cell in planned
+    }
+
+
+def estimate_hours(cell: PlannedCell, times: StepTimes) -> float:
+    """Hours of one fold of a cell: its steps, and the images that are embedded.
+
+    After the best validation come as many as `patience` says. Embedded are the images of every
+    validation and those of the test classes, before training and after it; for CCP also the pools
+    of as many rounds as there can be: one after every `round_patience` + 1 validations. Reading and
+    decoding images, which goes on beside the device where there are enough processors, is not
+    counted.
+
+    Args:
+        cell: The cell.
+        times: Of the device.
+    """
+    settings = cell.settings
+    validations = min(
+        math.ceil(cell.steps / settings.steps_per_validation) + settings.patience,
+        math.ceil(settings.max_steps / settings.steps_per_validation),
+    )
+    sizes = OFFICIAL_SETS[settings.dataset].sizes
+    validation_images = sizes["train"].images / settings.num_folds
+    tested = sum(size.images for split, size in sizes.items() if split != "train")
+    embedded = (validations + 1) * validation_images + 2 * tested
+    if cell.method == "ccp":
+        rounds = validations // (settings.round_patience + 1) + 1
+        draws = settings.pool_size
+        if draws < settings.proxies_per_class:
+            draws *= settings.proxies_per_class
+        embedded += rounds * draws * count_classes(settings)
+    milliseconds = validations * settings.steps_per_validation * times.of_step(cell.method)
+    return (milliseconds + embedded * times.embedding) / _MS_PER_HOUR
+
+
+def count_classes(settings: Settings) -> int:
+    """Number of the classes that train in the first fold of an official data set.
+
+    Example:
+
+    >>> count_classes(Settings(dataset="sop"))
+    8489
+    """
+    classes = OFFICIAL_SETS[settings.dataset].sizes["train"].classes
+    return classes - classes // settings.num_folds
+
+
+def settings_to_measure(planned: Sequence[PlannedCell]) -> tuple[dict[str, Settings], int]:
+    """What a step is to be measured of: the settings of each method, and the number of classes.
+
+    The plain loss is always among them. Of each method it is the cell with the most classes.
+
+    Args:
+        planned: The cells.
+    """
+    largest = max(planned, key=lambda cell: count_classes(cell.settings)).settings
+    dataset = largest.dataset
+    chosen = {"plain": Settings(**cells(dataset)["c2"].settings)}
+    for cell in sorted(planned, key=lambda cell: count_classes(cell.settings)):
+        if cell.method != "plain":
+            chosen[cell.method] = cell.settings
+    plain = {"precision": largest.precision, "jit_compile": largest.jit_compile}
+    chosen["plain"] = dataclasses.replace(chosen["plain"], **plain)
+    settings = {
+        method: dataclasses.replace(each, weights="none") for method, each in chosen.items()
+    }
+    return settings, count_classes(largest)
+
+
+def format_plan(
+    planned: Sequence[PlannedCell],
+    runs: Mapping[str, Sequence[PlannedRun]],
+    times: StepTimes,
+) -> str:
+    """The cells with their estimated hours as a table, and what was assumed.
+
+    Args:
+        planned: The cells.
+        runs: The runs of each, as `plan_cell_runs` gives them.
+        times: Of the device.
+    """
+    rows, totals = [], [0, 0, 0.0, 0.0]
+    for cell in planned:
+        hours = estimate_hours(cell, times)
+        count, missing = len(runs[cell.name]), len(missing_runs(runs[cell.name]))
+        numbers = [missing, count, missing * hours, count * hours]
+        totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+        rows.append(
+            {
+                "name": cell.name,
+                "published as": cell.title,
+                "steps": f"{cell.steps:,}{'' if cell.are_steps_published else ' *'}",
+                "ms a step": f"{times.of_step(cell.method):.0f}",
+                "hours a fold": f"{hours:.1f}",
+                **_format_totals(*numbers),
+            }
+        )
+    total = {"name": "all", **dict.fromkeys(rows[0], ""), **_format_totals(*totals)}
+    total["name"] = "all"
+    notes = [
+        f"Step times: {times.source}; {times.embedding:.2g} ms to embed an image.",
+        "Steps: those after which the paper's networks had converged. *: assumed, those of C2 for "
+        "C1, and for CUB and Cars196 as many validations as on SOP.",
+        f"Hours: with the {planned[0].settings.patience} validations after the best one, the "
+        "images that validate and test and, for CCP, as many pools as there can be; without "
+        "reading and decoding images.",
+    ]
+    return "\n".join([terminal_table(pd.DataFrame([*rows, total])), "", *notes])
+
+
+def _format_totals(missing, count, hours_missing, hours):
+    return {
+        "missing runs": f"{missing} of {count}",
+        "hours missing": f"{hours_missing:,.0f}",
+        "hours in all": f"{hours:,.0f}",
+    }

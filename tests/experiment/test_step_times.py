@@ -1,0 +1,27 @@
+"""Times of training steps that are measured."""
+
+import pytest
+
+from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.step_times import measure_times
+
+pytestmark = pytest.mark.both_backends
+
+SMALL = {"dataset": "sop", "image_size": 12, "embedding_size": 4, "loss": "triplet"}
+
+
+def test_every_method_has_a_time():
+    settings = {
+        method: Settings(**SMALL, method=(method,), memory_batches=2, memory_start_step=0)
+        for method in ("plain", "ccp", "xbm")
+    }
+    times = measure_times(settings, num_classes=10)
+    assert list(times.steps) == ["plain", "ccp", "xbm"]
+    assert all(milliseconds > 0 for milliseconds in (*times.steps.values(), times.embedding))
+    assert times.of_step("dvml") == times.of_step("plain")
+    assert times.source.startswith("measured on this machine")
+
+
+def test_only_images_in_files_are_measured():
+    with pytest.raises(ValueError, match="for images in files; got digits"):
+        measure_times({"plain": Settings()}, num_classes=10)
