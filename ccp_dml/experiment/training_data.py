@@ -165,8 +165,8 @@ def _find_super_classes(data):
         raise ValueError(
             "the sampler hierarchical needs at least two super-classes, and the folders of all "
             f"classes are in {folders[0]}: put those that belong together into a folder of "
-            "their own, and list the images in a CSV file; a SOP that was exported by an earlier "
-            "version has to be made again"
+            "their own, and list the images in a CSV file; a SOP or In-Shop that an earlier "
+            "version exported has to be made again"
         )
     labels = data.classes[data.train.labels]
     is_replaced = labels != data.true_labels

@@ -25,7 +25,11 @@ class ArcFace(MarginSoftmaxLoss):
     without references, the other samples of the class stand for the proxy. Where all vectors lie
     within small angles of each other, as those of an untrained network may, a margin above these
     angles pulls a class together more strongly than its negatives push, and all classes with it:
-    among samples, and against proxies that are samples, begin with a small one, such as 0.1.
+    among samples, and against proxies that are samples, begin with a small one, such as 0.1. So it
+    is in the warm-up of CCP, whose loss is among samples: on scikit-learn's digits and from random
+    weights (`experiments/digits.flags`), 100 steps of it with the default margin shrink the spread
+    of the embeddings to a third, whatever the scale, and after 300 steps MAP@R of held-out samples
+    is .33; without warm-up it is .90, and with a margin of 0.1 .95.
 
     Near 0 and π the derivative of sin θ is infinite. Angles so small that rounding decides them,
     below a thousandth in float32, count as 0 there.

@@ -139,14 +139,20 @@ def write_products(folder: pathlib.Path) -> list[ArchivedImage]:
 
 
 def write_inshop(folder: pathlib.Path, extracted: bool = False) -> list[ArchivedImage]:
-    """In-Shop: two training items and two others, their images either in img.zip or extracted."""
+    """In-Shop: two training items and two others, their images either in img.zip or extracted.
+
+    One of the last item's is not in the folder of the others.
+    """
     images, files, rows = [], {}, []
     # Ids as in the official list, which does not have the splits one after the other.
     items = {"id_00000001": "train", "id_00000002": "test", "id_00000004": "train"}
     items["id_00000007"] = "test"
     for label, (item, kind) in enumerate(items.items()):
         for number, split in enumerate(("query", "gallery", "gallery")):
-            path = f"img/WOMEN/Blouses_Shirts/{item}/{number + 1:02d}_1_front.jpg"
+            category = "MEN/Denim" if label == 0 else "WOMEN/Blouses_Shirts"
+            if (label, number) == (3, 2):
+                category = "WOMEN/Tees_Tanks"
+            path = f"img/{category}/{item}/{number + 1:02d}_1_front.jpg"
             split = "train" if kind == "train" else split
             images.append(ArchivedImage(label, split, jpeg(path)))
             files[path] = images[-1].data

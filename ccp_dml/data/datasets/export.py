@@ -35,8 +35,8 @@ def export_images(
         label: Name of the feature that holds the class.
         split_of: The split to put an image in, from its split in TFDS and its class.
         folder: Where to write to.
-        super_label: Name of the feature that holds the super-class. Defaults to `""`: there is
-            none.
+        super_label: Name of the feature that holds the super-class: its number, or a text, the
+            folder or folders in a row that it is to have. Defaults to `""`: there is none.
 
     Raises:
         ValueError: If what is in the place of an image is none.
@@ -81,8 +81,9 @@ def _read_encoded_images(builder, label, super_label):
         for examples in dataset.batch(_IMAGES_AT_A_TIME).as_numpy_iterator():
             above = [""] * len(examples[label])
             if super_label:
-                to_name = builder.info.features[super_label].int2str
-                above = [f"{to_name(number)}/" for number in examples[super_label].tolist()]
+                to_name = getattr(builder.info.features[super_label], "int2str", bytes.decode)
+                names = map(to_name, examples[super_label].tolist())
+                above = [f"{name}/" if name else "" for name in names]
             yield split, examples[label], above, examples["image"]
 
 

@@ -39,8 +39,9 @@ class InShop(tfds.core.GeneratorBasedBuilder):
     """In-Shop Clothes Retrieval, from the files that the authors give out on request.
 
     An example is an `image`, its `item_id` as in the official lists, the item as an integer
-    `label` (its place among the sorted ids of all splits), and the official `path` of the image.
-    The splits are `train`, `query` and `gallery`.
+    `label` (its place among the sorted ids of all splits), the official `path` of the image, and
+    the `category` of the item, such as `MEN/Denim`: the folders that its first image is in. The
+    splits are `train`, `query` and `gallery`.
 
     Raises:
         ValueError: When it is prepared, if a file is missing, or is not in the official format; the
@@ -48,8 +49,11 @@ class InShop(tfds.core.GeneratorBasedBuilder):
     """
 
     name = "inshop"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012, TFDS declares no class variable
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {  # noqa: RUF012, TFDS declares no class variable
+        "1.0.0": "Initial release.",
+        "1.1.0": "Items have a category.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     The files of the In-Shop Clothes Retrieval Benchmark are given out on request, see
     {INSHOP_HOMEPAGE}.
@@ -67,6 +71,7 @@ class InShop(tfds.core.GeneratorBasedBuilder):
                     "label": tfds.features.ClassLabel(num_classes=7982),
                     "item_id": tfds.features.Text(),
                     "path": tfds.features.Text(),
+                    "category": tfds.features.Text(),
                 }
             ),
             supervised_keys=("image", "label"),
@@ -80,14 +85,16 @@ class InShop(tfds.core.GeneratorBasedBuilder):
         rows = read_partition(partition)
         items = sorted({row.item for row in rows})
         labels = {item: label for label, item in enumerate(items)}
+        # Of all images of an item the same, also if the folders of some were others.
+        categories = {row.item: "/".join(row.path.split("/")[1:-2]) for row in reversed(rows)}
         return {
             split: self._generate_examples(
-                folder / "Img", [row for row in rows if row.split == split], labels
+                folder / "Img", [row for row in rows if row.split == split], labels, categories
             )
             for split in _SPLITS
         }
 
-    def _generate_examples(self, folder, rows, labels):
+    def _generate_examples(self, folder, rows, labels, categories):
         with _image_reader(folder) as read:
             for row in rows:
                 yield (
@@ -97,6 +104,7 @@ class InShop(tfds.core.GeneratorBasedBuilder):
                         "label": labels[row.item],
                         "item_id": row.item,
                         "path": row.path,
+                        "category": categories[row.item],
                     },
                 )
 

@@ -113,6 +113,7 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
     "inshop": OfficialSet(
         builder="inshop",
         label="label",
+        super_label="category",
         sizes={
             "train": SplitSize(25882, 3997),
             "query": SplitSize(14218, 3985),

@@ -134,6 +134,16 @@ def test_products_are_in_folders_of_their_super_classes(tmp_path, manual_dir, ac
     assert index.labels.tolist() == sorted(index.labels.tolist())
 
 
+def test_items_are_in_folders_of_their_categories(inshop):
+    index = load_official("inshop", str(inshop))
+    images = inshop / "inshop" / "images"
+    folders = {label: set() for label in index.labels.tolist()}
+    for path, label in zip(index.paths, index.labels.tolist(), strict=True):
+        folders[label].add(str(pathlib.Path(path).relative_to(images).parent.parent))
+    # All images of an item, though those of the last are in two folders of the archive.
+    assert list(folders.values()) == [{"MEN/Denim"}, *[{"WOMEN/Blouses_Shirts"}] * 3]
+
+
 def test_extracted_inshop_images_do_as_well(tmp_path, manual_dir):
     images = archives.write_inshop(manual_dir, extracted=True)
     assert rows_of(load_official("inshop", str(tmp_path))) == collections.Counter(
@@ -155,7 +165,8 @@ def test_images_are_in_class_order_with_absolute_paths(inshop, monkeypatch):
     assert index.labels.dtype == np.int64
     assert (np.diff(index.labels) >= 0).all()
     assert all(pathlib.Path(path).is_absolute() for path in index.paths)
-    assert index.paths[0] == str(inshop / "inshop" / "images" / "00000" / "0000.jpg")
+    first = inshop / "inshop" / "images" / "MEN" / "Denim" / "00000" / "0000.jpg"
+    assert index.paths[0] == str(first)
 
 
 def test_names_and_order_are_the_same_each_time(tmp_path, inshop):
@@ -173,7 +184,8 @@ def test_names_and_order_are_the_same_each_time(tmp_path, inshop):
 def test_a_second_load_needs_neither_tfds_nor_the_archives(inshop, monkeypatch):
     first = load_official("inshop", str(inshop))
     shutil.rmtree(inshop / "downloads")
-    shutil.rmtree(inshop / "inshop" / "1.0.0")
+    (prepared,) = (inshop / "inshop").glob("1.*")
+    shutil.rmtree(prepared)
     monkeypatch.setitem(sys.modules, "ccp_dml.data.datasets.official_archives", None)
     again = load_official("inshop", str(inshop))
     assert rows_of(again) == rows_of(first)
