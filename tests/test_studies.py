@@ -30,6 +30,7 @@ STUDY = {
 BASE = """--dataset=digits
 --method=plain,ccp
 --validation=samples
+--classes_per_batch=5
 --max_steps=20
 --steps_per_validation=5
 --figure_rounds=0

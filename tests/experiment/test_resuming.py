@@ -41,6 +41,9 @@ CASES = {
         "--method=ccp",
         "--figure_rounds=1",
         "--label_noise=0.2",
+        "--proxy_selection=random",
+        "--max_renewals=2",
+        "--max_round_validations=2",
     ),
     "plain and ccp": (*DIGITS, "--max_steps=300", "--figure_rounds=1"),
     "together": (
