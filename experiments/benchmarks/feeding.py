@@ -2,6 +2,8 @@
 
     python experiments/benchmarks/feeding.py
     KERAS_BACKEND=jax python experiments/benchmarks/feeding.py --backbone=stem --steps=20
+    KERAS_BACKEND=jax NPROC=16 XLA_FLAGS=--xla_force_host_platform_device_count=8 \
+        python experiments/benchmarks/feeding.py --backbone=stem --steps=20 --strategy=data_parallel
 
 `fit` takes the same number of steps in turn with a batch that is always at hand and with batches
 of 8 classes × 4 photos, of which boxes are decoded and resized to 227 pixels. What the second
@@ -21,10 +23,12 @@ from absl import app, flags
 from photos import write_photos
 from tqdm import tqdm
 
+from ccp_dml import distribution
 from ccp_dml.data import Preprocessing, load, training_batches
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 _BACKBONE = flags.DEFINE_string("backbone", "bn_inception", "The backbone, or stem.")
+_STRATEGY = flags.DEFINE_string("strategy", "none", "What spreads training over devices.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 5, "Steps of a turn.", lower_bound=1)
 _CLASSES, _SAMPLES, _SIZE = 8, 4, 227
@@ -49,16 +53,22 @@ class EpochTimes(keras.callbacks.Callback):
 
 
 def compiled_model():
-    """A network as the CCP paper trains it."""
+    """The network under the strategy."""
+    with distribution.strategy(_STRATEGY.value).scope():
+        model = MetricLearningModel(network())
+        model.compile(keras.optimizers.Adam(1e-5), loss="contrastive")
+    return model
+
+
+def network():
+    """A network as the CCP paper trains it, or one of a single convolution."""
     shape = (_SIZE, _SIZE, 3)
     if _BACKBONE.value == "stem":
         layers = [keras.Input(shape), keras.layers.Conv2D(64, 16, strides=16, activation="relu")]
         backbone = keras.Sequential(layers)
     else:
         backbone = get_backbone(_BACKBONE.value, shape)
-    model = MetricLearningModel(EmbeddingModel(backbone, 128, freeze_batch_norm=True))
-    model.compile(keras.optimizers.Adam(1e-5), loss="contrastive")
-    return model
+    return EmbeddingModel(backbone, 128, freeze_batch_norm=True)
 
 
 def time_of_pipeline(batches) -> float:
@@ -95,9 +105,9 @@ def main(_):
                 times[name] += epochs.times
             times["pipeline alone"].append(time_of_pipeline(batches))
     print(
-        f"{_BACKBONE.value} on {keras.backend.backend()}, batches of {_CLASSES * _SAMPLES} images "
-        f"of {_SIZE} pixels; milliseconds a step, medians (quartiles) of {_ROUNDS.value} turns of "
-        f"{_STEPS.value} steps"
+        f"{_BACKBONE.value} on {keras.backend.backend()}, strategy {_STRATEGY.value}, batches of "
+        f"{_CLASSES * _SAMPLES} images of {_SIZE} pixels; milliseconds a step, medians (quartiles) "
+        f"of {_ROUNDS.value} turns of {_STEPS.value} steps"
     )
     for name, values in times.items():
         print(f"{name:15} {quartiles(values)}")
