@@ -8,7 +8,7 @@ from ccp_dml.losses import LOSSES
 from ccp_dml.models import EmbeddingModel
 
 # Settings by the name of a loss; of all pairs, so that its mean is always over the same terms, and
-# with scales and temperatures whose gradients do not vanish at large steps.
+# with scales and temperatures whose gradients do not vanish in float32.
 OF_LOSSES = {name: {"loss": name} for name in LOSSES}
 for name, params in {
     "contrastive": {"negative_margin": 2.0},
@@ -21,10 +21,6 @@ for name, params in {
     "recall_at_k_surrogate": {"temperature": 10.0, "rank_temperature": 0.4},
 }.items():
     OF_LOSSES[name]["loss_params"] = params
-# Their ranks, and so what falls, depend on how many are ranked: more are measured than a step sees.
-for name in ("recall_at_k_surrogate", "smooth_ap"):
-    OF_LOSSES[name]["learning_rate"] = 2e-3
-
 # Losses that compare samples with proxies only.
 NEEDING_PROXIES = ("soft_triple", "sub_center_arcface")
 

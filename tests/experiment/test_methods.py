@@ -41,84 +41,78 @@ WITH_XLA = [
 
 @pytest.fixture(scope="module")
 def digits():
-    """The training samples, one epoch of batches, and three batches to measure the loss of."""
+    """The training samples, and one epoch of batches."""
     train = load("digits").train
     batches = training_batches(train, classes_per_batch=5, samples_per_class=3, seed=0)
     images, labels = (
-        np.concatenate(each)
-        for each in zip(*batches.take(STEPS + 3).as_numpy_iterator(), strict=True)
+        np.concatenate(each) for each in zip(*batches.take(STEPS).as_numpy_iterator(), strict=True)
     )
-    epoch_size = 15 * STEPS
-    return (
-        train,
-        (images[:epoch_size], labels[:epoch_size]),
-        (images[epoch_size:], labels[epoch_size:]),
-    )
+    return train, (images, labels)
 
 
-class Objective(keras.callbacks.Callback):
-    """Measures the losses of the same samples before and after an epoch.
+def measure(model, images, labels):
+    """The losses of samples, with the random numbers of the first step."""
+    iterations = model.optimizer.iterations
+    step = iterations.numpy()
+    iterations.assign(0)
+    start = None if model.memory is None else model.memory.last_batch_start()
+    outputs = model.loss_inputs(images, training=False)
+    losses = model.batch_losses(labels, outputs, memory_start=start)
+    iterations.assign(step)
+    return {name: float(value) for name, value in losses.items()}
 
-    Random numbers are those of the first step both times, and a memory holds the samples
-    themselves, as the present weights embed them.
+
+def take_small_step(model, images, labels):
+    """The losses of a batch before and after a step that its gradient is as good as exact for.
+
+    The first step of Adam goes against the sign of the gradient, so that the objective falls by the
+    learning rate times the sum of its absolute values, whatever its scale.
     """
-
-    def __init__(self, images, labels):
-        super().__init__()
-        self.images, self.labels = images, labels
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.before = self._measure()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.after = self._measure()
-
-    def _measure(self):
-        model, iterations = self.model, self.model.optimizer.iterations
-        step = iterations.numpy()
-        iterations.assign(0)
-        outputs = model.loss_inputs(self.images, training=False)
-        if model.memory is not None:
-            embeddings = model.embeddings_of(outputs)
-            for rows in np.split(np.arange(len(self.labels)), model.memory.num_batches):
-                model.memory.add(self.labels[rows], embeddings.numpy()[rows])
-        losses = model.batch_losses(self.labels, outputs)
-        iterations.assign(step)
-        return {name: float(value) for name, value in losses.items()}
+    if hasattr(model, "proxies"):
+        shape = model.proxies.vectors.shape
+        model.proxies.vectors.assign(np.random.default_rng(0).standard_normal(shape))
+    if model.memory is not None:
+        # The step replaces the oldest of them by the same embeddings.
+        embeddings = model.embeddings_of(model.loss_inputs(images, training=False))
+        for _ in range(model.memory.num_batches):
+            model.memory.add(labels, embeddings)
+    before = measure(model, images, labels)
+    rate = float(model.optimizer.learning_rate)
+    model.optimizer.learning_rate = 1e-4
+    model.fit(images, labels, batch_size=len(labels), shuffle=False, verbose=0)
+    model.optimizer.learning_rate = rate
+    return before, measure(model, images, labels)
 
 
-def train_one_epoch(case, method, digits, jit_compile):
-    train, (images, labels), measured = digits
-    settings = settings_of(case, jit_compile=jit_compile)
-    model = small_model(method, settings, train.num_classes)
-    objective = Objective(*measured)
+def train_one_epoch(model, settings, train, images, labels):
     metric = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logs.update(val_map_at_r=0.5)
     )
-    callbacks = [metric, *make_callbacks(model, settings, train), objective]
+    callbacks = [metric, *make_callbacks(model, settings, train)]
+    before = model.optimizer.iterations.numpy()
     history = model.fit(
         images, labels, batch_size=15, shuffle=False, verbose=0, callbacks=callbacks
     ).history
-    # The mean over all steps: one that is not finite would show.
-    assert np.isfinite([history[name] for name in objective.before]).all()
-    assert model.optimizer.iterations.numpy() == STEPS
-    return objective.before, objective.after
+    # The means over all steps: one that is not finite would show.
+    assert np.isfinite([history[metric.name] for metric in model.metrics]).all()
+    assert model.optimizer.iterations.numpy() - before == STEPS
 
 
-def assert_learns(case, method, digits, jit_compile):
+def assert_descends_and_trains(case, method, digits, jit_compile):
     if case in NEEDING_PROXIES and "xbm" in method:
         with pytest.raises(
             ValueError, match=r"compares samples with proxies only: .* a cross-batch"
         ):
             small_model(method, settings_of(case, jit_compile=jit_compile))
         return
-    before, after = train_one_epoch(case, method, digits, jit_compile)
+    train, (images, labels) = digits
+    settings = settings_of(case, jit_compile=jit_compile)
+    model = small_model(method, settings, train.num_classes)
+    before, after = take_small_step(model, images[:15], labels[:15])
     assert after["loss"] < before["loss"]
-    if "dvml" in method:
-        # Not only of the reconstruction, which is most of the loss.
-        assert after["invariant"] < before["invariant"]
     if "xbm" in method:
         assert before["memory_loss"] > 0
+    train_one_epoch(model, settings, train, images, labels)
 
 
 def test_every_loss_wrapper_and_miner_has_a_case():
@@ -128,25 +122,25 @@ def test_every_loss_wrapper_and_miner_has_a_case():
 
 
 @pytest.mark.parametrize(("case", "method"), WITHOUT_XLA)
-def test_every_loss_falls_with_every_method(case, method, digits):
-    assert_learns(case, method, digits, jit_compile=False)
+def test_every_loss_trains_with_every_method(case, method, digits):
+    assert_descends_and_trains(case, method, digits, jit_compile=False)
 
 
 @pytest.mark.parametrize(("case", "method"), WITH_XLA)
-def test_every_loss_falls_with_every_method_under_xla(case, method, digits):
-    assert_learns(case, method, digits, jit_compile=True)
+def test_every_loss_trains_with_every_method_under_xla(case, method, digits):
+    assert_descends_and_trains(case, method, digits, jit_compile=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "method"), [it for it in EVERYTHING if it not in WITHOUT_XLA])
 def test_the_rest_of_them(case, method, digits):
-    assert_learns(case, method, digits, jit_compile=False)
+    assert_descends_and_trains(case, method, digits, jit_compile=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "method"), [it for it in EVERYTHING if it not in WITH_XLA])
 def test_the_rest_of_them_under_xla(case, method, digits):
-    assert_learns(case, method, digits, jit_compile=True)
+    assert_descends_and_trains(case, method, digits, jit_compile=True)
 
 
 class Validation(keras.callbacks.Callback):
