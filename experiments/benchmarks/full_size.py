@@ -293,6 +293,12 @@ def kill_and_resume(name: str, folder: pathlib.Path, expected: dict):
     different = [
         key for key, value in expected.items() if key != "seconds" and resumed[key] != value
     ]
+    # Validation after validation, to the last digit.
+    histories = [
+        (folder / "runs" / each / "ccp" / "history.csv").read_bytes()
+        for each in ("small", "killed")
+    ]
+    different += [] if histories[0] == histories[1] else ["history.csv"]
     print(f"resumed and uninterrupted run differ in {different or 'nothing'}")
     if different:
         sys.exit(1)

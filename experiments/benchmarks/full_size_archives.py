@@ -1,8 +1,8 @@
 """Archives of the size and in the form of the official ones, with pictures that nobody took.
 
-Each class has a pattern of colours of its own, so that a network has something to learn. A few
-pictures of each class are encoded; the files of a class repeat them, each with another comment, so
-that no two files are the same.
+Each class has a faint pattern of colours of its own, so that a network has something to learn. A
+few pictures of each class are encoded; the files of a class repeat them, each with another comment,
+so that no two files are the same.
 """
 
 import io
@@ -30,6 +30,8 @@ _PRODUCTS = (
     "toaster",
 )
 _PATTERN = 6
+# The rest of a picture is a pattern of its own.
+_SHARE_OF_CLASS = 0.25
 _NOISE = 6.0
 
 
@@ -53,9 +55,14 @@ def class_pictures(
     generator: np.random.Generator, count: int, sides: tuple[int, int]
 ) -> list[bytes]:
     """Pictures of a new class, whose sides are between two bounds."""
-    pattern = generator.integers(0, 256, (_PATTERN, _PATTERN, 3)).astype("uint8")
-    sizes = generator.integers(sides[0], sides[1] + 1, (count, 2)).tolist()
-    return [encode_picture(generator, pattern, tuple(size)) for size in sizes]
+    of_class = generator.uniform(0, 255, (_PATTERN, _PATTERN, 3))
+    pictures = []
+    for _ in range(count):
+        own = generator.uniform(0, 255, of_class.shape)
+        pattern = _SHARE_OF_CLASS * of_class + (1 - _SHARE_OF_CLASS) * own
+        size = generator.integers(sides[0], sides[1] + 1, 2).tolist()
+        pictures.append(encode_picture(generator, pattern.astype("uint8"), tuple(size)))
+    return pictures
 
 
 def equal_sizes(images: int, classes: int) -> list[int]:
@@ -109,11 +116,11 @@ def write_products(folder: pathlib.Path):
         first_label = 0 if split == "train" else len(sizes["train"])
         classes = enumerate(of_classes, start=first_label)
         for label, size in tqdm(classes, "drawing", len(of_classes), unit="class"):
-            (picture,) = class_pictures(generator, 1, (64, 96))
+            pictures = class_pictures(generator, 3, (64, 96))
             super_class = label % len(_PRODUCTS)
             for number in range(size):
                 path = f"{_PRODUCTS[super_class]}_final/{111_085_122_871 + label}_{number}.JPG"
-                files.append((f"Stanford_Online_Products/{path}", picture))
+                files.append((f"Stanford_Online_Products/{path}", pictures[number % 3]))
                 row = (len(files), label + 1, super_class + 1, path)
                 tables[split].append(row)
                 tables["info"].append(row)
