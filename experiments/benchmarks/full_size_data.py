@@ -1,4 +1,4 @@
-"""Archives of the size and in the form of the official ones, with pictures that nobody took.
+"""Data sets of the size and in the form of the official ones, with pictures that nobody took.
 
 Each class has a faint pattern of colours of its own, so that a network has something to learn. A
 few pictures of each class are encoded; the files of a class repeat them, each with another comment,
@@ -6,6 +6,7 @@ so that no two files are the same.
 """
 
 import io
+import os
 import pathlib
 import tarfile
 import zipfile
@@ -14,6 +15,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
+
+from ccp_dml.data.image_index import write_index
 
 _PRODUCTS = (
     "bicycle",
@@ -29,6 +32,7 @@ _PRODUCTS = (
     "table",
     "toaster",
 )
+_DRAWN = 600
 _PATTERN = 6
 # The rest of a picture is a pattern of its own.
 _SHARE_OF_CLASS = 0.25
@@ -107,10 +111,7 @@ def write_products(folder: pathlib.Path):
     generator = np.random.default_rng(1)
     header = ("image_id", "class_id", "super_class_id", "path")
     tables = {"train": [header], "test": [header], "info": [header]}
-    sizes = {
-        "train": uneven_sizes(generator, 59_551, 11_318),
-        "test": uneven_sizes(generator, 60_502, 11_316),
-    }
+    sizes = _product_sizes(generator)
     files = []
     for split, of_classes in sizes.items():
         first_label = 0 if split == "train" else len(sizes["train"])
@@ -129,6 +130,37 @@ def write_products(folder: pathlib.Path):
             archive.writestr(f"Stanford_Online_Products/Ebay_{name}.txt", _lines(rows))
         for name, data in _with_comments(files):
             archive.writestr(name, data)
+
+
+def link_products(folder: pathlib.Path):
+    """Stanford Online Products as the package keeps it, of hard links to 600 pictures."""
+    generator = np.random.default_rng(1)
+    drawn = folder / "drawn"
+    drawn.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for number in range(_DRAWN):
+        pictures.append(drawn / f"{number}.jpg")
+        pictures[-1].write_bytes(*class_pictures(generator, 1, (64, 96)))
+    rows, label = [], 0
+    for split, of_classes in _product_sizes(generator).items():
+        for size in of_classes:
+            # As the package names them.
+            path = f"images/{_PRODUCTS[label % len(_PRODUCTS)]}/{label:05d}"
+            (folder / path).mkdir(parents=True, exist_ok=True)
+            for number in range(size):
+                target = folder / path / f"{number:04d}.jpg"
+                target.unlink(missing_ok=True)
+                os.link(pictures[len(rows) % _DRAWN], target)
+                rows.append((f"{path}/{number:04d}.jpg", label, split))
+            label += 1
+    write_index(folder, rows)
+
+
+def _product_sizes(generator):
+    return {
+        "train": uneven_sizes(generator, 59_551, 11_318),
+        "test": uneven_sizes(generator, 60_502, 11_316),
+    }
 
 
 def _lines(rows: Iterable[tuple]) -> bytes:
