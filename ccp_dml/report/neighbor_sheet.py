@@ -67,8 +67,10 @@ def _draw(panel, tile, is_query):
     style = "--" if tile.is_right is False else "-"
     color = "black" if is_query else color
     panel.spines[:].set(color=color, linewidth=2.5 if known else 1, linestyle=style)
-    # Names may hold dollar signs, which matplotlib would take for mathematics.
-    panel.set_xlabel(_wrap(tile.caption), fontsize=6.5, parse_math=False)
+    # Names of files need not be Unicode, and may hold dollar signs, which matplotlib would take for
+    # mathematics.
+    caption = tile.caption.encode(errors="replace").decode()
+    panel.set_xlabel(_wrap(caption), fontsize=6.5, parse_math=False)
 
 
 def _wrap(caption):

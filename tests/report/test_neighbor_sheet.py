@@ -31,5 +31,12 @@ def test_images_captions_and_frames():
     assert contains(draw([Tile(picture, "q"), Tile(picture, "a", False)]), red)
 
 
+def test_names_that_are_not_unicode():
+    picture = np.full((4, 4), 90, "uint8")
+    names = ["\udcc3\udca9", "ok"]
+    one, other = (draw([Tile(picture, "q"), Tile(picture, name)]) for name in names)
+    assert (one != other).any()
+
+
 def test_a_query_alone():
     assert contains(draw([Tile(np.full((4, 4), 90, "uint8"), "q")]), [90, 90, 90])
