@@ -101,8 +101,10 @@ def test_the_command_prints_a_table_and_leaves_the_numbers(saved, command, tmp_p
     workdir = tmp_path / "results"
     lines = command(f"--networks={','.join(paths)}", f"--workdir={workdir}")
     numbers = json.loads((workdir / "evaluation.json").read_text())
-    assert [line.split("|")[1].strip() for line in lines[-5:]] == [*paths, "mean", "concatenated"]
-    cells = [cell.strip() for cell in lines[-1].split("|")]
+    *table, _, where = lines
+    assert [line.split("|")[1].strip() for line in table[-5:]] == [*paths, "mean", "concatenated"]
+    assert where == f"the results are in {workdir}: evaluation.json, class_metrics.csv"
+    cells = [cell.strip() for cell in table[-1].split("|")]
     assert float(cells[2]) == round(numbers["concatenated"]["precision_at_1"], 4)
 
 
