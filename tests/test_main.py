@@ -359,7 +359,7 @@ def command(capsys, run_command):
         ("--dataset=folder --data_dir=. --resize_size=9", "at least image_size, 227; got 9"),
         (
             "--mode=show",
-            "should be one of <train|describe|plan|table|report|evaluate|embed|search|",
+            "one of <train|tune|validate|describe|plan|table|report|evaluate|embed|search|",
         ),
         ("--dataset_params=letters=3", "digits has no parameter 'letters'; it takes none"),
         ("--dataset_params=letters", "not of the form name=number"),

@@ -62,6 +62,26 @@ def measure(model, images, labels):
     return {name: float(value) for name, value in losses.items()}
 
 
+def measure_with_memory(model, images, labels):
+    """The losses as a step will find them, which adds its batch to the memory before them.
+
+    What is in the memory besides lies near the samples, but nowhere at a distance of 0, from where
+    distances can only grow.
+    """
+    if model.memory is None:
+        return measure(model, images, labels)
+    embeddings = model.embeddings_of(model.loss_inputs(images, training=False))
+    generator = np.random.default_rng(0)
+    for _ in range(model.memory.num_batches):
+        noise = 0.1 * generator.standard_normal(embeddings.shape)
+        model.memory.add(labels, embeddings + noise.astype("float32"))
+    state = model.memory.get_weights()
+    model.memory.add(labels, embeddings)
+    losses = measure(model, images, labels)
+    model.memory.set_weights(state)
+    return losses
+
+
 def take_small_step(model, images, labels):
     """The losses of a batch before and after a step that its gradient is as good as exact for.
 
@@ -71,12 +91,7 @@ def take_small_step(model, images, labels):
     if hasattr(model, "proxies"):
         shape = model.proxies.vectors.shape
         model.proxies.vectors.assign(np.random.default_rng(0).standard_normal(shape))
-    if model.memory is not None:
-        # The step replaces the oldest of them by the same embeddings.
-        embeddings = model.embeddings_of(model.loss_inputs(images, training=False))
-        for _ in range(model.memory.num_batches):
-            model.memory.add(labels, embeddings)
-    before = measure(model, images, labels)
+    before = measure_with_memory(model, images, labels)
     rate = float(model.optimizer.learning_rate)
     model.optimizer.learning_rate = 1e-4
     model.fit(images, labels, batch_size=len(labels), shuffle=False, verbose=0)
