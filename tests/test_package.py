@@ -104,7 +104,7 @@ def test_the_extras_are_in_the_metadata(built):
     extras = set(re.findall(r"^Provides-Extra: (\w+)$", metadata, flags=re.MULTILINE))
     assert {"search", "hub", "jax", "torch", "docs", "test"} <= extras
     # Those that messages and pages name.
-    for path in [*(ROOT / "ccp_dml").rglob("*.py"), ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+    for path in [*(ROOT / "ccp_dml").rglob("*.py"), ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         for extra in re.findall(r"ccp_dml\[(\w+)\]", path.read_text(encoding="utf-8")):
             assert extra in extras, (path, extra)
 

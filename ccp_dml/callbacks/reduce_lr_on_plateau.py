@@ -11,9 +11,7 @@ from ccp_dml.callbacks.resumable_callback import ResumableCallback
 class ReduceLROnPlateau(ResumableCallback, keras.callbacks.ReduceLROnPlateau):
     """`keras.callbacks.ReduceLROnPlateau` with a state that `TrainingState` can save.
 
-    Args:
-        *args: See `keras.callbacks.ReduceLROnPlateau`.
-        **kwargs: See `keras.callbacks.ReduceLROnPlateau`.
+    It takes the same arguments.
 
     Example:
 

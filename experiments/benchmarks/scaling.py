@@ -1,6 +1,6 @@
 """Time and memory against the number of classes, 10² to 10⁶, and of embeddings that are searched.
 
-    python experiments/benchmarks/scaling.py --output=docs/scaling.png
+    python experiments/benchmarks/scaling.py --output=docs/guides/scaling.png
 
 Each point is measured in a process of its own, so that its peak of resident memory is that of
 nothing else; what TensorFlow takes before anything is made is subtracted. Points that need more

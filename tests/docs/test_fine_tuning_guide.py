@@ -11,7 +11,9 @@ from ccp_dml.experiment.settings import Settings
 from ccp_dml.models.learning_rates import decay_by_depth, find_multiplier
 from ccp_dml.optimizers import LayerwiseLearningRates
 
-GUIDE = (pathlib.Path(__file__).parents[2] / "docs" / "fine_tuning.md").read_text(encoding="utf-8")
+GUIDE = (pathlib.Path(__file__).parents[2] / "docs" / "guides" / "fine_tuning.md").read_text(
+    encoding="utf-8"
+)
 
 
 def test_its_flags_are_settings():

@@ -5,7 +5,9 @@ import re
 
 from ccp_dml.losses import LOSSES, WRAPPERS
 
-GUIDE = (pathlib.Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+GUIDE = (pathlib.Path(__file__).parents[2] / "docs" / "guides" / "scaling.md").read_text(
+    encoding="utf-8"
+)
 
 
 def test_its_example_runs():

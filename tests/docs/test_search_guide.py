@@ -10,7 +10,9 @@ import pytest
 from tests.data.pictures import encoded, patterns
 from tests.inference.embedders import small_embedder
 
-GUIDE = (pathlib.Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
+GUIDE = (pathlib.Path(__file__).parents[2] / "docs" / "guides" / "search.md").read_text(
+    encoding="utf-8"
+)
 SECTIONS = {
     title: re.findall(r"```(bash|python)\n(.*?)```", text, flags=re.DOTALL)
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GUIDE, flags=re.M | re.DOTALL)

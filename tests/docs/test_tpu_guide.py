@@ -13,7 +13,7 @@ from ccp_dml.distribution.strategy_names import STRATEGIES_OF_BACKENDS
 from tests.processes_on_jax import ENVIRONMENT
 
 ROOT = pathlib.Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "tpu.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "tpu.md").read_text(encoding="utf-8")
 
 
 def test_its_commands_have_flags_and_flagfiles_that_exist():

@@ -10,7 +10,7 @@ from ccp_dml.experiment.search_space import KINDS
 from ccp_dml.experiment.tuning import Search
 
 ROOT = pathlib.Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "tuning.md").read_text(encoding="utf-8")
 
 
 def test_the_flagfile_is_a_search(tmp_path, monkeypatch):
