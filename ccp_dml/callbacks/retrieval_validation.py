@@ -11,6 +11,7 @@ from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
 from ccp_dml.optimizers import averaged_weights
 
 MONITORS = ("map_at_r", "r_precision", "precision_at_1")
+"""The metrics that can choose the best weights."""
 
 
 class RetrievalValidation(ResumableCallback):

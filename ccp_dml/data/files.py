@@ -27,6 +27,7 @@ from ccp_dml.data.value_scaling import rescale, undo_rescale
 from ccp_dml.progress_bar import ProgressBar
 
 CACHES = ("none", "memory", "disk")
+"""Where `ImageFiles` can keep what it has read."""
 
 _TRANSFERS = 32
 _SECONDS_WITHOUT_PROGRESS = 1.0

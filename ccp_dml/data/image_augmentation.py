@@ -15,6 +15,7 @@ ImageAugmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 changed image of the same shape."""
 
 COLOR_JITTER_PARAMETERS = ("brightness", "contrast", "saturation", "hue")
+"""The keys of `color_jitter`."""
 
 _VALUES = (0, 255)
 # Areas and aspect ratios of what is erased (Zhong et al., AAAI 2020).

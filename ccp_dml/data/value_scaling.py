@@ -6,6 +6,7 @@ import tensorflow as tf
 from ccp_dml.checks import check_one_of
 
 SCALINGS = ("unit", "symmetric", "raw", "torch", "bgr")
+"""How the values of images are scaled for a backbone."""
 # ImageNet's mean and standard deviation of red, green and blue, on a scale of 0…255.
 _MEAN = np.array([123.675, 116.28, 103.53], "float32")
 _DEVIATION = np.array([58.395, 57.12, 57.375], "float32")

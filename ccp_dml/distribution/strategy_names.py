@@ -9,6 +9,7 @@ STRATEGIES_OF_BACKENDS = {
     "jax": ("none", "data_parallel", "model_parallel"),
 }
 STRATEGIES = STRATEGIES_OF_BACKENDS[keras.backend.backend()]
+"""The names of the strategies of the backend that Keras runs on."""
 
 
 def check_strategy(name: str, model_devices: int):

@@ -11,6 +11,7 @@ from ccp_dml.layers.generalized_sum_pooling import GeneralizedSumPooling
 _WITHOUT_WEIGHTS = ("average", "max", "sum", "token", "none")
 _WITH_WEIGHTS = {"gem": GeneralizedMeanPooling, "gsp": GeneralizedSumPooling}
 POOLINGS = ("average", "max", "sum", "gem", "gsp", "token", "none")
+"""The names of the pooling layers."""
 
 
 @keras.saving.register_keras_serializable("ccp_dml")

@@ -63,13 +63,14 @@ LOSSES: dict[str, type[PairwiseLoss]] = {
     "smooth_ap": SmoothAP,
     "recall_at_k_surrogate": RecallAtKSurrogate,
 }
+"""Losses by name."""
 
-# Losses that wrap another loss.
 WRAPPERS: dict[str, type[LossWrapper]] = {
     "multi_level_distance": MultiLevelDistance,
     "proxy_synthesis": ProxySynthesis,
     "virtual_softmax": VirtualSoftmax,
 }
+"""Losses that wrap another loss, by name."""
 
 
 _CLASSES = {**LOSSES, **WRAPPERS, "mined": Mined, "weighted_sum": WeightedSum}

@@ -95,9 +95,9 @@ def cosine_distances(vectors, references):
     return 0.5 * squared_distances(vectors / lengths(vectors), references / lengths(references))
 
 
-# Functions of vectors `(n, d)` and references `(r, d)` that return `(n, r)`.
 DISTANCES: dict[str, Callable] = {
     "euclidean": euclidean_distances,
     "squared_euclidean": squared_distances,
     "cosine": cosine_distances,
 }
+"""Distances by name: functions of vectors `(n, d)` and references `(r, d)` that return `(n, r)`."""

@@ -56,9 +56,6 @@ def mean_per_class(values, mask, pairs: Pairs):
     return total / ops.where(num_classes > 0.0, num_classes, 1.0)
 
 
-# Functions of terms, none of which is negative, of the mask of the pairs that they are of, both
-# `(n, r)` and the former 0 outside of the latter, and of the `Pairs`; they return a scalar, 0 when
-# there is no pair. Negatives count as often as `Pairs.negative_counts` says.
 REDUCTIONS: dict[str, Callable] = {
     "mean_nonzero": mean_nonzero,
     "mean": mean,
@@ -66,10 +63,18 @@ REDUCTIONS: dict[str, Callable] = {
     "per_anchor": per_anchor,
     "per_class": per_class,
 }
+"""Reductions of the terms of pairs, by name.
 
-# The same for losses that are computed from all pairs of an anchor at once: functions of values
-# `(n,)` and of the mask of the anchors that count.
+Functions of the terms `(n, r)`, none of which is negative, of the mask `(n, r)` of the pairs they
+belong to, outside of which they are 0, and of the `Pairs`. They return a scalar, 0 if there is no
+pair. Negatives count as often as `Pairs.negative_counts` says.
+"""
+
 ANCHOR_REDUCTIONS: dict[str, Callable] = {
     "per_anchor": mean_per_anchor,
     "per_class": mean_per_class,
 }
+"""Reductions of losses that are computed from all pairs of an anchor at once.
+
+Functions of values `(n,)` and of the mask of the anchors that count.
+"""

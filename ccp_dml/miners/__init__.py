@@ -14,13 +14,12 @@ from ccp_dml.miners.multi_similarity_miner import MultiSimilarityMiner
 from ccp_dml.miners.semi_hard_pair_miner import SemiHardPairMiner
 from ccp_dml.miners.triplet_miner import EasyMiner, HardMiner, SemiHardMiner, TripletMiner
 
-# Of triplets, for losses over triplets.
 TRIPLET_MINERS: dict[str, type[TripletMiner]] = {
     "hard": HardMiner,
     "semi_hard": SemiHardMiner,
     "easy": EasyMiner,
 }
-# Of pairs, for all losses.
+"""Miners of triplets by name, for losses over triplets."""
 PAIR_MINERS: dict[str, type[Miner]] = {
     "hardest_pairs": HardestPairMiner,
     "semi_hard_pairs": SemiHardPairMiner,
@@ -28,7 +27,9 @@ PAIR_MINERS: dict[str, type[Miner]] = {
     "multi_similarity": MultiSimilarityMiner,
     "distance_weighted": DistanceWeightedMiner,
 }
+"""Miners of pairs by name, for all losses."""
 MINERS: dict[str, type[Miner | TripletMiner]] = {**TRIPLET_MINERS, **PAIR_MINERS}
+"""All miners by name."""
 
 
 def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **params):

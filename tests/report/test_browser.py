@@ -1,10 +1,7 @@
 """A report as a browser shows it, on a phone and on a large screen."""
 
-import shutil
-
 import numpy as np
 import pytest
-from playwright import sync_api
 
 from ccp_dml.data import Benchmark, LabeledImages
 from ccp_dml.experiment.run_report import write_report
@@ -12,27 +9,7 @@ from ccp_dml.experiment.table import make_tables
 from tests.experiment.saved_runs import save_embeddings, save_run, unit_vectors
 
 NAMES = ("<script>document.title = 'harmed'</script>", "A" * 300, "🐕 dogs & cats ‮", "'\" x=")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LONG_NAME = "a_folder_with_a_name_that_is_longer_than_the_screen_of_any_phone"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if path is None:
-        pytest.skip("there is no Chromium: install it, as by apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

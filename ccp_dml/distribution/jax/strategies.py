@@ -20,8 +20,11 @@ __all__ = [
     "strategy_of",
 ]
 
-# What is compiled is compiled for one size of a batch, which the devices divide equally.
 STATIC_SHAPES = True
+"""Whether all batches must have one size, which the devices divide equally.
+
+Here they must: steps are compiled for this size.
+"""
 
 _BATCH, _MODEL = "batch", "model"
 

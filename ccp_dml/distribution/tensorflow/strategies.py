@@ -11,8 +11,8 @@ from ccp_dml.distribution.strategy_names import STRATEGIES, check_strategy
 
 __all__ = ["STATIC_SHAPES", "STRATEGIES", "count_shares", "strategy", "strategy_of"]
 
-# Batches may be of any size, and the replicas' shares of them too.
 STATIC_SHAPES = False
+"""Whether all batches must have one size, which the devices divide equally: not here."""
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '

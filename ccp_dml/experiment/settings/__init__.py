@@ -24,7 +24,6 @@ __all__ = [
     "Settings",
 ]
 
-# As the help lists them.
 SETTING_GROUPS = {
     "Data": DataSettings,
     "Images in files": ImageSettings,
@@ -38,3 +37,4 @@ SETTING_GROUPS = {
     "Measurement and figures": MeasurementSettings,
     "Machine": MachineSettings,
 }
+"""Groups of settings by their titles, in the order of the help."""

@@ -18,6 +18,7 @@ from ccp_dml.miners import MINERS
 from ccp_dml.projections import SELECTIONS
 
 METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "ccp+xbm+dvml")
+"""The ways to use a loss, by name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

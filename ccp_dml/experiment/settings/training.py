@@ -19,6 +19,7 @@ from ccp_dml.layers import POOLINGS
 # Of the callback that tells the sampler which classes are near: how many count as near, of how many
 # samples of a class its centre is the mean, and after how many validations it is computed again.
 HARD_CLASS_PARAMETERS = ["nearest", "center_samples", "validations"]
+"""Parameters of the sampler `hard_classes` that its callback takes."""
 VALIDATIONS = ("auto", "classes", "samples", "test")
 OPTIMIZERS = ("adam", "adamw")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
