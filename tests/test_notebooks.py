@@ -83,5 +83,4 @@ def test_what_is_committed(name):
     assert outputs
     for output in outputs:
         assert output.output_type != "error"
-        # Warnings, and notes of libraries.
         assert output.get("name") != "stderr", output.text

@@ -5,7 +5,6 @@ python experiments/notebooks/execute.py dvml quick_start
 """
 
 import pathlib
-import re
 import sys
 import tempfile
 
@@ -14,8 +13,6 @@ from nbclient import NotebookClient
 
 FOLDER = pathlib.Path(__file__).parent
 SECONDS_PER_CELL = 600
-# What TensorFlow writes about the machine while it is imported.
-NOTES = re.compile(r"^(WARNING: All log messages before absl::|[IE]\d{4} ).*\n", re.MULTILINE)
 
 
 def execute(path: pathlib.Path, folder: str) -> nbformat.NotebookNode:
@@ -26,7 +23,8 @@ def execute(path: pathlib.Path, folder: str) -> nbformat.NotebookNode:
         folder: Where it runs, and leaves its files.
 
     Returns:
-        The notebook with its outputs, without the notes of TensorFlow.
+        The notebook with its outputs but for the standard error: what libraries note about the
+        machine, and progress.
 
     Raises:
         nbclient.exceptions.CellExecutionError: If a cell fails.
@@ -40,15 +38,8 @@ def execute(path: pathlib.Path, folder: str) -> nbformat.NotebookNode:
         # Times differ at every run.
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(_drop_notes, cell.outputs) if output]
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
     return notebook
-
-
-def _drop_notes(output):
-    if output.get("name") == "stderr":
-        output.text = NOTES.sub("", output.text)
-        return output if output.text.strip() else None
-    return output
 
 
 if __name__ == "__main__":
