@@ -20,7 +20,7 @@ from ccp_dml import (  # noqa: E402
     projections,
 )
 from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation  # noqa: E402
-from ccp_dml.evaluation import retrieval_metrics  # noqa: E402
+from ccp_dml.evaluation import evaluate_retrieval, retrieval_metrics  # noqa: E402
 from ccp_dml.models import (  # noqa: E402
     ChanceConstrainedModel,
     EmbeddingModel,
@@ -38,6 +38,7 @@ __all__ = [
     "callbacks",
     "data",
     "distribution",
+    "evaluate_retrieval",
     "evaluation",
     "inference",
     "layers",

@@ -91,7 +91,7 @@ class AlternatingProjections(ResumableCallback):
         steps_per_epoch=25,
         epochs=1000,
         callbacks=[
-            RetrievalValidation(validation.images, validation.labels, patience=60),
+            RetrievalValidation(validation, patience=60),
             AlternatingProjections(class_pools(train, draws=12, seed=0)),
         ],
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
 from ccp_dml.checks import check_at_least, check_one_of
-from ccp_dml.evaluation import embed, embedding_spread, retrieval_metrics
+from ccp_dml.evaluation import Samples, embed, embedding_spread, retrieval_metrics, unpack_samples
 from ccp_dml.optimizers import averaged_weights
 
 MONITORS = ("map_at_r", "r_precision", "precision_at_1")
@@ -25,17 +25,18 @@ class RetrievalValidation(ResumableCallback):
     these are measured and kept; training goes on from the weights themselves.
 
     Args:
-        inputs: Validation inputs: an array, or a `tf.data.Dataset` of batches of inputs.
-        labels: Their classes `(n,)`.
+        data: The validation samples: labelled samples in memory or in files, such as
+            `ccp_dml.data.split_by_class` gives, or a pair of inputs, an array or a
+            `tf.data.Dataset` of batches of them, and labels `(n,)`.
         monitor: The metric by which weights are best. Defaults to `"map_at_r"`.
         patience: Training stops when the metric has not improved for this many epochs. Defaults to
             `None`: it does not stop.
         restore_best_weights: Whether the network gets its best weights when training ends. Defaults
             to `True`.
-        batch_size: Number of inputs embedded at a time, if they are an array. Defaults to 256.
-        gallery_inputs: What the validation samples are searched in, like `inputs`. Defaults to
-            `None`: among themselves.
-        gallery_labels: The classes of the gallery, if there is one.
+        batch_size: Number of inputs embedded at a time, if they are not in batches. Defaults to
+            256.
+        gallery: What the validation samples are searched in, like `data`. Defaults to `None`: each
+            is searched among the others.
         predict_callbacks: Passed to `model.predict` when samples are embedded. Defaults to none.
 
     Attributes:
@@ -44,47 +45,40 @@ class RetrievalValidation(ResumableCallback):
         embeddings: The embeddings of the last validation `(n, d)`.
 
     Raises:
-        ValueError: If `monitor` is unknown, `patience` is not positive, labels are not of one class
-            per sample, or a gallery has no labels.
+        ValueError: If `monitor` is unknown, `patience` is not positive, or samples do not have one
+            label each.
 
     Example:
 
     ```python
-    validation = RetrievalValidation(validation_images, validation_labels, patience=60)
+    train, held_out = split_by_class(load("glyphs").train)
+    validation = RetrievalValidation(held_out, patience=60)
     model.fit(batches, steps_per_epoch=25, epochs=1000, callbacks=[validation])
     ```
     """
 
     def __init__(
         self,
-        inputs,
-        labels: np.ndarray,
+        data: Samples,
         monitor: str = "map_at_r",
         patience: int | None = None,
         restore_best_weights: bool = True,
         batch_size: int = 256,
-        gallery_inputs=None,
-        gallery_labels: np.ndarray | None = None,
+        gallery: Samples | None = None,
         predict_callbacks: Sequence[keras.callbacks.Callback] = (),
     ):
         super().__init__()
         check_one_of("monitor", monitor, MONITORS)
         check_at_least("patience", patience, 1, optional=True)
-        self.inputs = inputs
-        self.labels = np.asarray(labels)
-        if self.labels.shape[1:] not in ((), (1,)):
-            raise ValueError(
-                "retrieval is measured by the one class of each sample, labels (n,); got labels of "
-                f"the shape {self.labels.shape}"
-            )
         self.monitor = monitor
         self.patience = patience
         self.restore_best_weights = restore_best_weights
         self.batch_size = batch_size
-        if (gallery_inputs is None) != (gallery_labels is None):
-            raise ValueError("gallery_inputs and gallery_labels must be given together")
-        self.gallery_inputs = gallery_inputs
-        self.gallery_labels = gallery_labels
+        # Once, because a data set whose pipeline is built anew is traced anew.
+        self._inputs, self.labels = unpack_samples(data, batch_size)
+        self._gallery_inputs, self._gallery_labels = (
+            (None, None) if gallery is None else unpack_samples(gallery, batch_size)
+        )
         self.predict_callbacks = tuple(predict_callbacks)
         self.embeddings = None
         self.reset()
@@ -130,15 +124,15 @@ class RetrievalValidation(ResumableCallback):
 
     def measure(self) -> dict[str, float]:
         """The metrics of the model as it is."""
-        self.embeddings = self._embed(self.inputs)
+        self.embeddings = self._embed(self._inputs)
         gallery = None
-        if self.gallery_inputs is not None:
-            gallery = self._embed(self.gallery_inputs)
+        if self._gallery_inputs is not None:
+            gallery = self._embed(self._gallery_inputs)
         embedded = [each for each in (self.embeddings, gallery) if each is not None]
         if not all(np.isfinite(embeddings).all() for embeddings in embedded):
             return dict.fromkeys((*MONITORS, "embedding_spread"), float("nan"))
         metrics = retrieval_metrics(
-            self.embeddings, self.labels, gallery, self.gallery_labels, recall_at=()
+            self.embeddings, self.labels, gallery, self._gallery_labels, recall_at=()
         )
         return {**metrics, "embedding_spread": embedding_spread(self.embeddings)}
 

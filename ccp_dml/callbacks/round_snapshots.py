@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback
-from ccp_dml.evaluation import embed
+from ccp_dml.evaluation import Samples, embed, unpack_samples
 from ccp_dml.projections import RoundEnd, RoundSnapshot
 
 
@@ -13,8 +13,8 @@ class RoundSnapshots(ResumableCallback):
     """Keeps the end of each of the first rounds, and then stops training.
 
     Args:
-        inputs: Samples to embed when a round ends: an array, or a `tf.data.Dataset` of batches.
-        labels: Their classes `(n,)`.
+        data: Samples to embed when a round ends: labelled samples in memory or in files, or a pair
+            of inputs, an array or a `tf.data.Dataset` of batches of them, and labels `(n,)`.
         max_rounds: Number of rounds to keep.
 
     Attributes:
@@ -23,16 +23,15 @@ class RoundSnapshots(ResumableCallback):
     Example:
 
     ```python
-    snapshots = RoundSnapshots(train.evaluation_images(), train.labels, max_rounds=4)
+    snapshots = RoundSnapshots(train, max_rounds=4)
     rounds = AlternatingProjections(pools, on_round_end=snapshots.add)
     model.fit(batches, steps_per_epoch=25, epochs=40, callbacks=[validation, rounds, snapshots])
     ```
     """
 
-    def __init__(self, inputs, labels: np.ndarray, max_rounds: int):
+    def __init__(self, data: Samples, max_rounds: int):
         super().__init__()
-        self.inputs = inputs
-        self.labels = labels
+        self._inputs, self.labels = unpack_samples(data)
         self.max_rounds = max_rounds
         self.reset()
 
@@ -41,7 +40,7 @@ class RoundSnapshots(ResumableCallback):
 
     def add(self, end: RoundEnd):
         """Adds the end of a round; to be passed to `AlternatingProjections`."""
-        self.snapshots.append(RoundSnapshot(end, embed(self.model, self.inputs), self.labels))
+        self.snapshots.append(RoundSnapshot(end, embed(self.model, self._inputs), self.labels))
         if len(self.snapshots) >= self.max_rounds:
             self.model.stop_training = True
 

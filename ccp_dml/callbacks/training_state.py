@@ -85,7 +85,7 @@ class TrainingState(keras.callbacks.Callback):
 
     ```python
     batches = functools.partial(ccp_dml.data.training_batches, train, 8, 4, seed=0)
-    validation = RetrievalValidation(images, labels)
+    validation = RetrievalValidation(held_out)
     rounds = AlternatingProjections(class_pools(train, draws=12, seed=0))
     training = TrainingState("/tmp/run", [validation, rounds])
     training.restore(model)  # does nothing the first time

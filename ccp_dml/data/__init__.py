@@ -42,7 +42,13 @@ from ccp_dml.data.samplers import (
     sampler_parameters,
 )
 from ccp_dml.data.samples import LabeledSamples
-from ccp_dml.data.splits import class_fold, contiguous, hold_out_samples
+from ccp_dml.data.splits import (
+    class_fold,
+    contiguous,
+    hold_out_samples,
+    split_by_class,
+    split_by_sample,
+)
 from ccp_dml.data.value_scaling import SCALINGS
 
 __all__ = [
@@ -93,5 +99,7 @@ __all__ = [
     "render_letters",
     "replace_labels",
     "sampler_parameters",
+    "split_by_class",
+    "split_by_sample",
     "training_batches",
 ]

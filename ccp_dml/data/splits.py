@@ -3,6 +3,78 @@
 import numpy as np
 
 from ccp_dml.checks import check_fraction
+from ccp_dml.data.samples import LabeledSamples
+
+
+def split_by_class(
+    data: LabeledSamples, num_folds: int = 4, fold: int = 1
+) -> tuple[LabeledSamples, LabeledSamples]:
+    """Splits samples into those of classes to train on and those of other classes to validate on.
+
+    It is the split of `class_fold`.
+
+    Args:
+        data: Samples of at least three classes, such as `load(name).train`.
+        num_folds: Number of parts that the classes are cut into, one of which validates. Defaults
+            to 4.
+        fold: Which split, from 1 to `num_folds`. Defaults to 1.
+
+    Returns:
+        Training samples with the labels 0…C − 1, as proxies need them, and validation samples with
+        the labels of `data`.
+
+    Raises:
+        ValueError: If an argument is out of range, or fewer than two classes would validate.
+
+    Example:
+
+    >>> from ccp_dml.data import load
+    >>> train, validation = split_by_class(load("glyphs").train, num_folds=4)
+    >>> train.num_classes, validation.num_classes
+    (300, 100)
+    """
+    training, held_out = class_fold(data.labels, num_folds, fold)
+    validation = data.subset(held_out)
+    if validation.num_classes < 2:
+        raise ValueError(
+            f"retrieval cannot be validated on {validation.num_classes} of {data.num_classes} "
+            "classes, which is what this fold leaves: choose fewer folds, or split_by_sample"
+        )
+    return _with_contiguous_labels(data.subset(training)), validation
+
+
+def split_by_sample(
+    data: LabeledSamples, fraction: float = 0.25, seed: int = 0
+) -> tuple[LabeledSamples, LabeledSamples]:
+    """Splits the samples of every class, for when there are too few classes to split by class.
+
+    It is the split of `hold_out_samples`.
+
+    Args:
+        data: Samples, such as `load(name).train`.
+        fraction: Fraction of each class's samples to validate on. Defaults to 0.25.
+        seed: Determines the choice. Defaults to 0.
+
+    Returns:
+        Training samples with the labels 0…C − 1, as proxies need them, and validation samples with
+        the labels of `data`.
+
+    Raises:
+        ValueError: If `fraction` is not between 0 and 1.
+
+    Example:
+
+    >>> from ccp_dml.data import load
+    >>> train, validation = split_by_sample(load("digits").train)
+    >>> len(train), len(validation)
+    (676, 225)
+    """
+    training, held_out = hold_out_samples(data.labels, fraction, seed)
+    return _with_contiguous_labels(data.subset(training)), data.subset(held_out)
+
+
+def _with_contiguous_labels(data):
+    return data.with_labels(contiguous(data.labels))
 
 
 def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarray, np.ndarray]:

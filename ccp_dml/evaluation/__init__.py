@@ -26,6 +26,7 @@ from ccp_dml.evaluation.retrieval import (
     retrieval_by_query,
     retrieval_metrics,
 )
+from ccp_dml.evaluation.samples import Samples, evaluate_retrieval, unpack_samples
 from ccp_dml.evaluation.verification import VERIFICATION_METRICS, verification_metrics
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ClassMetrics",
     "NearDuplicates",
     "QueryRetrieval",
+    "Samples",
     "SuspiciousLabels",
     "bootstrap_intervals",
     "choose_metrics",
@@ -46,6 +48,7 @@ __all__ = [
     "duplicate_distance",
     "embed",
     "embedding_spread",
+    "evaluate_retrieval",
     "find_near_duplicates",
     "find_suspicious_labels",
     "is_metric",
@@ -56,5 +59,6 @@ __all__ = [
     "radius_by_centers",
     "retrieval_by_query",
     "retrieval_metrics",
+    "unpack_samples",
     "verification_metrics",
 ]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ccp_dml.data import LabeledSamples
 from ccp_dml.distribution import STATIC_SHAPES, BatchMap, count_shares, strategy_of
 from ccp_dml.layers import lipschitz_normalize
 
@@ -28,13 +29,16 @@ def embed(
 
     Args:
         model: A Keras model from inputs to embeddings.
-        inputs: Array of inputs, or a `tf.data.Dataset` of batches of them.
-        batch_size: Number of inputs of a batch, if they are an array. Defaults to 256.
+        inputs: Array of inputs, a `tf.data.Dataset` of batches of them, or labelled samples, which
+            are prepared as evaluation sees them.
+        batch_size: Number of inputs of a batch, if they are not in batches. Defaults to 256.
         callbacks: Called as `model.predict` calls them, to show progress. Defaults to none.
 
     Returns:
         Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
     """
+    if isinstance(inputs, LabeledSamples):
+        inputs = inputs.evaluation_images(batch_size)
     if STATIC_SHAPES or count_shares(model) > 1:
         embeddings = _predict_on_all_devices(model, inputs, batch_size, callbacks)
     else:

@@ -1,13 +1,12 @@
-"""The networks of a run: before training, in float32, and as they are used afterwards."""
+"""The networks of a run: before training, and in float32."""
 
 import dataclasses
 
 import keras
 
-from ccp_dml.data import LabeledSamples, input_shape
+from ccp_dml.data import input_shape
 from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.inference import ImageEmbedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 
@@ -52,18 +51,3 @@ class Float32Networks:
             self._model = MetricLearningModel(make_embedding_model(settings))
         self._model.embedding_model.set_weights(model.embedding_model.get_weights())
         return self._model
-
-
-def make_embedder(model: MetricLearningModel, data: LabeledSamples) -> ImageEmbedder:
-    """The part of a model that is used after training, with the preprocessing of its images."""
-    inputs = keras.Input(data.image_shape)
-    outputs = model.normalization(model.embedding_model(inputs, training=False))
-    network = keras.Model(inputs, outputs, name="embedding")
-    preprocessing = data.preprocessing
-    return ImageEmbedder(
-        network,
-        preprocessing.scaling,
-        preprocessing.shorter_side,
-        preprocessing.background,
-        preprocessing.fit,
-    )

@@ -43,7 +43,7 @@ from ccp_dml.experiment.methods import (
     make_model,
 )
 from ccp_dml.experiment.metrics import CLASS_FILE, measure, write_class_metrics
-from ccp_dml.experiment.networks import Float32Networks, make_embedder, make_embedding_model
+from ccp_dml.experiment.networks import Float32Networks, make_embedding_model
 from ccp_dml.experiment.results import (
     VALIDATION_FILE,
     best_method,
@@ -57,6 +57,7 @@ from ccp_dml.experiment.training_data import (
     split_benchmark,
 )
 from ccp_dml.experiment.workdir import write_json
+from ccp_dml.inference import make_embedder
 from ccp_dml.models import EmbeddingModel, MetricLearningModel
 from ccp_dml.report import (
     draw_rounds,
@@ -314,14 +315,11 @@ class Run:
 
     def _make_validation(self, interruption):
         settings, data = self.settings, self.data
-        gallery = data.validation_gallery
         return RetrievalValidation(
-            data.validation.evaluation_images(),
-            data.validation.labels,
+            data.validation,
             settings.monitor,
             settings.patience,
-            gallery_inputs=None if gallery is None else gallery.evaluation_images(),
-            gallery_labels=None if gallery is None else gallery.labels,
+            gallery=data.validation_gallery,
             # Several workers stop together, between two steps.
             predict_callbacks=[] if num_workers() > 1 else [StopOnInterruption(interruption)],
         )
@@ -371,9 +369,7 @@ class Run:
         """Trains a 2-d embedding for the first rounds and draws how each ends."""
         train = self.data.train
         model = self._make_model("ccp", self.make_embedding_model(embedding_size=2))
-        snapshots = RoundSnapshots(
-            train.evaluation_images(), train.labels, self.settings.figure_rounds + 1
-        )
+        snapshots = RoundSnapshots(train, self.settings.figure_rounds + 1)
         callbacks = [
             self._make_validation(interruption),
             TerminateOnFailure(),

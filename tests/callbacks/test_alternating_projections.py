@@ -294,7 +294,7 @@ def test_rounds_of_a_real_training(generator):
     embedding = keras.layers.Dense(4)(keras.layers.Flatten()(flat))
     model = ChanceConstrainedModel(keras.Model(flat, embedding), CLASSES, 2)
     model.compile(keras.optimizers.Adam(0.05), loss=losses.get("contrastive"))
-    validation = RetrievalValidation(data.images, data.labels, restore_best_weights=False)
+    validation = RetrievalValidation(data, restore_best_weights=False)
     rounds = AlternatingProjections(class_pools(data, 6, seed=0), patience=1)
     history = model.fit(
         data.images, labels, batch_size=30, epochs=25, verbose=0, callbacks=[validation, rounds]
@@ -414,7 +414,7 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
         metrics = keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: logs.update(scripted=-epoch)
         )
-        validation = RetrievalValidation(data.images, data.labels)
+        validation = RetrievalValidation(data)
         batches = training_batches(data, CLASSES, 5, seed=0)
         model.fit(
             batches,

@@ -27,7 +27,7 @@ def test_measures_this_epochs_weights_and_restores_the_best(samples):
     ]
     assert metrics[0]["map_at_r"] > metrics[1]["map_at_r"]
     model = make_model()
-    validation = RetrievalValidation(inputs, labels)
+    validation = RetrievalValidation(samples)
     kernels = [bad, good, bad, bad]
     history = fit(model, [SetWeights(kernels), validation], epochs=4).history
     for epoch, kernel in enumerate(kernels):
@@ -45,7 +45,7 @@ def test_moving_averages_are_measured_and_kept(samples):
     model = make_model()
     (kernel,) = model.trainable_variables
     model.optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
-    validation = RetrievalValidation(*samples)
+    validation = RetrievalValidation(samples)
     validation.set_model(model)
     model.optimizer.build(model.trainable_variables)
     for target in (first, second):
@@ -65,32 +65,31 @@ def test_moving_averages_are_measured_and_kept(samples):
 
 def test_stops_when_patience_runs_out(samples):
     kernels = [np.eye(3, dtype="float32")] * 10
-    validation = RetrievalValidation(*samples, patience=3)
+    validation = RetrievalValidation(samples, patience=3)
     history = fit(make_model(), [SetWeights(kernels), validation], epochs=10)
     assert len(history.epoch) == 4
 
 
 def test_wrong_arguments_are_named(samples):
     with pytest.raises(ValueError, match="map_at_r, r_precision, precision_at_1; got 'recall'"):
-        RetrievalValidation(*samples, monitor="recall")
+        RetrievalValidation(samples, monitor="recall")
     with pytest.raises(ValueError, match="patience must be at least 1 or None; got 0"):
-        RetrievalValidation(*samples, patience=0)
+        RetrievalValidation(samples, patience=0)
 
 
 def test_the_state_can_be_saved_and_restored(samples, tmp_path):
-    inputs, labels = samples
     # The best is in epoch 2; after it the patience runs out.
     kernels = [np.eye(3, dtype="float32") * factor for factor in (0.1, 0.3, 3, 0.2, 0.1, 0.1)]
     kernels[0][0] = kernels[3][0] = kernels[4][0] = 0
-    whole = RetrievalValidation(inputs, labels, patience=2)
+    whole = RetrievalValidation(samples, patience=2)
     whole_model = make_model()
     epochs = len(fit(whole_model, [SetWeights(kernels), whole], epochs=6).epoch)
     assert whole.best_epoch + 2 == epochs - 1 < 5
     for stop in range(1, epochs):
-        first = RetrievalValidation(inputs, labels, patience=2, restore_best_weights=False)
+        first = RetrievalValidation(samples, patience=2, restore_best_weights=False)
         fit(make_model(), [SetWeights(kernels), first], epochs=stop)
         np.savez(tmp_path / "state.npz", **first.state())
-        second, model = RetrievalValidation(inputs, labels, patience=2), make_model()
+        second, model = RetrievalValidation(samples, patience=2), make_model()
         with np.load(tmp_path / "state.npz") as state:
             second.restore(state)
         history = fit(model, [SetWeights(kernels), second], epochs=6, initial_epoch=stop)
@@ -101,7 +100,7 @@ def test_the_state_can_be_saved_and_restored(samples, tmp_path):
 
 def test_a_second_training_has_a_best_of_its_own(samples):
     good, bad = np.eye(3, dtype="float32"), np.diag([1.0, 0, 0]).astype("float32")
-    validation = RetrievalValidation(*samples)
+    validation = RetrievalValidation(samples)
     fit(make_model(), [SetWeights([good]), validation], epochs=1)
     best = validation.best
     fit(make_model(), [SetWeights([bad]), validation], epochs=1)

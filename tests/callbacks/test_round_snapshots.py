@@ -36,7 +36,7 @@ def make_snapshots(inputs, max_rounds=3):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
     model.compile("sgd", "mse")
     model.set_weights([np.eye(2)])
-    snapshots = RoundSnapshots(inputs, LABELS, max_rounds)
+    snapshots = RoundSnapshots((inputs, LABELS), max_rounds)
     snapshots.set_model(model)
     model.stop_training = False
     return snapshots

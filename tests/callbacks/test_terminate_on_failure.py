@@ -18,7 +18,7 @@ def samples(generator):
 def test_stops_when_embeddings_are_not_finite(samples):
     kernels = [np.eye(3, dtype="float32"), np.full((3, 3), np.nan, "float32")] * 3
     failure = TerminateOnFailure()
-    validation = RetrievalValidation(*samples)
+    validation = RetrievalValidation(samples)
     model = make_model()
     history = fit(model, [SetWeights(kernels), validation, failure], epochs=6)
     assert len(history.epoch) == 2
@@ -32,7 +32,7 @@ def test_stops_when_embeddings_collapse(samples):
     kernels = [np.eye(3, dtype="float32"), collapsed, collapsed, collapsed, collapsed]
     failure = TerminateOnFailure(patience=3)
     history = fit(
-        make_model(), [SetWeights(kernels), RetrievalValidation(*samples), failure], epochs=5
+        make_model(), [SetWeights(kernels), RetrievalValidation(samples), failure], epochs=5
     )
     assert len(history.epoch) == 4
     assert "collapsed to one point" in failure.failure
@@ -42,7 +42,7 @@ def test_embeddings_may_be_close_together_at_first(samples):
     close = np.eye(3, dtype="float32") * 1e-5
     kernels = [close, close, np.eye(3, dtype="float32"), close, close]
     failure = TerminateOnFailure(patience=3)
-    fit(make_model(), [SetWeights(kernels), RetrievalValidation(*samples), failure], epochs=5)
+    fit(make_model(), [SetWeights(kernels), RetrievalValidation(samples), failure], epochs=5)
     assert failure.failure is None
 
 

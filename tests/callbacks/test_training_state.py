@@ -100,7 +100,7 @@ class Training:
         kill = kill or Kill()
         self.model = small_model(method, settings, digits.num_classes)
         self.validation = RetrievalValidation(
-            digits.images[:100], digits.labels[:100], patience=patience, predict_callbacks=[kill]
+            digits.subset(np.arange(100)), patience=patience, predict_callbacks=[kill]
         )
         self.failure = TerminateOnFailure()
         self.others = make_callbacks(self.model, settings, digits)

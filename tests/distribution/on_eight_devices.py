@@ -310,7 +310,7 @@ def test_steps_are_handed_out_without_waiting_for_the_one_before(name, tmp_path,
             steps_per_epoch=6,
             verbose=0,
             callbacks=[
-                RetrievalValidation(images, labels, patience=60),
+                RetrievalValidation((images, labels), patience=60),
                 TerminateOnFailure(),
                 rounds,
                 HistoryLog(tmp_path / "history.csv"),

@@ -111,7 +111,7 @@ class Training:
             if "learning_rate" not in variable.path:
                 variable.assign(np.zeros(variable.shape))
         self.model.optimizer.learning_rate = 0.05 if self.is_sgd else 0.005
-        validation = RetrievalValidation(self.validation.images, self.validation.labels)
+        validation = RetrievalValidation(self.validation)
         # Only a large gain prolongs a round, so that rounds end soon.
         phases = []
         if isinstance(self.model, VariationalChanceConstrainedModel):

@@ -26,7 +26,7 @@ def train(method, precision="float32", steps_per_execution=1, epochs=6):
     digits = data.load("digits").train
     used, held_out = data.hold_out_samples(digits.labels, fraction=0.25, seed=0)
     training, validation = digits.subset(used), digits.subset(held_out)
-    callbacks = [RetrievalValidation(validation.images, validation.labels)]
+    callbacks = [RetrievalValidation(validation)]
     if "ccp" in method:
         pools = data.class_pools(training, draws=5, seed=0)
         # Rounds end soon.

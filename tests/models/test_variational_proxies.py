@@ -181,7 +181,7 @@ def test_rounds_choose_proxies_among_invariant_embeddings(memory_batches):
         images,
         labels,
         epochs=8,
-        callbacks=[RetrievalValidation(images, labels), rounds],
+        callbacks=[RetrievalValidation((images, labels)), rounds],
     )
     assert rounds.round == len(ends) >= 2
     assert history["round"][-1] >= 1
