@@ -1,4 +1,4 @@
-"""Chooses pairs that are harder than the hardest pair of the other kind, up to a margin."""
+"""Chooses pairs as for the multi-similarity loss."""
 
 import keras
 from keras import ops
