@@ -15,14 +15,14 @@ MONITORS = ("map_at_r", "r_precision", "precision_at_1")
 
 
 class RetrievalValidation(ResumableCallback):
-    """Embeds the validation samples after every epoch, measures retrieval, keeps the best weights.
+    """Measures retrieval on validation samples after every epoch and keeps the best weights.
 
     Adds `val_precision_at_1`, `val_r_precision`, `val_map_at_r` and `val_embedding_spread` to the
-    epoch's logs, where the callbacks after it find them. Put it before `AlternatingProjections`,
-    loggers, and whatever else reads them. The metrics are NaN if an embedding is not finite.
+    epoch's logs. Put it before `AlternatingProjections`, loggers, and any other callback that reads
+    them. The metrics are NaN if an embedding is not finite.
 
-    Where the optimizer keeps moving averages of the weights (`use_ema` of Keras's optimizers),
-    these are measured and kept; training goes on from the weights themselves.
+    If the optimizer keeps moving averages of the weights (`use_ema` of Keras's optimizers), these
+    are measured and kept; training continues from the weights themselves.
 
     Args:
         inputs: Validation inputs: an array, or a `tf.data.Dataset` of batches of inputs.
@@ -33,8 +33,8 @@ class RetrievalValidation(ResumableCallback):
         restore_best_weights: Whether the network gets its best weights when training ends. Defaults
             to `True`.
         batch_size: Number of inputs embedded at a time, if they are an array. Defaults to 256.
-        gallery_inputs: What the validation samples are searched in, like `inputs`. Defaults to
-            `None`: among themselves.
+        gallery_inputs: The gallery in which the validation samples are searched, like `inputs`.
+            Defaults to `None`: they are searched among themselves.
         gallery_labels: The classes of the gallery, if there is one.
         predict_callbacks: Passed to `model.predict` when samples are embedded. Defaults to none.
 
@@ -44,8 +44,8 @@ class RetrievalValidation(ResumableCallback):
         embeddings: The embeddings of the last validation `(n, d)`.
 
     Raises:
-        ValueError: If `monitor` is unknown, `patience` is not positive, labels are not of one class
-            per sample, or a gallery has no labels.
+        ValueError: If `monitor` is unknown, `patience` is not positive, labels do not give one
+            class per sample, or a gallery has no labels.
 
     Example:
 
@@ -125,11 +125,11 @@ class RetrievalValidation(ResumableCallback):
             self._network().set_weights(self._best_weights)
 
     def _network(self):
-        """What is restored: not the state of the training, such as proxies and reference points."""
+        """The network whose weights are restored, without proxies and reference points."""
         return getattr(self.model, "embedding_model", self.model)
 
     def measure(self) -> dict[str, float]:
-        """The metrics of the model as it is."""
+        """Measures the metrics of the model in its current state."""
         self.embeddings = self._embed(self.inputs)
         gallery = None
         if self.gallery_inputs is not None:
