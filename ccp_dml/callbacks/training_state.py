@@ -172,7 +172,7 @@ class TrainingState(keras.callbacks.Callback):
             try:
                 return path, *_read(path)
             except _DAMAGED as error:
-                logging.warning("The checkpoint %s is damaged and passed over: %s", path, error)
+                logging.warning("The checkpoint %s is damaged and skipped: %s", path, error)
         return None
 
     def _read_as_chief(self, path):

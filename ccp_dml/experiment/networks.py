@@ -1,4 +1,4 @@
-"""The networks of a run: before training, in float32, and as they are used afterwards."""
+"""The networks of a run: before training, in float32, and for use after training."""
 
 import dataclasses
 
@@ -12,10 +12,10 @@ from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 
 def make_embedding_model(settings: Settings, embedding_size: int | None = None) -> EmbeddingModel:
-    """The network before training, as the seed fixes it.
+    """Makes the network before training, which the seed determines.
 
     Args:
-        settings: Those of the network, the precision, and the seed.
+        settings: Settings of the network, the precision, and the seed.
         embedding_size: Defaults to that of the settings.
     """
     keras.utils.set_random_seed(settings.seed)
@@ -30,10 +30,10 @@ def make_embedding_model(settings: Settings, embedding_size: int | None = None) 
 
 
 class Float32Networks:
-    """Networks as they are measured and saved: in float32, so that any machine gets their numbers.
+    """Copies of networks in float32, for measuring and saving with the same results on any machine.
 
     Args:
-        settings: Those of the networks that are to be copied.
+        settings: Settings of the networks to copy.
     """
 
     def __init__(self, settings: Settings):
@@ -41,9 +41,9 @@ class Float32Networks:
         self._model = None
 
     def copy(self, model: MetricLearningModel) -> MetricLearningModel:
-        """A model with the same weights that computes in float32, valid until the next one.
+        """Returns a model with the same weights in float32, valid until the next call.
 
-        It is `model` itself, if this is trained in float32.
+        If `model` is trained in float32, it is `model` itself.
         """
         if self._settings.precision == "float32":
             return model
@@ -55,7 +55,7 @@ class Float32Networks:
 
 
 def make_embedder(model: MetricLearningModel, data: LabeledSamples) -> ImageEmbedder:
-    """The part of a model that is used after training, with the preprocessing of its images."""
+    """Makes the network that is used after training, with its preprocessing of images."""
     inputs = keras.Input(data.image_shape)
     outputs = model.normalization(model.embedding_model(inputs, training=False))
     network = keras.Model(inputs, outputs, name="embedding")
