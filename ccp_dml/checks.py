@@ -1,4 +1,4 @@
-"""Checks of arguments, whose messages repeat the value and say what is allowed."""
+"""Checks of arguments, with messages that repeat the value and say what is allowed."""
 
 import difflib
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def check_at_least(name: str, value: float | None, least: float, optional: bool = False):
-    """Checks a lower bound that is allowed itself.
+    """Checks an inclusive lower bound.
 
     Args:
         name: Name of the argument, for the message.
@@ -30,17 +30,17 @@ def check_at_least(name: str, value: float | None, least: float, optional: bool 
 
 
 def check_at_most(name: str, value: float | None, most: float, optional: bool = False):
-    """Checks an upper bound that is allowed itself; see `check_at_least`."""
+    """Checks an inclusive upper bound; see `check_at_least`."""
     _check(name, value, f"at most {most}", optional, lambda: value <= most)
 
 
 def check_above(name: str, value: float | None, bound: float, optional: bool = False):
-    """Checks a lower bound that is not allowed itself; see `check_at_least`."""
+    """Checks an exclusive lower bound; see `check_at_least`."""
     _check(name, value, f"above {bound}", optional, lambda: value > bound)
 
 
 def check_below(name: str, value: float | None, bound: float, optional: bool = False):
-    """Checks an upper bound that is not allowed itself; see `check_at_least`."""
+    """Checks an exclusive upper bound; see `check_at_least`."""
     _check(name, value, f"below {bound}", optional, lambda: value < bound)
 
 
@@ -58,7 +58,7 @@ def check_finite(name: str, value: float):
 
 
 def check_fraction(name: str, value: float):
-    """Checks that a number is between 0 and 1, neither of which is allowed itself.
+    """Checks that a number is between 0 and 1, both exclusive.
 
     Args:
         name: Name of the argument, for the message.
@@ -71,7 +71,7 @@ def check_fraction(name: str, value: float):
 
 
 def check_whole_number(name: str, value: float, least: int, most: int | None = None) -> int:
-    """Checks a number that the command line, where all parameters are floats, may give as a float.
+    """Checks a whole number, which may be a float, as all parameters on the command line are.
 
     Args:
         name: Name of the argument, for the message.
@@ -125,14 +125,14 @@ def check_one_of(name: str, value: Any, choices: Collection[str]):
 
 
 def suggest(value: Any, choices: Iterable[str]) -> str:
-    """Names what somebody may have meant, for the end of a message.
+    """Suggests what may have been meant, for the end of a message.
 
     Args:
         value: What was given.
         choices: The names allowed.
 
     Returns:
-        A question with up to three names that are spelt alike, closest first, or an empty string.
+        A question with up to three names of similar spelling, closest first, or an empty string.
 
     Example:
 
@@ -141,7 +141,7 @@ def suggest(value: Any, choices: Iterable[str]) -> str:
     """
     if not isinstance(value, str):
         return ""
-    # Several names may differ in upper and lower case alone.
+    # Several names may differ only in upper and lower case.
     spellings = [(choice.casefold(), choice) for choice in choices]
     close = difflib.get_close_matches(value.casefold(), dict.fromkeys(low for low, _ in spellings))
     names = [choice for match in close for low, choice in spellings if low == match][:3]
@@ -152,12 +152,12 @@ def suggest(value: Any, choices: Iterable[str]) -> str:
 
 
 def check_parameters(owner: str, params: Iterable[str], known: Collection[str]):
-    """Checks that parameters are among those that something takes.
+    """Checks that parameters are known.
 
     Args:
-        owner: What takes them, for the message.
+        owner: Name of what takes the parameters, for the message.
         params: Names of the parameters.
-        known: Names of those that it takes.
+        known: Names of the parameters that it takes.
 
     Raises:
         ValueError: If one is not among them.
@@ -199,7 +199,7 @@ def list_first(items: Iterable[Any], count: int, separator: str = ", ") -> str:
 
 
 def printable(text: str) -> str:
-    r"""Makes the name of a file fit for a line of text.
+    r"""Makes a file name printable in a line of text.
 
     Args:
         text: The name.

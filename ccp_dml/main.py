@@ -71,7 +71,7 @@ from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, write_jso
 from ccp_dml.inference.export import TAKEN, export
 from ccp_dml.report import draw_samples, metrics_table
 
-# Images of --data_dir that an exported model is compared with Keras on.
+# Number of images of --data_dir for comparing an exported model with Keras.
 _COMPARED_IMAGES = 16
 
 
@@ -80,10 +80,10 @@ def _first_line(error):
 
 
 def _explain_error(error):
-    # TensorFlow raises the same error for a full disk and for a full memory.
+    # TensorFlow raises the same error for a full disk and for full memory.
     if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
         reason = _first_line(error).rpartition("}} ")[-1]
-        return f"{reason}; what was done is kept: make room and run the same command again"
+        return f"{reason}; finished work is kept: free some space and run the same command again"
     if isinstance(error, OSError):
         return str(error)
     if not isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
@@ -98,27 +98,27 @@ def _stop(message, exit_code=2):
 
 
 def main(argv: Sequence[str]):
-    """Does what the flags say.
+    """Runs the command that the flags specify.
 
     Args:
-        argv: What is left of the command line after the flags: the program's name.
+        argv: The rest of the command line after the flags: the program's name.
     """
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
     _refuse_nul()
     workdir = flags.FLAGS.workdir
     if workdir and "://" not in workdir:
-        # What is printed and written for later holds in any folder.
+        # Makes printed and saved paths valid in any folder.
         workdir = os.path.abspath(workdir)
     reserve_accelerators()
     try:
         _COMMANDS[flags.FLAGS.mode](workdir)
     except RunInterruptedError as error:
-        message = f"{error}; what was done is saved: to go on, run {_resuming_command(workdir)}"
+        message = f"{error}; progress is saved: to resume, run {_resuming_command(workdir)}"
         _stop(message, exit_code=128 + error.signal_number)
     except WorkerLostError as error:
         command = f"{_resuming_command(workdir)} for every worker"
-        _stop(f"{error}; to go on from the last checkpoint, run {command}", exit_code=1)
+        _stop(f"{error}; to resume from the last checkpoint, run {command}", exit_code=1)
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
     except ValueError as error:
@@ -129,9 +129,9 @@ def main(argv: Sequence[str]):
     except (OSError, MemoryError, tf.errors.ResourceExhaustedError) as error:
         _stop(_explain_error(error))
     except tf.errors.NotFoundError as error:
-        _stop(f"a file is gone: {_first_line(error)}")
+        _stop(f"a file no longer exists: {_first_line(error)}")
     except RuntimeError as error:
-        # That of JAX has a class of its own only in its newest versions.
+        # JAX's error has a class of its own only in its newest versions.
         if not str(error).startswith("RESOURCE_EXHAUSTED"):
             raise
         _stop(_explain_error(MemoryError(_first_line(error))))
@@ -150,7 +150,7 @@ def _resuming_command(workdir):
 
 
 def _refuse_nul():
-    # A flagfile can hold what a command line cannot, and a path must not.
+    # Unlike a command line, a flagfile can contain NUL characters, which paths must not.
     for name, value in flags.FLAGS.flag_values_dict().items():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
@@ -182,7 +182,7 @@ def _plan(workdir):
     if not workdir:
         print(table)
         return
-    # Commands alone go where they can be piped to a shell or a scheduler.
+    # Only commands go to stdout, so that they can be piped to a shell or a scheduler.
     print(table, file=sys.stderr)
     for runs_of_cell in runs.values():
         if missing := missing_runs(runs_of_cell):
@@ -291,11 +291,11 @@ def _train_runs(runs):
         failed = []
         if missing:
             print(f"{len(runs) - len(missing)} of {len(runs)} runs are finished", flush=True)
-            # Asked before the GPUs are hidden from this process.
+            # Queried before the GPUs are hidden from this process.
             processes = min(flags.FLAGS.processes, len(missing))
             environments = process_environments(processes, missing[0].settings.strategy)
             if len(environments) > 1:
-                print(f"what the runs say goes to {workdir}/*/log.txt", flush=True)
+                print(f"the runs write their output to {workdir}/*/log.txt", flush=True)
             prepare_data(missing)
             arguments = [f"--checkpoint_minutes={flags.FLAGS.checkpoint_minutes}"]
             arguments += [] if flags.FLAGS.report else ["--noreport"]
@@ -316,7 +316,7 @@ def _train_runs(runs):
 
 def _tabulate(output):
     if not flags.FLAGS.runs:
-        _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
+        _stop("--runs is missing: name work folders of training, such as --runs=/runs/c2_ccp")
     tables = write_tables(flags.FLAGS.runs, output, flags.FLAGS.baseline, published=find_published)
     print(tables)
     if output:
@@ -326,7 +326,7 @@ def _tabulate(output):
 def _report(output):
     paths = flags.FLAGS.runs
     if not paths:
-        _stop("--runs is missing: name folders that training left, such as --runs=/runs/c2_ccp")
+        _stop("--runs is missing: name work folders of training, such as --runs=/runs/c2_ccp")
     if not output:
         if len(paths) > 1 or not epath.Path(paths[0]).is_dir():
             _stop("--workdir is missing: name a folder for the report, such as --workdir=/tmp/both")
@@ -381,7 +381,7 @@ def _evaluate(workdir):
 
 
 def _load_embedder():
-    """The settings, of images in files unless a data set is named, and the networks."""
+    """Returns the settings, for images in files unless a data set is given, and the networks."""
     flag_values = flags.FLAGS
     if not flag_values.networks:
         _stop(
@@ -506,9 +506,9 @@ def _parse_flags(argv):
 def run():
     """Entry point."""
     logging.set_verbosity(logging.INFO)
-    # Which tells of every tensor that devices exchange.
+    # It reports every tensor that devices exchange.
     tf.get_logger().setLevel("WARNING")
-    # Which tells of every kind of device that there is not.
+    # It reports every kind of device that does not exist.
     getLogger("jax").setLevel("WARNING")
     define_flags()
     app.run(main, flags_parser=_parse_flags)

@@ -178,8 +178,8 @@ def test_reports_that_there_cannot_be(flags, message, finished, command):
     [
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
-            "No space left on device; what was done is kept: make room and run the same command "
-            "again",
+            "No space left on device; finished work is kept: free some space and run the same "
+            "command again",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied: '/x'"),
         (tf.errors.UnavailableError(None, None, "gs://x is away"), "gs://x is away"),

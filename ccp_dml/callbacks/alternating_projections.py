@@ -17,28 +17,29 @@ from ccp_dml.models import ChanceConstrainedModel
 from ccp_dml.progress_bar import ProgressBar
 from ccp_dml.projections import SELECTIONS, RoundEnd
 
-# Keeps random samples apart from the perturbation of the same seed and round.
+# Separates random samples from the perturbation of the same seed and round.
 _SELECTION_STREAM = 1
 
 
 class AlternatingProjections(ResumableCallback):
-    """Ends a round of CCP when validation stops improving, and starts the next.
+    """Ends a round of CCP when validation stops improving, and starts the next one.
 
     When training begins, the proxies are chosen by greedy k-centre from a pool of embedded samples,
-    measured from the origin. After every epoch the monitored metric is read; it counts as better
-    when it exceeds the round's best by `min_delta`, and then the weights and proxies are
+    measured from the origin. After every epoch the monitored metric is read. If it exceeds the
+    round's best by more than `min_delta`, it counts as better, and the weights and proxies are
     remembered. After `patience` epochs without improvement the round ends:
 
-    - the reference point becomes the *best* weights of the round, and λ that of the next round;
-    - training goes on from the *current* weights, and the optimizer's moments carry over;
+    - the reference point becomes the *best* weights of the round, and λ takes its value for the
+      next round;
+    - training continues from the *current* weights, and the optimizer's moments carry over;
     - the proxies are replaced by greedy k-centre of a fresh pool, embedded with the current weights
       in inference mode, with the round's best proxies as the initial centres;
-    - the best of the round and the patience start anew.
+    - the round's best value and the patience are reset.
 
-    That is the paper's method. Three arguments change it, to see what each part of it is worth:
-    `proxy_selection` says what is taken instead of k-centres, `max_renewals` how often proxies are
-    replaced, after which rounds end as before but proxies go on as they are, and `max_round_epochs`
-    ends a round that is still improving.
+    This is the paper's method. Three arguments change it, to measure what each part is worth:
+    `proxy_selection` selects the proxies in another way; `max_renewals` limits how often proxies
+    are replaced, after which rounds still end but proxies stay; and `max_round_epochs` ends a round
+    that is still improving.
 
     λ is 0 in round 0 and `proximal_weight · proximal_growthᵗ` in round t.
 
@@ -49,11 +50,11 @@ class AlternatingProjections(ResumableCallback):
     Args:
         pool: Function of the round t that returns the samples to choose proxies from: a
             `tf.data.Dataset` of batches of `(inputs, labels)` with b draws of one sample of every
-            class 0…C − 1 in class order. The functions that `ccp_dml.data.class_pools` makes can
-            also be asked for some of the classes: their pools are embedded in slices.
+            class 0…C − 1 in class order. The functions that `ccp_dml.data.class_pools` returns can
+            also provide only some of the classes: their pools are embedded in slices.
         monitor: The metric in the logs to read; larger is better. Defaults to `"val_map_at_r"`.
         patience: Number of epochs without improvement that end a round. Defaults to 3.
-        min_delta: What counts as an improvement. Defaults to 1e-5.
+        min_delta: Smallest increase that counts as an improvement. Defaults to 1e-5.
         proximal_weight: λ₀. Defaults to 2e-4.
         proximal_growth: γ. Defaults to 1.
         perturbation: Size σ of the Gaussian noise added to each weight of the reference point,
@@ -61,27 +62,29 @@ class AlternatingProjections(ResumableCallback):
         warmup_epochs: Number of epochs of training on the batch loss alone before round 0, for
             networks trained from scratch, whose samples lie so close together at first that a loss
             against proxies can collapse them to one point. Defaults to 0.
-        proxy_selection: What replaces the proxies of a class: `"k_center"`, the samples of the pool
-            that greedy k-centre chooses; `"random"`, random samples of it; `"class_means"`, its
-            mean, for all of them; `"none"`, nothing: they keep the random vectors that they start
-            from and what they learn. Defaults to `"k_center"`. See `ccp_dml.projections`.
-        max_renewals: How often proxies are replaced after they were first selected: 0 for never.
+        proxy_selection: What replaces the proxies of a class: `"k_center"`, samples of the pool
+            chosen by greedy k-centre; `"random"`, random samples of the pool; `"class_means"`, the
+            mean of the pool, for all proxies of the class; `"none"`, nothing: proxies start from
+            random vectors and keep what they learn. Defaults to `"k_center"`. See
+            `ccp_dml.projections`.
+        max_renewals: How often proxies are replaced after they were first selected; 0 for never.
             Defaults to `None`: whenever a round ends.
         max_round_epochs: Number of epochs after which a round ends even if validation still
-            improves. Defaults to `None`: any.
-        seed: Fixes the perturbation and random samples. Defaults to 0.
-        on_round_end: Called with a `RoundEnd` before the proxies are replaced. Defaults to none.
-        slice_bytes: Size of the slices of classes whose embedded pools are held at a time, the
-            work on which takes several times as much. Defaults to 2²⁸, 256 MB, which is all of
-            43,000 classes with 12 draws of size 128. It does not change which proxies are chosen.
+            improves. Defaults to `None`: no limit.
+        seed: Determines the perturbation and random samples. Defaults to 0.
+        on_round_end: Function that is called with a `RoundEnd` before the proxies are replaced.
+            Defaults to `None`.
+        slice_bytes: Size of the slices of classes whose embedded pools are in memory at a time;
+            processing takes several times as much. Defaults to 2²⁸, 256 MB, enough for all of
+            43,000 classes with 12 draws of size 128. It does not affect which proxies are chosen.
 
     Attributes:
-        round: The present round, from 0; −1 in the warm-up.
+        round: The current round, from 0; −1 in the warm-up.
 
     Raises:
         ValueError: If an argument is out of range; during training, if the model is not a
-            `ChanceConstrainedModel`, the logs hold no such metric, the pool is not as described, or
-            training resumes in the middle without the state of the rounds.
+            `ChanceConstrainedModel`, the logs do not contain the metric, the pool is not as
+            described, or training resumes in the middle without the state of the rounds.
 
     Example:
 
@@ -208,7 +211,7 @@ class AlternatingProjections(ResumableCallback):
         logs["next_covering_radius"] = self._next_covering_radius
 
     def round_of_epoch(self, epoch: int) -> int:
-        """The round in which an epoch of this training was, −1 for the warm-up.
+        """Returns the round that an epoch of this training belongs to, −1 for the warm-up.
 
         Args:
             epoch: Number of a completed epoch, from 0.
@@ -250,7 +253,7 @@ class AlternatingProjections(ResumableCallback):
 
     def _end_round(self):
         if self._best_weights is None:
-            # Only a metric that was NaN throughout leaves a round without a best.
+            # A round has no best value only if the metric was always NaN.
             logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
             return
         ended, self.round = self.round, self.round + 1
@@ -284,12 +287,12 @@ class AlternatingProjections(ResumableCallback):
             self.model.proxies.assign_by_class(next_proxies)
 
     def _renews_proxies(self):
-        """Whether the round that begins replaces the proxies."""
+        """Returns whether the round that begins replaces the proxies."""
         is_allowed = self.max_renewals is None or self.round <= self.max_renewals
         return self.proxy_selection != "none" and is_allowed
 
     def _embed_pool(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The pool of the present round, embedded with the current weights, in slices of classes.
+        """Embeds the pool of the current round with the current weights, in slices of classes.
 
         Yields:
             The first class of a slice, and the embeddings of its samples `(n, b, d)`.
@@ -338,7 +341,7 @@ class AlternatingProjections(ResumableCallback):
         return np.ascontiguousarray(np.swapaxes(embeddings, 0, 1))
 
     def _selection(self):
-        """What selects the proxies of the present round, from slices of the pool one by one."""
+        """Returns what selects the proxies of the current round from slices of the pool."""
         generator = np.random.default_rng([self.seed, self.round, _SELECTION_STREAM])
         proxies_per_class = self.model.proxies.proxies_per_class
         return lambda pool, proxies: SELECTIONS[self.proxy_selection](
@@ -358,10 +361,10 @@ class AlternatingProjections(ResumableCallback):
         ]
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state of the callback between two epochs, for `numpy.savez` and `restore`.
+        """Returns the state of the callback between two epochs, for `numpy.savez` and `restore`.
 
         The model's part (weights, proxies, reference point, λ, optimizer) is in the model. Save
-        both while training runs: when it ends, `RetrievalValidation` puts the best weights back.
+        both while training runs: when it ends, `RetrievalValidation` restores the best weights.
         """
         state = {
             "round": np.asarray(self.round),

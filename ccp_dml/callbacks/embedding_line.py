@@ -6,7 +6,7 @@ from ccp_dml.progress_bar import ProgressBar
 
 
 class EmbeddingLine(keras.callbacks.Callback):
-    """Shows how far `model.predict` is, on one line, if it takes more than a second."""
+    """Shows the progress of `model.predict` on one line if it takes more than a second."""
 
     def __init__(self):
         super().__init__()

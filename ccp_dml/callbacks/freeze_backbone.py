@@ -10,11 +10,11 @@ class FreezeBackbone(keras.callbacks.Callback):
     """Freezes the weights of the backbone for the first epochs of training.
 
     A new projection layer and random proxies send large and meaningless gradients into a pretrained
-    backbone; proxy losses are trained this way (Kim et al., "Proxy Anchor Loss", CVPR 2020). When
-    training ends, the backbone is no longer frozen.
+    backbone; proxy losses are often trained with such a warm-up (Kim et al., "Proxy Anchor Loss",
+    CVPR 2020). When training ends, the backbone is no longer frozen.
 
-    Nor does an optimizer's own `weight_decay` change it; the moving statistics of batch
-    normalisation that is not frozen go on changing.
+    The optimizer's own `weight_decay` does not change a frozen backbone either, but the moving
+    statistics of batch normalisation that is not frozen still change.
 
     Args:
         epochs: Number of epochs, at least 0.

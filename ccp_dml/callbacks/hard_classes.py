@@ -1,4 +1,4 @@
-"""Finds which classes are near to which while a model trains, for batches of hard classes."""
+"""Finds classes that are near each other while a model trains, for batches of hard classes."""
 
 from collections.abc import Mapping
 
@@ -11,21 +11,22 @@ from ccp_dml.evaluation import embed, nearest_neighbors
 
 
 class HardClasses(ResumableCallback):
-    """Updates the neighbours of the classes after some epochs, from which batches are drawn.
+    """Regularly updates the neighbours of each class, from which batches are drawn.
 
     The centre of a class is the mean of the embeddings of a few of its samples, fresh ones each
-    time; near classes are those with near centres. Batches of a step wait for the update that
-    belongs to it, so that the same seed gives the same batches, also where a training goes on.
+    time; classes are near each other if their centres are. The batch of a step waits for the update
+    that precedes the step, so that the same seed gives the same batches, even when training is
+    resumed.
 
     Args:
-        pools: Samples of all classes, as `ccp_dml.data.class_pools` makes them: a fresh pool for
-            each update.
-        steps_per_epoch: Steps of an epoch, as `fit` gets them.
-        nearest: Number of classes that count as near to one. Defaults to 10.
+        pools: Samples of all classes, from `ccp_dml.data.class_pools`: a fresh pool for each
+            update.
+        steps_per_epoch: Number of steps of an epoch, the same as for `fit`.
+        nearest: Number of classes that count as near to a class. Defaults to 10.
         epochs: Epochs from one update to the next. Defaults to 1.
 
     Attributes:
-        neighbors: For `ccp_dml.data.hard_class_batches`.
+        neighbors: The neighbours, for `ccp_dml.data.hard_class_batches`.
 
     Raises:
         ValueError: If a number is not positive; when training begins, if an epoch has another

@@ -1,4 +1,4 @@
-"""The logs of every epoch in a CSV file."""
+"""A CSV file with the logs of every epoch."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ from ccp_dml.callbacks.resumable_log import ResumableLog
 
 
 class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
-    """Writes the logs of every epoch to a CSV file, from which a resumed training goes on.
+    """Writes the logs of every epoch to a CSV file, which a resumed training continues.
 
     The column `step` is the number of training steps up to the end of the epoch.
 
-    Put it after the callbacks that add metrics to the logs. When training resumes from an earlier
-    epoch than the file holds, the rows from that epoch on are removed.
+    Put it after the callbacks that add metrics to the logs. If training resumes from an epoch that
+    the file already contains, the rows from that epoch on are removed.
 
     Args:
         path: The file; any path that `etils.epath` knows.
@@ -36,7 +36,7 @@ class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
 
 
 def _keep_rows(path, epochs):
-    """Keeps the header and the rows of the first epochs; without any, removes the file."""
+    """Keeps the header and the rows of the first epochs; removes the file if there are none."""
     if not path.exists():
         return
     if not epochs:

@@ -1,13 +1,13 @@
-"""The learning rate among the logs."""
+"""The learning rate in the logs."""
 
 import keras
 
 
 class LearningRateLog(keras.callbacks.Callback):
-    """Adds the `learning_rate` that the next step takes to the logs of every epoch.
+    """Adds the `learning_rate` of the next step to the logs of every epoch.
 
-    For an optimizer with a `keras.optimizers.schedules.LearningRateSchedule`; `ReduceLROnPlateau`
-    adds it by itself. Put it before the callbacks that write logs.
+    Use it with a `keras.optimizers.schedules.LearningRateSchedule`; `ReduceLROnPlateau` adds it by
+    itself. Put it before the callbacks that write logs.
     """
 
     def on_epoch_end(self, epoch, logs=None):

@@ -11,9 +11,9 @@ class ProgressLine(keras.callbacks.Callback):
     Put it after the callbacks that add metrics to the logs.
 
     Args:
-        description: What is trained.
+        description: Text that says what is trained.
         total_steps: Number of steps if training does not stop early.
-        initial_step: Number of steps that were taken before a resumed training. Defaults to 0.
+        initial_step: Number of steps taken before training was resumed. Defaults to 0.
     """
 
     def __init__(self, description: str, total_steps: int, initial_step: int = 0):
@@ -37,7 +37,7 @@ class ProgressLine(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._steps_in_epoch = 0
 
-    # Of callbacks that have an `on_train_batch_end` Keras reads the logs after every step.
+    # For callbacks that have an `on_train_batch_end`, Keras reads the logs after every step.
     def on_train_batch_begin(self, batch, logs=None):
         self._show_steps(batch)
 
@@ -57,6 +57,6 @@ class ProgressLine(keras.callbacks.Callback):
         self.close()
 
     def close(self):
-        """Ends the line, also when training ends with an exception."""
+        """Ends the line, even if training ends with an exception."""
         if self._bar is not None:
             self._bar.close()

@@ -25,7 +25,7 @@ class ReduceLROnPlateau(ResumableCallback, keras.callbacks.ReduceLROnPlateau):
 
     def state(self) -> dict[str, np.ndarray]:
         return {
-            # Keras has `None` before the first epoch.
+            # In Keras it is `None` before the first epoch.
             "best": np.asarray(np.nan if self.best is None else self.best),
             "wait": np.asarray(self.wait),
             "cooldown_counter": np.asarray(self.cooldown_counter),

@@ -9,8 +9,8 @@ import numpy as np
 class ResumableCallback(keras.callbacks.Callback):
     """Base class of callbacks that a `TrainingState` saves, and restores when training resumes.
 
-    A subclass implements `reset`, `state` and `set_state`. It does not override `on_train_begin`
-    without calling this class's.
+    A subclass implements `reset`, `state` and `set_state`. If it overrides `on_train_begin`, it
+    must call that of this class.
     """
 
     _restored = False
@@ -21,25 +21,25 @@ class ResumableCallback(keras.callbacks.Callback):
         self._restored = False
 
     def reset(self):
-        """Forgets all that was learnt in an earlier training."""
+        """Resets the state to that before training."""
         raise NotImplementedError(f"{type(self).__name__} does not implement reset")
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state between two steps of training, for `numpy.savez` and `restore`."""
+        """Returns the state between two steps of training, for `numpy.savez` and `restore`."""
         raise NotImplementedError(f"{type(self).__name__} does not implement state")
 
     def set_state(self, state: Mapping[str, np.ndarray]):
-        """Takes over what `state` returned."""
+        """Sets the state to what `state` returned."""
         raise NotImplementedError(f"{type(self).__name__} does not implement set_state")
 
     def restore(self, state: Mapping[str, np.ndarray]):
-        """Takes up where `state()` was called: the next `fit` does not start over.
+        """Restores a state, so that the next `fit` continues from it instead of starting over.
 
         Args:
             state: What `state()` returned, or the file that `numpy.savez` made of it.
 
         Raises:
-            ValueError: If something is missing in `state`; then nothing is changed.
+            ValueError: If something is missing in `state`; nothing is changed then.
         """
         attributes = dict(vars(self))
         try:
@@ -54,7 +54,7 @@ class ResumableCallback(keras.callbacks.Callback):
 
 
 def pack_arrays(name: str, arrays: list[np.ndarray] | None) -> dict[str, np.ndarray]:
-    """A list of arrays as entries of a state, none if there is no list.
+    """Turns a list of arrays into entries of a state; no entries for `None`.
 
     Args:
         name: Name of the list.
@@ -69,7 +69,7 @@ def pack_arrays(name: str, arrays: list[np.ndarray] | None) -> dict[str, np.ndar
 
 
 def unpack_arrays(name: str, state: Mapping[str, np.ndarray]) -> list[np.ndarray] | None:
-    """The list that `pack_arrays` packed, `None` if there was none.
+    """Returns the list that `pack_arrays` packed, or `None`.
 
     Args:
         name: Name of the list.

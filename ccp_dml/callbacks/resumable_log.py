@@ -1,4 +1,4 @@
-"""Logs of epochs, from which a resumed training goes on."""
+"""Logs of epochs that a resumed training continues."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from ccp_dml.callbacks.resumable_callback import ResumableCallback
 
 
 class ResumableLog(ResumableCallback):
-    """Base class of callbacks that log every epoch; its state is how many they have logged.
+    """Base class of callbacks that log every epoch; its state is the number of logged epochs.
 
     Attributes:
-        epochs: Number of epochs that were logged.
+        epochs: Number of logged epochs.
 
     Raises:
         ValueError: When training begins, if the length of an epoch is unknown.
@@ -27,7 +27,7 @@ class ResumableLog(ResumableCallback):
         super().on_train_begin(logs)
 
     def count_steps(self, epochs: int) -> int:
-        """Number of steps of training in the first epochs."""
+        """Returns the number of training steps in the first epochs."""
         return epochs * self.params["steps"]
 
     def on_epoch_end(self, epoch, logs=None):

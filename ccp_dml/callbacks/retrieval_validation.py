@@ -15,14 +15,14 @@ MONITORS = ("map_at_r", "r_precision", "precision_at_1")
 
 
 class RetrievalValidation(ResumableCallback):
-    """Embeds the validation samples after every epoch, measures retrieval, keeps the best weights.
+    """Measures retrieval on validation samples after every epoch and keeps the best weights.
 
     Adds `val_precision_at_1`, `val_r_precision`, `val_map_at_r` and `val_embedding_spread` to the
-    epoch's logs, where the callbacks after it find them. Put it before `AlternatingProjections`,
-    loggers, and whatever else reads them. The metrics are NaN if an embedding is not finite.
+    epoch's logs. Put it before `AlternatingProjections`, loggers, and any other callback that reads
+    them. The metrics are NaN if an embedding is not finite.
 
-    Where the optimizer keeps moving averages of the weights (`use_ema` of Keras's optimizers),
-    these are measured and kept; training goes on from the weights themselves.
+    If the optimizer keeps moving averages of the weights (`use_ema` of Keras's optimizers), these
+    are measured and kept; training continues from the weights themselves.
 
     Args:
         data: The validation samples: labelled samples in memory or in files, such as
@@ -35,8 +35,8 @@ class RetrievalValidation(ResumableCallback):
             to `True`.
         batch_size: Number of inputs embedded at a time, if they are not in batches. Defaults to
             256.
-        gallery: What the validation samples are searched in, like `data`. Defaults to `None`: each
-            is searched among the others.
+        gallery: The samples in which the validation samples are searched, like `data`. Defaults to
+            `None`: they are searched among themselves.
         predict_callbacks: Passed to `model.predict` when samples are embedded. Defaults to none.
 
     Attributes:
@@ -119,11 +119,11 @@ class RetrievalValidation(ResumableCallback):
             self._network().set_weights(self._best_weights)
 
     def _network(self):
-        """What is restored: not the state of the training, such as proxies and reference points."""
+        """The network whose weights are restored, without proxies and reference points."""
         return getattr(self.model, "embedding_model", self.model)
 
     def measure(self) -> dict[str, float]:
-        """The metrics of the model as it is."""
+        """Measures the metrics of the model in its current state."""
         self.embeddings = self._embed(self._inputs)
         gallery = None
         if self._gallery_inputs is not None:

@@ -1,4 +1,4 @@
-"""What the rounds of a training ended with, to be drawn."""
+"""Snapshots of the ends of rounds, to be drawn."""
 
 from collections.abc import Mapping
 
@@ -39,7 +39,7 @@ class RoundSnapshots(ResumableCallback):
         self.snapshots: list[RoundSnapshot] = []
 
     def add(self, end: RoundEnd):
-        """Adds the end of a round; to be passed to `AlternatingProjections`."""
+        """Adds the end of a round; pass it to `AlternatingProjections` as `on_round_end`."""
         self.snapshots.append(RoundSnapshot(end, embed(self.model, self._inputs), self.labels))
         if len(self.snapshots) >= self.max_rounds:
             self.model.stop_training = True

@@ -16,11 +16,11 @@ from ccp_dml.evaluation import pair_distances
 class TensorBoardLogs(ResumableLog):
     """Writes the logs of every epoch and histograms of the distances between validation samples.
 
-    They are shown over the training steps, those of an epoch at its last one.
+    They are plotted over training steps, each epoch at its last step.
 
-    Unlike `keras.callbacks.TensorBoard`, it writes nothing and waits for nothing between the steps
-    of an epoch. Put it after the callbacks that add metrics to the logs. When training starts or
-    resumes, what the folder holds of the epochs to come is removed.
+    Unlike `keras.callbacks.TensorBoard`, it does not write or wait between the steps of an epoch.
+    Put it after the callbacks that add metrics to the logs. When training starts or resumes, events
+    of later epochs are removed from the folder.
 
     Args:
         validation: The validation whose embeddings are used.
@@ -47,7 +47,7 @@ class TensorBoardLogs(ResumableLog):
                 positive, negative = pair_distances(embeddings, self.validation.labels)
                 tf.summary.histogram("distances/positive_pairs", positive)
                 tf.summary.histogram("distances/negative_pairs", negative)
-        # What is saved from now on is on the disk.
+        # Whatever is saved from now on is on disk.
         self._writer.flush()
         super().on_epoch_end(epoch, logs)
 
@@ -56,7 +56,7 @@ class TensorBoardLogs(ResumableLog):
 
 
 def _keep_events(folder, steps):
-    """Keeps the events of the first steps; without any, removes the files."""
+    """Keeps the events of the first steps; removes the files if there are none."""
     if not folder.exists():
         return
     for path in folder.glob("events.out.tfevents.*"):
@@ -70,7 +70,7 @@ def _keep_events(folder, steps):
 
 
 def _whole_records(path):
-    """The records of a file up to its end, or to where a killed process stopped writing."""
+    """Reads the records of a file up to its end, or to where a killed process stopped writing."""
     records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     with contextlib.suppress(tf.errors.DataLossError):
         yield from records

@@ -11,18 +11,19 @@ from ccp_dml.callbacks.resumable_callback import ResumableCallback
 class TerminateOnFailure(ResumableCallback):
     """Stops training when the loss is not finite or the embeddings have collapsed to one point.
 
-    Reads the `loss` and the `val_embedding_spread` of an epoch, so it comes after
+    Reads the `loss` and the `val_embedding_spread` of an epoch, so put it after
     `RetrievalValidation`.
 
     Args:
         smallest_spread: Embeddings whose root mean square distance to their mean is below this
             count as collapsed. Defaults to 1e-3.
         patience: Number of epochs in a row with collapsed embeddings after which training stops:
-            embeddings that are close together when training starts may yet come apart. Defaults
+            embeddings that are close together when training starts may still spread out. Defaults
             to 3.
 
     Attributes:
-        failure: Why training was stopped and what to do, in one sentence; `None` if it was not.
+        failure: Why training was stopped and what to do, in one sentence; `None` if it was not
+            stopped.
     """
 
     def __init__(self, smallest_spread: float = 1e-3, patience: int = 3):

@@ -1,4 +1,4 @@
-"""Checkpoints of a whole training, from which it goes on bit for bit."""
+"""Checkpoints of a whole training, from which it continues bit for bit."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from ccp_dml.distribution import (
 )
 from ccp_dml.models.keras_internals import sync_variables, wrap_train_function
 
-# What NumPy and zipfile raise over a damaged file.
+# What NumPy and zipfile raise for a damaged file.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 
 
@@ -31,55 +31,55 @@ class HasState(Protocol):
     """Anything with a state, such as a `ResumableCallback`."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state between two steps of training."""
+        """Returns the state between two steps of training."""
 
     def restore(self, state: Mapping[str, np.ndarray]):
-        """Takes up where `state()` was called."""
+        """Restores a state that `state()` returned."""
 
 
 class TrainingInterruptedError(Exception):
-    """Training was asked to stop; its state has been saved."""
+    """Raised when training was asked to stop; its state has been saved."""
 
 
 class TrainingState(keras.callbacks.Callback):
-    """Saves everything that training needs to go on, and restores it.
+    """Saves everything that is needed to resume training, and restores it.
 
-    On one device a training that was killed at any moment and resumed ends with the weights, the
-    history and the metrics of one that was never interrupted. Saved are all variables of the model
-    (proxies, reference point, proximal weight and memory among them) and of the optimizer, the
-    metrics of the epoch so far, the step, and the state of other callbacks. A checkpoint appears
-    whole or not at all; a damaged one is passed over for the one before it.
+    On one device, a training that was killed at any moment and resumed ends with the same weights,
+    history and metrics as one that was never interrupted. A checkpoint contains all variables of
+    the model (including proxies, reference point, proximal weight and memory) and of the optimizer,
+    the metrics of the epoch so far, the step, and the state of other callbacks. Checkpoints are
+    written atomically; a damaged one is skipped in favour of the one before it.
 
-    Of several workers the chief writes the checkpoints, in a folder that all of them can read, and
-    all go on from the one that it chooses. They save, and stop, after the same step: whether the
-    chief has something to save or one of them was interrupted is asked between two steps, or every
-    `steps_per_execution`, and all have to answer.
+    With several workers, the chief writes the checkpoints to a folder that all of them can read,
+    and all resume from the one that it chooses. They save, and stop, after the same step: between
+    two steps, or every `steps_per_execution`, all of them exchange whether the chief wants to save
+    or one of them was interrupted.
 
-    Restore before training, and let the data start at the step that training goes on from. Put the
-    callback last, so that the others have done their work when an epoch is saved.
+    Restore before training, and let the data start at the step from which training continues. Put
+    the callback last, so that the others are done when an epoch is saved.
 
     Args:
         folder: Folder of the checkpoints; any path that `etils.epath` knows.
-        callbacks: The other callbacks of the training that have a state, in an order that stays:
+        callbacks: The other callbacks of the training that have a state, always in the same order:
             those of `ccp_dml.callbacks`, or others with the methods `state` and `restore`.
         minutes: Minutes of training between two checkpoints. Defaults to 5.
         keep: Number of checkpoints to keep, the newest ones. Defaults to 2.
-        fingerprint: Anything that must be equal for a checkpoint to be taken up, such as a hash of
+        fingerprint: Anything that must be equal for a checkpoint to be restored, such as a hash of
             the settings. Defaults to `""`.
-        interrupted: Asked between two steps, and when an epoch has ended. When it says `True`, to
-            any of the workers, the state is saved and `TrainingInterruptedError` raised. Defaults
-            to `None`: never.
+        interrupted: Function that is called between two steps, and when an epoch has ended. If it
+            returns `True` on any of the workers, the state is saved and `TrainingInterruptedError`
+            raised. Defaults to `None`: never.
 
     Attributes:
-        epoch: Number of epochs that were completed.
-        step: Number of steps that were taken, in all epochs.
-        seconds: How long training has taken, without interruptions.
+        epoch: Number of completed epochs.
+        step: Number of steps taken in all epochs.
+        seconds: Duration of training so far, without interruptions.
 
     Raises:
         ValueError: If a number is not positive or a callback has no state; in `restore`, if the
-            checkpoints are of another training; when training begins, if the length of an epoch is
-            unknown or no multiple of the model's `steps_per_execution`, or it begins at another
-            epoch than that of the state.
+            checkpoints belong to another training; when training begins, if the length of an epoch
+            is unknown or not a multiple of the model's `steps_per_execution`, or if training begins
+            at an epoch other than that of the state.
 
     Example:
 
@@ -148,14 +148,14 @@ class TrainingState(keras.callbacks.Callback):
         """Restores the newest checkpoint that is not damaged.
 
         Args:
-            model: The model, built and compiled as the one that was saved.
+            model: The model, built and compiled like the one that was saved.
 
         Returns:
             Whether there was one.
 
         Raises:
-            ValueError: If it is of a training with another fingerprint, model or other callbacks;
-                if this worker cannot read the one that the chief has read.
+            ValueError: If it belongs to a training with another fingerprint, another model or other
+                callbacks, or if this worker cannot read the checkpoint that the chief has read.
         """
         strategy = strategy_of(model)
         found = self._read_newest() if is_chief(strategy) else None
@@ -172,7 +172,7 @@ class TrainingState(keras.callbacks.Callback):
             try:
                 return path, *_read(path)
             except _DAMAGED as error:
-                logging.warning("The checkpoint %s is damaged and passed over: %s", path, error)
+                logging.warning("The checkpoint %s is damaged and skipped: %s", path, error)
         return None
 
     def _read_as_chief(self, path):
@@ -213,9 +213,9 @@ class TrainingState(keras.callbacks.Callback):
         self._metrics = [metrics[str(index)] for index in range(len(metrics))]
 
     def save(self):
-        """Saves the state as it is: between two steps, or when an epoch has ended.
+        """Saves the current state, between two steps or when an epoch has ended.
 
-        Of several workers all have to call this.
+        With several workers, all of them have to call this.
         """
         sync_variables(self.model)
         position = {
@@ -239,7 +239,7 @@ class TrainingState(keras.callbacks.Callback):
             for key, value in callback.state().items():
                 arrays[f"callbacks/{index}/{key}"] = value
         self._saved = time.monotonic()
-        # To read the metrics, which are sums over all workers, all of them were needed.
+        # All workers were needed to read the metrics, which are sums over all of them.
         if is_chief(strategy_of(self.model)):
             self._write(arrays)
 
@@ -251,7 +251,7 @@ class TrainingState(keras.callbacks.Callback):
             outdated.unlink()
 
     def delete(self):
-        """Deletes the checkpoints, when what they were for is done."""
+        """Deletes the checkpoints, once they are no longer needed."""
         if self.folder.exists():
             self.folder.rmtree()
 
@@ -265,13 +265,13 @@ class TrainingState(keras.callbacks.Callback):
         if self.params["steps"] is None:
             raise ValueError("the length of an epoch is unknown: pass steps_per_epoch to fit")
         if self.params["steps"] % self.model.steps_per_execution:
-            # Keras takes more steps in such an epoch than it says.
+            # Keras takes more steps in such an epoch than it reports.
             raise ValueError(
                 f"an epoch of {self.params['steps']} steps cannot be saved: its length must be a "
                 f"multiple of steps_per_execution, {self.model.steps_per_execution}"
             )
         self._started = self._saved = time.monotonic()
-        # With JAX, to ask for `self.model` between two steps gives its variables their values.
+        # With JAX, accessing `self.model` between two steps gives its variables their values.
         self._steps_at_once = self.model.steps_per_execution
         self._strategy = strategy_of(self.model)
         self._train_function = wrap_train_function(self.model, self._take_steps)
@@ -287,17 +287,17 @@ class TrainingState(keras.callbacks.Callback):
                 variable.assign(value)
 
     def _take_steps(self, train):
-        """Takes steps unless they were taken before, in an epoch that goes on in its middle."""
+        """Takes steps, except those already taken when training resumes within an epoch."""
         if self._steps_to_skip > 0:
             self._steps_to_skip -= self._steps_at_once
             return self._logs
         logs = train()
         self.step += self._steps_at_once
-        # They are on the device: to read them here would be to wait for the step.
+        # They are on the device: reading them here would wait for the step.
         self._logs, self._is_between_epochs = logs, False
         return logs
 
-    # Of callbacks that have an `on_train_batch_end` Keras reads the logs after every step.
+    # For callbacks that have an `on_train_batch_end`, Keras reads the logs after every step.
     def on_train_batch_begin(self, batch, logs=None):
         if batch and self._steps_to_skip <= 0:
             self._save_if_wanted()
@@ -311,7 +311,7 @@ class TrainingState(keras.callbacks.Callback):
         interrupted = self.interrupted is not None and self.interrupted()
         is_due = time.monotonic() - self._saved >= 60 * self.minutes
         if num_workers(self._strategy) > 1:
-            # The clocks of the workers differ: that of the chief counts.
+            # The workers' clocks differ: the chief's counts.
             answers = np.asarray([interrupted, is_due and is_chief(self._strategy)], "int32")
             interrupted, is_due = sum_over_workers(answers, self._strategy) > 0
         if interrupted or is_last or is_due:
@@ -325,7 +325,7 @@ class TrainingState(keras.callbacks.Callback):
 
 
 def _read(path):
-    """The arrays of a checkpoint and its position."""
+    """Reads the arrays of a checkpoint and its position."""
     with path.open("rb") as file, np.load(file) as archive:
         arrays = dict(archive)
     return arrays, json.loads(str(arrays.pop("position")))
@@ -336,6 +336,6 @@ def _variables(model):
 
 
 def _group(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The entries below a name, without it."""
+    """Returns the entries below a name, with the name removed."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}

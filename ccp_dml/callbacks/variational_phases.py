@@ -7,7 +7,7 @@ from ccp_dml.models import VariationalModel
 
 
 class VariationalPhases(keras.callbacks.Callback):
-    """Begins the second phase of a `VariationalModel`, in which L₂ trains the network too.
+    """Starts the second phase of a `VariationalModel`, in which L₂ trains the network too.
 
     Args:
         first_phase_epochs: Number of epochs of the first phase, at least 0.

@@ -1,4 +1,4 @@
-"""Data: what can be loaded, splits, samplers and pipelines."""
+"""Data: data sets, splits, samplers and pipelines."""
 
 from ccp_dml.data.augmentation import random_affine
 from ccp_dml.data.benchmark import Benchmark

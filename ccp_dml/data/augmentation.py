@@ -16,7 +16,7 @@ def random_affine(
     shear: float = 0.2,
     shift: float = 0.1,
 ) -> tf.Tensor:
-    """Rotates, scales, shears and shifts each image; pixels from outside the image are zero.
+    """Rotates, scales, shears and shifts each image; pixels outside the image are zero.
 
     Args:
         images: Float images `(n, height, width, channels)`.

@@ -14,11 +14,11 @@ class Benchmark:
         train: Samples of the training classes.
         test: Samples of the test classes, none of which is a training class: the queries, each of
             which is compared with all others if there is no gallery.
-        gallery: What the queries are compared with. Defaults to `None`.
+        gallery: Samples that the queries are compared with. Defaults to `None`.
         class_names: A name for each label. Defaults to `None`.
-        validation: Samples that the data set gives to validate on, of other classes than the test
-            classes. Defaults to `None`.
-        notes: What somebody should know of the data, in sentences. Defaults to none.
+        validation: Samples that the data set provides for validation, of classes other than the
+            test classes. Defaults to `None`.
+        notes: Remarks that users should know about the data, in sentences. Defaults to none.
     """
 
     train: LabeledSamples
@@ -29,7 +29,7 @@ class Benchmark:
     notes: tuple[str, ...] = ()
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Benchmark":
-        """The same benchmark for a network that wants another preprocessing.
+        """Returns the same benchmark with another preprocessing.
 
         Raises:
             ValueError: See `LabeledSamples.with_preprocessing`.

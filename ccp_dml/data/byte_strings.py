@@ -13,10 +13,10 @@ _STRING = tf.TensorSpec((), tf.string)
 def separate_function(
     *signature: tf.TensorSpec,
 ) -> Callable[[Callable], tf.types.experimental.PolymorphicFunction]:
-    """Decorates a function to be one operation of a graph.
+    """Decorates a function so that it is a single operation of a graph.
 
-    TensorFlow visits every operation of a branch that is not taken, for every image; of a rare
-    branch with hundreds of them it visits one then. Eager execution is faster, too.
+    TensorFlow visits every operation of a branch that is not taken, for every image; a rare branch
+    with hundreds of operations then counts as one. Eager execution is faster, too.
 
     Args:
         *signature: The tensors that the function takes. Defaults to one string scalar.
@@ -52,15 +52,15 @@ def read_bytes(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Te
 
 
 def are_bytes(values: tf.Tensor, expected: bytes) -> tf.Tensor:
-    """Whether bytes, integers `(count,)`, are those of a string of that length."""
+    """Returns whether bytes, integers `(count,)`, equal a string of that length."""
     return tf.reduce_all(values == list(expected))
 
 
 def big_endian(values: tf.Tensor) -> tf.Tensor:
-    """The numbers whose bytes, integers, are along the last axis, the highest first.
+    """Combines bytes, integers along the last axis, to numbers, the highest byte first.
 
     Returns:
-        int32; four bytes are a number with a sign.
+        int32; four bytes are a signed number.
 
     Example:
 
@@ -72,13 +72,13 @@ def big_endian(values: tf.Tensor) -> tf.Tensor:
 
 
 def little_endian(values: tf.Tensor) -> tf.Tensor:
-    """The same with the lowest byte first."""
+    """Does the same with the lowest byte first."""
     places = 256 ** np.arange(values.shape[-1], dtype="int32")
     return tf.reduce_sum(values * places, axis=-1)
 
 
 def little_endian_fields(values: tf.Tensor, *fields: tuple[int, int]) -> list[tf.Tensor]:
-    """Numbers at several places of the same bytes, by few operations.
+    """Reads numbers at several places of the same bytes with few operations.
 
     A graph with fewer operations takes less time to start.
 
@@ -101,7 +101,7 @@ def little_endian_fields(values: tf.Tensor, *fields: tuple[int, int]) -> list[tf
 
 
 def to_little_endian(number: tf.Tensor | int) -> tf.Tensor:
-    """A string scalar of the four bytes of a number, an int32 scalar, the lowest first."""
+    """Returns the four bytes of an int32 scalar as a string scalar, the lowest first."""
     every_byte = tf.constant([bytes([value]) for value in range(256)])
     places = 256 ** np.arange(4, dtype="int32")
     return tf.strings.reduce_join(tf.gather(every_byte, number // places % 256))
@@ -111,11 +111,11 @@ class Segment(NamedTuple):
     """A part of a file, such as a segment of a JPEG or a chunk of a PNG.
 
     Attributes:
-        is_valid: Whether there is such a part, a boolean scalar; the search ends if not.
-        is_wanted: Whether it is the one that is searched for.
-        start: Where its data are, an int32 scalar.
-        length: How many bytes these are.
-        following: Where the next part is.
+        is_valid: Whether there is such a part, a boolean scalar; otherwise the search ends.
+        is_wanted: Whether it is the one searched for.
+        start: Start of its data, an int32 scalar.
+        length: Number of bytes of its data.
+        following: Start of the next part.
     """
 
     is_valid: tf.Tensor
@@ -131,11 +131,11 @@ def find_segment(
     """Searches for a part of a file, among the first 1,000.
 
     Args:
-        start: Where the first part is.
+        start: Start of the first part.
         read_segment: Reads the part at a position, an int32 scalar.
 
     Returns:
-        Where the data of the first part that is wanted are, and how many bytes; 0 and 0 if there is
+        Start and number of bytes of the data of the first part that is wanted; 0 and 0 if there is
         none.
     """
 

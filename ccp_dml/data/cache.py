@@ -1,4 +1,4 @@
-"""A folder for what takes a while to compute."""
+"""A folder for results that take a while to compute."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from ccp_dml.atomic_write import atomic_write
 
 
 def cache_folder() -> pathlib.Path:
-    """Where what was computed is kept from one process to the next.
+    """Returns the folder that keeps results from one process to the next.
 
     Returns:
         The folder that the environment variable `CCP_DML_CACHE` names, or `~/.cache/ccp_dml` if it
@@ -24,14 +24,14 @@ def cache_folder() -> pathlib.Path:
 
 
 def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array from the cache, computed and kept there if it is not there yet.
+    """Returns an array from the cache, or computes and stores it.
 
     A cache that cannot be read or written to is not an error: the array is computed.
 
     Args:
-        name: What the array is, the first part of the name of its file.
-        key: Everything that determines the array, in what JSON can hold.
-        compute: Makes the array.
+        name: Name of the array, the first part of its file name.
+        key: Everything that determines the array, as JSON values.
+        compute: Function that computes the array.
 
     Returns:
         The array.

@@ -1,4 +1,4 @@
-"""From encoded images to upright RGB pixels, in TensorFlow graphs."""
+"""Decoding of images to upright RGB pixels, in TensorFlow graphs."""
 
 import functools
 from collections.abc import Callable
@@ -29,15 +29,15 @@ _SIGNATURES = (b"GIF8", b"BM", b"RIFF")
 
 
 class Region(NamedTuple):
-    """A part of an image, as it is stored, which may have to be turned; see `ccp_dml.data.exif`.
+    """A part of a stored image, which may have to be rotated; see `ccp_dml.data.exif`.
 
     Attributes:
         pixels: uint8 `(h, w, 3)`.
-        box: What was asked for: top, left, height and width in the stored image, int32 `(4,)`;
-            `pixels` are what of it is inside the image.
-        origin: Where the corner of `pixels` is in the stored image, int32 `(2,)`.
-        ratio: How many pixels of the stored image, along each side, are one of `pixels`, an int32
-            scalar.
+        box: The requested box: top, left, height and width in the stored image, int32 `(4,)`;
+            `pixels` are the part of it inside the image.
+        origin: Position of the corner of `pixels` in the stored image, int32 `(2,)`.
+        ratio: Number of pixels of the stored image, along each side, per pixel of `pixels`, an
+            int32 scalar.
         shape: Height and width of the stored image, int32 `(2,)`.
         orientation: How the image is stored, an int32 scalar 1…8.
     """
@@ -51,15 +51,15 @@ class Region(NamedTuple):
 
 
 def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
-    """Decodes an image, turns it upright as its EXIF data say, and makes it opaque.
+    """Decodes an image, rotates it according to its EXIF data, and makes it opaque.
 
     - JPEG: grey, RGB, and CMYK and YCCK as Adobe's programs store them, inverted. CMYK from other
       programs, without Adobe's marker, comes out with wrong colours.
-    - PNG: any kind; of 16 bits the upper 8 are taken.
-    - GIF: the first frame. What it leaves free of the canvas is transparent.
+    - PNG: any kind; of 16 bits the upper 8 are used.
+    - GIF: the first frame. The rest of the canvas is transparent.
     - BMP: palettes, 24 and 32 bits, not compressed; 32 bits are transparent only if the header says
       so. Others are errors.
-    - WebP: of an animation the first frame.
+    - WebP: the first frame of an animation.
 
     Args:
         contents: The encoded image, a string scalar.
@@ -75,7 +75,7 @@ def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
     def whole(shape):
         return tf.concat([[0, 0], shape], axis=0)
 
-    # No size is so large that a fraction of the resolution would be enough.
+    # So large that no fraction of the resolution would be enough.
     region = decode_region(contents, whole, tf.int32.max // max(_JPEG_RATIOS), background)
     return turn(region.pixels, region.orientation)
 
@@ -94,13 +94,13 @@ def decode_region(
 
     Args:
         contents: The encoded image, a string scalar; see `decode_image`.
-        box_of: From height and width of the upright image, int32 `(2,)`, to top, left, height and
-            width in it, int32 `(4,)`. What is outside the image is not decoded.
-        size: Pixels along each side that are enough.
+        box_of: Function from height and width of the upright image, int32 `(2,)`, to top, left,
+            height and width of the box, int32 `(4,)`. Parts outside the image are not decoded.
+        size: Sufficient number of pixels along each side.
         background: What is behind transparent pixels. Defaults to white.
-        portable: Whether the graph can leave this process. If not, it calls Python for a GIF, BMP
-            or WebP, which halves the time that a pipeline takes to start: TensorFlow optimises all
-            functions that a graph can call whenever an iterator is made. Defaults to `True`.
+        portable: Whether the graph can be used outside this process. If not, it calls Python for a
+            GIF, BMP or WebP, which halves the start-up time of a pipeline: TensorFlow optimises all
+            functions that a graph can call whenever an iterator is created. Defaults to `True`.
 
     Returns:
         The box.
@@ -108,7 +108,7 @@ def decode_region(
     Raises:
         tf.errors.InvalidArgumentError: If the image is damaged or of another format.
     """
-    # The graph of a box is larger than that of two branches: it is there once, between them.
+    # The graph of the box is larger than both branches: it is built once, between them.
     is_jpeg = tf.io.is_jpeg(contents)
     shape, orientation, image = tf.cond(
         is_jpeg,
@@ -129,7 +129,7 @@ def decode_region(
         origin = first // ratio
         window = tf.concat([origin, last // ratio - origin], axis=0)
 
-        # As little as possible, because operations of branches that are not taken cost, too.
+        # As little as possible, because operations of branches that are not taken cost time too.
         def decode(ratio):
             return tf.raw_ops.DecodeAndCropJpeg(
                 contents=contents, crop_window=window, channels=3, ratio=ratio
@@ -146,7 +146,7 @@ def decode_region(
 
 
 def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
-    """Puts pixels before a background.
+    """Puts pixels in front of a background.
 
     Args:
         pixels: Red, green, blue and alpha in 0…255, `(..., 4)`.
@@ -175,25 +175,25 @@ def composite(pixels: tf.Tensor, background: Color) -> tf.Tensor:
     tf.TensorSpec((3,), tf.int32),
 )
 def _crop_pixels(image, first, last, background):
-    """What of decoded pixels is between two corners, before a background."""
+    """Returns the decoded pixels between two corners, in front of a background."""
     return composite(image[first[0] : last[0], first[1] : last[1]], background)
 
 
 def _read_jpeg_header(contents):
-    """Height and width of a JPEG, how it is stored, and no pixels."""
+    """Reads height, width and orientation of a JPEG, but no pixels."""
     shape = tf.image.extract_jpeg_shape(contents)[:2]
     return shape, read_jpeg_orientation(contents), tf.zeros((0, 0, 4), tf.uint8)
 
 
 @separate_function()
 def _decode_other(contents):
-    """The same of another image, with its pixels, uint8 `(height, width, 4)`."""
+    """Does the same for another image, with its pixels, uint8 `(height, width, 4)`."""
     return _decode_png_or(_decode_rare, contents)
 
 
 @separate_function()
 def _decode_other_here(contents):
-    """The same by a graph that calls Python for images that are no PNGs."""
+    """Does the same by a graph that calls Python for images other than PNGs."""
     return _decode_png_or(_call_decode_rare, contents)
 
 
@@ -222,7 +222,7 @@ def _call_decode_rare(contents):
 
 @separate_function()
 def _decode_rare(contents):
-    """Pixels of a GIF, BMP or WebP, uint8 `(height, width, 4)` as they are stored, and how."""
+    """Decodes a GIF, BMP or WebP to stored pixels, uint8 `(height, width, 4)`, and orientation."""
     begins_with = [tf.strings.substr(contents, 0, len(each)) == each for each in _SIGNATURES]
     upright = tf.constant(1)
     check = tf.debugging.Assert(tf.reduce_any(begins_with), ["no image of a known format"])

@@ -1,4 +1,4 @@
-"""The orientation of an image that its EXIF data state, in TensorFlow graphs."""
+"""The orientation of an image according to its EXIF data, in TensorFlow graphs."""
 
 import numpy as np
 import tensorflow as tf
@@ -24,16 +24,16 @@ _SHORT = 3
 
 
 def read_jpeg_orientation(contents: tf.Tensor) -> tf.Tensor:
-    """Reads how a JPEG has to be turned to be upright, from its EXIF data.
+    """Reads the orientation of a JPEG from its EXIF data.
 
     Args:
         contents: The encoded image, a string scalar.
 
     Returns:
-        int32 scalar 1…8, the values of EXIF, see `turn`; 1, as it is stored, if there are no EXIF
-        data, they do not state it, or they are malformed.
+        int32 scalar 1…8, the values of EXIF, see `turn`; 1, as stored, if there are no EXIF data,
+        they do not contain it, or they are malformed.
     """
-    # That of most files: the tables of pixels follow at once, or after a JFIF segment of 16 bytes.
+    # As in most files: the tables of pixels follow at once, or after a JFIF segment of 16 bytes.
     is_plain = (tf.strings.substr(contents, 2, 2) == _TABLES) | (
         (tf.strings.substr(contents, 2, 4) == _JFIF)
         & (tf.strings.substr(contents, 20, 2) == _TABLES)
@@ -46,7 +46,7 @@ def _search_jpeg(contents):
     def read_segment(position):
         head = read_bytes(contents, position, 10)
         marker, length = head[1], 256 * head[2] + head[3]
-        # APP0 to APP15 and comments; what follows has to do with pixels.
+        # APP0 to APP15 and comments; other segments concern the pixels.
         is_metadata = (head[0] == 0xFF) & ((marker // 16 == 0xE) | (marker == 0xFE))
         is_exif = (marker == 0xE1) & are_bytes(head[4:], _NAME)
         return Segment(is_metadata, is_exif, position + 10, length - 8, position + 2 + length)
@@ -55,7 +55,7 @@ def _search_jpeg(contents):
 
 
 def read_png_orientation(contents: tf.Tensor) -> tf.Tensor:
-    """The same of a PNG, whose EXIF data are looked for before its pixels."""
+    """Does the same for a PNG, whose EXIF data are searched for before its pixels."""
     # In many files the pixels follow the header at once.
     is_plain = tf.strings.substr(contents, 37, 4) == _PIXELS
     return tf.cond(is_plain, lambda: 1, lambda: _search_png(contents))
@@ -75,19 +75,19 @@ def _search_png(contents):
 
 
 def read_webp_orientation(contents: tf.Tensor) -> tf.Tensor:
-    """The same of a WebP."""
+    """Does the same for a WebP."""
     return _read_orientation(contents, *find_riff_chunk(contents, b"EXIF"))
 
 
 def turn(image: tf.Tensor, orientation: tf.Tensor, mirror: tf.Tensor | bool = False) -> tf.Tensor:
-    """Turns an image upright.
+    """Rotates an image upright.
 
     Args:
         image: `(height, width, channels)`.
         orientation: How it is stored, an int32 scalar 1…8: 1, upright; 2, mirrored left and right;
-            3, turned by 180°; 4, mirrored top and bottom; 5…8, the same after rows were made
-            columns: 5, only that; 6, to be turned clockwise by 90°; 7, mirrored at the other
-            diagonal; 8, to be turned anticlockwise.
+            3, rotated by 180°; 4, mirrored top and bottom; 5…8, the same with rows and columns
+            exchanged: 5, only that; 6, to be rotated clockwise by 90°; 7, mirrored at the other
+            diagonal; 8, to be rotated anticlockwise.
         mirror: Whether the upright image is mirrored left and right as well, a boolean scalar.
             Defaults to `False`.
 
@@ -95,18 +95,18 @@ def turn(image: tf.Tensor, orientation: tf.Tensor, mirror: tf.Tensor | bool = Fa
         The upright image, `(width, height, channels)` for 5…8.
     """
     transposed, rows, columns = _list_turns(orientation)
-    # Unlike `tf.cond` this adds no branch to every image, and what is in order is not transposed.
+    # Unlike `tf.cond` this adds no branch for every image, and upright images are not transposed.
     image = tf.transpose(image, tf.where(transposed, [1, 0, 2], [0, 1, 2]))
     return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([rows, columns ^ mirror, False]))
 
 
 def turn_shape(shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Height and width of the upright image, int32 `(2,)`, from those of the stored one."""
+    """Returns height and width of the upright image, int32 `(2,)`, from those of the stored one."""
     return tf.where(orientation >= 5, tf.reverse(shape, [0]), shape)
 
 
 def locate_stored(box: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Finds the part of a stored image that is a box of the upright image.
+    """Finds the part of a stored image that corresponds to a box of the upright image.
 
     Args:
         box: Top, left, height and width in the upright image, int32 `(4,)`.
@@ -124,14 +124,14 @@ def locate_stored(box: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> t
 
 
 def _list_turns(orientation):
-    """Whether rows become columns and, after that, whether rows and columns are reversed."""
+    """Returns whether rows become columns and then whether rows and columns are reversed."""
     rows = tf.reduce_any(orientation == tf.constant([3, 4, 7, 8]))
     columns = tf.reduce_any(orientation == tf.constant([2, 3, 6, 7]))
     return orientation >= 5, rows, columns
 
 
 def _read_orientation(contents, start, length):
-    """The orientation that EXIF data at a place in a file state, if there are any."""
+    """Reads the orientation from EXIF data at a place in a file, if there are any."""
     size = tf.strings.length(contents)
     return tf.cond(
         length > 0,
@@ -142,9 +142,9 @@ def _read_orientation(contents, start, length):
 
 @separate_function()
 def _parse(exif):
-    """The orientation in EXIF data: a TIFF header and its first directory."""
+    """Parses the orientation from EXIF data: a TIFF header and its first directory."""
     size = tf.strings.length(exif)
-    # PNG and WebP hold them with or without the name that a JPEG gives them.
+    # PNG and WebP contain them with or without the prefix that they have in a JPEG.
     named = are_bytes(read_bytes(exif, 0, len(_NAME)), _NAME)
     exif = tf.strings.substr(exif, tf.where(named, tf.minimum(len(_NAME), size), 0), size)
     order = tf.strings.substr(exif, 0, 4)

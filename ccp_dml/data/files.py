@@ -1,4 +1,4 @@
-"""Images in files, decoded when a batch asks for them."""
+"""Images in files, decoded when a batch needs them."""
 
 import concurrent.futures
 import contextlib
@@ -37,19 +37,20 @@ _SECONDS_WITHOUT_PROGRESS = 1.0
 class ImageFiles(LabeledSamples):
     """JPEG, PNG, WebP, GIF and BMP files with their classes.
 
-    A sampler draws indices and only what it drew is read and decoded, image by image in parallel;
-    what comes out depends on the seed, not on the parallelism.
+    A sampler draws indices, and only the drawn images are read and decoded, in parallel; the result
+    depends on the seed, not on the parallelism.
 
     Attributes:
         paths: Strings `(n,)`: local paths, or URLs that TensorFlow can read, such as `gs://…`.
         labels: Integers `(n,)`.
-        preprocessing: How files become inputs of the network. Defaults to `Preprocessing()`.
-        cache: What is kept of what was read. `"none"` (default): nothing. `"memory"`: the files of
-            samples that are trained on, encoded, and the inputs of samples that are evaluated, one
-            byte a value. `"disk"`: these inputs, and copies of training files that are remote, in
-            files below `cache_folder()`, for this run and later ones. The numbers are the same.
-        augmentation: What training applies to an image that was cut out, before its values are
-            scaled. Defaults to none.
+        preprocessing: How files are turned into inputs of the network. Defaults to
+            `Preprocessing()`.
+        cache: What to keep after reading. `"none"` (default): nothing. `"memory"`: the encoded
+            files of training samples, and the inputs of evaluation samples, one byte per value.
+            `"disk"`: these inputs, and copies of remote training files, in files below
+            `cache_folder()`, for this run and later ones. It does not change results.
+        augmentation: Augmentation of cropped training images, before their values are scaled.
+            Defaults to none.
 
     Raises:
         ValueError: If the shapes do not fit or `cache` is unknown.
@@ -100,7 +101,7 @@ class ImageFiles(LabeledSamples):
         def load(index, seed_of_image):
             image = training_image(read(index), seed_of_image, self.preprocessing, mirrored)
             if self.augmentation is not None:
-                # Other random numbers than those of the crop.
+                # Random numbers other than those of the crop.
                 own_seed = tf.random.experimental.stateless_fold_in(seed_of_image, 0)
                 image = self.augmentation(image, own_seed)
             return rescale(image, self.preprocessing.scaling, mirrored), tf.gather(labels, index)
@@ -117,7 +118,7 @@ class ImageFiles(LabeledSamples):
         return batches.map(lambda images: rescale(images, scaling)).prefetch(tf.data.AUTOTUNE)
 
     def show(self, indices: np.ndarray) -> Iterator[np.ndarray]:
-        # A few images are not worth a place in the cache.
+        # A few images are not worth caching.
         return super(ImageFiles, dataclasses.replace(self, cache="none")).show(indices)
 
     def displayable(self, images: np.ndarray) -> np.ndarray:
@@ -125,17 +126,17 @@ class ImageFiles(LabeledSamples):
 
     @functools.cached_property
     def _label_tensor(self) -> tf.Tensor:
-        """The labels, which all pipelines refer to: each would hold a copy of an array."""
+        """The labels as a tensor that all pipelines share: each would hold a copy of an array."""
         return tf.constant(self.labels)
 
     @functools.cached_property
     def _reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Maps the index of a sample to its encoded image."""
+        """Returns a function from the index of a sample to its encoded image."""
         if self.cache == "memory":
             read = tf.data.Dataset.from_tensor_slices(self.paths).map(
                 tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE
             )
-            # Not a tensor, which would be a second copy of all while it is made.
+            # Not a tensor, which would be a second copy of everything while it is created.
             contents = list(
                 ProgressBar(
                     read.as_numpy_iterator(), "reading images", **_progress_options(len(self))
@@ -152,7 +153,7 @@ class ImageFiles(LabeledSamples):
 
     @functools.cached_property
     def _cached_crops(self) -> np.ndarray:
-        """The inputs of all samples before their values are scaled: uint8 `(n, *image_shape)`."""
+        """Returns the inputs of all samples before scaling of values: uint8 `(n, *image_shape)`."""
         shape = (len(self), *self.image_shape)
         if self.cache == "memory":
             crops = np.empty(shape, "uint8")
@@ -164,7 +165,7 @@ class ImageFiles(LabeledSamples):
             crops = _open_array(path, shape)
             if crops is None:
                 with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-                    # Not a map of memory, on which a full disk kills the process.
+                    # Not a memory map, with which a full disk would kill the process.
                     np.lib.format.write_array_header_2_0(
                         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
                     )
@@ -179,7 +180,7 @@ class ImageFiles(LabeledSamples):
 
 
 def _open_array(path, shape):
-    """An array in a file, or `None` if there is no such file or it is damaged."""
+    """Reads an array from a file; `None` if there is no such file or it is damaged."""
     try:
         array = np.load(path, mmap_mode="r")
     except (FileNotFoundError, ValueError, EOFError):
@@ -189,7 +190,7 @@ def _open_array(path, shape):
 
 @contextlib.contextmanager
 def _explain_cache_error(path):
-    """Says what to do if the cache cannot be written to."""
+    """Raises an error that says what to do if the cache cannot be written to."""
     try:
         yield
     except OSError as error:
@@ -207,7 +208,7 @@ def _decode_crops(paths, preprocessing):
 
 
 def _slice_batches(array, batch_size):
-    """Batches of an array that TensorFlow could not hold another time."""
+    """Makes batches of an array without a second copy in TensorFlow."""
 
     def rows(start):
         return array[start : start + batch_size]
@@ -223,9 +224,9 @@ def _progress_options(total):
 
 
 def _fingerprint(paths, preprocessing):
-    """Changes with the files, their sizes and times, and with the preprocessing."""
+    """Identifies the files, their sizes and times, and the preprocessing."""
     digest = hashlib.sha256()
-    # What only training does is not among it.
+    # Without settings that only affect training.
     seen = (
         preprocessing.image_size,
         preprocessing.shorter_side,
@@ -241,7 +242,7 @@ def _fingerprint(paths, preprocessing):
 
 
 def _copy_to_local(paths, folder: pathlib.Path) -> np.ndarray:
-    """Copies files that are remote and not in `folder` yet, and returns the local paths."""
+    """Copies remote files that are not in `folder` yet, and returns the local paths."""
 
     def local(path):
         if not is_remote(path):

@@ -18,7 +18,7 @@ COLOR_JITTER_PARAMETERS = ("brightness", "contrast", "saturation", "hue")
 """The keys of `color_jitter`."""
 
 _VALUES = (0, 255)
-# Areas and aspect ratios of what is erased (Zhong et al., AAAI 2020).
+# Areas and aspect ratios of erased boxes (Zhong et al., AAAI 2020).
 _ERASED_AREA = (0.02, 0.33)
 _ERASED_ASPECT_RATIO = (0.3, 1 / 0.3)
 
@@ -31,21 +31,22 @@ def compose_augmentation(
     random_erasing: float = 0.0,
     augmentation: str = "",
 ) -> ImageAugmentation | None:
-    """Makes one augmentation of several: RandAugment, colour jitter, yours, random erasing.
+    """Combines augmentations: RandAugment, colour jitter, one of your own, random erasing.
 
     Args:
         image_size: Height and width of the images.
-        color_jitter: Numbers of `jitter_colors` by name. Defaults to none.
+        color_jitter: Arguments of `jitter_colors` by name. Defaults to none.
         rand_augment: Number of operations of `rand_augment` for each image. Defaults to 0.
         rand_augment_magnitude: Their strength, 0…1. Defaults to 0.5.
         random_erasing: Probability of `erase_box`, 0…1. Defaults to 0.
         augmentation: `module:name` of your own; see `load_augmentation`. Defaults to none.
 
     Returns:
-        The augmentation, whose values are clipped to 0…255, or `None` if there is nothing to do.
+        The augmentation, which clips values to 0…255, or `None` if there is nothing to do.
 
     Raises:
-        ValueError: If a number is out of range or unknown, or yours cannot be loaded.
+        ValueError: If a number is out of range or unknown, or your own augmentation cannot be
+            loaded.
     """
     check_parameters("color_jitter", color_jitter or {}, COLOR_JITTER_PARAMETERS)
     for name, strength in (color_jitter or {}).items():
@@ -85,9 +86,9 @@ def jitter_colors(
     saturation: float = 0.0,
     hue: float = 0.0,
 ) -> tf.Tensor:
-    """Changes brightness, contrast, saturation and hue at random, as `keras.layers` do.
+    """Changes brightness, contrast, saturation and hue at random, like layers of Keras.
 
-    It is made of `tf.image`, which is 1.6 times as fast as `keras.layers.RandomColorJitter`.
+    It uses `tf.image`, which is 1.6 times as fast as `keras.layers.RandomColorJitter`.
 
     Args:
         image: float32 `(height, width, 3)` in 0…255.
@@ -95,11 +96,11 @@ def jitter_colors(
         brightness: Largest number, as a fraction of 255, that is added to values. Defaults to 0.
         contrast: Largest relative change of the distances from the mean colour. Defaults to 0.
         saturation: Largest relative change of the saturation. Defaults to 0.
-        hue: Largest turn of the hue, as a fraction of the circle of colours, up to 0.5. Defaults to
+        hue: Largest rotation of the hue, as a fraction of the colour circle, up to 0.5. Defaults to
             0.
 
     Returns:
-        float32 of the shape of `image`, which may reach beyond 0…255.
+        float32 of the shape of `image`; values may exceed 0…255.
     """
     seeds = [_fold_in(seed, number) for number in range(4)]
     image = image / 255
@@ -108,7 +109,7 @@ def jitter_colors(
     if contrast:
         image = tf.image.stateless_random_contrast(image, 1 - contrast, 1 + contrast, seeds[1])
     if saturation or hue:
-        # Hue and saturation are of colours that there are.
+        # Hue and saturation are defined for valid colours.
         image = tf.clip_by_value(image, 0.0, 1.0)
     if saturation:
         image = tf.image.stateless_random_saturation(
@@ -127,11 +128,11 @@ def erase_box(image: tf.Tensor, seed: tf.Tensor, probability: float) -> tf.Tenso
     Args:
         image: float32 `(height, width, 3)` in 0…255.
         seed: Stateless seed `(2,)`.
-        probability: How often it is done, 0…1.
+        probability: Probability of erasing, 0…1.
 
     Returns:
         float32 of the shape of `image`. The box has 2–33 % of the area and an aspect ratio of
-        0.3–3.3, if that is inside the image.
+        0.3–3.3, if that fits into the image.
     """
     shape = tf.shape(image)
     sides = tf.cast(shape[:2], tf.float32)
@@ -156,10 +157,10 @@ def erase_box(image: tf.Tensor, seed: tf.Tensor, probability: float) -> tf.Tenso
 
 
 def make_rand_augment(num_operations: int, magnitude: float) -> ImageAugmentation:
-    """Makes RandAugment (Cubuk et al., NeurIPS 2020) of Keras's layers.
+    """Makes RandAugment (Cubuk et al., NeurIPS 2020) from layers of Keras.
 
     `keras.layers.RandAugment` computes every operation for every image, eleven times
-    `num_operations`, and keeps some; this computes those that were drawn.
+    `num_operations`, and keeps some; this function computes only those that were drawn.
 
     Args:
         num_operations: Operations for each image, at least 1, each drawn from all.
@@ -167,7 +168,7 @@ def make_rand_augment(num_operations: int, magnitude: float) -> ImageAugmentatio
             rotations up to 30°.
 
     Returns:
-        The augmentation. What comes from outside an image is its reflection.
+        The augmentation. Pixels outside an image are its reflection.
     """
     check_at_least("num_operations", num_operations, 1)
     check_at_most("magnitude", magnitude, 1)
@@ -215,7 +216,7 @@ def make_rand_augment(num_operations: int, magnitude: float) -> ImageAugmentatio
 
 
 def _solarize(image, seed, magnitude):
-    """Inverts what is above a threshold, whose lower bound Keras's layer does not keep."""
+    """Inverts values above a threshold, whose lower bound Keras's layer ignores."""
     threshold = 255 * (1 - magnitude * tf.random.stateless_uniform([], seed))
     return tf.where(image < threshold, image, 255 - image)
 
@@ -223,10 +224,10 @@ def _solarize(image, seed, magnitude):
 def make_stateless(
     layer: keras.Layer, image_shape: tuple[int | None, int | None, int]
 ) -> ImageAugmentation:
-    """Makes an augmentation of a layer whose random numbers depend on the seed alone.
+    """Makes an augmentation from a layer, with random numbers that depend only on the seed.
 
-    Keras's generators of random numbers count their calls, so that what they give depends on the
-    order in which threads call them. Here their states are derived from the seed of the image.
+    Keras's random number generators count their calls, so that their results depend on the order in
+    which threads call them. Here their states are derived from the seed of the image.
 
     Args:
         layer: Takes and returns a batch of images `(1, height, width, 3)` in 0…255; it is called
@@ -237,7 +238,7 @@ def make_stateless(
         The augmentation, float32.
     """
     if not layer.built:
-        # Before the pipeline is traced, in which no variable can be made.
+        # Before the pipeline is traced, where no variables can be created.
         layer.build((None, *image_shape))
     knows_training = "training" in inspect.signature(layer.call).parameters
     options = {"training": True} if knows_training else {}
@@ -319,5 +320,5 @@ def _fold_in(seed, number):
 
 
 def _last_line(error):
-    # Where TensorFlow says what was wrong, after the lines of the code.
+    # TensorFlow says what was wrong there, after the lines of code.
     return str(error).strip().splitlines()[-1].strip()

@@ -25,28 +25,28 @@ from ccp_dml.data.image_header import (
 from ccp_dml.data.image_index import file_state, is_remote
 from ccp_dml.progress_bar import ProgressBar
 
-# Formats that are not read, but that a user must not miss without a word.
+# Formats that are not read, but should not be skipped silently.
 _OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 
 _NO_IMAGE = f"is none of {', '.join(IMAGE_FORMATS)}"
 _EMPTY = "is empty"
 _NO_FILE = "is not a file"
-# The most that a file can have if it is not padded: 16 bits of four channels, and metadata.
+# The largest size of a file without padding: 16 bits of four channels, and metadata.
 _BYTES_PER_PIXEL = 8
 _BYTES_OF_METADATA = 2**25
 _BYTES_OF_SIGNATURE = 16
-# Changes when what is remembered of a check changes.
+# Change it when the stored result of a check changes.
 _VERSION = 2
 _READERS = 32
 _REMEMBERED_AT_A_TIME = 5000
 
 
 def is_stray(path: str, problem: str) -> bool:
-    """Whether a file was never meant to be an image: neither its name nor its contents say so.
+    """Returns whether a file was never meant to be an image, by its name and its contents.
 
     Args:
         path: The file.
-        problem: What `image_problems` says of it.
+        problem: What `image_problems` says about it.
     """
     has_suffix = path.lower().endswith((*IMAGE_SUFFIXES, *_OTHER_SUFFIXES))
     return problem in (_NO_IMAGE, _EMPTY, _NO_FILE) and not has_suffix
@@ -57,15 +57,15 @@ def image_problems(
 ) -> dict[str, str]:
     """Finds the files that cannot be decoded as images, and what is wrong with them.
 
-    Images are JPEG, PNG, WebP, GIF and BMP. One that has too many pixels is not decoded.
+    Images are JPEG, PNG, WebP, GIF and BMP files. Images with too many pixels are not decoded.
 
-    Results are kept in `cache_folder()` and used again as long as a file's size and time stay the
-    same. An interruption keeps those of the files checked so far.
+    Results are kept in `cache_folder()` and reused as long as a file's size and time stay the same.
+    After an interruption, the results so far are kept.
 
     Args:
         paths: The files.
-        source: The folder or list that the files are from, under which results are kept.
-        max_pixels: The most pixels, width times height, that an image may have. Defaults to 50
+        source: The folder or list that the files come from, which identifies the stored results.
+        max_pixels: Largest number of pixels of an image, width times height. Defaults to 50
             million.
 
     Returns:
@@ -77,12 +77,12 @@ def image_problems(
     memory = cache_folder() / "checked" / f"{digest}.json"
     seen = _recall(memory)
     some_remote = any(map(is_remote, paths))
-    # A bucket takes tens of milliseconds for a file; as many large images decoded at a time would
+    # A bucket takes tens of milliseconds per file; decoding as many large images at a time would
     # fill the memory.
     decoders = threading.Semaphore(os.cpu_count() or 1)
     workers = _READERS if some_remote else os.cpu_count()
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
-        # For local files, threads would take longer than looking them up does.
+        # For local files, threads would take longer than the look-up itself.
         states = list((executor.map if some_remote else map)(file_state, paths))
         known = dict(seen)
         new = []
@@ -137,14 +137,15 @@ def _find_problem(path, state, decoders, max_pixels):
 
 
 def _check_size(size, max_pixels):
-    """Raises an error for a file that is too large to be read into memory."""
+    """Raises an error if a file is too large to be read into memory."""
     if size > max_pixels * _BYTES_PER_PIXEL + _BYTES_OF_METADATA:
         raise ValueError(f"has {size:,} bytes, too many for max_pixels, {max_pixels}")
 
 
 def _decode(contents):
     if identify_format(contents) in ("JPEG", "PNG"):
-        # Several times as fast as with everything that training does besides, for millions of them.
+        # Several times as fast as the whole pipeline of training, which matters for millions of
+        # files.
         tf.io.decode_image(contents, channels=3, expand_animations=False)
     else:
         decode_image(contents)

@@ -1,4 +1,4 @@
-"""What the header of an encoded image says, read without decoding the image."""
+"""The header of an encoded image, read without decoding the image."""
 
 import struct
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class ImageHeader(NamedTuple):
 
     Attributes:
         format: One of `IMAGE_FORMATS`.
-        width: Width as it is stored, in pixels, before a rotation that EXIF asks for.
+        width: Stored width in pixels, before any rotation according to EXIF data.
         height: Height, likewise.
     """
 
@@ -34,16 +34,16 @@ class ImageHeader(NamedTuple):
 def read_header(contents: bytes) -> ImageHeader:
     """Reads the header of an encoded image; nothing is decoded.
 
-    Pillow reads headers as well, but refuses large images by a limit that all of a process share.
+    Pillow reads headers as well, but refuses large images by a limit that is global to the process.
 
     Args:
         contents: An encoded image, whose end may be missing.
 
     Returns:
-        The header. That there is one does not say that the image can be decoded.
+        The header. A valid header does not mean that the image can be decoded.
 
     Raises:
-        ValueError: If this is none of `IMAGE_FORMATS`, or its header is damaged.
+        ValueError: If this is not one of `IMAGE_FORMATS`, or its header is damaged.
 
     Example:
 
@@ -61,7 +61,7 @@ def read_header(contents: bytes) -> ImageHeader:
 
 
 def identify_format(contents: bytes) -> str:
-    """Tells the format of an image by its first bytes.
+    """Identifies the format of an image by its first bytes.
 
     Args:
         contents: An encoded image; 16 bytes of it are enough.
@@ -145,7 +145,7 @@ def _read_gif(contents):
         while contents[position]:
             position += 1 + contents[position]
         position += 1
-    # The canvas is as large as its first frame needs it to be.
+    # The canvas is at least as large as the first frame.
     left, top, frame_width, frame_height = struct.unpack_from("<HHHH", contents, position + 1)
     return max(width, left + frame_width), max(height, top + frame_height)
 
@@ -155,7 +155,7 @@ def _read_bmp(contents):
     if header_size == 12:
         return struct.unpack_from("<HH", contents, 18)
     width, height = struct.unpack_from("<ii", contents, 18)
-    # A negative height is that of rows from top to bottom.
+    # A negative height means rows from top to bottom.
     return width, abs(height)
 
 

@@ -39,8 +39,8 @@ class ImageIndex:
         splits: Names of the splits, `"train"` and `"test"`, or `"train"`, `"query"` and
             `"gallery"`, with or without `"val"`, str `(n,)`.
         class_names: A name for each class. Defaults to `None`.
-        notes: What somebody should know of the files, such as how many were skipped, in sentences.
-            Defaults to none.
+        notes: Remarks that users should know about the files, such as how many were skipped, in
+            sentences. Defaults to none.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -108,7 +108,7 @@ def read_index(folder: epath.PathLike) -> ImageIndex | None:
             labels=np.array(labels, "int64"),
             splits=np.array(splits),
         )
-    # What is no text is no CSV file and no number either.
+    # A file that is not text is not a CSV file either.
     except (csv.Error, ValueError) as error:
         raise ValueError(
             f"{file} is damaged; delete it, and it will be made again: {error}"
@@ -116,7 +116,7 @@ def read_index(folder: epath.PathLike) -> ImageIndex | None:
 
 
 def write_index(folder: epath.PathLike, rows: Iterable[tuple[str, int, str]]):
-    """Writes the index of the images in a folder: all of it, or nothing.
+    """Writes the index of the images in a folder atomically.
 
     Args:
         folder: The folder; any path that `etils.epath` knows.
@@ -154,7 +154,7 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path that somebody else wrote stays in the folder that it is relative to.
+    """Returns whether a path from elsewhere stays in the folder that it is relative to.
 
     Args:
         path: The path, with slashes.
@@ -171,12 +171,12 @@ def is_inside(path: str) -> bool:
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is a URL such as `gs://bucket/folder`."""
+    """Returns whether a path is a URL such as `gs://bucket/folder`."""
     return "://" in os.fspath(path)
 
 
 def is_regular_file(path: epath.PathLike) -> bool:
-    """Whether a path is a file with an end: no folder, and no pipe, which would have readers wait.
+    """Returns whether a path is a regular file, not a folder or a pipe, which would block readers.
 
     Args:
         path: A local path or a URL.
@@ -202,5 +202,5 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
     except (OSError, tf.errors.OpError, UnicodeError, ValueError):
         return None
-    # Not a pipe, which would have readers wait.
+    # Not a pipe, which would block readers.
     return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""What there is to embed: images with the classes and splits that are known."""
+"""Images to embed, with their classes and splits as far as known."""
 
 import csv
 import dataclasses
@@ -21,15 +21,15 @@ from ccp_dml.data.image_index import absolute_path, is_regular_file
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageListing:
-    """Images in an order, with what is known of them.
+    """A sequence of images, with what is known about them.
 
     Attributes:
         images: Absolute paths or URLs, a list of n strings, or pixels in memory, uint8
             `(n, height, width, channels)`.
-        labels: For each its class, strings or integers, `None` where it is unknown. Defaults to
-            `None`: all are.
-        splits: For each the name of its split, `None` where it has none. Defaults to `None`: none
-            has.
+        labels: The class of each, strings or integers, `None` if unknown. Defaults to `None`: all
+            are unknown.
+        splits: The name of the split of each, `None` if it has none. Defaults to `None`: none has
+            one.
 
     Raises:
         ValueError: If the lengths differ.
@@ -55,10 +55,10 @@ class ImageListing:
         return isinstance(self.images, list)
 
     def read_some(self, count: int) -> list[bytes]:
-        """Encoded images of the listing, evenly spread over it; none if they are in memory.
+        """Reads encoded images, evenly spread over the listing; none if they are in memory.
 
         Args:
-            count: How many at most, at least 1.
+            count: Largest number of images, at least 1.
 
         Raises:
             OSError: If one cannot be read.
@@ -70,25 +70,25 @@ class ImageListing:
 
 
 def list_images(source: str | os.PathLike) -> ImageListing:
-    """Lists images for a network that is already trained, which asks less of them than training.
+    """Lists images for a trained network, with fewer requirements than training has.
 
-    A folder may hold images directly, which have no class then, or in subfolders, which are their
-    classes. Subfolders `train` and `test` (or `query`, `gallery`) and no others are splits, with or
-    without subfolders of classes. A CSV file has the column `path`, absolute or relative to the
-    folder of the file, and optionally `label` and `split`, which may be empty. A single image is a
-    list of one.
+    A folder may contain images directly, which then have no class, or in subfolders, which are
+    their classes. Subfolders `train` and `test` (or `query`, `gallery`) and no others are splits,
+    with or without subfolders of classes. A CSV file has the column `path`, absolute or relative to
+    the folder of the file, and optionally `label` and `split`, which may be empty. A single image
+    is a list of one.
 
     Args:
         source: The folder, CSV file or image; any path that `etils.epath` knows.
 
     Returns:
         The images in the order of their paths, or of the CSV file. Whether they can be decoded is
-        not checked. Files whose names begin with a dot are ignored, and those that do not end as
-        images do are counted in a message.
+        not checked. Files whose names begin with a dot are ignored, and those without the suffix of
+        an image are counted in a message.
 
     Raises:
-        ValueError: If there is nothing at `source`, it holds no images or, of a CSV file, a line is
-            wrong.
+        ValueError: If there is nothing at `source`, it contains no images, or a line of a CSV file
+            is wrong.
         OSError: If it cannot be read.
     """
     source = absolute_path(source)
@@ -137,7 +137,7 @@ def _unless_empty(values):
 
 
 def _list_folder(folder):
-    """Path, class and split of every image below a folder, in the order of the paths."""
+    """Lists path, class and split of every image below a folder, in the order of the paths."""
     below = [tuple(path[len(folder) :].strip("/").split("/")) for path in _walk_images(folder)]
     roots = {parts[0] for parts in below if len(parts) > 1}
     has_splits = "train" in roots and roots <= set(SPLITS)
@@ -162,7 +162,7 @@ def _walk_images(folder):
 
 
 def _list_csv(file):
-    """Path, class and split of every line of a CSV file."""
+    """Lists path, class and split of every line of a CSV file."""
     rows, line_of = [], {}
     try:
         text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")

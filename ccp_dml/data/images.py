@@ -19,10 +19,10 @@ class LabeledImages(LabeledSamples):
     """Images in memory with their classes.
 
     Attributes:
-        images: `(n, height, width, channels)`, as a network takes them; in 0…1 to be shown to
-            people.
+        images: `(n, height, width, channels)`, as inputs of a network; in 0…1 if they are to be
+            displayed.
         labels: Integers `(n,)`.
-        augmentation: What training applies to a batch of images. Defaults to none.
+        augmentation: Augmentation of a batch of training images. Defaults to none.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -45,7 +45,7 @@ class LabeledImages(LabeledSamples):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Makes of square images in files images as these: values in 0…1, nothing cut off."""
+        """Turns square images in files into images like these: values in 0…1, without a crop."""
         size = self.image_shape[0]
         return Preprocessing(size, resize_size=size, scaling=_SCALING, channels=self.image_shape[2])
 
@@ -79,7 +79,7 @@ class LabeledImages(LabeledSamples):
 
     @functools.cached_property
     def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images and labels, which all pipelines refer to: each would hold copies of arrays."""
+        """Images and labels as tensors that pipelines share: each would hold copies of arrays."""
         return tf.constant(self.images), tf.constant(self.labels)
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:

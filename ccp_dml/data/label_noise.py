@@ -1,4 +1,4 @@
-"""Labels that are wrong on purpose, to see what a method does with them."""
+"""Deliberately wrong labels, to test how methods deal with them."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ def replace_labels(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Replaces the labels of some samples by those of other classes, at random.
 
     The samples are drawn without replacement, all equally likely; each gets one of the other
-    classes, all equally likely, and none its own. So exactly the given share of the labels is
-    wrong. Class sizes change, and a class of few samples may lose all of them.
+    classes, all equally likely, and none its own. Exactly the given share of the labels is then
+    wrong. Class sizes change, and a class with few samples may lose all of them.
 
     Args:
         labels: Integer labels of the samples `(n,)`, of at least two classes if any is replaced.
@@ -41,7 +41,7 @@ def replace_labels(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
         raise ValueError(f"labels must be of at least 2 classes to be replaced; got {len(classes)}")
     generator = make_generator(seed, "label noise")
     replaced = generator.permutation(len(labels))[:count]
-    # One of the C − 1 classes that follow, the first coming after the last.
+    # One of the C − 1 classes that follow cyclically.
     steps = generator.integers(1, len(classes), count)
     noisy = labels.copy()
     noisy[replaced] = classes[(places[replaced] + steps) % len(classes)]

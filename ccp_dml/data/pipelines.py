@@ -1,4 +1,4 @@
-"""What training draws: batches, and pools to choose proxies from."""
+"""Pipelines for training: batches, and pools to choose proxies from."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,21 +21,21 @@ def training_batches(
     sampler: str | Callable[..., tf.data.Dataset] = "balanced",
     **params: Any,
 ) -> tf.data.Dataset:
-    """Endless training batches, of several samples of each of several classes.
+    """Makes an endless dataset of batches with several samples of each of several classes.
 
     Args:
         data: The training samples.
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
-        seed: Fixes the order of the samples and the augmentation.
-        first_step: Number of batches to pass over, without reading an image, for a training that
-            goes on from there. Defaults to 0.
-        sampler: What chooses the samples: one of `ccp_dml.data.SAMPLERS`, or a function like them
-            of the labels and the four arguments above. Defaults to `"balanced"`.
-        **params: What else the sampler takes.
+        seed: Determines the order of the samples and the augmentation.
+        first_step: Number of batches to skip, without reading any image, to resume training from
+            there. Defaults to 0.
+        sampler: How samples are chosen: one of `ccp_dml.data.SAMPLERS`, or a function with the same
+            arguments, the labels and the four above. Defaults to `"balanced"`.
+        **params: Further arguments of the sampler.
 
     Returns:
-        A dataset of `(images, labels)`, of a static shape.
+        A dataset of `(images, labels)` with static shapes.
 
     Raises:
         ValueError: If the sampler is unknown; see also `balanced_batches` and the others.
@@ -55,21 +55,21 @@ def training_batches(
             tf.ensure_shape(labels, [batch_size]),
         )
 
-    # Without an end all batches are full, which XLA and replicas have to know before the step.
+    # An endless dataset has only full batches, which XLA and replicas have to know before the step.
     return examples.map(set_size).prefetch(tf.data.AUTOTUNE)
 
 
 def class_pools(data: LabeledSamples, draws: int, seed: int) -> "ClassPools":
-    """Pools of samples to choose proxies from, a fresh one for each round.
+    """Makes pools of samples to choose proxies from, a fresh one for each round.
 
     A pool is `draws` draws of one sample of every class, in class order, through the training
-    augmentation. Round t continues where round t − 1 stopped, so that a class's samples come again
-    only when they have run out.
+    augmentation. Round t continues where round t − 1 stopped, so that samples of a class repeat
+    only after all of them have been drawn.
 
     Args:
         data: The training samples.
         draws: Number of draws b of a pool.
-        seed: Fixes the draws and the augmentation.
+        seed: Determines the draws and the augmentation.
 
     Returns:
         A function of the round t = 0, 1, … that returns a dataset of batches of `(images, labels)`:
@@ -83,16 +83,16 @@ def class_pools(data: LabeledSamples, draws: int, seed: int) -> "ClassPools":
 
 
 class ClassPools:
-    """What `class_pools` returns: a function of the round, and of the classes if not of all.
+    """What `class_pools` returns: a function of the round and, optionally, of some classes.
 
     Attributes:
         draws: Number of draws b of a pool.
 
     Call arguments:
         round_number: t, from 0.
-        classes: The classes to take samples of, a range within 0…C − 1. Defaults to `None`: all.
-            The samples are those that the whole pool holds of them, and their augmentation too,
-            for which a few others are read.
+        classes: The classes to return samples of, a range within 0…C − 1. Defaults to `None`: all.
+            Samples and augmentation are the same as in the whole pool, for which a few others have
+            to be read.
 
     Returns:
         A dataset of batches of `(images, labels)`, draw by draw in class order.
@@ -126,13 +126,13 @@ class ClassPools:
             if classes is not None:
                 examples = examples.enumerate(first).map(self._keep(classes))
             pool = examples if pool is None else pool.concatenate(examples)
-        # Keras warns of data sets whose end it does not know.
+        # Keras warns about data sets of unknown length.
         num_batches = sum(last - first for first, last in parts)
         pool = pool.apply(tf.data.experimental.assert_cardinality(num_batches))
         return pool.prefetch(tf.data.AUTOTUNE)
 
     def _draw(self, round_number):
-        """Indices of the samples of a round's pool, draw by draw `(b · C,)`."""
+        """Returns indices of the samples of a round's pool, draw by draw `(b · C,)`."""
         if round_number < self._round:
             self._restart()
         while self._round < round_number:
@@ -155,7 +155,7 @@ class ClassPools:
 
 
 def _batches_with(classes, draws, num_classes):
-    """Which batches of a pool hold samples of the classes: pairs of a first one and an end."""
+    """Finds the batches of a pool with samples of the classes, as pairs of first and end."""
     parts = []
     for draw in range(draws):
         start = draw * num_classes + classes.start

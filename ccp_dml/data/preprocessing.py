@@ -1,4 +1,4 @@
-"""From encoded images to inputs of a network: crops, padding, resizing."""
+"""Preprocessing of encoded images to inputs of a network: crops, padding, resizing."""
 
 import dataclasses
 from typing import NamedTuple
@@ -26,26 +26,25 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], "float32")
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How image files become inputs of a network.
+    """How image files are turned into inputs of a network.
 
     Attributes:
         image_size: Height and width of the inputs, in pixels. Defaults to 227.
-        resize_size: What the shorter side is resized to for evaluation, before the centre is cut
-            out. Defaults to `None`: 256 / 227 of `image_size`.
-        crop: The random crop of training; both are the CCP paper's. `"area"` (default), as its code
-            does: a box of 16–100 % of the image's area with an aspect ratio of 0.75–1.33. `"side"`,
-            as its text says: a square whose side is 40–256 when the shorter side of the image is
-            256.
+        resize_size: Size of the shorter side after resizing for evaluation, before the centre crop.
+            Defaults to `None`: 256 / 227 of `image_size`.
+        crop: The random crop of training; both kinds are from the CCP paper. `"area"` (default), as
+            its code does: a box of 16–100 % of the image's area with an aspect ratio of 0.75–1.33.
+            `"side"`, as its text says: a square whose side is 40–256 when the shorter side of the
+            image is 256.
         scaling: The values of the inputs; see `ccp_dml.data.value_scaling.rescale`. Defaults to
             `"unit"`.
         background: The colour behind transparent pixels, and of the padding: a name or `#rrggbb`.
             Defaults to `"white"`.
-        fit: How pictures that are not square are taken. `"crop"` (default): training sees boxes of
-            the picture, evaluation its centre. `"pad"`: they are made square with `background`
-            first; training sees boxes of that square, evaluation the whole square, for which
+        fit: How to handle images that are not square. `"crop"` (default): training sees boxes of
+            the image, evaluation its centre. `"pad"`: images are first padded with `background` to
+            a square; training sees boxes of that square, evaluation the whole square, and
             `resize_size` is not used.
-        crop_area: Bounds of the part of the area that the box of `"area"` has. Defaults to
-            `(0.16, 1.0)`.
+        crop_area: Bounds of the relative area of the box for `"area"`. Defaults to `(0.16, 1.0)`.
         flip: Whether training mirrors every other image, left and right. Defaults to `True`.
         channels: Channels of the inputs: 3 (default), or 1 for the luminance.
 
@@ -84,7 +83,7 @@ class Preprocessing:
 
     @property
     def shorter_side(self) -> int:
-        """What the shorter side is resized to for evaluation."""
+        """Size of the shorter side after resizing for evaluation."""
         return self.resize_size or round(self.image_size * 256 / 227)
 
     @property
@@ -98,13 +97,13 @@ def parse_color(name: str, color: str) -> Color:
 
     Args:
         name: Name of the argument, for the message.
-        color: A name that HTML knows, or `#rrggbb`; whatever `PIL.ImageColor` reads.
+        color: An HTML colour name or `#rrggbb`; anything that `PIL.ImageColor` reads.
 
     Returns:
         Red, green and blue, 0…255.
 
     Raises:
-        ValueError: If it is no colour, or a transparent one.
+        ValueError: If it is not a colour, or is transparent.
 
     Example:
 
@@ -140,15 +139,15 @@ def training_image(
 ) -> tf.Tensor:
     """Cuts a random box out of an image, resizes it bilinearly and flips it with probability ½.
 
-    Of a JPEG, only the box is decoded, at a half, a quarter or an eighth of its resolution if that
+    For a JPEG, only the box is decoded, at a half, a quarter or an eighth of the resolution if that
     is enough. The box is drawn in the upright image.
 
     Args:
         contents: An encoded image, a string scalar; see `ccp_dml.data.decoding.decode_image`.
-        seed: Stateless seed `(2,)` that fixes the box and the flip.
+        seed: Stateless seed `(2,)` that determines the box and the flip.
         preprocessing: Size and kind of the crop, padding, background, and whether there are flips.
-        mirrored: Whether the result is mirrored left and right, which costs nothing here. Defaults
-            to `False`.
+        mirrored: Whether to mirror the result left and right, which costs nothing here. Defaults to
+            `False`.
 
     Returns:
         float32 `(image_size, image_size, channels)` in 0…255.
@@ -172,7 +171,7 @@ def training_image(
         image = tf.image.resize(region.pixels, (size, size))
     flip = mirrored
     if preprocessing.flip:
-        # Another seed than that of the box, whose random numbers would be the same.
+        # Not the seed of the box, which would give the same random numbers.
         flip ^= tf.random.stateless_uniform([], tf.reverse(seed, [0])) < 0.5
     upright = tf.ensure_shape(turn(image, region.orientation, mirror=flip), (size, size, 3))
     return to_channels(upright, preprocessing.channels)
@@ -181,15 +180,15 @@ def training_image(
 def evaluation_image(
     contents: tf.Tensor, preprocessing: Preprocessing, portable: bool = True
 ) -> tf.Tensor:
-    """Resizes an image so that its shorter side is `shorter_side`, and cuts out the centre.
+    """Resizes an image so that its shorter side is `shorter_side`, and crops the centre.
 
     With padding, resizes the whole padded image instead. The resizing is bilinear and antialiased.
-    Of a JPEG, only the centre is decoded.
+    For a JPEG, only the centre is decoded.
 
     Args:
         contents: An encoded image, a string scalar; see `ccp_dml.data.decoding.decode_image`.
         preprocessing: The sizes, padding and background.
-        portable: Whether the graph can leave this process; see
+        portable: Whether the graph can be used outside this process; see
             `ccp_dml.data.decoding.decode_region`. Defaults to `True`.
 
     Returns:
@@ -216,7 +215,7 @@ def evaluation_image(
 
 
 def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Does to pixels what `evaluation_image` does to an encoded image.
+    """Preprocesses pixels like `evaluation_image` does an encoded image.
 
     Args:
         images: A batch of images of one size, `(batch, height, width, 3 or 1)`, values in 0…255.
@@ -244,7 +243,7 @@ def crop_center(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
 
 
 def to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-    """Images of as many channels, 1 or 3: grey pixels are repeated, coloured ones weighed."""
+    """Converts to 1 or 3 channels: repeats grey pixels, takes the luminance of coloured ones."""
     if images.shape[-1] < channels:
         return tf.repeat(images, channels, axis=-1)
     if images.shape[-1] > channels:
@@ -257,9 +256,9 @@ def to_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
 def round_half_up(images: tf.Tensor) -> tf.Tensor:
     """Rounds resized values to whole ones, float32.
 
-    Where a filter is symmetric between two pixels, values lie on a half but for rounding errors,
-    which differ between devices and formats of models. A half, and what is just below it, is
-    rounded up, so that they do not decide.
+    Where a filter is symmetric between two pixels, values are halves up to rounding errors, which
+    differ between devices and model formats. Halves, and values just below, are rounded up, so that
+    these errors do not matter.
 
     Args:
         images: Values of any shape.
@@ -270,7 +269,7 @@ def round_half_up(images: tf.Tensor) -> tf.Tensor:
 def area_box(
     shape: tf.Tensor, seed: tf.Tensor, area: tuple[float, float] = (0.16, 1.0)
 ) -> tf.Tensor:
-    """Draws a box of 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
+    """Draws a box with 16–100 % of the area and an aspect ratio (width / height) of 0.75–1.33.
 
     It is drawn by TensorFlow's own sampler, which slightly prefers small boxes: for images of 4 : 3
     their mean area is 43 %. If ten attempts fail, the box is the whole image.
@@ -278,7 +277,7 @@ def area_box(
     Args:
         shape: Height and width of the image, int32 `(2,)`.
         seed: Stateless seed `(2,)`.
-        area: Bounds of the part of the area. Defaults to `(0.16, 1.0)`.
+        area: Bounds of the relative area. Defaults to `(0.16, 1.0)`.
 
     Returns:
         int32 `(4,)`: top, left, height and width, at least 1 × 1 and inside the image.
@@ -318,13 +317,13 @@ def side_box(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 class Center(NamedTuple):
-    """What evaluation sees of an image, in the coordinates of the image.
+    """The part of an image that evaluation sees, in coordinates of the image.
 
     Attributes:
-        side: Of the square, a float32 scalar.
+        side: Side of the square, a float32 scalar.
         corner: Top and left, float32 `(2,)`.
-        box: What the filter of the resizing reaches into as well: top, left, height and width in
-            whole pixels, int32 `(4,)`.
+        box: The larger part that the resizing filter reads: top, left, height and width in whole
+            pixels, int32 `(4,)`.
     """
 
     side: tf.Tensor
@@ -333,7 +332,7 @@ class Center(NamedTuple):
 
 
 def locate_center(shape: tf.Tensor, preprocessing: Preprocessing) -> Center:
-    """What evaluation sees of an image of the shape `(2,)` that is not padded."""
+    """Finds the part that evaluation sees of an image of the shape `(2,)` without padding."""
     size, shorter_side = preprocessing.image_size, preprocessing.shorter_side
     side = size / shorter_side * tf.cast(tf.reduce_min(shape), tf.float32)
     corner = (tf.cast(shape, tf.float32) - side) / 2
@@ -348,8 +347,8 @@ def _resize_center(regions, origin, ratio, center, size):
 
     Args:
         regions: Parts of images around their centres.
-        origin: Where their corners are in the images.
-        ratio: How many pixels of an image, along each side, are a pixel of its region.
+        origin: Positions of their corners in the images.
+        ratio: Number of pixels of an image, along each side, per pixel of its region.
         center: The centre.
         size: Height and width of the result.
     """
@@ -374,17 +373,17 @@ class _Padded(NamedTuple):
 
 
 def pad_to_square(shape: tf.Tensor) -> tf.Tensor:
-    """The square around an image of the shape `(2,)`: top, left, height and width, int32 `(4,)`."""
+    """Returns the square around an image: top, left, height and width, int32 `(4,)`."""
     side = tf.reduce_max(shape)
     return tf.concat([(shape - side) // 2, [side, side]], axis=0)
 
 
 def _resize_padded(images, region, size, color, antialias):
-    """Resizes boxes of padded images, of which only what is inside the images is given.
+    """Resizes boxes of padded images, given only the parts inside the images.
 
     Args:
         images: The part of the boxes inside the images, `(batch, h, w, channels)`.
-        region: Where this part and the box are; a `Region` or `_Padded`.
+        region: Positions of this part and of the box, a `Region` or `_Padded`.
         size: Height and width of the result.
         color: The padding, `channels` numbers.
         antialias: Whether the bilinear filter grows when the box is shrunk.
@@ -396,13 +395,12 @@ def _resize_padded(images, region, size, color, antialias):
     corner, sides = (tf.cast(part, tf.float32) for part in (region.box[:2], region.box[2:]))
     origin = tf.cast(region.origin, tf.float32)
     scale = size / sides
-    # What is outside of what is resized becomes 0: the colour, once it is subtracted.
+    # Pixels outside become 0, which is the colour once that is subtracted.
     pixels = tf.cast(images, tf.float32) - tf.constant(color, tf.float32)
     end = region.box[:2] + region.box[2:]
     is_inside = tf.reduce_all((end > 0) & (region.box[:2] < region.shape))
     pixels = tf.where(is_inside, pixels, 0.0)
-    # As much padding as the filter reaches into that reaches into the image, and none beyond the
-    # box.
+    # As much padding as the filter can combine with the image, and none beyond the box.
     reach = tf.math.ceil(2 * tf.maximum(1 / (scale * ratio), 1)) + 1
     last = origin + tf.cast(tf.shape(images)[1:3], tf.float32) * ratio
     before, after = (

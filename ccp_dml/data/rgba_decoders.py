@@ -1,8 +1,8 @@
 """Decoders of images with transparency, in TensorFlow graphs.
 
-TensorFlow's own decoders are used where they are right. They ignore the transparency of a GIF, the
-palette of a BMP and where a frame is on its canvas; they make grey PNGs of fewer than 8 bits nearly
-transparent; and with an opaque animated WebP they write beyond their memory.
+TensorFlow's own decoders are used where they are correct. They ignore the transparency of a GIF,
+the palette of a BMP and the position of a frame on its canvas; they make grey PNGs of fewer than 8
+bits nearly transparent; and with an opaque animated WebP they write outside their memory.
 """
 
 import tensorflow as tf
@@ -15,7 +15,7 @@ from ccp_dml.data.byte_strings import (
     to_little_endian,
 )
 
-# Bounds for files that were made to keep readers busy: 255 bytes each are 50 MB.
+# Bounds for malicious files: 255 bytes each are 50 MB.
 _MAX_BLOCKS = 200_000
 _GREY = 0
 _EXTENSION, _IMAGE = 0x21, 0x2C
@@ -27,7 +27,7 @@ _ANIMATED, _WITH_ALPHA = 2, b"\x10\0\0\0"
 
 
 def decode_png(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a PNG of any kind; of 16 bits the upper 8 are taken.
+    """Decodes a PNG of any kind; of 16 bits the upper 8 are used.
 
     Args:
         contents: The encoded image, a string scalar.
@@ -36,11 +36,11 @@ def decode_png(contents: tf.Tensor) -> tf.Tensor:
         uint8 `(height, width, 4)`: red, green, blue and alpha.
 
     Raises:
-        tf.errors.InvalidArgumentError: If it is damaged or no PNG.
+        tf.errors.InvalidArgumentError: If it is damaged or not a PNG.
     """
     pixels = tf.io.decode_png(contents, channels=4)
     depth, color_type = tf.unstack(read_bytes(contents, 24, 2))
-    # There, opaque is the largest number of as many bits instead of 255.
+    # There, opaque is the largest number with as many bits instead of 255.
     opaque = tf.where((color_type == _GREY) & (depth < 8), 2**depth - 1, 255)
     alpha = pixels[..., 3:]
     alpha = tf.where(alpha == tf.cast(opaque, tf.uint8), tf.constant(255, tf.uint8), alpha)
@@ -48,7 +48,7 @@ def decode_png(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode_gif(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes the first frame of a GIF; what it leaves free of the canvas is transparent.
+    """Decodes the first frame of a GIF; the rest of the canvas is transparent.
 
     See `decode_png`. Other frames are not decoded.
     """
@@ -65,14 +65,14 @@ def decode_gif(contents: tf.Tensor) -> tf.Tensor:
     own_table = start + 10
     data = own_table + own_table_size
     end = _skip_blocks(contents, data + 1)
-    # Parts of the frame alone, between which color tables are.
+    # Only the parts of the frame, with color tables between them.
     parts = tf.strings.substr(
         contents,
         tf.stack([0, extensions, start + 5, data]),
         tf.stack([13, start - extensions, 5, end - data]),
     )
     head, extension, size, pixels = tf.unstack(parts)
-    # In the corner: TensorFlow cuts off what is elsewhere.
+    # In the corner, because TensorFlow crops frames elsewhere.
     size = tf.strings.join([extension, b",\0\0\0\0", size])
 
     def decode(tables, places):
@@ -90,12 +90,12 @@ def decode_gif(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a BMP that is not compressed, of 1, 4, 8, 24 or 32 bits.
+    """Decodes an uncompressed BMP of 1, 4, 8, 24 or 32 bits.
 
     See `decode_png`. Of 32 bits, the fourth byte is alpha only if the header says so.
     """
     head = read_bytes(contents, 0, 70)
-    # A negative height is that of rows from top to bottom.
+    # A negative height means rows from top to bottom.
     start, header_size, width, height, bits, compression = little_endian_fields(
         head, (10, 4), (14, 4), (18, 4), (22, 4), (28, 2), (30, 4)
     )
@@ -139,7 +139,7 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode_webp(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a WebP; of an animation the first frame. See `decode_png`."""
+    """Decodes a WebP, or the first frame of an animation. See `decode_png`."""
     head = read_bytes(contents, 0, 30)
     is_extended = are_bytes(head[12:16], b"VP8X")
     is_animated = is_extended & (head[20] & _ANIMATED > 0)
@@ -167,14 +167,14 @@ def decode_webp(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _add_alpha(pixels):
-    """Pixels with an alpha of 255 if they have none."""
+    """Adds an alpha of 255 to pixels that have none."""
     pixels = tf.ensure_shape(pixels, (None, None, None))
     missing = [[0, 0], [0, 0], [0, 4 - tf.shape(pixels)[-1]]]
     return tf.ensure_shape(tf.pad(pixels, missing, constant_values=255), (None, None, 4))
 
 
 def _place(frame, corner, canvas):
-    """Puts a frame on its transparent canvas, or one as large as is needed."""
+    """Puts a frame on its transparent canvas, enlarged if necessary."""
     shape = tf.shape(frame)[:2]
     after = tf.maximum(canvas - corner - shape, 0)
     paddings = tf.stack([corner, after], axis=1)
@@ -182,7 +182,7 @@ def _place(frame, corner, canvas):
 
 
 def _color_table_size(packed):
-    """Bytes of the color table that a byte of flags tells of."""
+    """Returns the number of bytes of the color table according to a byte of flags."""
     sizes = [3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0 for flags in range(256)]
     return tf.gather(sizes, packed)
 
@@ -200,7 +200,7 @@ def _skip_extensions(contents, start):
 
 
 def _skip_blocks(contents, start):
-    """The end of blocks that begin with their length, the last of which is empty."""
+    """Finds the end of blocks that begin with their length, the last of which is empty."""
     data = tf.io.decode_raw(contents, tf.uint8)
     size = tf.strings.length(contents)
 

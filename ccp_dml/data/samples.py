@@ -1,4 +1,4 @@
-"""Labelled samples, wherever their images are: what pipelines and experiments need of them."""
+"""The interface of labelled samples, wherever their images are, for pipelines and experiments."""
 
 import abc
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ _SHOWN_AT_A_TIME = 64
 
 
 class LabeledSamples(abc.ABC):
-    """Images with their classes, which are read only when a batch asks for them.
+    """Images with their classes, which are read only when a batch needs them.
 
     Attributes:
         labels: Integers `(n,)`.
-        preprocessing: How images in files become images as these.
+        preprocessing: How image files are turned into images like these.
     """
 
     labels: np.ndarray
@@ -32,35 +32,35 @@ class LabeledSamples(abc.ABC):
     @property
     @abc.abstractmethod
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images as a network takes them."""
+        """Height, width and channels of the images as inputs of a network."""
 
     @abc.abstractmethod
     def subset(self, indices: np.ndarray) -> "LabeledSamples":
-        """The samples at `indices`, in that order."""
+        """Returns the samples at `indices`, in that order."""
 
     @abc.abstractmethod
     def with_labels(self, labels: np.ndarray) -> "LabeledSamples":
-        """The same images with other labels."""
+        """Returns the same images with other labels."""
 
     @abc.abstractmethod
     def with_preprocessing(self, preprocessing: Preprocessing) -> "LabeledSamples":
-        """The same samples as a network takes them that wants another preprocessing.
+        """Returns the same samples with another preprocessing.
 
         Raises:
-            ValueError: If they are not in files any more and their values are scaled otherwise.
+            ValueError: If they are not in files and their values are scaled differently.
         """
 
     @abc.abstractmethod
     def training_examples(
         self, batches: tf.data.Dataset, batch_size: int, seed: tf.Tensor, first_step: int = 0
     ) -> tf.data.Dataset:
-        """The images of batches of indices as training sees them, with random augmentation.
+        """Returns the images of batches of indices as training sees them, with augmentation.
 
         Args:
-            batches: Vectors of indices, all of `batch_size` but the last.
+            batches: Vectors of indices, all of `batch_size` except perhaps the last.
             batch_size: Number of indices in a batch.
-            seed: Stateless seed `(2,)` that fixes the augmentation, whatever the parallelism.
-            first_step: Number of the first batch, which its augmentation depends on. Defaults to 0.
+            seed: Stateless seed `(2,)` that determines the augmentation, whatever the parallelism.
+            first_step: Number of the first batch, on which its augmentation depends. Defaults to 0.
 
         Returns:
             A dataset of batches of `(images, labels)`.
@@ -68,10 +68,10 @@ class LabeledSamples(abc.ABC):
 
     @abc.abstractmethod
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
-        """The images of all samples in order, as evaluation sees them, in batches."""
+        """Returns the images of all samples in order, as evaluation sees them, in batches."""
 
     def show(self, indices: np.ndarray) -> Iterator[np.ndarray]:
-        """The images at `indices`, one after the other, as evaluation sees them; for people.
+        """Yields the images at `indices`, as evaluation sees them, for display.
 
         Args:
             indices: `(k,)`.
@@ -84,4 +84,4 @@ class LabeledSamples(abc.ABC):
 
     @abc.abstractmethod
     def displayable(self, images: np.ndarray) -> np.ndarray:
-        """Images as a network takes them as uint8 red, green and blue, or grey, for people."""
+        """Converts inputs of a network to uint8, red, green and blue or grey, for display."""

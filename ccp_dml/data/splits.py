@@ -80,9 +80,9 @@ def _with_contiguous_labels(data):
 def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarray, np.ndarray]:
     """Splits samples by class, as in the MLRC protocol (Musgrave et al., ECCV 2020).
 
-    The classes, in label order, are cut into `num_folds` contiguous parts, the first ones larger by
-    one class if they cannot be equal. Fold k validates on part `num_folds + 1 − k` and trains
-    on the others.
+    The classes, in label order, are divided into `num_folds` contiguous parts; if they cannot be
+    equal, the first ones have one class more. Fold k validates on part `num_folds + 1 − k` and
+    trains on the others.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.
@@ -116,13 +116,13 @@ def class_fold(labels: np.ndarray, num_folds: int, fold: int) -> tuple[np.ndarra
 def hold_out_samples(
     labels: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Holds out samples of every class, for when there are too few classes to split by class.
+    """Holds out samples of every class, for data with too few classes to split by class.
 
     Args:
         labels: Integer labels of the samples `(n,)`.
         fraction: Fraction of each class's samples to hold out, between 0 and 1, rounded; at least
-            two samples stay for training and, if the class has four or more, at least two are held
-            out.
+            two samples remain for training and, if the class has four or more, at least two are
+            held out.
         seed: Determines the choice.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The values of images as networks expect them."""
+"""Scaling of the values of images as networks expect them."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,8 +21,8 @@ def rescale(images: tf.Tensor, scaling: str, mirrored: bool = False) -> tf.Tenso
             subtracted and divided by its standard deviation, as networks trained with PyTorch
             expect; or `"bgr"`, ImageNet's mean subtracted, blue, green and red on a scale of 255,
             as networks trained with Caffe expect, such as BN-Inception and Keras's ResNet-50.
-        mirrored: Whether to mirror the images left and right, which `"bgr"` does on its way, so
-            that images which are mirrored cost less. Defaults to `False`.
+        mirrored: Whether to mirror the images left and right. `"bgr"` mirrors them internally, so
+            that mirroring makes it cheaper. Defaults to `False`.
 
     Returns:
         float32 of the shape of `images`.

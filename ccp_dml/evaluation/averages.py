@@ -1,4 +1,4 @@
-"""Averages of metrics of queries: by class, over classes, and how sure they are."""
+"""Averages of query metrics: by class, over classes, and with confidence intervals."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,9 +13,9 @@ class ClassMetrics(NamedTuple):
     """Metrics of each class.
 
     Attributes:
-        classes: The labels with a query that has something to find, ascending `(C,)`.
-        num_queries: How many such queries each has `(C,)`.
-        metrics: The mean over these of each metric, float64 `(C,)` by name.
+        classes: Labels of the classes with a query that has something to find, ascending `(C,)`.
+        num_queries: Number of such queries of each class `(C,)`.
+        metrics: The mean of each metric over these queries, float64 `(C,)` by name.
     """
 
     classes: np.ndarray
@@ -23,12 +23,12 @@ class ClassMetrics(NamedTuple):
     metrics: dict[str, np.ndarray]
 
     def macro_average(self) -> dict[str, float]:
-        """The mean over the classes of each metric: a class counts as one, whatever its size."""
+        """Returns the mean of each metric over the classes, which all count the same."""
         return {name: float(np.mean(values)) for name, values in self.metrics.items()}
 
 
 def metrics_by_class(values: Mapping[str, np.ndarray], labels: np.ndarray) -> ClassMetrics:
-    """Averages metrics of queries over each class.
+    """Averages the metrics of queries within each class.
 
     Args:
         values: `(n,)` by name, as `ccp_dml.evaluation.metrics_by_query` returns them. Queries
@@ -58,20 +58,20 @@ def metrics_by_class(values: Mapping[str, np.ndarray], labels: np.ndarray) -> Cl
 def bootstrap_intervals(
     values: Mapping[str, np.ndarray], level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Intervals for means over queries by the percentile bootstrap.
+    """Computes confidence intervals of means over queries by the percentile bootstrap.
 
-    As many queries as there are are drawn with replacement, again and again; the interval lies
-    between the quantiles (1 ∓ level) / 2 of their means (Efron and Tibshirani, "An Introduction to
-    the Bootstrap", 1993, section 13.3). It says how much a mean depends on which queries were
-    taken, of these classes and with this network; another seed of the training is not in it. All
-    metrics see the same queries, and nothing is ranked again.
+    All n queries are resampled with replacement many times; the interval lies between the quantiles
+    (1 ∓ level) / 2 of the means (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
+    section 13.3). It measures how much a mean depends on the choice of queries, for these classes
+    and this network; it does not cover other seeds of the training. All metrics use the same
+    resamples, and nothing is ranked again.
 
     Args:
         values: `(n,)` by name, as `ccp_dml.evaluation.metrics_by_query` returns them. Queries
             without a value, NaN, are left out.
-        level: How probable the interval shall be. Defaults to 0.95.
-        resamples: How often queries are drawn. Defaults to 1,000.
-        seed: Determines which. Defaults to 0.
+        level: Confidence level of the interval. Defaults to 0.95.
+        resamples: Number of resamples. Defaults to 1,000.
+        seed: Seed of the resampling. Defaults to 0.
 
     Returns:
         The lower and the upper end by name.
@@ -98,7 +98,7 @@ def bootstrap_intervals(
 
 
 def _stack(values):
-    """Which queries have values `(n,)`, and these `(queries, metrics)`."""
+    """Returns which queries have values `(n,)`, and these values `(queries, metrics)`."""
     if not values:
         raise ValueError("there are no metrics to average")
     columns = [np.asarray(each, "float64") for each in values.values()]

@@ -1,4 +1,4 @@
-"""Metrics of all kinds by name, for those who choose some of them."""
+"""Metrics of all kinds, chosen by name."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,13 +14,13 @@ _MACRO = "macro_"
 
 
 class ChosenMetrics(NamedTuple):
-    """Names of metrics by what computes them.
+    """Names of metrics, grouped by the function that computes them.
 
     Attributes:
         retrieval: For `ccp_dml.evaluation.metrics_by_query`.
-        macro: The same, of which the mean over classes is wanted.
+        macro: The same, to be averaged over classes.
         verification: For `ccp_dml.evaluation.verification_metrics`.
-        clustering: Those that `ccp_dml.evaluation.clustering_metrics` returns.
+        clustering: For `ccp_dml.evaluation.clustering_metrics`.
     """
 
     retrieval: tuple[str, ...]
@@ -30,10 +30,10 @@ class ChosenMetrics(NamedTuple):
 
 
 def choose_metrics(names: Sequence[str]) -> ChosenMetrics:
-    """Sorts metrics by what computes them.
+    """Groups metrics by the function that computes them.
 
     Args:
-        names: Of `METRICS`, with numbers for what stands in angle brackets.
+        names: Names in `METRICS`, with numbers in place of angle brackets.
 
     Raises:
         ValueError: If a name is unknown or given twice, or a rate is not between 0 and 1.
@@ -54,7 +54,7 @@ def choose_metrics(names: Sequence[str]) -> ChosenMetrics:
 
 
 def is_metric(name: str) -> bool:
-    """Whether a name is one that `choose_metrics` knows.
+    """Returns whether `choose_metrics` knows a name.
 
     Args:
         name: The name.

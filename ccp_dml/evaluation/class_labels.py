@@ -1,16 +1,16 @@
-"""Labels as the losses take them too: vectors, or columns."""
+"""Labels that are vectors or columns."""
 
 import numpy as np
 
 
 def flatten_labels(labels: np.ndarray) -> np.ndarray:
-    """Makes a vector of labels that may be a column, as those of `model.fit` often are.
+    """Flattens labels that may be a column, as for `model.fit`, to a vector.
 
     Args:
         labels: `(n,)` or `(n, 1)`.
 
     Returns:
-        `(n,)`; an array of any other shape as it is.
+        `(n,)`; an array of any other shape is returned as it is.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""How well clusters of embeddings agree with the classes: NMI, AMI and pairwise F1."""
+"""Agreement of clusters of embeddings with the classes: NMI, AMI and pairwise F1."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ CLUSTERING_METRICS = ("nmi", "ami", "pairwise_f1")
 def clustering_metrics(
     embeddings: np.ndarray, labels: np.ndarray, seed: int = 0, max_iterations: int = 100
 ) -> dict[str, float]:
-    """Compares a k-means clustering of embeddings, with as many clusters as classes, with these.
+    """Compares the classes with a k-means clustering into as many clusters as classes.
 
     Args:
         embeddings: `(n, d)`.
@@ -20,13 +20,13 @@ def clustering_metrics(
         max_iterations: Largest number of iterations of k-means. Defaults to 100.
 
     Returns:
-        - `nmi`: the mutual information of clusters and classes over the arithmetic mean of their
-          entropies, between 0 and 1;
+        - `nmi`: the mutual information of clusters and classes, divided by the arithmetic mean of
+          their entropies, between 0 and 1;
         - `ami`: the same adjusted for chance (Vinh, Epps and Bailey, JMLR 2010), about 0 for random
-          clusters, below 0 for worse ones and 1 for those that are the classes;
-        - `pairwise_f1`: 2PR / (P + R) over all pairs of samples, where P is the fraction of the
-          pairs in one cluster that are of one class, and R the fraction of the pairs of one class
-          that are in one cluster; 0 if no pair is both.
+          clusters, below 0 for worse ones and 1 for clusters that equal the classes;
+        - `pairwise_f1`: 2PR / (P + R) over all pairs of samples, where P is the fraction of pairs
+          in the same cluster that are of the same class, and R the fraction of pairs of the same
+          class that are in the same cluster; 0 if there is no such pair.
 
     Raises:
         ValueError: If the shapes do not fit, there are no embeddings, or a value is not finite.
@@ -44,7 +44,7 @@ def clustering_metrics(
         )
     if not np.isfinite(embeddings).all():
         raise ValueError("embeddings must be finite")
-    # Imported where it is used: it takes as long as the rest of the package.
+    # Imported here because it takes as long as the rest of the package.
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
     from sklearn.metrics.cluster import pair_confusion_matrix

@@ -1,4 +1,4 @@
-"""Covering radius: how far a class's samples are from the points that stand for them."""
+"""Covering radius: how far a class's samples are from the points that represent them."""
 
 import numpy as np
 
@@ -19,9 +19,9 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
     radius over the classes.
 
     Args:
-        embeddings: `(n, d)`, normalised if distances are to be those of normalised vectors.
+        embeddings: `(n, d)`, normalised, if distances between normalised vectors are wanted.
         labels: Integers `(n,)` or `(n, 1)`.
-        num_centers: Number of centres n. A class of fewer samples has radius 0 from there on.
+        num_centers: Number of centres n. A class with fewer samples has radius 0 from there on.
 
     Returns:
         float32 `(C, num_centers)`: the radius of each class, in ascending order of the labels, by
@@ -45,7 +45,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
     _, starts, sizes = np.unique(labels[samples], return_index=True, return_counts=True)
     means = np.add.reduceat(embeddings[samples], starts) / sizes[:, None].astype("float32")
     radii = np.zeros((len(sizes), num_centers), "float32")
-    # Classes of like size are padded together, so that one large class does not pad them all.
+    # Classes of similar size are padded together, so that one large class does not pad all of them.
     by_size = np.argsort(-sizes, kind="stable")
     start = 0
     while start < len(by_size):
@@ -59,7 +59,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
 
 
 def _compute_radii(points, means, num_centers):
-    """Covering radii `(C, num_centers)` of points `(C, n, d)` of classes with `means` `(C, d)`."""
+    """Computes radii `(C, num_centers)` of points `(C, n, d)` of classes with `means` `(C, d)`."""
     rows = np.arange(len(points))
     to_mean = np.square(points - means[:, None]).sum(axis=2)
     center = points[rows, to_mean.argmin(axis=1)]

@@ -11,7 +11,7 @@ from ccp_dml.data import LabeledSamples
 from ccp_dml.distribution import STATIC_SHAPES, BatchMap, count_shares, strategy_of
 from ccp_dml.layers import lipschitz_normalize
 
-# So that a model is not traced again at every validation.
+# Keeps a model from being traced again at every validation.
 _BATCH_MAPS: weakref.WeakKeyDictionary[keras.Model, BatchMap] = weakref.WeakKeyDictionary()
 
 
@@ -23,16 +23,16 @@ def embed(
 ) -> np.ndarray:
     """Embeds inputs as retrieval compares them.
 
-    A model under a strategy of several devices is computed by all of them; see
-    `ccp_dml.distribution.BatchMap`. Then all workers have to call this, and all get the embeddings
-    that one device gives.
+    A model under a strategy of several devices is run on all of them; see
+    `ccp_dml.distribution.BatchMap`. All workers then have to call this, and all get the same
+    embeddings as on one device.
 
     Args:
         model: A Keras model from inputs to embeddings.
         inputs: Array of inputs, a `tf.data.Dataset` of batches of them, or labelled samples, which
             are prepared as evaluation sees them.
-        batch_size: Number of inputs of a batch, if they are not in batches. Defaults to 256.
-        callbacks: Called as `model.predict` calls them, to show progress. Defaults to none.
+        batch_size: Number of inputs per batch, if they are not in batches. Defaults to 256.
+        callbacks: Callbacks with the hooks of `model.predict`, to show progress. Defaults to none.
 
     Returns:
         Embeddings after the Lipschitz normalisation, float32 `(n, d)`.
@@ -70,7 +70,7 @@ def _predict_on_all_devices(model, inputs, batch_size, callbacks):
         computed += count
 
     if STATIC_SHAPES and not model.built:
-        # What is compiled cannot make variables.
+        # Compiled functions cannot create variables.
         _embed_batch(model, next(iter(inputs)))
     callbacks.on_predict_begin()
     embeddings = _batch_map(model)(inputs, on_batches)
@@ -80,7 +80,8 @@ def _predict_on_all_devices(model, inputs, batch_size, callbacks):
 
 def _batch_map(model):
     if model not in _BATCH_MAPS:
-        # The model stays free to go: a dictionary of weak keys keeps what its values refer to.
+        # No reference to the model: a dictionary with weak keys keeps alive what its values refer
+        # to.
         find_model = weakref.ref(model)
         _BATCH_MAPS[model] = BatchMap(
             lambda batch: _embed_batch(find_model(), batch), model.variables, strategy_of(model)
@@ -97,7 +98,7 @@ def concatenate_embeddings(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Puts the embeddings of several networks side by side and normalises the whole.
 
     The MLRC protocol ("A Metric Learning Reality Check", Musgrave et al., ECCV 2020) reports this
-    of the networks of four folds: 512-d of four times 128-d.
+    for the networks of four folds: four times 128-d gives 512-d.
 
     Args:
         parts: For each network its normalised embeddings `(n, d)` of the same images.
@@ -109,6 +110,6 @@ def concatenate_embeddings(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def embedding_spread(embeddings: np.ndarray) -> float:
-    """Root mean square distance of embeddings `(n, d)` to their mean; 0 if all are one point."""
+    """Computes the root mean square distance of embeddings `(n, d)` from their mean."""
     centered = embeddings - embeddings.mean(axis=0)
     return float(np.sqrt(np.square(centered).sum(axis=1).mean()))

@@ -1,7 +1,7 @@
-"""What embeddings tell of a data set: near-duplicates, and labels that are probably wrong.
+"""What embeddings reveal about a data set: near-duplicates, and labels that are probably wrong.
 
-Both are read off the nearest neighbours of every sample among all others, as
-`ccp_dml.evaluation.nearest_neighbors(embeddings, embeddings, k, np.arange(n))` gives them.
+Both are found from the nearest neighbours of every sample among all others, as
+`ccp_dml.evaluation.nearest_neighbors(embeddings, embeddings, k, np.arange(n))` returns them.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,8 @@ class NearDuplicates(NamedTuple):
     """Pairs of samples that are nearly the same, nearest first.
 
     Attributes:
-        first: Row of the one of each pair that comes first, int64 `(p,)`.
-        second: Row of the other `(p,)`.
+        first: The smaller row of each pair, int64 `(p,)`.
+        second: The larger row `(p,)`.
         distances: `(p,)`.
     """
 
@@ -28,13 +28,13 @@ class NearDuplicates(NamedTuple):
 
 
 class SuspiciousLabels(NamedTuple):
-    """Samples whose neighbours all carry another label; those that agree most come first.
+    """Samples whose neighbours all have another label, those with the most agreement first.
 
     Attributes:
         rows: Their rows, int64 `(s,)`.
-        suggested: The label that most of their neighbours carry `(s,)`.
-        votes: How many carry it, int64 `(s,)`.
-        distances: From the nearest neighbour that carries it `(s,)`.
+        suggested: The label that most of their neighbours have `(s,)`.
+        votes: Number of neighbours that have it, int64 `(s,)`.
+        distances: Distance from the nearest neighbour that has it `(s,)`.
     """
 
     rows: np.ndarray
@@ -44,11 +44,12 @@ class SuspiciousLabels(NamedTuple):
 
 
 def duplicate_distance(distances: np.ndarray) -> float:
-    """A distance below which two samples are probably the same image.
+    """Estimates a distance below which two samples are probably the same image.
 
-    Embeddings have no unit: a network that separates classes well puts all of a class close
-    together. Half of the median distance from a sample to its nearest other is below what most
-    samples have, whatever the network, unless half of the data are duplicates.
+    Distances of embeddings have no absolute scale: a network that separates classes well puts all
+    samples of a class close together. The estimate is half of the median distance of a sample to
+    its nearest neighbour, which most samples exceed for any network, unless half of the data are
+    duplicates.
 
     Args:
         distances: From every sample to its nearest neighbours, nearest first `(n, k)`.
@@ -66,8 +67,8 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """Finds the pairs of samples within a distance of each other.
 
-    Of a sample with more than k near-duplicates, only the pairs with its k nearest are found, or
-    those of which it is among the k nearest of the other.
+    For a sample with more than k near-duplicates, a pair is found only if one of its samples is
+    among the k nearest of the other.
 
     Args:
         distances: From every sample to its nearest neighbours, nearest first `(n, k)`.
@@ -99,9 +100,9 @@ def find_near_duplicates(
 def find_suspicious_labels(
     distances: np.ndarray, neighbors: np.ndarray, labels: np.ndarray
 ) -> SuspiciousLabels:
-    """Finds the samples whose neighbours all carry another label than their own.
+    """Finds the samples whose neighbours all have a label other than their own.
 
-    A sample that is alone in its class is none of them: it cannot have a neighbour of its class.
+    A sample that is alone in its class is not reported: it cannot have a neighbour of its class.
 
     Args:
         distances: From every sample to its nearest neighbours, nearest first `(n, k)`.
@@ -109,8 +110,8 @@ def find_suspicious_labels(
         labels: `(n,)`.
 
     Returns:
-        The samples, and the label that most of the k neighbours carry; of labels that are carried
-        by as many, that of the nearest.
+        The samples, and the label that most of the k neighbours have; in a tie, that of the
+        nearest.
 
     Raises:
         ValueError: If shapes do not fit.
@@ -131,7 +132,7 @@ def find_suspicious_labels(
     is_suspicious = (found != classes[:, None]).all(axis=1) & (sizes[classes] > 1)
     rows = np.flatnonzero(is_suspicious)
     found = found[rows]
-    # How many of a sample's neighbours carry the label of each of them: argmax is the nearest.
+    # How many of a sample's neighbours share the label of each of them; argmax is the nearest.
     votes_of_each = (found[:, :, None] == found[:, None, :]).sum(axis=2)
     best = votes_of_each.argmax(axis=1)
     each = np.arange(len(rows))

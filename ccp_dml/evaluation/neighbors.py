@@ -6,7 +6,7 @@ import tensorflow as tf
 from ccp_dml.checks import check_whole_number
 from ccp_dml.evaluation.ranking import rank_columns
 
-# A block of scores is the largest array in memory; two of this size, and little else, live at a
+# A block of scores is the largest array in memory; two of this size, and little else, exist at a
 # time.
 BLOCK_BYTES = 256 * 2**20
 BYTES_PER_NEIGHBOR = 32
@@ -16,13 +16,13 @@ _GROUP = 64
 _GROUPS_PER_NEIGHBOR = 4
 # Squares of larger values would not fit into float32.
 _LARGEST = 1e15
-# Squares of smaller values lose digits: they are computed in float64, after a multiplication by a
-# power of two, which is exact.
+# Squares of smaller values lose digits: they are computed in float64, after an exact multiplication
+# by a power of two.
 _SMALLEST = {"float32": 2.0**-50, "float64": 2.0**-450}
 _SCALE = 2.0**400
 _DIFFERENCE_SCALE = 2.0**500
 _SMALLEST_SCALED = 1e-250
-# A shift to the mean leaves too few digits of vectors that are smaller than this part of it.
+# A shift to the mean leaves too few digits of vectors that are smaller than this fraction of it.
 _SMALLEST_SHIFTED = {"float32": 2.0**-10, "float64": 2.0**-30}
 
 
@@ -34,16 +34,16 @@ def nearest_neighbors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k nearest samples of a gallery for each query, by Euclidean distance.
 
-    The search is exact and computed in blocks: beside the embeddings, one copy of the gallery and
-    what is returned, memory is bounded.
+    The search is exact and computed in blocks: besides the embeddings, one copy of the gallery and
+    the result, memory is bounded.
 
     Args:
         queries: `(n, d)`; computed in float32, or in float64 if they are float64 or float32 cannot
             square them.
-        gallery: What they are compared with `(m, d)`.
+        gallery: The vectors to search `(m, d)`.
         k: Number of neighbours to find.
         gallery_indices: For queries that are part of the gallery, which row each of them is `(n,)`,
-            −1 if none. That row is not found. Defaults to `None`: none is.
+            −1 if none. That row is excluded. Defaults to `None`: no query is part of the gallery.
 
     Returns:
         Distances `(n, k)`, nearest first, and rows of the gallery int32 `(n, k)`; of equally
@@ -73,7 +73,7 @@ def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
     """Checks that vectors can be compared.
 
     Args:
-        name: What they are, for the message.
+        name: Their name, for the message.
         vectors: `(n, d)`.
 
     Returns:
@@ -104,7 +104,7 @@ def _first_wrong_row(vectors):
 
 
 def match_queries(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gives queries and gallery the same dtype.
+    """Converts queries and gallery to the same dtype.
 
     Args:
         queries: `(n, d)`, float32 or float64.
@@ -126,7 +126,7 @@ def match_queries(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray,
 
 
 def check_gallery_indices(indices: np.ndarray, num_queries: int, size: int) -> np.ndarray:
-    """Checks which rows of a gallery queries are.
+    """Checks the rows of queries in a gallery.
 
     Args:
         indices: `(num_queries,)`, −1 for a query that is not part of the gallery.
@@ -155,14 +155,14 @@ def check_gallery_indices(indices: np.ndarray, num_queries: int, size: int) -> n
 
 
 def distances_to_rows(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Distances of queries from some rows of a gallery.
+    """Computes the distances of queries from some rows of a gallery.
 
-    They are computed from the differences, so that those of near and equal vectors are precise.
+    They are computed from differences, so that they are precise for near and equal vectors.
 
     Args:
         queries: `(n, d)`.
         gallery: `(m, d)`, of the same dtype.
-        rows: For each query `(n, k)`.
+        rows: The rows for each query `(n, k)`.
 
     Returns:
         Euclidean distances `(n, k)`.
@@ -184,7 +184,7 @@ def distances_to_rows(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray
 def sort_by_distance(
     distances: np.ndarray, rows: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of what was found for each query, of equally distant ones the first rows.
+    """Selects the k nearest of what was found for each query, in a tie the first rows.
 
     Args:
         distances: `(n, c)`.
@@ -202,14 +202,14 @@ class NeighborSearch:
     """Exact nearest-neighbour search by blocked matrix products.
 
     For a query q the samples g are ranked by `qᵀg − ‖g‖²/2`, which one product with an added
-    coordinate gives. A gallery far from the origin is shifted to its mean first, which distances
-    do not see and rounding does.
+    coordinate gives. A gallery far from the origin is shifted to its mean first, which does not
+    affect distances but reduces rounding errors.
 
     Vectors that float32 cannot square, or that are much smaller than such a mean, are ranked in
     float64, which takes twice the time and memory.
 
     Args:
-        gallery: `(m, d)` float32 or float64, of which a copy is made.
+        gallery: `(m, d)`, float32 or float64; it is copied.
 
     Raises:
         ValueError: If a vector is neither 0 nor has a coordinate of at least 1e-250.
@@ -233,8 +233,8 @@ class NeighborSearch:
         if is_small or is_mixed:
             dtype = np.dtype("float64")
         mean = (mean * self.scale).astype(dtype)
-        # Only embeddings far from the origin gain; those around it keep exact values exact, so
-        # that equal distances stay equal.
+        # Only embeddings far from the origin gain from it; for others, no shift keeps exact values
+        # exact, so that equal distances stay equal.
         is_far = np.square(mean).sum() > self._sum_squares(mean).mean()
         self.mean = mean if is_far and not is_mixed else np.zeros_like(mean)
         self.num_groups = -(-self.size // _GROUP)
@@ -267,15 +267,15 @@ class NeighborSearch:
         for start in range(0, len(queries), step):
             block = slice(start, start + step)
             found[block] = self.nearest(queries[block], k, None if own is None else own[block])
-        # Products rank as well as they are rounded, differences better.
+        # Differences rank more precisely than products, which are rounded.
         return sort_by_distance(distances_to_rows(queries, self.gallery, found), found, k)
 
     def nearest(self, queries, depth, own=None):
-        """The nearest samples of the gallery.
+        """Finds the nearest samples of the gallery.
 
         Args:
             queries: `(n, d)`.
-            depth: Number of neighbours to find; fewer are found in a smaller gallery.
+            depth: Number of neighbours to find; fewer if the gallery is smaller.
             own: Indices of the queries in the gallery `(n,)`, which are not to be found; −1 for
                 none.
 
@@ -285,20 +285,20 @@ class NeighborSearch:
         return self.nearest_by_scores(self.score(queries), depth, own)
 
     def score(self, queries):
-        """Scores of the gallery, which are the larger the nearer a sample is to a query.
+        """Computes scores of the gallery: the nearer a sample is to a query, the larger its score.
 
         Args:
             queries: `(n, d)`, at most `block_size` of them if memory is to be bounded.
 
         Returns:
-            A tensor `(n, m)`, of which the columns from `size` on are padding with low scores.
+            A tensor `(n, m)`, whose columns from `size` on are padding with low scores.
         """
         queries = np.multiply(queries, self.scale, dtype=self.mean.dtype) - self.mean
         rows = np.concatenate([queries, np.ones_like(queries[:, :1])], axis=1)
         return tf.matmul(tf.constant(rows), self.columns)
 
     def nearest_by_scores(self, scores, depth, own=None):
-        """The same as `nearest`, by what `score` returns for the queries."""
+        """Does the same as `nearest` with the scores that `score` returned for the queries."""
         depth = min(depth, self.size - (own is not None))
         if depth >= self.num_groups // _GROUPS_PER_NEIGHBOR:
             # Not .numpy(), which is a copy.
@@ -307,13 +307,13 @@ class NeighborSearch:
         found = _find_largest_scores(scores, self.num_groups, wanted).numpy()
         if own is None:
             return found
-        # The query itself is dropped; where equal vectors kept it out, the last one is.
+        # The query itself is dropped, or the last sample if equal vectors displaced the query.
         is_own = found == own[:, None]
         is_own[:, -1] |= ~is_own.any(axis=1)
         return found[~is_own].reshape(len(found), depth)
 
     def _sum_squares(self, center):
-        """Squared distances of the scaled gallery from a point `(m,)`, in blocks."""
+        """Computes squared distances of the scaled gallery from a point `(m,)`, in blocks."""
         vectors = self.gallery
         squares = np.empty(len(vectors), center.dtype)
         step = max(1, BLOCK_BYTES // (16 * vectors.shape[1] * vectors.itemsize))
@@ -325,10 +325,10 @@ class NeighborSearch:
 
 @tf.function(reduce_retracing=True)
 def _find_largest_scores(scores, num_groups, count):
-    """Which columns have the largest scores of each row.
+    """Finds the columns with the largest scores of each row.
 
     The largest scores lie in the groups of columns with the largest maxima, so that after one pass
-    for the maxima only `count` groups of a row are looked at.
+    for the maxima only `count` groups of a row have to be searched.
 
     Args:
         scores: `(n, num_groups · _GROUP)`.

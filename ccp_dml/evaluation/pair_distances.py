@@ -17,14 +17,14 @@ def pair_distances(
     Args:
         embeddings: `(n, d)`.
         labels: `(n,)` or `(n, 1)`.
-        seed: Determines which samples are taken if there are more. Defaults to 0.
+        seed: Determines which samples are used if there are more. Defaults to 0.
 
     Returns:
         Two vectors of Euclidean distances.
     """
     embeddings, labels = np.asarray(embeddings, "float32"), flatten_labels(labels)
     if len(labels) > _MOST_SAMPLES:
-        # Whole classes, so that positive pairs remain however many classes there are.
+        # Whole classes, so that there are positive pairs however many classes there are.
         classes = np.unique(labels)
         shuffled = np.random.default_rng(seed).permutation(len(classes))
         rank = shuffled[np.searchsorted(classes, labels)]

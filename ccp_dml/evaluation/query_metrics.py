@@ -1,4 +1,4 @@
-"""Metrics of single queries by name, as functions of what they ranked."""
+"""Metrics of single queries by name, as functions of their rankings."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from ccp_dml.evaluation.ranking import map_rows
 
 
 class QueryMetric(NamedTuple):
-    """How a metric is read off a ranking.
+    """How a metric is computed from a ranking.
 
     Attributes:
-        compute: From `RankedQueries` to the values of the queries `(n,)`.
-        depth: How deep the ranking has to go at least. Defaults to 1.
+        compute: Function from `RankedQueries` to the values of the queries `(n,)`.
+        depth: Least depth of the ranking. Defaults to 1.
         relevant_ranks: See `ccp_dml.evaluation.query_ranking.rank_in_blocks`. Defaults to
             `"none"`.
     """
@@ -37,7 +37,7 @@ def recall_at(ranked: RankedQueries, k: int) -> np.ndarray:
 
 
 def r_precision(ranked: RankedQueries) -> np.ndarray:
-    """Which fraction of the R nearest of each query is of its class `(n,)`."""
+    """The fraction of the R nearest of each query that is of its class `(n,)`."""
     counts = map_rows(
         lambda rows: np.count_nonzero(
             _within(ranked.correct[rows], ranked.num_relevant[rows]), axis=1
@@ -48,18 +48,18 @@ def r_precision(ranked: RankedQueries) -> np.ndarray:
 
 
 def average_precision_at_r(ranked: RankedQueries) -> np.ndarray:
-    """What MAP@R is the mean of `(n,)`."""
+    """Average precision at R, whose mean is MAP@R `(n,)`."""
     return _average_precision(ranked.correct, ranked.num_relevant, ranked.num_relevant)
 
 
 def average_precision_at(ranked: RankedQueries, k: int) -> np.ndarray:
-    """What MAP@k is the mean of `(n,)`."""
+    """Average precision at k, whose mean is MAP@k `(n,)`."""
     depths = np.full_like(ranked.num_relevant, k)
     return _average_precision(ranked.correct[:, :k], depths, np.minimum(ranked.num_relevant, k))
 
 
 def average_precision(ranked: RankedQueries) -> np.ndarray:
-    """What MAP over the whole ranking is the mean of `(n,)`."""
+    """Average precision over the whole ranking, whose mean is MAP `(n,)`."""
     ranks = ranked.relevant_ranks
     if ranks is None:
         depths = np.full_like(ranked.num_relevant, ranked.correct.shape[1])
@@ -69,7 +69,7 @@ def average_precision(ranked: RankedQueries) -> np.ndarray:
 
 
 def reciprocal_rank(ranked: RankedQueries) -> np.ndarray:
-    """What MRR is the mean of `(n,)`."""
+    """Reciprocal rank, whose mean is MRR `(n,)`."""
     if ranked.relevant_ranks is None:
         return 1 / (1 + ranked.correct.argmax(axis=1))
     return 1 / ranked.relevant_ranks[:, 0]
@@ -88,7 +88,7 @@ QUERY_METRICS = (*_METRICS, *_METRICS_AT_K)
 
 
 def find_metric(name: str) -> QueryMetric | None:
-    """The metric of a name, `None` if there is none.
+    """Finds a metric by name; `None` if there is none.
 
     Args:
         name: One of `QUERY_METRICS`, with a number for `<k>`.
@@ -108,7 +108,7 @@ def find_metric(name: str) -> QueryMetric | None:
 
 
 def parse_metrics(names: Sequence[str]) -> dict[str, QueryMetric]:
-    """The metrics of names.
+    """Finds metrics by name.
 
     Args:
         names: See `find_metric`.
@@ -126,12 +126,12 @@ def parse_metrics(names: Sequence[str]) -> dict[str, QueryMetric]:
 
 
 def _average_precision(correct, depths, most_relevant):
-    """Precision at the ranks of relevant samples, its sum over the most of them there can be.
+    """Divides the sum of precisions at the ranks of relevant samples by `most_relevant`.
 
     Args:
-        correct: Whether a neighbour is of the query's class, nearest first `(n, depth)`.
-        depths: How many neighbours count `(n,)`.
-        most_relevant: How many of these can be relevant `(n,)`.
+        correct: Whether each neighbour is of the query's class, nearest first `(n, depth)`.
+        depths: Number of neighbours that count `(n,)`.
+        most_relevant: Largest possible number of relevant ones among them `(n,)`.
     """
     rank = np.arange(1, correct.shape[1] + 1)
 
@@ -144,5 +144,5 @@ def _average_precision(correct, depths, most_relevant):
 
 
 def _within(correct, depths):
-    """Whether neighbours are correct and among those that count; see `_average_precision`."""
+    """Returns which neighbours are correct and count; see `_average_precision`."""
     return correct & (np.arange(correct.shape[1]) < depths[:, None])

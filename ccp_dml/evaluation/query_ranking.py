@@ -15,8 +15,8 @@ from ccp_dml.evaluation.neighbors import (
 )
 from ccp_dml.evaluation.ranking import find_ranks, map_rows
 
-# Ranks of so many relevant samples of a query are counted; those of more are read off the whole
-# ranking, which takes as long.
+# Ranks of up to this many relevant samples of a query are counted; with more, sorting the whole
+# ranking takes no longer.
 _MOST_COUNTED = 100
 
 
@@ -32,16 +32,15 @@ class MatchedLabels(NamedTuple):
 
 
 class RankedQueries(NamedTuple):
-    """What was found for some queries, all of which have something to find.
+    """The ranking of the gallery for some queries, all of which have something to find.
 
     Attributes:
-        rows: Which queries they are `(n,)`.
+        rows: Rows of these queries `(n,)`.
         found: Rows of the gallery, nearest first `(n, depth)`.
         correct: Whether these are of the query's class `(n, depth)`.
-        num_relevant: How many of the gallery are `(n,)`, at most `depth`.
-        relevant_ranks: Places of those in the ranking of the whole gallery, from 1 and ascending,
-            int32 `(n, r)`, 0 where there are no more; `None` if they were not asked for, or `found`
-            is the whole gallery.
+        num_relevant: Number of samples of the query's class in the gallery `(n,)`, at most `depth`.
+        relevant_ranks: Their ranks in the whole gallery, from 1 and ascending, int32 `(n, r)`,
+            padded with 0; `None` if they were not requested, or if `found` is the whole gallery.
     """
 
     rows: np.ndarray
@@ -79,20 +78,20 @@ def match_labels(
 def rank_in_blocks(
     data: MatchedLabels, least_depth: int, relevant_ranks: str = "none"
 ) -> Iterator[RankedQueries]:
-    """Ranks the gallery for the queries that have something to find, as deep as that is.
+    """Ranks the gallery for the queries that have something to find, as deep as necessary.
 
     Args:
         data: Queries and gallery.
-        least_depth: How deep at least.
-        relevant_ranks: The places of what relevant samples are found in the whole gallery: `"all"`,
-            the `"first"` or `"none"`, the default.
+        least_depth: Least depth of the rankings.
+        relevant_ranks: Which relevant samples to find the ranks of in the whole gallery: `"all"`,
+            the `"first"`, or `"none"` (default).
 
     Raises:
         ValueError: If no query has something to find.
     """
     num_relevant, in_gallery = data.num_relevant, data.gallery_indices >= 0
-    # Queries with like numbers of relevant samples share a block, because a block looks as deep as
-    # its most demanding query.
+    # Queries with similar numbers of relevant samples share a block, because a block is ranked as
+    # deep as its most demanding query needs.
     order = np.argsort(num_relevant, kind="stable")
     order = order[num_relevant[order] > 0]
     if not order.size:
@@ -102,7 +101,7 @@ def rank_in_blocks(
 
     index = NeighborSearch(data.gallery)
     members = _ClassMembers(data.gallery_labels)
-    # Apart, because a query that is part of the gallery has one sample less to find.
+    # Separate, because a query that is part of the gallery has one sample less to find.
     for queue, own in (
         (order[in_gallery[order]], data.gallery_indices),
         (order[~in_gallery[order]], None),
@@ -113,7 +112,7 @@ def rank_in_blocks(
             most = num_relevant[block[-1]]
             is_whole = relevant_ranks == "all" and most > _MOST_COUNTED
             depth = index.size if is_whole else min(max(most, least_depth), index.size)
-            # Where queries look deep, what is found is as large as the scores.
+            # For deep rankings, the result is as large as the scores.
             block = block[: max(1, neighbors.BLOCK_BYTES // (neighbors.BYTES_PER_NEIGHBOR * depth))]
             block_own = None if own is None else own[block]
             scores = index.score(data.queries[block])
@@ -131,7 +130,7 @@ def rank_in_blocks(
 
 
 class _ClassMembers:
-    """Which rows of a gallery are of which class."""
+    """The rows of a gallery by class."""
 
     def __init__(self, gallery_labels):
         self.rows = np.argsort(gallery_labels, kind="stable")
@@ -139,27 +138,27 @@ class _ClassMembers:
         self.starts = np.cumsum(self.sizes) - self.sizes
 
     def list_relevant(self, labels, own):
-        """Rows of each query's class but its own, ascending `(n, r)`, padded with −1."""
+        """Lists the other rows of each query's class, ascending `(n, r)`, padded with −1."""
         places = np.arange(self.sizes[labels].max())
         is_member = places < self.sizes[labels, None]
         relevant = self.rows[np.minimum(self.starts[labels, None] + places, len(self.rows) - 1)]
         if own is None:
             return np.where(is_member, relevant, -1)
         is_member &= relevant != own[:, None]
-        # Each has one row less, so that the last column is free when the others move up.
+        # Each has one row less, so that the last column is free once the others have moved up.
         order = np.argsort(~is_member, axis=1, kind="stable")
         relevant = np.where(is_member, relevant, -1)
         return np.take_along_axis(relevant, order, 1)[:, : max(1, places.size - 1)]
 
 
 def _nearest_columns(scores, columns):
-    """The column with the largest score of each row, of equal ones the first `(n, 1)`."""
+    """Finds the column with the largest score of each row, in a tie the first `(n, 1)`."""
     values = np.where(columns < 0, -np.inf, np.take_along_axis(scores, columns, 1))
     return np.take_along_axis(columns, values.argmax(axis=1)[:, None], 1)
 
 
 def _sort_ranks(ranks):
-    """Ranks of each row ascending, 0 behind the others."""
+    """Sorts the ranks of each row ascending, with 0 last."""
     largest = np.iinfo(ranks.dtype).max
     ranks = np.sort(np.where(ranks == 0, largest, ranks), axis=1)
     return np.where(ranks == largest, 0, ranks)
@@ -190,7 +189,7 @@ def _check_own_rows(gallery_indices, labels, gallery_labels):
 
 
 def _index_classes(labels, gallery_labels):
-    """Labels as indices into the gallery's classes (−1 for none), and those classes' sizes."""
+    """Returns labels as indices of the gallery's classes (−1 for none), and the class sizes."""
     classes, gallery_labels, sizes = np.unique(
         gallery_labels, return_inverse=True, return_counts=True
     )
@@ -204,7 +203,7 @@ def _index_classes(labels, gallery_labels):
 
 
 def _are_correct(found, gallery_labels, labels):
-    """Whether what was found for each query `(n, depth)` is of its class."""
+    """Returns whether what was found for each query is of its class `(n, depth)`."""
     correct = np.empty(found.shape, bool)
 
     def compare(rows):

@@ -1,4 +1,4 @@
-"""Which columns of a matrix of scores are the largest of each row, by sorting packed keys."""
+"""Ranking of the columns of a matrix by their scores, by sorting packed keys."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-# What a thread works on at a time fits into its cache.
+# What a thread processes at a time fits into its cache.
 _VALUES_AT_A_TIME = 2**17
 
 
@@ -19,8 +19,7 @@ def rank_columns(scores: np.ndarray, count: int, skipped: np.ndarray | None = No
     Args:
         scores: `(n, m)`, float32 or float64, finite.
         count: Number of columns to find, at most as many as there are.
-        skipped: A column of each row that is not to be found `(n,)`, −1 for none. Defaults to
-            `None`: none is.
+        skipped: A column of each row to leave out `(n,)`, −1 for none. Defaults to `None`: none.
 
     Returns:
         Columns int32 `(n, count)`, largest score first and of equal ones the first column.
@@ -47,15 +46,15 @@ def rank_columns(scores: np.ndarray, count: int, skipped: np.ndarray | None = No
 def find_ranks(
     scores: np.ndarray, columns: np.ndarray, skipped: np.ndarray | None = None
 ) -> np.ndarray:
-    """Finds which places some columns have in the order of `rank_columns`, without sorting.
+    """Finds the ranks of some columns in the order of `rank_columns`, without sorting.
 
-    The scores above that of a column are counted, which is faster than to sort a row for up to
-    some dozens of columns of it.
+    It counts the scores above that of a column, which is faster than sorting the row for up to a
+    few dozen columns.
 
     Args:
         scores: `(n, m)`.
-        columns: For each row the columns to find `(n, r)`, −1 for none.
-        skipped: See `rank_columns`; none of `columns`.
+        columns: The columns to rank in each row `(n, r)`, −1 for none.
+        skipped: See `rank_columns`; must not be in `columns`.
 
     Returns:
         Ranks int32 `(n, r)`, from 1; 0 for no column.
@@ -91,12 +90,12 @@ def find_ranks(
 
 
 def map_rows(function: Callable[[slice], object], num_rows: int, width: int) -> list:
-    """Calls a function of NumPy for a few rows at a time, in threads.
+    """Calls a NumPy function for a few rows at a time, in threads.
 
     Args:
         function: Takes a slice of rows.
         num_rows: Number of rows.
-        width: Number of values in a row, which decides how many rows are taken at a time.
+        width: Number of values in a row, which determines how many rows are passed at a time.
 
     Returns:
         What the function returned, in the order of the rows.
@@ -117,13 +116,13 @@ def _rank_singles(keys, count):
 
 
 def _rank_doubles(keys, count):
-    """The same, where the last bits of a key make room for its column."""
+    """Does the same with the last bits of a key replaced by its column."""
     columns = 2 ** (keys.shape[1] - 1).bit_length() - 1
     packed = keys & ~columns
     packed |= np.arange(keys.shape[1])
     ranked = _sort_smallest(packed, count)
     first_left_out = packed[:, count:].min(axis=1, initial=np.iinfo("int64").max)
-    # Those that differ only in these bits may be in the wrong order, or the last of them may be the
+    # Keys that differ only in these bits may be in the wrong order, or the last ones may be the
     # wrong ones.
     rows, places = np.nonzero((ranked[:, 1:] ^ ranked[:, :-1]) <= columns)
     unsure = np.flatnonzero((first_left_out ^ ranked[:, -1]) <= columns)
@@ -135,14 +134,14 @@ def _rank_doubles(keys, count):
 
 
 def _to_descending_integers(scores):
-    """Integers of the size of floats that are the smaller the larger these are."""
+    """Maps floats to integers of the same size in descending order."""
     # 0 and −0, which are equal, have different bits.
     bits = (scores + scores.dtype.type(0)).view(f"int{8 * scores.itemsize}")
     return ~bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)
 
 
 def _sort_smallest(keys, count):
-    """Sorts the `count` smallest keys of each row; `keys` are left with these in front."""
+    """Sorts the `count` smallest keys of each row, which are moved to the front of `keys`."""
     if count < keys.shape[1]:
         keys.partition(count - 1, axis=1)
     return np.sort(keys[:, :count], axis=1)

@@ -24,14 +24,15 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """Measures how many of the nearest neighbours of a query are of its class.
 
-    Let R be the number of samples of the query's class in the gallery. P@1 is whether the nearest
-    sample is of that class; R-precision the fraction of the R nearest that are; MAP@R (Musgrave et
-    al., ECCV 2020) is `1/R Σ_{j ≤ R} P@j · [the j-th is of the class]`; recall@k is whether any of
-    the k nearest is. All are means over the queries with R > 0; the others are left out. Of the
-    same ranking there are further `metrics`; see `ccp_dml.evaluation.metrics_by_query`.
+    Let R be the number of samples of the query's class in the gallery. P@1 is 1 if the nearest
+    sample is of that class and 0 otherwise; R-precision is the fraction of the R nearest that are;
+    MAP@R (Musgrave et al., ECCV 2020) is `1/R Σ_{j ≤ R} P@j · [the j-th is of the class]`; recall@k
+    is 1 if any of the k nearest is. All are averaged over the queries with R > 0; other queries are
+    ignored. Further `metrics` can be computed from the same ranking; see
+    `ccp_dml.evaluation.metrics_by_query`.
 
     Neighbours are ranked by the Euclidean distance of the vectors as given. Distances are computed
-    in blocks: beside the embeddings and one copy of the gallery, memory is bounded.
+    in blocks: besides the embeddings and one copy of the gallery, memory is bounded.
 
     Args:
         embeddings: The queries `(n, d)`; computed in float32, or in float64 if they are float64 or
@@ -40,7 +41,7 @@ def retrieval_metrics(
         gallery_embeddings: What the queries are compared with `(m, d)`. Defaults to `None`: every
             query is compared with all others.
         gallery_labels: Their classes `(m,)` or `(m, 1)`, required with `gallery_embeddings`.
-        recall_at: The k of recall@k. Defaults to `(1, 2, 4, 8)`.
+        recall_at: The values of k for recall@k. Defaults to `(1, 2, 4, 8)`.
         gallery_indices: For queries that are part of the gallery, which row each of them is `(n,)`,
             −1 if none. A query is not compared with its own row. Defaults to `None`: no query is
             part of `gallery_embeddings`.
@@ -54,7 +55,8 @@ def retrieval_metrics(
         ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
             below 1e15, a vector of the gallery is neither 0 nor has a coordinate of at least
             1e-250, a k is not a positive integer, a metric is unknown, an index is out of range or
-            its row of another class than the query, or no query has another sample of its class.
+            refers to a row of another class than the query, or no query has another sample of its
+            class.
 
     Example:
 
@@ -88,7 +90,7 @@ def metrics_by_query(
       `ccp_dml.evaluation.retrieval_metrics`;
     - `map`, average precision over the whole ranking: `1/R Σ_j j / r_j` (Manning, Raghavan and
       Schütze, "Introduction to Information Retrieval", 2008, section 8.4);
-    - `map_at_<k>`, the same of the k nearest: `1/min(k, R) Σ_{r_j ≤ k} j / r_j`;
+    - `map_at_<k>`, the same over the k nearest: `1/min(k, R) Σ_{r_j ≤ k} j / r_j`;
     - `mrr`, reciprocal rank (Voorhees, TREC-8, 1999): `1 / r₁`.
 
     Their means over the queries are what `retrieval_metrics` returns; see
@@ -103,7 +105,7 @@ def metrics_by_query(
         gallery_indices: See `retrieval_metrics`.
 
     Returns:
-        float64 `(n,)` by name; NaN for a query of which the gallery has no sample of its class.
+        float64 `(n,)` by name; NaN for a query without a sample of its class in the gallery.
 
     Raises:
         ValueError: See `retrieval_metrics`.
@@ -127,13 +129,13 @@ def metrics_by_query(
 
 
 class QueryRetrieval(NamedTuple):
-    """What was found for each query.
+    """The result for each query.
 
     Attributes:
-        average_precision: What MAP@R is the mean of, float64 `(n,)`; NaN for a query of which the
-            gallery has no sample of its class.
+        average_precision: Average precision at R, whose mean is MAP@R, float64 `(n,)`; NaN for a
+            query without a sample of its class in the gallery.
         nearest: Rows of the gallery, nearest first, int32 `(n, k)`; −1 for such a query, and where
-            the gallery has fewer samples to find.
+            the gallery has too few samples.
     """
 
     average_precision: np.ndarray
@@ -147,7 +149,7 @@ def retrieval_by_query(
     gallery_labels: np.ndarray | None = None,
     k: int = 10,
 ) -> QueryRetrieval:
-    """Finds the nearest neighbours of each query, and how well the query does.
+    """Finds the nearest neighbours of each query, and its average precision.
 
     Args:
         embeddings: See `retrieval_metrics`.

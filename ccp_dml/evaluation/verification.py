@@ -1,4 +1,4 @@
-"""How well distances tell pairs of the same class from others: ROC-AUC and TAR@FAR."""
+"""How well distances separate pairs of the same class from others: ROC-AUC and TAR@FAR."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ MOST_PAIRS = 2_000_000_000
 """All pairs of 63,000 samples."""
 VERIFICATION_METRICS = ("roc_auc", "tar_at_far_<rate>")
 """Names of the metrics; `<rate>` stands for a false-accept rate."""
-# Samples whose distances from as many others are computed at a time; few enough for a cache.
+# Number of samples whose distances from as many others are computed at a time; fits into a cache.
 TILE = 1024
-# Distances that are told apart, from 0 to the largest that there can be.
+# Number of bins for distances, from 0 to the largest possible.
 _NUM_BINS = 2**20
 
 
@@ -33,15 +33,16 @@ class Pairs(NamedTuple):
 
 
 class PairedSamples(NamedTuple):
-    """Samples of which pairs are compared.
+    """Samples that are compared in pairs.
 
     Attributes:
-        anchors: What comes first in a pair, float64 `(a, d)`.
+        anchors: The first samples of pairs, float64 `(a, d)`.
         anchor_labels: `(a,)`.
-        others: What comes second, float64 `(m, d)`.
+        others: The second samples of pairs, float64 `(m, d)`.
         other_labels: `(m,)`.
-        own_rows: Which of the others an anchor is `(a,)`, −1 for none, which is no pair with it;
-            `None` if the anchors are the first of the others, and only later ones make pairs.
+        own_rows: The row of each anchor among the others `(a,)`, −1 for none, with which it makes
+            no pair; `None` if the anchors are the first of the others and make pairs only with
+            later ones.
     """
 
     anchors: np.ndarray
@@ -61,30 +62,33 @@ def verification_metrics(
     max_pairs: int = MOST_PAIRS,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Measures how well the distance of two samples says whether they are of the same class.
+    """Measures how well the distance of two samples tells whether they are of the same class.
 
     - `roc_auc`, the area under the curve of true over false accepts: the probability that a pair
       of the same class is nearer than a pair of different classes, where equal distances count one
       half (Fawcett, "An introduction to ROC analysis", 2006);
-    - `tar_at_far_<rate>`: the largest fraction of pairs of the same class that a threshold accepts
-      which accepts no more than this fraction of the pairs of different classes (Huang et al.,
+    - `tar_at_far_<rate>`: the largest fraction of pairs of the same class that are accepted by a
+      threshold that accepts at most this fraction of the pairs of different classes (Huang et al.,
       "Labeled Faces in the Wild", 2007, use such curves).
 
     All pairs are compared, in blocks, and counted by their distance in 2²⁰ bins of equal width
-    between 0 and the largest distance there can be, so that memory is bounded: 60,502 samples make
+    between 0 and the largest possible distance, so that memory is bounded: 60,502 samples make
     1.8·10⁹ pairs. Pairs in one bin count as equally distant. Beyond `max_pairs`, a random choice of
     queries is compared with all others instead.
 
     Args:
         embeddings: `(n, d)`.
         labels: Their classes `(n,)` or `(n, 1)`.
-        gallery_embeddings: What they are compared with `(m, d)`. Defaults to `None`: each other.
+        gallery_embeddings: The samples to compare them with `(m, d)`. Defaults to `None`: each
+            other.
         gallery_labels: Their classes `(m,)` or `(m, 1)`, required with `gallery_embeddings`.
         metrics: Names of the metrics. Defaults to the area and the true-accept rate at 0.001.
-        gallery_indices: For samples that are part of the gallery, which row each of them is
-            `(n,)`, −1 if none. It makes no pair with its own row. Defaults to `None`: none is.
-        max_pairs: Most pairs to compare. Defaults to 2·10⁹, all pairs of 63,000 samples.
-        seed: Determines the choice among more pairs. Defaults to 0.
+        gallery_indices: For samples that are part of the gallery, which row each of them is `(n,)`,
+            −1 if none. A sample makes no pair with its own row. Defaults to `None`: no sample is
+            part of the gallery.
+        max_pairs: Largest number of pairs to compare. Defaults to 2·10⁹, all pairs of 63,000
+            samples.
+        seed: Determines the choice if there are more pairs. Defaults to 0.
 
     Returns:
         The metrics by name, between 0 and 1.
@@ -113,7 +117,7 @@ def verification_metrics(
     values = {}
     for name, rate in rates.items():
         if rate is None:
-            # Of a pair of each kind, that of different classes is farther, or as far.
+            # Pairs of different classes that are farther; equally distant ones count one half.
             farther = num_negatives - accepted + 0.5 * negatives
             values[name] = float(positives @ farther / num_negatives / num_positives)
         else:
@@ -123,7 +127,7 @@ def verification_metrics(
 
 
 def find_rate(name: str) -> float | None:
-    """The false-accept rate in the name of a metric.
+    """Finds the false-accept rate in the name of a metric.
 
     Args:
         name: One of `VERIFICATION_METRICS`, with a number for `<rate>`.
@@ -151,7 +155,7 @@ def find_rate(name: str) -> float | None:
 
 
 def parse_verification_metrics(names: Sequence[str]) -> dict[str, float | None]:
-    """The false-accept rates of metrics by name, `None` for `roc_auc`.
+    """Finds the false-accept rates of metrics, `None` for `roc_auc`.
 
     Args:
         names: See `find_rate`.
@@ -171,16 +175,16 @@ def parse_verification_metrics(names: Sequence[str]) -> dict[str, float | None]:
 
 
 def count_allowed(rate: float, num_negatives: int) -> int:
-    """How many pairs of different classes a false-accept rate allows.
+    """Computes how many pairs of different classes a false-accept rate allows.
 
     Args:
         rate: The rate.
-        num_negatives: How many such pairs there are.
+        num_negatives: Number of such pairs.
 
     Raises:
         ValueError: If it allows none.
     """
-    # The product of a rate such as 0.29 with 100 pairs is rounded to less than 29.
+    # The product of a rate such as 0.29 and 100 pairs is rounded to less than 29.
     allowed = int(rate * num_negatives * (1 + 1e-12))
     if not allowed:
         raise ValueError(
@@ -238,7 +242,7 @@ def compare_pairs(samples: PairedSamples) -> Iterator[Pairs]:
     """Yields the pairs of samples in blocks.
 
     Args:
-        samples: What is compared.
+        samples: The samples to compare.
     """
     anchors, anchor_labels, others, other_labels, own_rows = samples
     anchor_squares, squares = (np.vecdot(each, each) for each in (anchors, others))
@@ -246,7 +250,7 @@ def compare_pairs(samples: PairedSamples) -> Iterator[Pairs]:
         rows = slice(start, start + TILE)
         for column in range(start if own_rows is None else 0, len(others), TILE):
             columns = slice(column, column + TILE)
-            # In place, because new arrays of this size cost as much as what is computed.
+            # In place, because new arrays of this size cost as much as the computation.
             distances = anchors[rows] @ others[columns].T
             distances *= -2
             distances += anchor_squares[rows, None]
@@ -268,7 +272,7 @@ def compare_pairs(samples: PairedSamples) -> Iterator[Pairs]:
 
 
 def _count_by_distance(samples):
-    """How many pairs of different classes and of the same lie in each bin `(2, bins)`."""
+    """Counts the pairs of different classes and of the same class in each bin `(2, bins)`."""
     center = samples.others.mean(axis=0)
     radii = [
         np.sqrt(np.square(part - center).sum(axis=1).max())

@@ -1,4 +1,4 @@
-"""What retrieval is worth without metric learning: raw pixels, and features before training."""
+"""Retrieval without metric learning: raw pixels, and features before training."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ccp_dml.experiment.settings import Settings
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import MetricLearningModel
 
-# Of an image, 64 x 64 in colour, and of all test images, in bytes.
+# For one image, 64 x 64 in colour, and for all test images, in bytes.
 _MOST_PIXELS = 64 * 64 * 3
 _MOST_BYTES = 2**30
 
@@ -23,7 +23,7 @@ def measure_baselines(
     settings: Settings,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:
-    """Measures what a method has to be better than.
+    """Measures the baselines that a method has to beat.
 
     Args:
         model: The model before training.
@@ -32,9 +32,9 @@ def measure_baselines(
         callbacks: Passed to `model.predict`, to show progress. Defaults to none.
 
     Returns:
-        The metrics of `"raw_pixels"`, normalised to unit length, where images are small; of the
-        backbone's `"pooled_features"`, normalised likewise; and of the embeddings `"before"`
-        training. Then these embeddings, as `embed_test` gives them.
+        The metrics of `"raw_pixels"`, normalised to unit length, if images are small; of the
+        backbone's `"pooled_features"`, likewise normalised; and of the embeddings `"before"`
+        training. Second, these embeddings, as `embed_test` returns them.
     """
     parts = [benchmark.test] + ([benchmark.gallery] if benchmark.gallery is not None else [])
     measured = {}
@@ -56,7 +56,7 @@ def _are_small(parts: list[LabeledSamples]) -> bool:
 
 
 def _embed_twice(model, part, callbacks):
-    """Normalised pooled features and embeddings, from one pass over the images."""
+    """Returns normalised pooled features and embeddings from one pass over the images."""
     network = model.embedding_model
     inputs = keras.Input(part.image_shape)
     features = network.features(inputs, training=False)

@@ -1,4 +1,4 @@
-"""What the runs of a record come to: means, and paired differences."""
+"""Means and paired differences of the runs of a record."""
 
 from collections.abc import Callable, Mapping
 from math import nan
@@ -14,7 +14,8 @@ from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.statistics import estimate_mean, paired_difference
 
 METRICS = ("map_at_r", "precision_at_1", "r_precision", "nmi", "ami", "pairwise_f1")
-# What is published of a single network and of the concatenation, by the size of the embeddings.
+# Sizes of the embeddings for which results of a single network and of the concatenation are
+# published.
 PUBLISHED_SIZES = {SINGLE: 128, CONCATENATED: 512}
 
 _EFFORT = ("best_step", "rounds", "seconds")
@@ -22,7 +23,7 @@ _SAME = 4
 
 
 def shown_metrics(runs: pd.DataFrame) -> list[str]:
-    """The metrics that tables show: `METRICS`, and what else was chosen for some of the runs.
+    """Returns the metrics that tables show: `METRICS`, and those chosen for some of the runs.
 
     Args:
         runs: See `ccp_dml.experiment.records.Record`.
@@ -34,25 +35,25 @@ def summarize(
     runs: pd.DataFrame,
     published: Callable[[str, str], PublishedCell | None] | None = None,
 ) -> pd.DataFrame:
-    """Means over folds and seeds with Student's 95 % intervals, a row for each name and method.
+    """Computes means over folds and seeds with Student's 95 % intervals for each name and method.
 
-    Baselines come first; one that several names have with the same numbers, to four digits, is
-    there once. A metric that one of the runs of a row does not have is missing in the row.
+    Baselines come first; a baseline that is equal, to four digits, for several names is listed
+    once. A metric is missing in a row if one of its runs does not have it.
 
     Args:
         runs: See `ccp_dml.experiment.records.Record`.
-        published: Gives, for a name and a method, the published cell or `None`. Defaults to nothing
-            being published.
+        published: Function from a name and a method to the published cell or `None`. Defaults to
+            `None`: nothing is published.
 
     Returns:
         `name`, `method`, `runs` (how many); each of `shown_metrics` and, with the ending
         `_half_width`, half the width of its interval; `best_step`, `rounds` and `seconds`, means;
-        `best_phase`, where the best weights lie outside of the rounds, and in how many runs. Then,
-        with `concatenated_` before the names, `runs` (seeds), `embedding_size` and the metrics of
+        `best_phase`, the phases outside of the rounds with the best weights, and in how many runs.
+        Then, with the prefix `concatenated_`, `runs` (seeds), `embedding_size` and the metrics of
         the concatenation of folds, with `reduced_` those of the same after a PCA; with
-        `published_128_` and `published_512_` what is published of the metrics, and with
-        `difference_128_` and `difference_512_` the mean minus what is published; `published_title`
-        and `published_steps`.
+        `published_128_` and `published_512_` the published metrics, and with `difference_128_` and
+        `difference_512_` the mean minus the published value; `published_title` and
+        `published_steps`.
     """
     rows = []
     singles = runs[runs["embedding"] == SINGLE]
@@ -80,7 +81,7 @@ def compare(
     baseline: str | None = None,
     data_sets: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Paired differences of single networks, over the folds and seeds that both sides have.
+    """Computes paired differences of single networks, over the folds and seeds that both have.
 
     Args:
         runs: See `ccp_dml.experiment.records.Record`.
@@ -92,9 +93,9 @@ def compare(
 
     Returns:
         A row for each pair: `name`, `method`, `baseline_name`, `baseline_method`, `pairs` (how
-        many), and for each of `shown_metrics`, with its name before them, `_difference`,
+        many), and for each of `shown_metrics`, with its name as prefix, `_difference`,
         `_half_width` of Student's 95 % interval, `_p_value` of the sign-flip permutation test,
-        `_positive`, in how many pairs the difference is above 0, and `_pairs`. See
+        `_positive`, the number of pairs with a difference above 0, and `_pairs`. See
         `ccp_dml.experiment.statistics.paired_difference`.
 
     Raises:
@@ -122,7 +123,7 @@ def compare(
 
 
 def _baselines_first(groups):
-    """The keys of the rows, without baselines that were there already."""
+    """Returns the keys of the rows, without repeated baselines."""
     shown, baselines = {method: set() for method in BASELINES}, []
     for name, method in sorted(groups, key=lambda key: _rank(key[1])):
         if method not in BASELINES:
@@ -156,7 +157,7 @@ def _is_complete(group, column):
 
 
 def _mean(group, column):
-    """The mean of a column, missing unless every run has it."""
+    """Returns the mean of a column; `None` unless every run has it."""
     return float(group[column].mean()) if _is_complete(group, column) else None
 
 
@@ -166,7 +167,7 @@ def _describe_phases(group):
 
 
 def _compare_with_published(row, own, published):
-    """What is published beside single networks and the concatenation, where the sizes agree."""
+    """Returns the published results for single networks and the concatenation, if sizes agree."""
     if published is None:
         return {}
     columns = {}
@@ -188,13 +189,13 @@ def _default_pairs(trained, data_sets):
         first.setdefault(name, method)
         first_names.setdefault(data_sets.get(name), name)
     if trained:
-        # Of data that are not known.
+        # For unknown data sets.
         first_names[None] = trained[0][0]
     within = [((name, method), (name, first[name])) for name, method in trained]
     between = []
     for name, method in trained:
         first_name = first_names[data_sets.get(name)]
-        # Where the first name has no such method, its first one stands for it.
+        # If the first name has no such method, its first method is used.
         theirs = method if (first_name, method) in trained else first[first_name]
         if name != first_name:
             between.append(((name, method), (first_name, theirs)))

@@ -1,4 +1,4 @@
-"""The networks of several folds as one: their embeddings side by side."""
+"""Concatenation of the embeddings of the networks of several folds."""
 
 import zipfile
 import zlib
@@ -21,27 +21,27 @@ EMBEDDINGS_FILE = "test_embeddings.npz"
 # Of the queries and, if there is one, of the gallery.
 _EMBEDDINGS = ("embeddings", "gallery_embeddings")
 _LABELS = ("labels", "gallery_labels")
-# What NumPy and zipfile raise over a damaged file.
+# What NumPy and zipfile raise for a damaged file.
 _DAMAGED = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def reduce_embeddings(parts: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
     """Reduces the embeddings of several networks so that their concatenation has a given size.
 
-    It is the reduction of the CCP paper's program, an option that its published results do not
-    use: a PCA of each network's embeddings by itself, before they are normalised and concatenated,
-    fitted without labels on the very embeddings that it reduces (test images; for In-Shop queries
+    It is the reduction of the program of the CCP paper, an option that its published results do not
+    use: a separate PCA of each network's embeddings, before they are normalised and concatenated,
+    fitted without labels on the same embeddings that it reduces (test images; for In-Shop queries
     and gallery together), centred, by a full singular value decomposition, not whitened. That
-    program reduces what the network puts out; here it is the embeddings as they are saved, which
-    are normalised already. Each of m networks keeps `size // m` components: 32 of 128 for four.
+    program reduces the outputs of the network; here the saved embeddings are reduced, which are
+    already normalised. Each of m networks keeps `size // m` components: 32 of 128 for four.
 
     Args:
         parts: For each network its embeddings `(n, d)`, of queries and gallery one after the other.
-        size: Of the concatenation; that of a single network makes the two comparable.
+        size: Size of the concatenation; that of a single network makes the two comparable.
 
     Returns:
-        For each network its reduced embeddings, after the Lipschitz normalisation. There is at
-        least one component of each, and at most as many as there are images or dimensions.
+        For each network its reduced embeddings, after the Lipschitz normalisation. Each has at
+        least one component, and at most as many as there are images or dimensions.
     """
     components = max(1, size // len(parts))
     return [
@@ -57,16 +57,16 @@ def reduce_embeddings(parts: Sequence[np.ndarray], size: int) -> list[np.ndarray
 def concatenate_folds(
     runs: Sequence[FinishedRun], folds: frozenset[int]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Measures, for each seed and method, the networks of all folds as one.
+    """Measures the concatenated networks of all folds for each seed and method.
 
     Args:
         runs: Finished runs of one protocol, whose embeddings are in `<method>/test_embeddings.npz`.
-        folds: The folds of the protocol; of a single one there is nothing to concatenate.
+        folds: The folds of the protocol; a single fold leaves nothing to concatenate.
 
     Returns:
         For each seed and method a dictionary with `seed`, `method`, `embedding`, which is
-        `"concatenated"`, and what `measure_concatenation` gives, and one in which it is
-        `"reduced"`; and, in sentences, what could not be measured.
+        `"concatenated"`, and the results of `measure_concatenation`, and another in which it is
+        `"reduced"`; and sentences about what could not be measured.
     """
     rows, notes = [], []
     if len(folds) < 2:
@@ -93,7 +93,7 @@ def concatenate_folds(
 
 
 def _common_metrics(runs, method):
-    """The metrics, beside those that always are measured, that all runs have of a method."""
+    """Returns the additional metrics that all runs have for a method."""
     measured = [run.metrics.get(method, {}) for run in runs]
     return [name for name in find_chosen(measured[0]) if all(name in each for each in measured)]
 
@@ -101,7 +101,7 @@ def _common_metrics(runs, method):
 def measure_concatenation(
     paths: Sequence[epath.PathLike], metrics: Sequence[str] = (), seed: int = 0
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Retrieval metrics of the concatenated embeddings of several networks.
+    """Measures retrieval with the concatenated embeddings of several networks.
 
     Args:
         paths: Files `test_embeddings.npz` of networks that embedded the same test images.
@@ -140,7 +140,7 @@ def _measure(embeddings, labels, names, seed):
 
 
 def load_embeddings(path: epath.PathLike) -> dict[str, np.ndarray]:
-    """The embeddings of the test images that training left.
+    """Loads the embeddings of the test images that training saved.
 
     Args:
         path: A file `test_embeddings.npz`.

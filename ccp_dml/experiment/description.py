@@ -1,4 +1,4 @@
-"""What a data set holds and how it is split, in words."""
+"""Descriptions of the contents and splits of data sets."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from ccp_dml.experiment.training_data import check_given_validation, split_bench
 
 
 def describe(benchmark: Benchmark, settings: Settings) -> str:
-    """Describes a benchmark: images, classes, extremes, what validates, what is odd about it.
+    """Describes a benchmark: images, classes, extremes, validation, irregularities.
 
     Args:
         benchmark: The data.
-        settings: What validates.
+        settings: Settings of validation.
 
     Returns:
         Several lines.
@@ -64,7 +64,7 @@ def _describe_validation(benchmark, settings):
             f"trains on {len(training):,} images, validates on {len(held_out):,} of all classes"
         ]
     lines = []
-    # Says what is wrong with a fold that there is not.
+    # Reports a fold that does not exist.
     class_fold(train.labels, settings.num_folds, settings.fold)
     for fold in range(1, settings.num_folds + 1):
         training, validation = (

@@ -1,4 +1,4 @@
-"""Embeds any number of images into a Parquet file, and goes on where it was killed."""
+"""Embedding of any number of images into a Parquet file, which can be resumed."""
 
 import hashlib
 import os
@@ -30,18 +30,18 @@ from ccp_dml.inference.embedding_file import (
 )
 from ccp_dml.progress_bar import ProgressBar
 
-# Images that are embedded, and kept, at a time; to begin with some takes seconds.
+# Number of images per part; starting a part takes seconds.
 _PART = 8192
 _DESCRIPTION = "job.json"
 _LISTED_AT_MOST = 20
 
 
 def list_inputs(settings: Settings) -> ImageListing:
-    """Lists the images of a data set, all of its splits.
+    """Lists the images of all splits of a data set.
 
     Args:
-        settings: `dataset` with `data_dir`. Of `"folder"` less is asked than for training: see
-            `ccp_dml.data.list_images`.
+        settings: `dataset` with `data_dir`. `"folder"` has fewer requirements than for training:
+            see `ccp_dml.data.list_images`.
 
     Raises:
         ValueError: If the data cannot be loaded.
@@ -62,11 +62,11 @@ def load_embedder(
     """Loads networks for images in files.
 
     Args:
-        paths: Files that training left, `model.keras`.
-        settings: Its `scaling`, `resize_size`, `background` and `fit` are for networks that were
-            saved without their preprocessing, if somebody chose them.
-        given: Names of the settings that somebody chose and that must not contradict the networks.
-            Defaults to none.
+        paths: Files `model.keras` written by training.
+        settings: Its `scaling`, `resize_size`, `background` and `fit` are used for networks that
+            were saved without their preprocessing, if given.
+        given: Names of settings that were given and must not contradict the networks. Defaults to
+            none.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -94,20 +94,21 @@ def embed_images(
     """Embeds images into a Parquet file; see `ccp_dml.inference.embedding_file` for its columns.
 
     The images are embedded in parts, which are kept in the folder `<output>.parts` until they are
-    joined, so that memory does not grow with their number, and that the same call goes on where a
-    process was killed and leaves the file that it would have left. If images, networks or the
-    preprocessing have changed it begins anew; a file of other inputs is moved to the folder
-    `earlier` beside it when the new one is complete, and one of the same is left as it is.
+    joined, so that memory does not grow with their number, and so that the same call resumes where
+    a process was killed and writes the same file. If images, networks or the preprocessing have
+    changed, it starts over. A file of other inputs is moved to the folder `earlier` beside it when
+    the new one is complete; a file of the same inputs is left as it is.
 
     Args:
         embedder: The networks.
-        listing: The images. Those in memory are numbered in the order of the list.
+        listing: The images. Images in memory are numbered in the order of the list.
         output: The file; any path that `etils.epath` knows. Its folder is made if it does not
             exist.
         batch_size: Number of images at a time. Defaults to 256.
-        max_bad_images: How many images may be left out because they cannot be decoded. Defaults
-            to 0.
-        max_pixels: The most pixels, width times height, of an image. Defaults to 50 million.
+        max_bad_images: Largest number of images that may be left out because they cannot be
+            decoded. Defaults to 0.
+        max_pixels: Largest number of pixels, width times height, of an image. Defaults to 50
+            million.
 
     Returns:
         Number of embeddings in the file.
@@ -143,7 +144,7 @@ def embed_images(
         try:
             _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels)
         except KeyboardInterrupt:
-            logging.info("What was embedded is kept in %s: the same command goes on.", folder)
+            logging.info("Finished embeddings are kept in %s: the same command resumes.", folder)
             raise
         parts = [_part_path(folder, start) for start in range(0, len(listing), _PART)]
         count = _join_parts(parts, output, schema)
@@ -152,7 +153,7 @@ def embed_images(
 
 
 def _fingerprint_inputs(embedder, listing):
-    """Changes with the networks, their preprocessing, and the images and what is known of them."""
+    """Identifies the networks, their preprocessing, the images, and what is known about these."""
     digest = hashlib.sha256()
     networks = [
         (fingerprint, repr(each.preprocessing))
@@ -161,7 +162,7 @@ def _fingerprint_inputs(embedder, listing):
     digest.update(repr((networks, _PART)).encode())
     for row, image in enumerate(listing.images):
         if listing.in_files:
-            # To ask for the files of a bucket would take as long as to read them.
+            # Querying the files of a bucket would take as long as reading them.
             state = None if is_remote(image) else file_state(image)
             digest.update(repr((image, state)).encode())
         else:
@@ -172,13 +173,13 @@ def _fingerprint_inputs(embedder, listing):
 
 
 def _take_up(folder, inputs, output):
-    """Leaves in the folder only parts of the same inputs."""
+    """Removes parts of other inputs from the folder."""
     remove_unfinished(folder)
     begun = read_json(folder / _DESCRIPTION)
     if begun != {"inputs": inputs}:
         parts = sorted(folder.glob("*.parquet"))
         if parts:
-            logging.info("%s are of other images or networks: begins anew.", folder)
+            logging.info("%s are of other images or networks: starting over.", folder)
         for part in parts:
             part.unlink()
         write_json(folder / _DESCRIPTION, {"inputs": inputs})
@@ -191,7 +192,7 @@ def _take_up(folder, inputs, output):
 
 
 def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels):
-    """Embeds the parts that are not there yet; each says which of its images are bad."""
+    """Embeds the missing parts, and yields the bad images of each."""
     bad = {}
     with ProgressBar(total=len(listing), desc="embedding", unit="image", delay=1) as bar:
         for start in range(0, len(listing), _PART):
@@ -220,11 +221,11 @@ def _part_path(folder, start):
 
 
 def _embed_good(embedder, images, batch_size, max_pixels):
-    """What is wrong with those images that cannot be decoded, and embeddings of the others."""
+    """Returns what is wrong with images that cannot be decoded, and embeddings of the others."""
     try:
         return {}, embedder.embed(images, batch_size, max_pixels)
     except (ValueError, OSError):
-        # Files are checked only here, because that decodes all of them once more.
+        # Files are checked only here, because checking decodes all of them once more.
         bad = {}
         if isinstance(images, list):
             bad = image_problems(images, f"{images[0]} and {len(images) - 1} more")

@@ -1,4 +1,4 @@
-"""Evaluates networks on the test classes: alone, their mean, and their concatenation."""
+"""Evaluation of networks on the test classes: each alone, their mean, and their concatenation."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -23,10 +23,10 @@ CONCATENATED = "concatenated"
 def embed_test(
     model: keras.Model, benchmark: Benchmark, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> list[np.ndarray]:
-    """Normalised embeddings of the test samples and, if there is one, of the gallery.
+    """Returns normalised embeddings of the test samples and, if there is one, of the gallery.
 
     Args:
-        model: From images to embeddings.
+        model: A model from images to embeddings.
         benchmark: The data.
         callbacks: Passed to `model.predict`, to show progress. Defaults to none.
 
@@ -41,7 +41,7 @@ def load_networks(paths: Sequence[str]) -> dict[str, keras.Model]:
     """Loads saved networks with or without their preprocessing.
 
     Args:
-        paths: Files that training left, `model.keras`.
+        paths: Files `model.keras` written by training.
 
     Returns:
         See `ccp_dml.inference.load.read_network`, by path.
@@ -58,20 +58,18 @@ def load_networks(paths: Sequence[str]) -> dict[str, keras.Model]:
 def adopt_preprocessing(
     networks: Mapping[str, keras.Model], settings: Settings, given: Collection[str] = ()
 ) -> Settings:
-    """Takes over from networks how images in files are prepared for them.
+    """Adopts the preprocessing of images in files from networks.
 
-    Networks that were saved without their preprocessing take images as the settings say, which is
-    logged.
+    Networks that were saved without their preprocessing use that of the settings, which is logged.
 
     Args:
-        networks: As `load_networks` returns them.
+        networks: What `load_networks` returned.
         settings: The settings.
         given: Names of the settings that somebody chose and that must not be contradicted. Defaults
             to none.
 
     Returns:
-        The settings with the preprocessing of the first network, unless there is one that does not
-        know its own.
+        The settings with the preprocessing of the first network, unless some network has none.
 
     Raises:
         ValueError: If a given setting contradicts a network; the message names both values.
@@ -133,23 +131,23 @@ def _check_given(path, saved, settings, given):
 def measure_networks(
     networks: Mapping[str, keras.Model], benchmark: Benchmark, settings: Settings
 ) -> dict[str, Measurement]:
-    """Measures networks, each alone and all together.
+    """Measures networks, each alone and all concatenated.
 
     The MLRC protocol ("A Metric Learning Reality Check", Musgrave et al., ECCV 2020) reports, of
     the networks of four folds, the mean of their metrics and the metrics of their concatenation.
 
     Args:
-        networks: Networks by name. Of an `ImageEmbedder`, images are prepared as it wants them; for
-            other models, as the benchmark prepares them.
+        networks: Networks by name. An `ImageEmbedder` uses its own preprocessing, other models that
+            of the benchmark.
         benchmark: The data.
         settings: See `ccp_dml.experiment.metrics.measure`.
 
     Returns:
-        What each network is worth and, of several, `"concatenated"`: the embeddings side by side,
-        each normalised and then the whole.
+        A `Measurement` of each network and, if there are several, `"concatenated"`: their
+        normalised embeddings side by side, normalised as a whole.
 
     Raises:
-        ValueError: If a network is not for the images of the benchmark.
+        ValueError: If a network does not fit the images of the benchmark.
     """
     prepared = _prepare_benchmarks(networks, benchmark)
     embedded = {
@@ -166,14 +164,14 @@ def measure_networks(
 
 
 def metric_rows(measured: Mapping[str, Measurement]) -> dict[str, dict[str, float]]:
-    """The metrics of networks as rows of a table.
+    """Returns the metrics of networks as rows of a table.
 
     Args:
-        measured: As `measure_networks` returns them.
+        measured: What `measure_networks` returned.
 
     Returns:
-        The metrics of each network and, of several, those of their `"concatenated"` embeddings and,
-        before these, the `"mean"` of the metrics of each, without intervals, which have none.
+        The metrics of each network and, if there are several, the `"mean"` of their metrics,
+        without intervals, and those of their `"concatenated"` embeddings.
     """
     rows = {name: measurement.metrics for name, measurement in measured.items()}
     together = rows.pop(CONCATENATED, None)
@@ -189,7 +187,7 @@ def metric_rows(measured: Mapping[str, Measurement]) -> dict[str, dict[str, floa
 
 
 def _prepare_benchmarks(networks, benchmark):
-    """The benchmark as each network takes it, the same object for the same preprocessing."""
+    """Returns the benchmark for each network, the same object for the same preprocessing."""
     by_preprocessing, prepared = {}, {}
     for name, network in networks.items():
         prepared[name] = benchmark
@@ -206,7 +204,7 @@ def _prepare_benchmarks(networks, benchmark):
 
 
 def _bare(network):
-    """A network without the preprocessing that data sets do for it."""
+    """Returns a network without the preprocessing that data sets do for it."""
     return network.network if isinstance(network, ImageEmbedder) else network
 
 

@@ -31,10 +31,10 @@ MODES = (
 
 
 class _ParametersParser(flags.ArgumentParser):
-    """Parses `name=number,name=number`, where a word may stand for a number if words are allowed.
+    """Parses `name=number,name=number`, with words in place of numbers if allowed.
 
     Args:
-        words: Whether they are.
+        words: Whether words are allowed.
     """
 
     def __init__(self, words: bool):
@@ -89,39 +89,39 @@ class _FloatsParser(flags.ArgumentParser):
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
-    """Defines a flag for every setting, and those that say what is to be done with them."""
+    """Defines a flag for every setting, and the flags that say what to do with them."""
     flags.DEFINE_enum(
         "mode",
         "train",
         MODES,
-        "train: train and compare the methods. tune: search for settings by what validation says "
-        "of them; see --tune_space. validate: a run of such a search, in which the test classes "
-        "are not measured. describe: print the settings, what the data set holds and how it is "
-        "split, and draw some of its images as a network sees them. plan: "
-        "print the commands of the runs of --folds and --seeds that are still missing, one a line; "
-        "with --cells, of those cells of the paper's tables, and how many hours they will take. "
-        "table: tabulate the finished runs of --runs. report: show them on one page, report.html, "
-        "with figures and images. evaluate: measure saved networks on the test classes, each alone "
-        "and all concatenated. embed: write the embeddings of images to a Parquet file. search: "
-        "find images in such a file. inspect: list near-duplicates and suspicious labels of a data "
-        "set. export: write networks as a model that needs neither Keras nor this package.",
+        "train: train and compare the methods. tune: search for settings by validation; see "
+        "--tune_space. validate: train like a trial of such a search, without measuring the test "
+        "classes. describe: print the settings, the contents and splits of the data set, and draw "
+        "some of its images as a network sees them. plan: print the commands of the runs of "
+        "--folds and --seeds that are still missing, one per line; with --cells, those of these "
+        "cells of the paper's tables, with estimated hours. table: tabulate the finished runs of "
+        "--runs. report: show them on one page, report.html, with figures and images. evaluate: "
+        "measure saved networks on the test classes, each alone and all concatenated. embed: write "
+        "the embeddings of images to a Parquet file. search: find images in such a file. inspect: "
+        "list near-duplicates and suspicious labels of a data set. export: write networks as a "
+        "model that needs neither Keras nor this package.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
         "workdir",
         None,
-        "Folder for the results; made if it does not exist. The same command again goes on where "
-        "it was interrupted; results with other settings are moved to the folder 'earlier' inside "
-        "it. For describe and search, where the picture goes; the present folder if it is not "
-        "given. For table and evaluate, where the tables and evaluation.json go, if it is given. "
-        "For report, where report.html goes; the folder of --runs if that is a single one.",
+        "Folder for the results, created if it does not exist. The same command resumes an "
+        "interrupted run; results with other settings are moved to the folder 'earlier' inside it. "
+        "For describe and search: folder for the picture, by default the current one. For table "
+        "and evaluate: folder for the tables and evaluation.json, which are otherwise not written. "
+        "For report: folder for report.html, by default the folder of --runs if there is only one.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
         "folds",
         [],
-        "Folds to train, such as 1,2,3,4: a run for each of them and each of --seeds, in folders "
-        "of their own below --workdir. Overrides --fold.",
+        "Folds to train, such as 1,2,3,4: one run for each fold and each of --seeds, in separate "
+        "folders below --workdir. Overrides --fold.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
@@ -130,39 +130,40 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
     flags.DEFINE_integer(
         "processes",
         1,
-        "Number of runs side by side, each with its share of the processor's threads or, where "
-        "there are several GPUs, with one of them, or its share of them for a strategy "
-        "of several devices. A TPU serves one process.",
+        "Number of runs at a time, each with its share of the processor's threads or, if there are "
+        "several GPUs, with one of them, or its share of them for a strategy of several devices. A "
+        "TPU serves only one process.",
         lower_bound=1,
         flag_values=flag_values,
     )
     flags.DEFINE_float(
         "checkpoint_minutes",
         5.0,
-        "Minutes between two checkpoints of the training, from which the same command goes on.",
+        "Minutes between two checkpoints of the training, from which the same command resumes.",
         lower_bound=1e-6,
         flag_values=flag_values,
     )
     flags.DEFINE_bool(
         "report",
         True,
-        "Whether report.html is made when a run ends; --mode=report makes it at any time.",
+        "Whether to write report.html when a run ends; --mode=report writes it at any time.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
         "cells",
         [],
-        "For plan: cells of the paper's tables, such as sop/c2_ccp, all of a data set, such as "
-        "sop, or all. --data_dir is the folder of all data sets, and runs go to folders such as "
-        "sop/c2_ccp below --workdir; without one only the hours are printed. Folds are 1,2,3,4 and "
-        "seeds 0,1,2 unless they are given.",
+        "For plan: cells of the paper's tables, such as sop/c2_ccp, all cells of a data set, such "
+        "as sop, or all. --data_dir is the folder of all data sets, and runs go to folders such as "
+        "sop/c2_ccp below --workdir; without --workdir only the hours are printed. Folds default "
+        "to 1,2,3,4 and seeds to 0,1,2.",
         flag_values=flag_values,
     )
     flags.DEFINE_bool(
         "measure_step",
         False,
-        "For plan with --cells: whether training steps are measured on the device of this machine, "
-        "for the hours. By default they are as long as on the paper's, an RTX 2080 Ti.",
+        "For plan with --cells: whether to measure training steps on this machine's device, to "
+        "estimate the hours. By default they are assumed to be as long as on the paper's, an RTX "
+        "2080 Ti.",
         flag_values=flag_values,
     )
     flags.DEFINE_float(
@@ -176,35 +177,35 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS):
     flags.DEFINE_list(
         "runs",
         [],
-        "For table and report: folders that training left, folders of such folders, or records of "
+        "For table and report: work folders of training, folders of such folders, or records of "
         "runs, runs.csv.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
         "baseline",
         None,
-        "For table and report: what all rows are compared with, name:method, such as "
-        "contrastive:plain. By default the methods of a folder are compared with its first, and "
-        "the folders with the first of them.",
+        "For table and report: the baseline of all comparisons, name:method, such as "
+        "contrastive:plain. By default the methods of a folder are compared with its first method, "
+        "and folders with the first folder.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(
         "networks",
         [],
-        "For evaluate, embed, search, inspect and export: files model.keras that training left, "
-        "such as those of the four folds of the MLRC protocol. They know how images have to be "
-        "prepared: --dataset and --data_dir are enough, and settings that contradict them are "
-        "errors. Several are concatenated: each one's embeddings normalised, side by side, and "
-        "the whole normalised.",
+        "For evaluate, embed, search, inspect and export: files model.keras written by training, "
+        "such as those of the four folds of the MLRC protocol. They include the preprocessing of "
+        "images: --dataset and --data_dir are enough, and settings that contradict them are "
+        "errors. Several networks are concatenated: their normalised embeddings are put side by "
+        "side, and the whole is normalised.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
         "preset",
         "none",
-        "Settings that belong together, which flags override: learning rate, network, image size, "
-        "warm-up, proxies, patience. small_images: from random weights, for small or grey "
-        "pictures; fine_tune: from weights of ImageNet, for photographs; paper: as in the paper's "
-        "tables. --mode=describe recommends one. One of none, small_images, fine_tune, paper.",
+        "Group of settings, which other flags override: learning rate, network, image size, "
+        "warm-up, proxies, patience. small_images: from random weights, for small or grey images; "
+        "fine_tune: from ImageNet weights, for photographs; paper: as in the paper's tables. "
+        "--mode=describe recommends one. One of none, small_images, fine_tune, paper.",
         flag_values=flag_values,
     )
     _define_tune_flags(flag_values)
@@ -219,8 +220,8 @@ def _define_tune_flags(flag_values):
         "",
         "For tune: the settings to search and their ranges, a comma-separated list of "
         "name=uniform:low:high, name=log:low:high, name=int:low:high, name=log_int:low:high and "
-        "name=choice:value|value; of parameters as loss_params.margin. With :points at its end, a "
-        "range says how many values of it a grid has. Such as "
+        "name=choice:value|value; for parameters loss_params.margin and the like. :points at the "
+        "end of a range is the number of its values in a grid. An example: "
         "learning_rate=log:1e-4:1e-2,proxies_per_class=int:1:16,miner=choice:none|semi_hard_pairs.",
         flag_values=flag_values,
     )
@@ -228,8 +229,8 @@ def _define_tune_flags(flag_values):
         "tune_trials",
         40,
         "For tune: number of trials. Each trains a single --method, once for each of --folds and "
-        "--seeds, and counts as the mean of what validation says, --monitor; --processes of them "
-        "run side by side. The same command again goes on where it was interrupted.",
+        "--seeds; its value is the mean of --monitor in validation. --processes trials run at a "
+        "time. The same command resumes an interrupted search.",
         lower_bound=1,
         flag_values=flag_values,
     )
@@ -237,8 +238,8 @@ def _define_tune_flags(flag_values):
         "tune_sampler",
         "tpe",
         ("tpe", "random", "grid"),
-        "For tune: how the values of a trial are chosen, with --seed: by what the trials before "
-        "have found (a tree-structured Parzen estimator), at random, or all combinations in turn.",
+        "For tune: how the values of a trial are chosen, with --seed: by the results of earlier "
+        "trials (a tree-structured Parzen estimator), at random, or all combinations in turn.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -252,7 +253,7 @@ def _define_tune_flags(flag_values):
     flags.DEFINE_bool(
         "tune_pruning",
         False,
-        "For tune: whether a trial ends after one of its folds and seeds if their mean is below "
+        "For tune: whether to end a trial after some of its folds and seeds if their mean is below "
         "the median of the other trials after as many.",
         flag_values=flag_values,
     )
@@ -262,37 +263,37 @@ def _define_use_flags(flag_values):
     flags.DEFINE_string(
         "output",
         None,
-        "For embed: the Parquet file to write. The same command again goes on where it was "
-        "interrupted; a file of other images or networks is moved to the folder 'earlier' beside "
-        "it. For inspect: the folder for what is found. For export: the folder for the model.",
+        "For embed: the Parquet file to write. The same command resumes after an interruption; a "
+        "file of other images or networks is moved to the folder 'earlier' beside it. For inspect: "
+        "the folder for the results. For export: the folder for the model.",
         flag_values=flag_values,
     )
     flags.DEFINE_enum(
         "format",
         "saved_model",
         FORMATS,
-        "For export: a SavedModel takes encoded images or pixels; ONNX and TFLite cannot decode "
-        "images and take pixels.",
+        "For export: the format. A SavedModel takes encoded images or pixels; ONNX and TFLite "
+        "cannot decode images and take pixels.",
         flag_values=flag_values,
     )
     flags.DEFINE_enum(
         "quantization",
         "none",
         QUANTIZATIONS,
-        "For export to TFLite: weights of 16 or 8 bits, a half and a quarter of the size.",
+        "For export to TFLite: weights with 16 or 8 bits, for a half or a quarter of the size.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
         "batch_size",
         256,
-        "For embed, search and inspect: images that are embedded at a time.",
+        "For embed, search and inspect: number of images to embed at a time.",
         lower_bound=1,
         flag_values=flag_values,
     )
     flags.DEFINE_string(
         "gallery",
         None,
-        "For search: the Parquet file of embeddings that is searched, as --mode=embed writes it.",
+        "For search: the Parquet file of embeddings to search, as written by --mode=embed.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -304,30 +305,30 @@ def _define_use_flags(flag_values):
     flags.DEFINE_integer(
         "k",
         10,
-        "For search: images to find for each query. For inspect: neighbours of an image that must "
-        "all carry another label than its own.",
+        "For search: number of images to find for each query. For inspect: number of neighbours "
+        "that must all have another label than an image's own for it to be reported.",
         lower_bound=1,
         flag_values=flag_values,
     )
     flags.DEFINE_bool(
         "exclude_self",
         False,
-        "For search: whether a query that is itself in the gallery, the file of the same absolute "
-        "path, is left out of what is found. Copies under other names are found.",
+        "For search: whether to leave a query that is itself in the gallery, a file of the same "
+        "absolute path, out of the results. Copies under other names are still found.",
         flag_values=flag_values,
     )
     flags.DEFINE_enum(
         "index",
         "exact",
         ("exact", *INDEXES),
-        "For search: exact; or approximately with faiss, with a graph or with short codes, which "
-        "is kept beside the gallery for the next search.",
+        "For search: exact; or approximate with faiss, by a graph (hnsw) or by short codes "
+        "(ivf_pq), which are kept beside the gallery for the next search.",
         flag_values=flag_values,
     )
     flags.DEFINE_bool(
         "json",
         False,
-        "For search: whether what is found is printed as JSON, and nothing else.",
+        "For search: whether to print the results as JSON, and nothing else.",
         flag_values=flag_values,
     )
     flags.DEFINE_float(
@@ -364,10 +365,10 @@ def _define_flag(field, flag_values):
 
 
 def command_line(*arguments: str) -> str:
-    """A line for a shell that runs the command line on the backend of this process.
+    """Returns a shell command that runs this command line on the backend of this process.
 
     Args:
-        *arguments: Those of Python.
+        *arguments: Arguments of Python.
 
     Example:
 
@@ -380,20 +381,20 @@ def command_line(*arguments: str) -> str:
 
 
 def settings_from(flag_values: flags.FlagValues) -> Settings:
-    """The settings that parsed flags stand for; those that are given override the preset's.
+    """Returns the settings of parsed flags; given flags override the preset.
 
     Raises:
         ValueError: See `Settings`, or if there is no such preset.
     """
     values = {field.name: flag_values[field.name].value for field in dataclasses.fields(Settings)}
     values |= _preset_values(flag_values)
-    # Lists that are no numbers.
+    # Lists of other things than numbers.
     values |= {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
     return Settings(**values)
 
 
 def format_preset(flag_values: flags.FlagValues) -> str:
-    """What the chosen preset sets, as a line; empty without one.
+    """Returns a line with what the chosen preset sets; empty without a preset.
 
     Raises:
         ValueError: If there is no such preset.
@@ -409,11 +410,11 @@ def _preset_values(flag_values):
 
 
 def flagfile(settings: Settings, workdir: str | os.PathLike | None = None) -> str:
-    """All settings as the text of a flagfile.
+    """Returns all settings as the text of a flagfile.
 
     Args:
         settings: The settings.
-        workdir: Folder of the results. Defaults to `None`: the file does not name one.
+        workdir: Folder of the results. Defaults to `None`: the file does not contain one.
     """
     flag_values = flags.FlagValues()
     define_flags(flag_values)
@@ -428,7 +429,7 @@ def flagfile(settings: Settings, workdir: str | os.PathLike | None = None) -> st
 
 
 def settings_from_flagfile(path: str | os.PathLike) -> Settings:
-    """The settings that a flagfile stands for.
+    """Returns the settings of a flagfile.
 
     Args:
         path: The file; any path that `etils.epath` knows.
@@ -444,7 +445,7 @@ def settings_from_flagfile(path: str | os.PathLike) -> Settings:
 
 
 def settings_from_text(text: str) -> Settings:
-    """The settings that the text of a flagfile stands for.
+    """Returns the settings in the text of a flagfile.
 
     Raises:
         ValueError: If a line is not a flag, or a setting is wrong.

@@ -20,25 +20,25 @@ from ccp_dml.experiment.settings import Settings
 
 
 class WorkerLostError(Exception):
-    """Another worker has ended, or cannot be reached; the message says what is known of it."""
+    """Another worker has ended or cannot be reached; the message says what is known about it."""
 
 
 @contextlib.contextmanager
 def use_hardware(settings: Settings) -> Iterator[Any]:
-    """Makes the strategy of the settings, and lets what is inside run in its scope.
+    """Creates the strategy of the settings and enters its scope.
 
-    It has to be entered before TensorFlow computes anything. With several workers it waits for all
-    of them. With JAX, TensorFlow gets no GPUs, whose memory it would take.
+    Enter it before TensorFlow computes anything. With several workers it waits for all of them.
+    With JAX, TensorFlow gets no GPUs, whose memory it would occupy.
 
     Args:
         settings: Name the strategy.
 
     Yields:
-        The strategy, as `ccp_dml.distribution.strategy` makes it.
+        The strategy that `ccp_dml.distribution.strategy` returns.
 
     Raises:
-        ValueError: See `ccp_dml.distribution.strategy`; also if the settings do not go with the
-            number of replicas, or are not those of the chief.
+        ValueError: See `ccp_dml.distribution.strategy`; also if the settings do not fit the number
+            of replicas, or differ from those of the chief.
         WorkerLostError: If another worker ends, or does not answer for some ten seconds.
     """
     reserve_accelerators()
@@ -61,7 +61,7 @@ def use_hardware(settings: Settings) -> Iterator[Any]:
 
 
 def reserve_accelerators():
-    """Lets JAX, if networks run on it, have the GPUs alone; TensorFlow reads data on the CPU."""
+    """Reserves the GPUs for JAX if networks run on it; TensorFlow then reads data on the CPU."""
     if keras.backend.backend() != "jax":
         return
     try:
@@ -72,7 +72,7 @@ def reserve_accelerators():
 
 @contextlib.contextmanager
 def _ended_by_ctrl_c():
-    """Lets Ctrl-C end the process where TensorFlow waits, and Python handles no signals."""
+    """Lets Ctrl-C end the process while TensorFlow waits and Python handles no signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -84,7 +84,7 @@ def _ended_by_ctrl_c():
 
 
 def _check_replicas(settings):
-    """Checks what is known before data are loaded; models check the rest."""
+    """Checks what is known before data are loaded; the models check the rest."""
     replicas = distribution.count_replicas()
     batch_size = settings.classes_per_batch * settings.samples_per_class
     is_unequal = distribution.STATIC_SHAPES and batch_size % replicas
@@ -97,7 +97,7 @@ def _check_replicas(settings):
 
 
 def _check_same_settings(settings):
-    """Checks that this worker is told to do what the chief does, with data wherever it has them."""
+    """Checks that this worker has the settings of the chief, except for where the data are."""
     ours = flagfile(dataclasses.replace(settings.without_machine(), data_dir="")).splitlines()
     theirs = distribution.from_chief(lambda: ours)
     if ours != theirs:
@@ -109,13 +109,13 @@ def _check_same_settings(settings):
 
 
 def _reason_of_collective(error):
-    """Why what all workers compute together has failed; `None` for any other error."""
+    """Returns why a collective operation of all workers has failed; `None` for other errors."""
     _, found, reason = str(error).partition("Collective ops is aborted by: ")
     return reason.splitlines()[0].rstrip(" :.") if found else None
 
 
 def describe_hardware(settings: Settings) -> str:
-    """The backend, the strategy in whose scope this is called, its devices and the precision.
+    """Describes the backend, the strategy in whose scope it is called, its devices, the precision.
 
     Args:
         settings: Name the strategy and the precision.
@@ -135,7 +135,7 @@ def describe_hardware(settings: Settings) -> str:
 
 
 def record_hardware(settings: Settings) -> dict[str, Any]:
-    """What `results.json` says of the hardware: backend, strategy, replicas and precision.
+    """Returns the entries of `results.json` on backend, strategy, replicas and precision.
 
     Args:
         settings: Name the strategy and the precision.
@@ -150,9 +150,9 @@ def record_hardware(settings: Settings) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def folder_to_write_to(workdir: str | os.PathLike) -> Iterator[epath.Path]:
-    """The folder that this worker writes to: `workdir` if it is the chief, else a temporary one.
+    """Yields the folder that this worker writes to: `workdir` for the chief, else a temporary one.
 
-    So all workers do the same, and the chief's files are those that remain.
+    All workers then do the same, and only the chief's files remain.
 
     Args:
         workdir: The folder of the run.

@@ -1,7 +1,7 @@
 """The help of the command line, in groups.
 
-It comes with the package as a file, because it is made from names that all parts of the package
-know, and importing these takes seconds. `python -m ccp_dml.experiment.help` writes it again.
+It is a file in the package, because it contains names from all parts of the package, and importing
+these takes seconds. `python -m ccp_dml.experiment.help` rewrites it.
 """
 
 import dataclasses
@@ -18,27 +18,27 @@ HELP_FILE = pathlib.Path(__file__).with_name("help.txt")
 
 _WIDTH = 100
 _INTRODUCTION = """\
-Trains, compares and evaluates metric-learning methods; finds, inspects and exports with what they
-have learnt. Settings are flags, --name=value, or the lines of a file that --flagfile names.
+Trains, compares and evaluates metric-learning methods; searches, inspects and exports with trained
+networks. Settings are flags, --name=value, or lines of a file given by --flagfile.
 
 Examples:
 
   Train two methods on letters that need no download, in about two minutes:
     python -m ccp_dml.main --flagfile=experiments/letters.flags --workdir=/tmp/letters
 
-  Train on images in a folder for each class: four folds with two seeds, two runs at a time:
+  Train on images in a folder for each class: four folds, two seeds, two runs at a time:
     python -m ccp_dml.main --dataset=folder --data_dir=shoes --preset=fine_tune \\
         --backbone=resnet50 --weights=imagenet --folds=1,2,3,4 --seeds=0,1 --processes=2 \\
         --workdir=/tmp/shoes
 
-  Embed images with a trained network, for --mode=search to find some among them:
+  Embed images with a trained network, to search them with --mode=search:
     python -m ccp_dml.main --mode=embed --networks=/tmp/shoes/model.keras --data_dir=shoes \\
         --output=shoes.parquet
 """
 
 
 def format_help() -> str:
-    """Three examples, and the flags with defaults and meanings: what is done, the settings."""
+    """Returns examples, and all flags in groups with their defaults and meanings."""
     flag_values = flags.FlagValues()
     define_flags(flag_values)
     groups = {

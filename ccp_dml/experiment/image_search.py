@@ -13,17 +13,17 @@ from ccp_dml.inference import ConcatenatedEmbedder, Gallery
 from ccp_dml.inference.embedding_file import read_metadata
 from ccp_dml.report import Tile, draw_neighbors, load_thumbnail, terminal_table
 
-# Queries and neighbours of each that are drawn.
+# Number of queries, and of neighbours of each, to draw.
 _DRAWN_QUERIES = 20
 _DRAWN_NEIGHBORS = 12
 
 
 class Neighbor(NamedTuple):
-    """What was found.
+    """An image that was found for a query.
 
     Attributes:
-        rank: From 1, the nearest.
-        distance: From the query.
+        rank: Rank, from 1 for the nearest.
+        distance: Distance from the query.
         path: The id in the gallery, which is the path of a file.
         label: Its class, `None` if it is unknown.
     """
@@ -35,12 +35,12 @@ class Neighbor(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query with what was found.
+    """A query with its results.
 
     Attributes:
         path: The file.
         label: Its class, if the folder or list of the queries has classes; `None` if not.
-        neighbors: What was found, nearest first.
+        neighbors: The images found, nearest first.
     """
 
     path: str
@@ -63,20 +63,22 @@ def search_images(
     Args:
         embedder: The networks that the gallery was embedded with.
         gallery_path: The Parquet file; see `ccp_dml.inference.embedding_file`.
-        query: An image, or what else `ccp_dml.data.list_images` takes.
+        query: An image, or anything else that `ccp_dml.data.list_images` takes.
         k: Number of images to find. Defaults to 10.
         index: How to search; see `Gallery.load`. Defaults to `"exact"`.
-        exclude_self: Whether a query that is itself in the gallery is not found: the file of the
-            same absolute path. Copies under other names are found. Defaults to `False`.
+        exclude_self: Whether to leave out a query that is itself in the gallery, a file of the same
+            absolute path. Copies under other names are found. Defaults to `False`.
         batch_size: Number of queries to embed at a time. Defaults to 256.
-        max_pixels: The most pixels, width times height, of a query. Defaults to 50 million.
+        max_pixels: Largest number of pixels, width times height, of a query. Defaults to 50
+            million.
 
     Returns:
         The queries in the order of the listing.
 
     Raises:
-        ValueError: If the gallery is of other networks or of another size, k is not between 1 and
-            its size, or an image is damaged; see also `Gallery.load` and `list_images`.
+        ValueError: If the gallery belongs to other networks or another size of embeddings, k is not
+            between 1 and the size of the gallery, or an image is damaged; see also `Gallery.load`
+            and `list_images`.
         OSError: If an image cannot be read.
     """
     listing = list_images(query)
@@ -89,7 +91,7 @@ def search_images(
             f"{gallery_path} has embeddings of size {size}, the networks make "
             f"{embedder.embedding_size}: name those that the gallery was embedded with"
         )
-    # Ids that are numbers are of no file.
+    # Ids that are numbers do not refer to files.
     exclude_ids = listing.images if exclude_self and gallery.ids.dtype.kind == "O" else None
     embeddings = embedder.embed(listing.images, batch_size, max_pixels)
     distances, found = gallery.search(embeddings, k, exclude_ids)
@@ -103,7 +105,7 @@ def search_images(
 
 
 def format_queries(queries: Sequence[Query]) -> str:
-    """What was found as a table for a terminal."""
+    """Formats results as a table for a terminal."""
     rows = [
         {
             "query": query.path,
@@ -119,7 +121,7 @@ def format_queries(queries: Sequence[Query]) -> str:
 
 
 def as_records(queries: Sequence[Query]) -> list[dict[str, Any]]:
-    """What was found as dictionaries, which JSON can hold."""
+    """Returns results as dictionaries of JSON values."""
     return [
         {**query._asdict(), "neighbors": [neighbor._asdict() for neighbor in query.neighbors]}
         for query in queries

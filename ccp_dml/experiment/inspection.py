@@ -1,4 +1,4 @@
-"""Looks for near-duplicates and wrong labels in a data set, with a trained network."""
+"""Search for near-duplicates and wrong labels in a data set with a trained network."""
 
 import dataclasses
 import os
@@ -40,8 +40,8 @@ _SUSPICIOUS_COLUMNS = (
     "neighbors",
     "distance",
 )
-# Neighbours of an image among which its duplicates are looked for; images on the page, and their
-# neighbours.
+# Number of neighbours among which to look for duplicates; numbers of images, and of their
+# neighbours, on the page.
 _NEIGHBORS = 10
 _DRAWN = 40
 _THUMBNAIL = 96
@@ -50,20 +50,20 @@ _DRAWN_NEIGHBORS = 8
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inspection:
-    """What was found in a data set.
+    """Findings in a data set.
 
     Attributes:
         max_distance: Pairs of images at this distance or less are near-duplicates.
         duplicates: A row for each pair, with `path_a`, `path_b`, `split_a`, `split_b`, `label_a`,
             `label_b`, `distance`, and `across_splits`: those across splits first, then the nearest.
         suspicious: A row for each image, with `path`, `split`, `label`, `suggested_label`, `votes`,
-            how many of its `neighbors` nearest ones carry it, and `distance`, from the nearest that
-            does: those that most of their neighbours contradict first.
-        nearest: For each row of `suspicious` its neighbours as rows of the embeddings `(s, k)`.
+            how many of its `neighbors` nearest ones have it, and `distance`, from the nearest that
+            has it; images with the most votes first.
+        nearest: The neighbours for each row of `suspicious`, as rows of the embeddings `(s, k)`.
         paths: Ids of the images, in the order of the embeddings.
         labels: Their classes, `None` where unknown.
         has_labels: Whether there are labels to inspect, at least two.
-        files: Names of what was written.
+        files: Names of the files written.
     """
 
     max_distance: float
@@ -77,7 +77,7 @@ class Inspection:
 
     @property
     def summary(self) -> str:
-        """What was found, in two sentences."""
+        """A summary in two sentences."""
         across = int(self.duplicates["across_splits"].sum())
         if not self.has_labels:
             of_labels = "There are no labels to inspect."
@@ -103,27 +103,28 @@ def inspect_images(
     max_bad_images: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> Inspection:
-    """Embeds images and writes what their neighbours tell of them.
+    """Embeds images and writes what their neighbours reveal about them.
 
-    The folder is left with `embeddings.parquet`, which the same images are not embedded for again,
-    `duplicates.csv` and `suspicious_labels.csv`, and `inspection.html`, a page with the first of
-    both.
+    It writes `embeddings.parquet`, which is reused for the same images, `duplicates.csv`,
+    `suspicious_labels.csv`, and `inspection.html`, a page with the first of both.
 
     Args:
         embedder: The networks.
         listing: The images.
-        folder: For the files; any path that `etils.epath` knows, made if it does not exist.
-        k: Number of neighbours that must all carry another label. Defaults to 10; all others if
-            there are fewer.
+        folder: Folder for the files; any path that `etils.epath` knows, created if it does not
+            exist.
+        k: Number of neighbours that must all have another label. Defaults to 10, or fewer if there
+            are not as many.
         max_distance: The largest distance of near-duplicates. Defaults to `None`: see
             `ccp_dml.evaluation.duplicate_distance`.
         batch_size: Number of images to embed at a time. Defaults to 256.
-        max_bad_images: How many images may be left out because they cannot be decoded. Defaults
-            to 0.
-        max_pixels: The most pixels, width times height, of an image. Defaults to 50 million.
+        max_bad_images: Largest number of images that may be left out because they cannot be
+            decoded. Defaults to 0.
+        max_pixels: Largest number of pixels, width times height, of an image. Defaults to 50
+            million.
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
         ValueError: If there are fewer than two images, or a number is out of range; see also
@@ -161,18 +162,18 @@ def inspect_embeddings(
 ) -> Inspection:
     """Finds near-duplicates and suspicious labels among embeddings.
 
-    Only images with labels are compared to find those whose label is suspicious.
+    Only images with labels are compared to find suspicious labels.
 
     Args:
         embeddings: `(n, d)`, at least two.
         paths: A name for each `(n,)`.
-        labels: `(n,)`, `None` where unknown. Defaults to `None`: all are.
+        labels: `(n,)`, `None` where unknown. Defaults to `None`: all are unknown.
         splits: `(n,)`, `None` where there is none. Defaults to `None`: there are none.
         k: See `inspect_images`. Defaults to 10.
         max_distance: See `inspect_images`. Defaults to `None`.
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
         ValueError: If shapes do not fit or a number is out of range.
@@ -181,7 +182,7 @@ def inspect_embeddings(
     labels = labels or [None] * len(paths)
     splits = splits or [None] * len(paths)
     labeled = np.flatnonzero([label is not None for label in labels])
-    # One search serves both, unless some have no label.
+    # One search is enough for both, unless some have no label.
     depth = max(_NEIGHBORS, k) if len(labeled) == len(paths) else _NEIGHBORS
     distances, neighbors = _search(embeddings, depth)
     if max_distance is None:
@@ -267,7 +268,7 @@ def _make_sections(inspection, listing):
 
 
 def _show_pair(inspection, listing, place):
-    """A title, and tiles of the two images of a pair."""
+    """Returns a title, and tiles of the two images of a pair."""
     pair = inspection.duplicates.iloc[place]
     where = "Across splits" if pair.across_splits else "Within a split"
     names = [
@@ -282,7 +283,7 @@ def _show_pair(inspection, listing, place):
 
 
 def _show_suspicious(inspection, listing, place):
-    """A title, and tiles of an image and its neighbours."""
+    """Returns a title, and tiles of an image and its neighbours."""
     image = inspection.suspicious.iloc[place]
     tiles = [_make_tile(listing, image.path, _name(image.split, image.label, image.path))]
     for row in inspection.nearest[place, :_DRAWN_NEIGHBORS].tolist():

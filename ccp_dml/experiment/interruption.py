@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: what is running is saved before the process ends."""
+"""SIGTERM and Ctrl-C: running work is saved before the process ends."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ class RunInterruptedError(Exception):
     """The run was asked to stop.
 
     Attributes:
-        signal_number: The signal that asked.
+        signal_number: The signal received.
     """
 
     def __init__(self, signal_number: int):
@@ -30,9 +30,9 @@ class RunInterruptedError(Exception):
 class Interruption:
     """Handles SIGTERM and SIGINT while it is entered.
 
-    A signal raises `RunInterruptedError` at once or, where it is `deferred`, is remembered until
-    the code there asks for it. A second signal raises `KeyboardInterrupt` wherever the program is.
-    Outside of the main thread, where Python handles no signals, nothing is changed.
+    A signal raises `RunInterruptedError` at once or, within `deferred`, is remembered until the
+    code checks for it. A second signal always raises `KeyboardInterrupt`. Outside the main thread,
+    where Python handles no signals, it does nothing.
 
     Attributes:
         signal_number: The signal that was received, `None` if there was none.
@@ -71,7 +71,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Where signals are only remembered."""
+        """Context in which signals are only remembered."""
         self._is_deferred = True
         try:
             yield
@@ -83,7 +83,7 @@ class StopOnInterruption(keras.callbacks.Callback):
     """Ends `model.predict` with `RunInterruptedError` when a signal was received.
 
     Args:
-        interruption: What receives the signals.
+        interruption: The handler of the signals.
     """
 
     def __init__(self, interruption: Interruption):
@@ -95,9 +95,9 @@ class StopOnInterruption(keras.callbacks.Callback):
 
 
 def end_with_parent():
-    """Lets this process receive SIGTERM when the one that started it has ended, even if killed.
+    """Sends SIGTERM to this process when the one that started it has ended, even if killed.
 
-    Does nothing if no process has said, in `PARENT_VARIABLE`, that it waits for this one.
+    Does nothing if `PARENT_VARIABLE` does not name a process that waits for this one.
     """
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None:

@@ -1,4 +1,4 @@
-"""From settings to what trains: the loss, the model and the callbacks of a method."""
+"""The loss, the model and the callbacks of a method, made from settings."""
 
 import math
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ from ccp_dml.models import (
 )
 from ccp_dml.optimizers import LazyAdam
 
-# What no optimizer that decays by itself decays: biases, normalisation and what a loss learns.
+# Weights exempt from an optimizer's own decay: biases, normalisation and what a loss learns.
 _UNDECAYED = ("bias", "gamma", "beta", "boundaries")
 _PROXIES = "vectors"
 
 
 def make_loss(settings: Settings) -> losses.PairwiseLoss:
-    """The loss, of the pairs that the miner takes, with the wrapper around it.
+    """Makes the loss, with its miner and its wrapper.
 
     Raises:
         ValueError: If a parameter is out of range, or the wrapper does not fit the loss.
@@ -53,7 +53,7 @@ def make_loss(settings: Settings) -> losses.PairwiseLoss:
 def make_learning_rate(
     settings: Settings,
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate, or its schedule over the steps of a whole training."""
+    """Makes the learning rate, or its schedule over the steps of a whole training."""
     rate, warmup_steps = settings.learning_rate, settings.learning_rate_warmup_steps
     if settings.learning_rate_schedule == "cosine":
         steps = _count_validations(settings.max_steps, settings) * settings.steps_per_validation
@@ -62,13 +62,13 @@ def make_learning_rate(
             0.0 if warmup_steps else rate, steps - warmup_steps, **options
         )
     if warmup_steps:
-        # A line from 0, which stays where it ends.
+        # Linear from 0, then constant.
         return keras.optimizers.schedules.PolynomialDecay(0.0, warmup_steps, end_learning_rate=rate)
     return rate
 
 
 def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
-    """The optimizer of all weights; multipliers and the freezing of weights are the model's."""
+    """Makes the optimizer of all weights; the model applies multipliers and freezes weights."""
     options = {"learning_rate": make_learning_rate(settings), "beta_2": settings.beta_2}
     if settings.ema_momentum:
         options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
@@ -85,11 +85,11 @@ def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
 def make_model(
     method: str, settings: Settings, embedding_model: EmbeddingModel, num_classes: int
 ) -> MetricLearningModel:
-    """The compiled model of a method.
+    """Makes the compiled model of a method.
 
     Args:
         method: One of `ccp_dml.experiment.METHODS`.
-        settings: Of the loss, the optimizer, the precision and the method.
+        settings: Settings of the loss, the optimizer, the precision and the method.
         embedding_model: The network to train.
         num_classes: Number of training classes.
 
@@ -100,7 +100,7 @@ def make_model(
     parts, loss = method.split("+"), make_loss(settings)
     has_proxies = "ccp" in parts or loss.is_proxy_loss
     options = {
-        # AdamW has its own.
+        # AdamW has its own weight decay.
         "weight_decay": settings.weight_decay if settings.optimizer == "adam" else 0.0,
         "clip_norm": settings.clip_norm,
         "clip_value": settings.clip_value,
@@ -118,7 +118,7 @@ def make_model(
             name="memory",
         )
     if has_proxies:
-        # Without rounds and a memory a loss of proxies is against them alone, as in its paper.
+        # Without rounds and a memory a proxy loss uses proxies only, as in its paper.
         alone = not {"ccp", "xbm"} & set(parts)
         options |= {
             "proxies_per_class": loss.proxies_per_class
@@ -164,12 +164,12 @@ def _choose_model_class(parts, has_proxies):
 def make_callbacks(
     model: MetricLearningModel, settings: Settings, train: LabeledSamples, on_round_end=None
 ) -> list[keras.callbacks.Callback]:
-    """What a method needs while it trains, to be put after the callback that validates.
+    """Makes the callbacks of a method; put them after the callback that validates.
 
     Args:
-        model: As `make_model` makes it.
+        model: What `make_model` returned.
         settings: The same.
-        train: What it trains on.
+        train: The training samples.
         on_round_end: See `AlternatingProjections`. Defaults to `None`.
     """
     callbacks = []
@@ -223,10 +223,10 @@ def make_callbacks(
 
 
 def make_hard_classes(settings: Settings, train: LabeledSamples) -> HardClasses:
-    """The callback that tells the sampler `hard_classes` which classes are near.
+    """Makes the callback that tells the sampler `hard_classes` which classes are near.
 
     Args:
-        settings: Those of the sampler.
+        settings: Settings of the sampler.
         train: The training samples.
 
     Raises:
@@ -248,11 +248,11 @@ def best_phase(
     best_epoch: int,
     steps_per_epoch: int,
 ) -> str:
-    """The phase of the training in which the best weights lie, if the method was not whole there.
+    """Returns the phase with the best weights, if the method was not fully in effect there.
 
     Args:
         model: The model after training.
-        callbacks: Those of its training.
+        callbacks: The callbacks of its training.
         best_epoch: The epoch with the best weights, from 0; −1 if there is none.
         steps_per_epoch: Number of steps of an epoch.
 

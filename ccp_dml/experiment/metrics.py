@@ -1,4 +1,4 @@
-"""What is measured on the test classes, and how it is shown."""
+"""Measurement of metrics on the test classes, and their presentation."""
 
 import os
 import re
@@ -27,7 +27,7 @@ from ccp_dml.experiment.settings import Settings
 
 CLASS_FILE = "class_metrics.csv"
 
-# Metrics that are numbers of a table, with their titles.
+# Metrics in tables, with their titles.
 COLUMNS = {
     "precision_at_1": "P@1",
     "r_precision": "R-precision",
@@ -52,7 +52,7 @@ LOW, HIGH = "_low", "_high"
 
 
 class Measurement(NamedTuple):
-    """What embeddings are worth.
+    """Metrics of embeddings.
 
     Attributes:
         metrics: Numbers by name; with `settings.bootstrap_resamples` also the ends of intervals,
@@ -67,14 +67,14 @@ class Measurement(NamedTuple):
 def measure(
     embeddings: Sequence[np.ndarray], benchmark: Benchmark, settings: Settings
 ) -> Measurement:
-    """Retrieval, covering radius and what else the settings choose, from one ranking.
+    """Measures retrieval, covering radius and what else the settings choose, from one ranking.
 
     Args:
-        embeddings: As `ccp_dml.experiment.evaluation.embed_test` gives them.
-        benchmark: Has the classes.
-        settings: `metrics` are measured beside those that always are, `clustering` adds the
-            agreement of clusters and classes, `bootstrap_resamples` intervals;
-            `proxies_per_class` is the number of centres of the covering radius.
+        embeddings: What `ccp_dml.experiment.evaluation.embed_test` returned.
+        benchmark: The data, for their classes.
+        settings: `metrics` are measured in addition to the usual ones, `clustering` adds the
+            agreement of clusters and classes, `bootstrap_resamples` intervals; `proxies_per_class`
+            is the number of centres of the covering radius.
 
     Raises:
         ValueError: If there is nothing to measure; see `ccp_dml.evaluation`.
@@ -108,13 +108,14 @@ def measure_chosen(
     names: Sequence[str] = (),
     seed: int = 0,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Retrieval as it always is measured, and the metrics that were chosen, from one ranking.
+    """Measures the usual retrieval metrics and chosen ones, from one ranking.
 
     Args:
-        embeddings: Those of the queries `(n, d)` and, if there is one, of the gallery `(m, d)`.
+        embeddings: Embeddings of the queries `(n, d)` and, if there is one, of the gallery `(m,
+            d)`.
         labels: Their classes.
         names: The metrics; see `ccp_dml.evaluation.choose_metrics`. Defaults to none.
-        seed: Of the clusters, and of the pairs that verification draws. Defaults to 0.
+        seed: Seed of the clusters, and of the pairs that verification draws. Defaults to 0.
 
     Returns:
         Numbers by name, and the values of each query by the name of the metric.
@@ -138,7 +139,7 @@ def measure_chosen(
 
 
 def find_chosen(names: Iterable[str]) -> list[str]:
-    """Those of the names that are of metrics which are only measured if they are chosen.
+    """Returns the names of metrics that are only measured if they are chosen.
 
     Args:
         names: Names of metrics and of other things, such as the columns of a table.
@@ -152,10 +153,10 @@ def find_chosen(names: Iterable[str]) -> list[str]:
 
 
 def metric_titles(rows: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """Titles of the metrics of a table, by name.
+    """Returns titles of the metrics of a table, by name.
 
     Args:
-        rows: The metrics of each row. Recall@k that is always measured is not shown.
+        rows: The metrics of each row. The usual recall@k are not shown.
 
     Example:
 
@@ -183,7 +184,7 @@ def _title(name):
 
 
 def interval_rows(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
-    """The intervals of metrics as texts, for the rows that have some.
+    """Formats the intervals of metrics, for the rows that have some.
 
     Args:
         rows: The metrics of each row.
@@ -209,7 +210,7 @@ def write_class_metrics(
     by_class: Mapping[str, ClassMetrics],
     class_names: Sequence[str] | None = None,
 ):
-    """Writes the metrics of each class as a CSV file, whole or not at all.
+    """Writes the metrics of each class to a CSV file, atomically.
 
     Its columns are `network`, `class`, `queries` (how many have something to find) and the metrics.
 

@@ -11,10 +11,10 @@ from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 
 def make_embedding_model(settings: Settings, embedding_size: int | None = None) -> EmbeddingModel:
-    """The network before training, as the seed fixes it.
+    """Makes the network before training, which the seed determines.
 
     Args:
-        settings: Those of the network, the precision, and the seed.
+        settings: Settings of the network, the precision, and the seed.
         embedding_size: Defaults to that of the settings.
     """
     keras.utils.set_random_seed(settings.seed)
@@ -29,10 +29,10 @@ def make_embedding_model(settings: Settings, embedding_size: int | None = None) 
 
 
 class Float32Networks:
-    """Networks as they are measured and saved: in float32, so that any machine gets their numbers.
+    """Copies of networks in float32, for measuring and saving with the same results on any machine.
 
     Args:
-        settings: Those of the networks that are to be copied.
+        settings: Settings of the networks to copy.
     """
 
     def __init__(self, settings: Settings):
@@ -40,9 +40,9 @@ class Float32Networks:
         self._model = None
 
     def copy(self, model: MetricLearningModel) -> MetricLearningModel:
-        """A model with the same weights that computes in float32, valid until the next one.
+        """Returns a model with the same weights in float32, valid until the next call.
 
-        It is `model` itself, if this is trained in float32.
+        If `model` is trained in float32, it is `model` itself.
         """
         if self._settings.precision == "float32":
             return model

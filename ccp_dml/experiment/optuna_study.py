@@ -1,4 +1,4 @@
-"""Optuna's part in a search: it keeps the trials, and chooses the values of the next one."""
+"""Optuna's part in a search: storing the trials, and choosing the values of the next one."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,25 @@ from ccp_dml.experiment.trials import Trial
 SAMPLERS = ("tpe", "random", "grid")
 """What chooses the values of a trial."""
 
-# Trials that end before the median pruner compares any with them.
+# Number of trials that end before the median pruner compares any with them.
 _UNPRUNED_TRIALS = 4
 _PLACE, _RUNS, _REASON = "place", "runs", "reason"
 
 
 class OptunaStudy:
-    """The trials of a search in a database, whose mean validation is maximised.
+    """The trials of a search in a database, which maximises their mean validation.
 
-    What a trial samples depends on the seed, its number and, with `tpe`, the trials that have ended
-    before it, but not on how often the search was interrupted.
+    The values of a trial depend on the seed, its number and, with `tpe`, the trials that ended
+    before it, but not on interruptions of the search.
 
     Args:
-        url: Of the database, as SQLAlchemy takes it, such as `sqlite:////tmp/tune.db`.
-        name: Of the study in it; made if it does not exist.
-        space: What is searched.
+        url: URL of the database, in the form of SQLAlchemy, such as `sqlite:////tmp/tune.db`.
+        name: Name of the study in it, created if it does not exist.
+        space: The parameters to search.
         sampler: One of `SAMPLERS`. Defaults to `"tpe"`, the tree-structured Parzen estimator.
-        seed: Of the sampler. Defaults to 0.
-        place: What trials that this process starts are told from those of others by; `None`, the
-            default, if there are no others.
+        seed: Seed of the sampler. Defaults to 0.
+        place: What distinguishes trials started by this process from those of others. Defaults to
+            `None`: there are no others.
 
     Raises:
         ValueError: If Optuna is not installed, or the database cannot be opened.
@@ -50,7 +50,7 @@ class OptunaStudy:
         self._trials = {}
 
     def start(self, most: int) -> Trial | None:
-        """Starts a trial, unless there are `most` already; those of others count."""
+        """Starts a trial, unless there are already `most`, including those of others."""
         if len(self._study.get_trials(deepcopy=False)) >= most:
             return None
         trial = self._study.ask()
@@ -59,7 +59,7 @@ class OptunaStudy:
         return self._suggest(trial)
 
     def unfinished(self) -> list[Trial]:
-        """The trials that were started in this place and have not ended, to be gone on with."""
+        """Returns the trials that were started in this place and have not ended, to be resumed."""
         import optuna
 
         running = self._study.get_trials(deepcopy=False, states=[self._states.RUNNING])
@@ -74,24 +74,24 @@ class OptunaStudy:
         return ours
 
     def _suggest(self, trial):
-        """Samples what a trial does not have yet."""
+        """Samples the values that a trial does not have yet."""
         for parameter in self._space:
             _suggest(trial, parameter)
         self._trials[trial.number] = trial
         return _record(trial, "running")
 
     def keep_run(self, number: int, run: str, summary: Mapping[str, Any], value: float) -> bool:
-        """Keeps what a run of a trial has found.
+        """Stores the result of a run of a trial.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             run: The name of the run.
-            summary: What is kept of it.
+            summary: The result to store.
             value: The mean over the trial's runs up to this one.
 
         Returns:
-            Whether the mean is below the median of those of other trials after as many runs; never
-            for a run that was kept before.
+            Whether the mean is below the median of other trials after as many runs; always false
+            for a run that was already stored.
         """
         trial = self._trials[number]
         runs = trial.user_attrs.get(_RUNS, {})
@@ -107,17 +107,17 @@ class OptunaStudy:
         self._study.tell(self._trials.pop(number), value)
 
     def prune(self, number: int):
-        """Ends a trial before all of its runs were made."""
+        """Ends a trial before all of its runs."""
         self._study.tell(self._trials.pop(number), state=self._states.PRUNED)
 
     def fail(self, number: int, reason: str):
-        """Ends a trial of which a run has failed."""
+        """Ends a trial with a failed run."""
         trial = self._trials.pop(number)
         trial.set_user_attr(_REASON, reason)
         self._study.tell(trial, state=self._states.FAIL)
 
     def trials(self) -> list[Trial]:
-        """All trials, those of others too, in the order of their numbers."""
+        """Returns all trials, including those of others, in the order of their numbers."""
         names = {
             self._states.COMPLETE: "finished",
             self._states.PRUNED: "pruned",
@@ -129,11 +129,11 @@ class OptunaStudy:
         ]
 
     def rank_parameters(self) -> dict[str, float]:
-        """How much each parameter decides whether a trial is among the best, in parts of 1.
+        """Estimates how much each parameter determines whether a trial is among the best.
 
         Returns:
-            The importances by PED-ANOVA (Watanabe et al., IJCAI 2023), largest first; nothing if
-            there are too few trials or parameters to compare.
+            The importances, with the sum 1, by PED-ANOVA (Watanabe et al., IJCAI 2023), largest
+            first; empty if there are too few trials or parameters to compare.
         """
         import optuna
 
@@ -166,7 +166,7 @@ def _suggest(trial, parameter):
 
 
 def import_optuna():
-    """Imports Optuna, which says no more than warnings from then on.
+    """Imports Optuna, and limits its log to warnings.
 
     Raises:
         ValueError: If it is not installed.
@@ -193,7 +193,7 @@ def _open(url, name, sampler):
             direction="maximize",
             load_if_exists=True,
         )
-    # A driver that is missing, an address that is none, a database of other versions.
+    # A missing driver, an invalid address, or a database of another version.
     except (ImportError, ValueError, RuntimeError, SQLAlchemyError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise ValueError(f"tune_storage {hide_password(url)} cannot be opened: {reason}") from error
@@ -201,7 +201,7 @@ def _open(url, name, sampler):
 
 
 def hide_password(url: str) -> str:
-    """The URL of a database as messages show it.
+    """Returns the URL of a database for messages, without its password.
 
     Example:
 
@@ -221,11 +221,11 @@ def _make_sampler(name, seed, space):
         derived = _derive_seed(seed, *parts)
         if name == "random":
             return optuna.samplers.RandomSampler(derived)
-        # Trials that still run count as bad ones, so that no two try the same.
+        # Running trials count as bad ones, so that no two try the same values.
         return optuna.samplers.TPESampler(seed=derived, multivariate=False, constant_liar=True)
 
     class SamplerByNumber(optuna.samplers.BaseSampler):
-        """Draws each value with random numbers of its own."""
+        """Draws each value with its own random numbers."""
 
         def infer_relative_search_space(self, study, trial):
             return {}
@@ -244,5 +244,5 @@ def _make_sampler(name, seed, space):
 
 
 def _derive_seed(*parts):
-    """A number that differs with the parts, and is the same on every machine."""
+    """Derives a number from the parts, the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")

@@ -1,7 +1,7 @@
 """The paper's experiments: the cells of its tables and their flagfiles.
 
-`python -m ccp_dml.experiment.paper` lists the flagfiles, with a name such as `cub200_2011/c2_ccp`
-it prints that one, and with `--output=experiments/paper` it writes all of them.
+`python -m ccp_dml.experiment.paper` lists the flagfiles. With a name such as `cub200_2011/c2_ccp`
+it prints that flagfile, and with `--output=experiments/paper` it writes all of them.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from etils import epath
 
 from ccp_dml.checks import check_one_of
 
-# Names in the flags, and in the text of the paper.
+# Names in flags, and in the paper.
 DATASETS = {
     "cub200_2011": "CUB-200-2011",
     "cars196": "Cars196",
@@ -23,7 +23,7 @@ DATASETS = {
 }
 BACKBONES = {"bn_inception": "BN-Inception", "resnet50": "ResNet-50"}
 
-# The MLRC protocol. Values that equal the defaults are given too: flagfiles are a record.
+# The MLRC protocol. Default values are included too, because flagfiles are a record.
 _MLRC = {
     "image_size": 227,
     "resize_size": 256,
@@ -95,7 +95,7 @@ _MEMORY_BATCHES = {
 
 
 class _Loss(NamedTuple):
-    """A loss of the tables: its title there, its name here, its parameters by data set."""
+    """A loss of the tables: its title there, its name here, and its parameters by data set."""
 
     title: str
     name: str
@@ -291,7 +291,7 @@ _LAYOUT = {
         "second_phase_weights",
     ),
 }
-# Where values are from, if not from the paper.
+# Origins of values that are not from the paper.
 _REMARKS = {
     "crop": "By area as in the authors' code; the paper's crop is --crop=side.",
     "cache": "Our choice.",
@@ -306,13 +306,13 @@ _CONVENTIONAL_REMARKS = {
 
 
 class Cell(NamedTuple):
-    """One experiment.
+    """One cell of the tables.
 
     Attributes:
-        title: What it is called.
+        title: Its title.
         published_as: Its name in the published tables, `None` if it is not in them.
-        settings: All settings that it fixes, by name: arguments of `Settings`.
-        note: Which of its values are not the paper's.
+        settings: All settings that it defines, by name: arguments of `Settings`.
+        note: Remarks on values that are not the paper's.
     """
 
     title: str
@@ -322,7 +322,7 @@ class Cell(NamedTuple):
 
 
 def cells(dataset: str) -> Mapping[str, Cell]:
-    """The experiments on a data set by the MLRC protocol, by the name of their flagfile.
+    """Returns the cells of a data set by the MLRC protocol, by the names of their flagfiles.
 
     Args:
         dataset: A key of `DATASETS`.
@@ -389,7 +389,7 @@ def _dvml(dataset, base):
 
 
 def conventional_settings(dataset: str, backbone: str) -> Mapping[str, Any]:
-    """What the conventional protocol changes in a cell, as arguments of `Settings`.
+    """Returns what the conventional protocol changes in a cell, as arguments of `Settings`.
 
     Args:
         dataset: A key of `DATASETS`.
@@ -416,7 +416,7 @@ def conventional_settings(dataset: str, backbone: str) -> Mapping[str, Any]:
 
 
 def flagfile(dataset: str, cell: str) -> str:
-    """The text of the flagfile of a cell, with every setting that the cell fixes.
+    """Returns the flagfile of a cell, with every setting that the cell defines.
 
     Args:
         dataset: A key of `DATASETS`.
@@ -432,7 +432,7 @@ def flagfile(dataset: str, cell: str) -> str:
 
 
 def conventional_flagfile(dataset: str, backbone: str) -> str:
-    """The text of the flagfile that, given after that of any cell, sets the conventional protocol.
+    """Returns the flagfile of the conventional protocol, to be given after that of any cell.
 
     Args:
         dataset: A key of `DATASETS`.
@@ -478,7 +478,7 @@ def _flag(name, value):
 
 
 def flagfiles() -> Mapping[str, str]:
-    """The texts of all flagfiles by name, such as `"cub200_2011/c2_ccp"`."""
+    """Returns all flagfiles by name, such as `"cub200_2011/c2_ccp"`."""
     texts = {}
     for dataset in DATASETS:
         for cell in cells(dataset):
@@ -490,10 +490,10 @@ def flagfiles() -> Mapping[str, str]:
 
 
 def write_flagfiles(folder: epath.PathLike):
-    """Writes all flagfiles, `<data set>/<name>.flags`; those that are there are replaced.
+    """Writes all flagfiles, `<data set>/<name>.flags`, and replaces existing ones.
 
     Args:
-        folder: Where to; made if it does not exist.
+        folder: Target folder, created if it does not exist.
     """
     for name, text in flagfiles().items():
         path = epath.Path(folder) / f"{name}.flags"
@@ -505,7 +505,7 @@ def main(arguments: Sequence[str] | None = None):
     """Prints or writes flagfiles.
 
     Args:
-        arguments: Of the command line. Defaults to `None`: those of this process.
+        arguments: Arguments of the command line. Defaults to `None`: those of this process.
     """
     parser = argparse.ArgumentParser(
         prog="python -m ccp_dml.experiment.paper", description="Flagfiles of the paper's tables."

@@ -1,4 +1,4 @@
-"""The cells of the paper's tables as runs to be made, and how many hours they will take."""
+"""Plans of the runs for the cells of the paper's tables, with estimated hours."""
 
 import dataclasses
 import math
@@ -30,8 +30,8 @@ class PlannedCell(NamedTuple):
 
     Attributes:
         name: Such as `"sop/c2_ccp"`.
-        title: What the tables call it.
-        settings: Those of all its runs.
+        title: Its title in the tables.
+        settings: The settings that all its runs share.
         steps: Steps until the best validation, as the paper reports them or assumed.
         are_steps_published: Whether the paper reports them.
     """
@@ -50,15 +50,15 @@ class PlannedCell(NamedTuple):
 
 
 def plan_cells(names: Sequence[str], changes: Mapping[str, Any]) -> list[PlannedCell]:
-    """The cells of the paper's tables that names stand for, in the order of the tables.
+    """Plans the named cells of the paper's tables, in the order of the tables.
 
-    The paper reports the steps of most cells on SOP and In-Shop. Assumed are: for C1 those of C2
-    with the same method; for CUB and Cars196 as many validations as on SOP, which is also about as
-    many passes over the images.
+    The paper reports the steps of most cells on SOP and In-Shop. The others are assumed: for C1,
+    those of C2 with the same method; for CUB and Cars196, as many validations as on SOP, which are
+    also about as many passes over the images.
 
     Args:
         names: `"all"`, data sets such as `"sop"`, and cells such as `"sop/c2_ccp"`.
-        changes: Settings that differ from those of the cells, by name.
+        changes: Settings to change in all cells, by name.
 
     Raises:
         ValueError: If there is no such cell, or a change would make it another one.
@@ -102,7 +102,7 @@ def _published_steps(settings):
 
 def _assume_steps(settings):
     dataset = settings["dataset"]
-    # The cell of the same method and loss but for C1, whose steps are nowhere.
+    # The cell with the same method and loss, except for C1, whose steps are not published.
     name = next(name for name, cell in cells(dataset).items() if cell.settings == settings)
     name = name.replace("c1", "c2")
     for other in (dataset, "sop"):
@@ -119,7 +119,7 @@ def plan_cell_runs(
     seeds: Sequence[int],
     workdir: str | os.PathLike,
 ) -> dict[str, list[PlannedRun]]:
-    """The runs of each cell by its name, below `<workdir>/<data set>/<cell>`.
+    """Plans the runs of each cell, by its name, below `<workdir>/<data set>/<cell>`.
 
     Raises:
         ValueError: See `ccp_dml.experiment.protocol.plan_runs`.
@@ -131,13 +131,12 @@ def plan_cell_runs(
 
 
 def estimate_hours(cell: PlannedCell, times: StepTimes) -> float:
-    """Hours of one fold of a cell: its steps, and the images that are embedded.
+    """Estimates the hours of one fold of a cell from its steps and the images to embed.
 
-    After the best validation come as many as `patience` says. Embedded are the images of every
-    validation and those of the test classes, before training and after it; for CCP also the pools
-    of as many rounds as there can be: one after every `round_patience` + 1 validations. Reading and
-    decoding images, which goes on beside the device where there are enough processors, is not
-    counted.
+    After the best validation there are `patience` more. The images of every validation are
+    embedded, those of the test classes before and after training, and for CCP the pools of as many
+    rounds as possible: one after every `round_patience` + 1 validations. Reading and decoding
+    images, which happens in parallel if there are enough processors, is not counted.
 
     Args:
         cell: The cell.
@@ -163,7 +162,7 @@ def estimate_hours(cell: PlannedCell, times: StepTimes) -> float:
 
 
 def count_classes(settings: Settings) -> int:
-    """Number of the classes that train in the first fold of an official data set.
+    """Returns the number of training classes in the first fold of an official data set.
 
     Example:
 
@@ -175,9 +174,9 @@ def count_classes(settings: Settings) -> int:
 
 
 def settings_to_measure(planned: Sequence[PlannedCell]) -> tuple[dict[str, Settings], int]:
-    """What a step is to be measured of: the settings of each method, and the number of classes.
+    """Returns what to measure steps of: the settings of each method, and the number of classes.
 
-    The plain loss is always among them. Of each method it is the cell with the most classes.
+    The plain loss is always included. For each method it is the cell with the most classes.
 
     Args:
         planned: The cells.
@@ -201,11 +200,11 @@ def format_plan(
     runs: Mapping[str, Sequence[PlannedRun]],
     times: StepTimes,
 ) -> str:
-    """The cells with their estimated hours as a table, and what was assumed.
+    """Formats the cells with their estimated hours as a table, and lists assumptions.
 
     Args:
         planned: The cells.
-        runs: The runs of each, as `plan_cell_runs` gives them.
+        runs: The runs of each, as `plan_cell_runs` returns them.
         times: Of the device.
     """
     rows, totals = [], [0, 0, 0.0, 0.0]

@@ -1,4 +1,4 @@
-"""What networks compute in."""
+"""Precision of the computations of networks."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import keras
 
 @contextlib.contextmanager
 def precision_scope(policy: str) -> Iterator[None]:
-    """Lets layers that are made inside of it have a dtype policy, and restores the one before.
+    """A context that sets the dtype policy of new layers and restores the previous one.
 
-    Keras keeps the policy of new layers for the whole process. A layer keeps its own: what was made
-    inside computes as it did there, wherever it is called.
+    Keras has one policy for new layers in the whole process. Each layer keeps its own: a layer
+    created inside this context uses the policy wherever it is called.
 
     Args:
         policy: Name of a `keras.DTypePolicy`, such as `"float32"`, or `"mixed_bfloat16"` for

@@ -1,4 +1,4 @@
-"""Settings that belong together, by the kind of training."""
+"""Groups of settings by the kind of training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from ccp_dml.checks import check_one_of
 
 # From random weights. A warm-up on the batch loss keeps the embeddings of an untrained network from
-# collapsing onto their proxies. On pictures of 200 letters, 10 of each, 1,000 steps of C2 lead to
-# a MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as little as 16 %
-# of a picture, the embeddings collapse.
+# collapsing onto their proxies. On images of 200 letters, 10 of each, 1,000 steps of C2 reach a
+# MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as little as 16 %
+# of an image, the embeddings collapse.
 _SMALL_IMAGES = {
     "backbone": "small_convnet",
     "weights": "none",
@@ -26,8 +26,8 @@ _SMALL_IMAGES = {
     "batch_loss_weight": 1.0,
     "round_patience": 2,
 }
-# From weights that know photographs. Rate and frozen epoch are those of Proxy-Anchor (Kim et al.,
-# CVPR 2020), for Adam and batches of this kind.
+# From weights trained on photographs. Learning rate and frozen epoch are those of Proxy-Anchor (Kim
+# et al., CVPR 2020), for Adam and batches of this kind.
 _FINE_TUNE = {
     "backbone": "resnet50",
     "weights": "imagenet",
@@ -42,19 +42,19 @@ _FINE_TUNE = {
     "proxies_per_class": 4,
     "pool_size": 10,
 }
-# Of a cell of the paper's tables what does not depend on the table, the loss or the split.
+# The settings of the paper's cells that do not depend on the table, the loss or the split.
 _OF_A_CELL = ("dataset", "method", "loss", "loss_params", "validation", "cache")
 PRESETS = ("none", "small_images", "fine_tune", "paper")
 
 
 def preset_settings(preset: str, dataset: str) -> Mapping[str, Any]:
-    """Returns the settings that a preset stands for.
+    """Returns the settings of a preset.
 
     Args:
-        preset: `"small_images"`: a small network from random weights, for small or grey pictures
-            and where there are no weights to start from. `"fine_tune"`: a network of
-            keras.applications from its weights of ImageNet. `"paper"`: those of the CCP paper's
-            tables, of the data set if it is one of theirs and otherwise of CUB. `"none"`: nothing.
+        preset: `"small_images"`: a small network from random weights, for small or grey images, or
+            if there are no weights to start from. `"fine_tune"`: a network of keras.applications
+            from its ImageNet weights. `"paper"`: those of the CCP paper's tables, of the data set
+            if it is one of theirs and otherwise of CUB. `"none"`: nothing.
         dataset: The data set.
 
     Returns:
@@ -70,7 +70,7 @@ def preset_settings(preset: str, dataset: str) -> Mapping[str, Any]:
     """
     check_one_of("preset", preset, PRESETS)
     if preset == "paper":
-        # It is also run by itself (python -m), before which it must not have been imported.
+        # It is also run by itself (python -m) and must not have been imported before.
         from ccp_dml.experiment import paper
 
         cell = paper.cells(dataset if dataset in paper.DATASETS else "cub200_2011")["c2_ccp"]

@@ -1,4 +1,4 @@
-"""Command lines of this package in processes of their own, several side by side."""
+"""Command lines of this package in separate processes, several at a time."""
 
 import signal
 import subprocess
@@ -13,11 +13,11 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Task(NamedTuple):
-    """What a process does.
+    """A command for a process.
 
     Attributes:
-        name: What it is called by the one who starts it.
-        arguments: Those of Python.
+        name: Name of the task.
+        arguments: Arguments of Python.
         folder: Where the process writes `log.txt`, if there are several side by side.
     """
 
@@ -30,9 +30,10 @@ class EndedTask(NamedTuple):
     """How a process ended.
 
     Attributes:
-        name: That of the task.
-        return_code: What the process returned; minus a signal's number if that has killed it.
-        log: Path of what it said; `None` if that went to the console.
+        name: Name of the task.
+        return_code: Exit code of the process; the negative number of the signal if one has killed
+            it.
+        log: Path of its output; `None` if that went to the console.
     """
 
     name: str
@@ -43,15 +44,15 @@ class EndedTask(NamedTuple):
 def run_side_by_side(
     next_task: Callable[[], Task | None], environments: Sequence[Mapping[str, str]]
 ) -> Iterator[EndedTask]:
-    """Runs tasks in processes, until there is none left.
+    """Runs tasks in processes until there are none left.
 
     A single process at a time writes to this one's console, several to `log.txt` in their folders.
     An exception, such as an interruption, or closing the iterator, is passed on to the processes,
     which save their work.
 
     Args:
-        next_task: Gives the next task. It is asked whenever a process can be started, also after
-            it gave `None`, which says that there is none at present.
+        next_task: Function that returns the next task. It is called whenever a process can be
+            started, even after it returned `None`, which means that there is none at the moment.
         environments: The environment of each of the processes that run at a time.
 
     Yields:
@@ -90,7 +91,7 @@ def _start(arguments, environment, log):
         stdout=log,
         stderr=log and subprocess.STDOUT,
         env=environment,
-        # A Ctrl-C in the terminal is for this process, which passes it on once.
+        # Ctrl-C in the terminal goes to this process only, which passes it on once.
         start_new_session=True,
     )
 

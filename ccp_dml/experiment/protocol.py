@@ -1,4 +1,4 @@
-"""A whole protocol: a run for each fold and seed, several side by side."""
+"""A whole protocol: a run for each fold and seed, several at a time."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from ccp_dml.experiment.workdir import move_to_earlier
 FLAGFILE = "protocol.flags"
 """All settings of a protocol, in its folder; `flags.txt` is that of a single run."""
 
-# Of TensorFlow, of NumPy, and of XLA.
+# For TensorFlow, for NumPy, and for XLA.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "PJRT_NPROC")
 # For TensorFlow and for JAX.
 _SHARED_GPUS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -50,11 +50,11 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        """What it is called in the lines that are printed when it ends."""
+        """Its name in the line that is printed when it ends."""
         return self.name
 
     def command(self) -> list[str]:
-        """The arguments of Python that train it, from the settings in `FLAGFILE` of `workdir`."""
+        """Returns the arguments of Python that train it with the settings in `FLAGFILE`."""
         return [
             "-m",
             "ccp_dml.main",
@@ -68,10 +68,10 @@ class PlannedRun:
 def plan_runs(
     settings: Settings, folds: Sequence[int], seeds: Sequence[int], workdir: str | os.PathLike
 ) -> list[PlannedRun]:
-    """The runs of a protocol, one for each fold and seed.
+    """Plans the runs of a protocol, one for each fold and seed.
 
     Args:
-        settings: What all runs share.
+        settings: The settings that all runs share.
         folds: Folds, from 1; a single one if the classes are not split in folds.
         seeds: Seeds.
         workdir: Folder of the protocol; a local one is made absolute, so that its commands can be
@@ -110,7 +110,7 @@ def plan_runs(
 
 
 def missing_runs(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The runs that are not finished, those that never began among them."""
+    """Returns the runs that are not finished, including those not yet started."""
     return [run for run in runs if finished_results(run.folder, run.settings) is None]
 
 
@@ -150,12 +150,12 @@ def write_flagfile(runs: Sequence[PlannedRun]):
 
 
 def shell_command(run: PlannedRun) -> str:
-    """The command of a run as a line for a shell, Slurm or GNU parallel."""
+    """Returns the command of a run as a line for a shell, Slurm or GNU parallel."""
     return command_line(*run.command())
 
 
 def prepare_data(runs: Sequence[PlannedRun]):
-    """Loads what the runs share, so that what takes long is done once, and errors come early.
+    """Loads the data that runs share, so that slow work is done once and errors appear early.
 
     Args:
         runs: The runs.
@@ -169,7 +169,7 @@ def prepare_data(runs: Sequence[PlannedRun]):
     for settings in {run.settings.fold: run.settings for run in runs}.values():
         data = split_benchmark(benchmark, settings)
         if settings.cache == "disk":
-            # To ask for the images is to put them into the cache.
+            # Accessing the images puts them into the cache.
             training_batches(data.train, 1, 1, settings.seed)
             for part in (
                 data.validation,
@@ -182,20 +182,20 @@ def prepare_data(runs: Sequence[PlannedRun]):
 
 
 def process_environments(processes: int, strategy: str = "none") -> list[dict[str, str]]:
-    """The environment of each of several processes that share the machine.
+    """Returns the environments of several processes that share the machine.
 
     Args:
-        processes: Number of processes side by side.
-        strategy: That of the runs. Defaults to `"none"`.
+        processes: Number of processes at a time.
+        strategy: The strategy of the runs. Defaults to `"none"`.
 
     Returns:
-        For each an environment with its share of the threads, if there are several, and with one
-        of the GPUs, if there are several; with its share of them for a strategy of several devices.
-        Processes that share a GPU take only the memory they use.
+        For each process an environment with its share of the threads and, if there are several
+        GPUs, one of them, or its share of them for a strategy of several devices. Processes that
+        share a GPU allocate only the memory they need.
     """
     common = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
     if processes == 1:
-        # Not asked for GPUs: to ask a TPU is to keep it from the process.
+        # TPUs are not queried: querying a TPU would keep it from the process.
         return [common]
     threads = str(max(1, _num_processors() // processes))
     for name in _THREADS:
@@ -219,7 +219,7 @@ def _num_processors():
 
 
 def _gpu_names():
-    """What `CUDA_VISIBLE_DEVICES` calls the GPUs."""
+    """Returns the names of the GPUs for `CUDA_VISIBLE_DEVICES`."""
     count = distribution.count_gpus()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(index) for index in range(count)]
@@ -228,7 +228,7 @@ def _gpu_names():
 def train_runs(
     runs: Sequence[PlannedRun], environments: Sequence[Mapping[str, str]], arguments: Sequence[str]
 ) -> list[PlannedRun]:
-    """Trains runs, several side by side, and prints a line when one ends.
+    """Trains runs, several at a time, and prints a line when one ends.
 
     A single process at a time writes to this one's console, several to `log.txt` in their folders.
     An exception, such as an interruption, is passed on to the processes, which save their work.
@@ -250,7 +250,7 @@ def train_runs(
     with contextlib.closing(run_side_by_side(lambda: next(tasks, None), environments)) as ended:
         for done, (folder, return_code, log) in enumerate(ended, start=1):
             run = by_folder[folder]
-            # What fails after the results are written is the report.
+            # Only the report can fail after the results are written.
             if return_code and not _is_complete(run):
                 failed.append(run)
             minutes = (time.monotonic() - start) / 60 / done * (len(runs) - done)

@@ -1,4 +1,4 @@
-"""What the paper reports, for the runs that can be compared with it."""
+"""Results that the paper reports, for runs that can be compared with them."""
 
 import functools
 import json
@@ -12,7 +12,7 @@ from ccp_dml.experiment.settings import Settings
 from ccp_dml.models.backbones.pretrained import IMAGENET_FILES
 
 _METRICS = ("precision_at_1", "r_precision", "map_at_r")
-# What a run shares with a cell that it can be compared with; the rest may be the researcher's own.
+# Settings that a run must share with a cell to be comparable; the others are free.
 COMPARED = (
     "dataset",
     "loss",
@@ -44,7 +44,7 @@ class PublishedCell(NamedTuple):
 
 
 def find_published(settings: Settings, method: str) -> PublishedCell | None:
-    """What the paper reports for a method of a run, `None` if it has no such cell.
+    """Finds the published cell of a method of a run; `None` if there is none.
 
     Args:
         settings: Of the run.
@@ -61,22 +61,22 @@ def find_published(settings: Settings, method: str) -> PublishedCell | None:
         return None
     results = _published_results()
     metrics = {
-        # Of percent with two decimals.
+        # Percent with two decimals.
         row["embedding_size"]: {name: round(row[name] / 100, 4) for name in _METRICS}
         for row in results["retrieval"]
         if (row["dataset"], row["method"]) == (settings.dataset, title)
     }
-    # The paper's table of steps leaves the endings out.
+    # The paper's table of steps omits the suffixes.
     shorter = title.removesuffix("-L").removesuffix("-S")
     thousands = results["thousand_steps_to_converge"].get(settings.dataset, {}).get(shorter)
     return PublishedCell(title, metrics, None if thousands is None else 1000 * thousands)
 
 
 def cell_name(settings: Settings, method: str) -> str | None:
-    """The cell that a method of a run can be compared with, `None` if there is none.
+    """Finds the cell that a method of a run can be compared with; `None` if there is none.
 
-    Data set, loss, miner, network, protocol and, for `xbm`, the size of the memory are those of the
-    cell; learning rates, patience and all else may differ.
+    Data set, loss, miner, network, protocol and, for `xbm`, the size of the memory must be those of
+    the cell; learning rates, patience and everything else may differ.
 
     Args:
         settings: Of the run.
@@ -105,7 +105,7 @@ def cell_name(settings: Settings, method: str) -> str | None:
 
 def _compared_values(settings, method):
     values = {name: getattr(settings, name) for name in COMPARED}
-    # Parameters that were left to their defaults count too.
+    # Parameters with default values count too.
     loss = losses.get(settings.loss, **settings.loss_params)
     names = losses.parameters(settings.loss)
     values["loss_params"] = {name: getattr(loss, name) for name in names}

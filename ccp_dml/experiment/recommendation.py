@@ -1,4 +1,4 @@
-"""Which preset and method to begin with, from what a data set holds."""
+"""Recommendation of a preset and a method to start with for a data set."""
 
 import numpy as np
 
@@ -6,17 +6,18 @@ from ccp_dml.data import Benchmark
 from ccp_dml.experiment import paper
 from ccp_dml.experiment.settings import Settings
 
-# Beyond so many classes of fewer images than these, CCP fell behind the plain loss from scratch.
+# With more classes than this, of fewer images than this, CCP fell behind the plain loss from
+# scratch.
 _MANY_CLASSES = 100
 _FEW_IMAGES = 10
 
 
 def recommend(benchmark: Benchmark, settings: Settings) -> str:
-    """Recommends a preset and a method to begin with, and says why.
+    """Recommends a preset and a method to start with, and says why.
 
     Args:
         benchmark: The data.
-        settings: The name of the data set, and what the network starts from.
+        settings: The name of the data set, and the initial weights of the network.
 
     Returns:
         A line of flags, and a line for each reason.

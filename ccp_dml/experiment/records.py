@@ -1,4 +1,4 @@
-"""The runs of finished experiments as one table, from their folders or from a file."""
+"""Records: the runs of finished experiments as one table, from folders or from a file."""
 
 import pathlib
 from collections import Counter
@@ -13,7 +13,7 @@ from ccp_dml.data.image_index import is_regular_file
 from ccp_dml.experiment.run_folders import FinishedRun, find_runs
 
 RECORD = "runs.csv"
-# A row of one network; `ccp_dml.experiment.concatenation` names the others.
+# A row of a single network; `ccp_dml.experiment.concatenation` names the other kinds.
 SINGLE = "single"
 
 KEY = ["name", "fold", "seed", "method", "embedding"]
@@ -22,19 +22,19 @@ _TEXTS = ["name", "method", "embedding", "best_phase"]
 _INTEGERS = ["fold", "seed", "embedding_size", "steps", "rounds", "best_step"]
 _ONLY_FOLD = 1
 _SHOWN = 8
-# As `--mode=plan` puts them: a folder for each data set, and in it one for each cell.
+# As with `--mode=plan`: a folder for each data set, with a folder for each cell.
 _LEVELS = 2
 
 
 class Record(NamedTuple):
-    """Runs, and where those are that have folders.
+    """Runs, and the folders of those that have one.
 
     Attributes:
         runs: A row for each name, fold, seed, method and kind of embedding, with the columns of
             `KEY` and a column for each metric. The baselines of a run (raw pixels, pooled features,
             the network before training) are methods here. Names are those of the folders.
-        folders: For each name the finished runs; nothing for what was read from a record.
-        folds: For each name the folds that its folder has, finished or not.
+        folders: The finished runs of each name; empty for runs that were read from a record.
+        folds: The folds in the folder of each name, finished or not.
         notes: What was left out, in sentences.
     """
 
@@ -48,9 +48,9 @@ def read_runs(paths: Sequence[epath.PathLike]) -> Record:
     """Reads run folders, protocol folders and records.
 
     Args:
-        paths: Of folders (see `ccp_dml.experiment.run_folders.find_runs`), of folders of such
-            folders, and of files as `write_record` leaves them. Where names are not unique, the
-            folders above are added.
+        paths: Paths of folders (see `ccp_dml.experiment.run_folders.find_runs`), of folders of such
+            folders, and of files written by `write_record`. If names are not unique, parent folders
+            are added to them.
 
     Raises:
         ValueError: If a path is given twice, does not exist, holds no finished run, or is a damaged
@@ -80,7 +80,7 @@ def read_runs(paths: Sequence[epath.PathLike]) -> Record:
 def read_record(path: epath.PathLike) -> pd.DataFrame:
     """Reads a record of runs, such as `runs.csv`, to the last digit.
 
-    A record without folds is of the fold 1, one that does not say what its embeddings are is of
+    Without a column of folds, the fold is 1; without a column of kinds of embeddings, rows are of
     single networks.
 
     Args:
@@ -94,7 +94,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
     """
     try:
         with epath.Path(path).open("r") as file:
-            # As text, so that numbers are not rounded before they are converted.
+            # Read as text, so that numbers are not rounded before they are converted.
             runs = pd.read_csv(file, dtype="str", index_col=False)
     except ValueError as error:
         raise ValueError(f"{path} is not a record of runs: {error}") from error
@@ -119,7 +119,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
 
 
 def write_record(path: epath.PathLike, runs: pd.DataFrame):
-    """Writes runs so that `read_record` returns the same, whole or not at all.
+    """Writes runs atomically, so that `read_record` returns the same.
 
     Args:
         path: The file.
@@ -133,17 +133,17 @@ def write_record(path: epath.PathLike, runs: pd.DataFrame):
 
 
 def add_rows(runs: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
-    """Runs with further rows.
+    """Returns runs with further rows.
 
     Args:
         runs: See `Record.runs`.
-        rows: Values by column; what one does not have is missing.
+        rows: Values by column; absent columns are missing values.
     """
     return _combine([runs, _typed(pd.DataFrame(rows))]) if rows else runs
 
 
 def _run_folders(path):
-    """The run and protocol folders that a path stands for: itself, or those that lie below it."""
+    """Returns the run and protocol folders of a path: itself, or those below it."""
     if not path.is_dir():
         return [path]
     found = find_runs(path)
@@ -153,7 +153,7 @@ def _run_folders(path):
 
 
 def _folders_below(folder, levels):
-    """The run and protocol folders below a folder that hold a finished run."""
+    """Returns the run and protocol folders below a folder that contain a finished run."""
     folders = []
     for child in sorted(each for each in folder.iterdir() if each.is_dir()):
         if child.name == "earlier":
@@ -204,7 +204,7 @@ def _read_source(path):
 
 def _explain(path, unfinished):
     if unfinished:
-        return f"{', '.join(unfinished)} not finished; the command that started them goes on"
+        return f"{', '.join(unfinished)} not finished; the command that started them resumes them"
     inside = sorted(each.name for each in path.iterdir())
     more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
     contents = f"it has {', '.join(inside[:_SHOWN])}{more}" if inside else "it is empty"
@@ -215,7 +215,7 @@ def _explain(path, unfinished):
 
 
 def _rows(name, run):
-    """The rows of a run: of its baselines and of its methods."""
+    """Returns the rows of a run: those of its baselines and of its methods."""
     size = run.flag("embedding_size")
     for method, metrics in run.metrics.items():
         key = {"name": name, "fold": run.fold, "seed": run.seed, "method": method}
@@ -232,7 +232,7 @@ def _is_kept(column, value):
 
 
 def _typed(runs):
-    """Runs with the columns of `KEY` first and one type a column, whatever is missing."""
+    """Returns runs with the columns of `KEY` first and one type per column."""
     runs = runs.copy()
     if "embedding" not in runs:
         runs["embedding"] = SINGLE
@@ -245,7 +245,7 @@ def _typed(runs):
     for column in runs.columns.difference(_TEXTS):
         kind = "Int64" if column in _INTEGERS else "float64"
         runs[column] = pd.to_numeric(runs[column]).astype(kind)
-    # What is concatenated is of all folds.
+    # Concatenations belong to all folds.
     is_single = runs["embedding"] == SINGLE
     runs.loc[is_single, "fold"] = runs.loc[is_single, "fold"].fillna(_ONLY_FOLD)
     return runs[[*KEY, *(column for column in runs if column not in KEY)]]
@@ -259,12 +259,12 @@ def _combine(frames):
 
 def _refuse(wrong, path, message):
     if wrong.any():
-        # The first line has the names of the columns.
+        # The first line contains the names of the columns.
         raise ValueError(f"{path}, line {wrong.to_numpy().argmax() + 2}: {message}")
 
 
 def _unique_names(named):
-    """A name for each pair of name and path: with as many folders above as it takes."""
+    """Returns unique names for pairs of name and path, with as many parent folders as necessary."""
     depth, result = 0, {(name, path): name for name, path in named}
     while True:
         counts = Counter(result.values())
@@ -273,6 +273,6 @@ def _unique_names(named):
             return result
         depth += 1
         for name, path in repeated:
-            # A record's names stand in its file, a folder's name in the one above.
+            # A record's names are in the file itself, a folder's name is in its parent.
             above = path.resolve().parent if path.is_dir() else path.resolve()
             result[name, path] = "/".join([*above.parts[-depth:], name])

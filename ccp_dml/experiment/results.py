@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: reading it, taking it up, and showing it."""
+"""The files of a run in its folder: reading, resuming and displaying them."""
 
 import os
 import platform
@@ -45,11 +45,11 @@ TRAINING_COLUMNS = {
     "rounds": "rounds",
     "seconds": "seconds",
 }
-"""Numbers of how a row of the results was trained, with their titles."""
+"""Numbers about the training of a row of the results, with their titles."""
 
 
 def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
-    """The results of a run that has nothing left to do, `None` if something is missing.
+    """Returns the results of a finished run; `None` if something is missing.
 
     Args:
         workdir: Its folder.
@@ -64,7 +64,7 @@ def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str
 
 
 def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[str, Any] | None:
-    """What validation said of a finished run, `None` if it is not finished.
+    """Returns the validation of a finished run; `None` if it is not finished.
 
     Args:
         workdir: Its folder.
@@ -78,7 +78,7 @@ def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[
 
 
 def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
-    """What a run that was interrupted has left, and what was made by another one out of the way.
+    """Loads what an interrupted run has left, and moves results of another run away.
 
     Args:
         workdir: Folder of the run.
@@ -116,7 +116,7 @@ def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
 
 
 def _find_difference(workdir, settings, results):
-    """In which way what a folder holds is not of this run; `None` if it is."""
+    """Describes how the contents of a folder differ from this run; `None` if they do not."""
     try:
         has_settings = settings_from_flagfile(workdir / "flags.txt").same_results(settings)
     except (OSError, ValueError):
@@ -124,7 +124,7 @@ def _find_difference(workdir, settings, results):
     if not has_settings:
         return "with other settings"
     if isinstance(results, dict):
-        # Other random numbers are other numbers. The first versions had no other backend.
+        # Other random numbers give other results. The first versions had only one backend.
         backend = results.get("backend", "tensorflow")
         if backend != keras.backend.backend():
             return f"of Keras's backend {backend}, and this is {keras.backend.backend()}"
@@ -132,18 +132,18 @@ def _find_difference(workdir, settings, results):
 
 
 def write_results(workdir: epath.Path, results: dict[str, Any]):
-    """Writes `results.json`, whole or not at all."""
+    """Writes `results.json` atomically."""
     write_json(workdir / "results.json", results)
 
 
 def best_method(results: dict[str, Any], settings: Settings) -> str:
-    """The method that validated best, the first one among equals."""
+    """Returns the method that validated best, in a tie the first."""
     finished = [method for method in settings.method if method in results]
     return max(finished, key=lambda method: results[method][f"validation_{settings.monitor}"])
 
 
 def results_table(results: dict, methods: tuple[str, ...]) -> str:
-    """The results as a Markdown table, a row for each baseline and each method.
+    """Formats the results as a Markdown table, with a row for each baseline and each method.
 
     Args:
         results: As `Run.train` returns them.
@@ -155,7 +155,7 @@ def results_table(results: dict, methods: tuple[str, ...]) -> str:
 
 
 def describe_results(workdir: epath.Path, results: dict, settings: Settings) -> str:
-    """Says where everything is that a run has left.
+    """Describes where the files of a run are.
 
     Args:
         workdir: Its folder.

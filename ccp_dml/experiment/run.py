@@ -69,16 +69,16 @@ from ccp_dml.report import (
 
 
 class TrainingFailedError(Exception):
-    """Training could not go on; the message says why and what to do."""
+    """Training could not continue; the message says why and what to do."""
 
 
 class Run:
-    """Trains the methods of `settings` and leaves everything worth keeping in a folder.
+    """Trains the methods of `settings` and writes everything worth keeping to a folder.
 
     In the folder: `flags.txt`; `results.json`; `model.keras`, the network that validated best, an
-    `ImageEmbedder` from images as they are in files to normalised embeddings; `rounds.png`, if
-    `figure_rounds` is set; for each method a folder with its `model.keras`, `history.csv`,
-    TensorBoard logs, `test_embeddings.npz` and `class_metrics.csv`; and a folder `before` with the
+    `ImageEmbedder` from images in files to normalised embeddings; `rounds.png`, if `figure_rounds`
+    is set; for each method a folder with its `model.keras`, `history.csv`, TensorBoard logs,
+    `test_embeddings.npz` and `class_metrics.csv`; and a folder `before` with the
     `test_embeddings.npz` of the network before training.
 
     Args:
@@ -86,7 +86,7 @@ class Run:
 
     Attributes:
         benchmark: The data set.
-        data: What of it trains and what validates.
+        data: Its split for training and validation.
 
     Raises:
         ValueError: If the settings do not fit each other or the data, or the data cannot be loaded.
@@ -113,12 +113,12 @@ class Run:
         checkpoint_minutes: float = 5.0,
         interruption: Interruption | None = None,
     ) -> dict[str, Any]:
-        """Trains and measures every method that `workdir` does not hold yet.
+        """Trains and measures every method whose results `workdir` does not contain yet.
 
-        What an interrupted run left is taken up: it ends with the numbers of one that was not
-        interrupted. Results with other settings are moved to the folder `earlier` in `workdir`.
-        Nobody else may work in the folder; see `WorkdirLock`. Of several workers all have to call
-        this, and the chief alone writes to the folder.
+        An interrupted run is resumed and ends with the same numbers as one that was not
+        interrupted. Results with other settings are moved to the folder `earlier` in `workdir`. No
+        other process may work in the folder; see `WorkdirLock`. With several workers, all have to
+        call this, and only the chief writes to the folder.
 
         Args:
             workdir: Folder for the results; any path that `etils.epath` knows.
@@ -130,7 +130,7 @@ class Run:
 
         Raises:
             TrainingFailedError: If a loss is not finite or the embeddings collapse.
-            RunInterruptedError: If a signal was received; what was done is saved.
+            RunInterruptedError: If a signal was received; progress is saved.
             OSError: If `workdir` cannot be written to.
             ValueError: If a worker does not see what the chief writes to `workdir`.
         """
@@ -152,11 +152,11 @@ class Run:
         checkpoint_minutes: float = 5.0,
         interruption: Interruption | None = None,
     ) -> dict[str, Any]:
-        """Trains every method and keeps what validation says of it; no test class is measured.
+        """Trains every method and stores its validation, without measuring the test classes.
 
-        The arguments and errors are those of `train`, and what an interrupted run left is taken up
-        likewise. In the folder remain `flags.txt`, `validation.json`, and for each method a folder
-        with its `history.csv`.
+        The arguments and errors are those of `train`, and an interrupted run is resumed likewise.
+        It writes `flags.txt`, `validation.json`, and for each method a folder with its
+        `history.csv`.
 
         Returns:
             What `validation.json` holds.
@@ -164,7 +164,7 @@ class Run:
         shared = epath.Path(workdir)
         interruption = interruption or Interruption()
         left = from_chief(lambda: take_up(shared, self.settings))
-        # A folder may hold what `train` has measured, too.
+        # A folder may also contain results of `train`.
         results = {name: left[name] for name in ("seed", "fold", "versions")}
         results |= record_hardware(self.settings)
         _check_shared(shared)
@@ -211,7 +211,7 @@ class Run:
         return results
 
     def make_embedding_model(self, embedding_size: int | None = None) -> EmbeddingModel:
-        """The network before training, the same at every call.
+        """Makes the network before training, always the same.
 
         Args:
             embedding_size: Defaults to that of the settings.
@@ -271,7 +271,7 @@ class Run:
         return {**measured.metrics, **summary}
 
     def _write_tensorboard(self, model, test_embeddings, log_dir, step, interruption):
-        """Shows what the best weights find among the validation samples, and test embeddings."""
+        """Writes galleries of the validation samples for the best weights, and test embeddings."""
         benchmark, data = self.benchmark, self.data
         test = make_samples(benchmark.test, benchmark.gallery, benchmark.class_names)
         write_projector(log_dir, np.concatenate(test_embeddings), test)
@@ -325,7 +325,7 @@ class Run:
         )
 
     def _fit(self, name, model, callbacks, checkpoints, checkpoint_minutes, interruption):
-        """Trains a model from where its checkpoints end; returns the `TrainingState`."""
+        """Trains a model from its last checkpoint; returns the `TrainingState`."""
         settings = self.settings
         steps_per_epoch = settings.steps_per_validation
         epochs = math.ceil(settings.max_steps / steps_per_epoch)
@@ -337,14 +337,14 @@ class Run:
             interrupted=interruption.is_requested,
         )
         if state.restore(model):
-            logging.info("%s goes on after step %d.", name, state.step)
+            logging.info("%s resumes after step %d.", name, state.step)
         progress = ProgressLine(name, epochs * steps_per_epoch, state.epoch * steps_per_epoch)
         try:
             with interruption.deferred():
                 model.fit(
                     self._make_batches(state.step, callbacks),
                     steps_per_epoch=steps_per_epoch,
-                    # Without epochs to go only the best weights are restored.
+                    # With no epochs left, only the best weights are restored.
                     epochs=state.epoch if state.has_stopped else epochs,
                     initial_epoch=state.epoch,
                     shuffle=False,
@@ -352,10 +352,11 @@ class Run:
                     callbacks=[*callbacks, *([progress] if is_chief() else []), state],
                 )
         except TrainingInterruptedError as error:
-            # Where there is no signal, another worker received one.
+            # Without a signal here, another worker received one.
             raise RunInterruptedError(interruption.signal_number or signal.SIGTERM) from error
         except RunInterruptedError:
-            # While the validation samples were embedded, after the last step of an epoch.
+            # The signal came while the validation samples were embedded, after the last step of an
+            # epoch.
             state.save()
             raise
         finally:
@@ -397,7 +398,7 @@ class Run:
 
 
 def _check_methods(settings: Settings):
-    """Makes the loss, the network and the model of every method, before data are loaded.
+    """Makes the loss, the network and the model of every method before data are loaded, as a check.
 
     Raises:
         ValueError: If they do not fit each other.

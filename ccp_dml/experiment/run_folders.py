@@ -1,4 +1,4 @@
-"""Finds the finished runs in the folders that training leaves."""
+"""Search for finished runs in the work folders of training."""
 
 import json
 import re
@@ -10,10 +10,10 @@ from etils import epath
 from ccp_dml.experiment.flags import settings_from_text
 from ccp_dml.experiment.settings import Settings
 
-# What a run measures before it trains anything.
+# What a run measures before training.
 BASELINES = ("raw_pixels", "pooled_features", "before")
 
-# The fold of a run that does not name one, as that of the setting.
+# The fold of a run that does not name one, the default of the setting.
 _ONLY_FOLD = 1
 _RUN_NAME = re.compile(r"(?:fold(?P<fold>\d+)_)?seed\d+")
 
@@ -22,11 +22,11 @@ class FinishedRun(NamedTuple):
     """A run with results of all its methods.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         fold: Its fold; 1 if its data are not split in folds.
         seed: Its seed.
-        metrics: What was measured, by baseline and method: the baselines first, then the methods in
-            the order of their training.
+        metrics: Metrics by baseline and method: the baselines first, then the methods in the order
+            of their training.
         flags: The text of its `flags.txt`; empty if it has none.
     """
 
@@ -38,15 +38,15 @@ class FinishedRun(NamedTuple):
 
     @property
     def methods(self) -> list[str]:
-        """What it trained."""
+        """The methods that it trained."""
         return [name for name in self.metrics if name not in BASELINES]
 
     def flag(self, name: str) -> str | None:
-        """The value of a flag of `flags.txt`, `None` if it is not there."""
+        """Returns the value of a flag in `flags.txt`; `None` if it is missing."""
         return _flag(self.flags, name)
 
     def settings(self) -> Settings | None:
-        """Its settings, `None` if `flags.txt` does not have those of this version."""
+        """Returns its settings; `None` if `flags.txt` does not have those of this version."""
         try:
             return settings_from_text(self.flags)
         except ValueError:
@@ -54,7 +54,7 @@ class FinishedRun(NamedTuple):
 
 
 class RunFolders(NamedTuple):
-    """What a folder holds.
+    """The runs in a folder.
 
     Attributes:
         runs: The finished runs.
@@ -70,8 +70,8 @@ class RunFolders(NamedTuple):
 def find_runs(folder: epath.Path) -> RunFolders:
     """Finds the finished runs of a run folder or of a protocol folder.
 
-    A run folder has a `results.json` itself; in a protocol folder they are below, in folders that
-    are named `fold1_seed0`, or `seed0` where the data are not split in folds.
+    A run folder contains a `results.json`; a protocol folder contains run folders named
+    `fold1_seed0`, or `seed0` if the data are not split into folds.
 
     Args:
         folder: The folder.
@@ -93,12 +93,12 @@ def find_runs(folder: epath.Path) -> RunFolders:
 
 
 def _numbers(folder):
-    """Puts seed10 behind seed9."""
+    """Sorts seed10 after seed9."""
     return [int(number) for number in re.findall(r"\d+", folder.name)], folder.name
 
 
 def _read_run(folder):
-    """The run in a folder, `None` if it is not finished."""
+    """Reads the run in a folder; `None` if it is not finished."""
     try:
         results = json.loads((folder / "results.json").read_text())
         path = folder / "flags.txt"

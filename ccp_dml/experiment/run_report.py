@@ -50,28 +50,28 @@ _STEPS_PER_VALIDATION = 25
 
 
 class ReportFailedError(Exception):
-    """The report of finished runs could not be made; the cause says why."""
+    """Raised when the report of finished runs could not be made; the cause says why."""
 
 
 def write_report(
     tables: Tables, output: epath.PathLike, benchmark: Benchmark | None = None
 ) -> epath.Path:
-    """Makes the report of finished runs, one HTML file, and a picture of what they find.
+    """Writes the report of finished runs, one HTML file, and a picture of retrieved images.
 
-    The same folders give the same bytes. What belongs to one network (galleries, classes, maps,
-    distances) is shown for the first fold and seed of each folder.
+    The same folders always give the same bytes. Sections about a single network (galleries,
+    classes, maps, distances) are shown for the first fold and seed of each folder.
 
     Args:
         tables: The runs, as `ccp_dml.experiment.table.make_tables` reads them.
         output: The folder to write `report.html` and, if there are images, `gallery.png` to.
-        benchmark: Their data. Defaults to `None`: they are loaded; where that is not possible, the
+        benchmark: Their data. Defaults to `None`: they are loaded; if that is not possible, the
             report has no images and says so.
 
     Returns:
         The path of the report.
 
     Raises:
-        ReportFailedError: If a file cannot be read or written; the runs are complete all the same.
+        ReportFailedError: If a file cannot be read or written; the runs are nevertheless complete.
     """
     names = dict.fromkeys(tables.record.runs["name"])
     path = epath.Path(output) / REPORT_FILE
@@ -79,7 +79,7 @@ def write_report(
         networks = _find_networks(tables.record, benchmark)
         page = render_page(f"Report of {', '.join(names)}", _make_sections(tables, networks))
         with atomic_write(path) as unfinished:
-            # Names of files need not be Unicode.
+            # File names need not be Unicode.
             unfinished.write_bytes(page.encode(errors="replace"))
         _write_gallery(networks, epath.Path(output) / GALLERY_FILE)
     except (OSError, tf.errors.OpError) as error:
@@ -136,7 +136,7 @@ def _result_section(tables, notes):
 
 
 def _settings_section(record):
-    """The settings that are not the defaults, or differ between the folders."""
+    """Makes the section of settings that are not the defaults or differ between folders."""
     settings = {name: _list_settings(runs) for name, runs in record.folders.items()}
     known = {name: values for name, values in settings.items() if values}
     blocks = [
@@ -164,7 +164,7 @@ def _settings_section(record):
 
 
 def _list_settings(runs: Sequence[FinishedRun]) -> dict[str, str]:
-    """The settings of runs as texts; several values where they differ, as folds and seeds do."""
+    """Lists the settings of runs as texts, with several values where they differ."""
     values = [run.settings() for run in runs]
     if None in values:
         return {}
@@ -189,7 +189,7 @@ def _show(value):
 
 
 def _mean_metrics(record):
-    """Means over folds and seeds, by the titles of methods."""
+    """Computes means over folds and seeds, by the titles of methods."""
     singles = record.runs[record.runs["embedding"] == "single"]
     names = singles["name"].unique()
     means = {}
@@ -232,7 +232,7 @@ def _read_history(run, method):
         logging.warning("%s is damaged and not shown in the report.", path)
         return None
     if "step" not in history:
-        # It was written before steps were.
+        # Earlier versions did not write steps.
         steps = int(run.flag("steps_per_validation") or _STEPS_PER_VALIDATION)
         history["step"] = (history["epoch"] + 1) * steps
     return history
@@ -244,10 +244,10 @@ def _read_drawn_rounds(record):
 
 
 class _Networks(NamedTuple):
-    """The networks that stand for their folders.
+    """The networks that represent their folders.
 
     Attributes:
-        retrievers: What they find.
+        retrievers: Their retrieval results.
         samples: The test samples of all of them; `None` without networks.
         notes: What is not shown, in sentences.
     """
@@ -283,14 +283,14 @@ def _find_networks(record, benchmark):
 
 
 def _choose_embeddings(record):
-    """The embeddings of at most so many networks, by title, and what is left out."""
+    """Chooses the embeddings of a limited number of networks, by title, and notes the others."""
     chosen, notes, left_out = {}, [], []
     has_several = len(record.folders) > 1
     for name, runs in record.folders.items():
         loaded = {}
         for method in ("before", *runs[0].methods):
             path = runs[0].folder / method / EMBEDDINGS_FILE
-            # It was not saved by earlier versions.
+            # Earlier versions did not save it.
             if method != "before" or path.exists():
                 try:
                     loaded[_title(name, method, has_several)] = load_embeddings(path)
@@ -329,7 +329,7 @@ def _is_among(arrays, others):
 
 
 def _find_images(record, benchmark, labels):
-    """The data set with the images that were embedded, or `None` and why there is none."""
+    """Returns the data set with the embedded images, or `None` and the reason."""
     if benchmark is None:
         settings = next(iter(record.folders.values()))[0].settings()
         if settings is None:
@@ -348,7 +348,7 @@ def _find_images(record, benchmark, labels):
 
 
 def _is_there(settings):
-    """Whether a data set can be loaded without being downloaded."""
+    """Returns whether a data set can be loaded without a download."""
     if settings.dataset in DATASETS_IN_MEMORY:
         return True
     folder = epath.Path(settings.data_dir)
@@ -356,7 +356,7 @@ def _is_there(settings):
 
 
 def _write_gallery(networks, path):
-    """Draws queries with what the methods find, if there are images."""
+    """Draws queries with their results by the methods, if there are images."""
     trained = [each for each in networks.retrievers if not each.name.endswith("before")]
     if not trained or networks.samples.load_images is None:
         return

@@ -1,4 +1,4 @@
-"""What a search varies: settings with their ranges."""
+"""The space of a search: settings with their ranges."""
 
 import dataclasses
 import itertools
@@ -24,7 +24,7 @@ KINDS = {
 """The ranges that a setting can have."""
 
 _INTEGER_KINDS = ("int", "log_int")
-# What trials must share to be compared, and what no trial measures.
+# Settings that trials must share to be comparable, and those that no trial uses.
 _FIXED_GROUPS = ("Data", "Measurement and figures", "Machine")
 _FIXED = ("method", "seed", "monitor", "validation", "num_folds", "fold", "validation_fraction")
 _SIGNIFICANT_DIGITS = 6
@@ -35,12 +35,12 @@ class SearchParameter:
     """A setting, or a parameter of the loss, the miner and so on, with its range.
 
     Attributes:
-        name: Of a setting, or of a parameter in a setting that holds several, such as
+        name: Name of a setting, or of a parameter in a setting with several, such as
             `loss_params.margin`.
         kind: One of `KINDS`.
         bounds: The smallest and the largest number; empty for a choice.
         choices: The values of a choice; empty for the others.
-        points: Number of values that a grid has of it; `None` if the range does not say.
+        points: Number of its values in a grid; `None` if the range does not say.
     """
 
     name: str
@@ -60,11 +60,11 @@ class SearchParameter:
         return self.kind in _INTEGER_KINDS
 
     def ends(self) -> tuple[bool | float | str, ...]:
-        """The values that have to be allowed for all to be: both bounds, or every choice."""
+        """The values to check for the whole range: both bounds, or every choice."""
         return self.choices or self.bounds
 
     def grid(self) -> list[bool | float | str]:
-        """The values of a grid, in order, both bounds among them.
+        """Returns the values of a grid, in order, including both bounds.
 
         Raises:
             ValueError: If the range does not say how many.
@@ -88,13 +88,13 @@ class SearchParameter:
 
 
 def parse_space(text: str) -> tuple[SearchParameter, ...]:
-    """Reads what a search varies.
+    """Parses the space of a search.
 
     Args:
         text: A comma-separated list of `name=uniform:low:high`, `name=log:low:high`,
             `name=int:low:high`, `name=log_int:low:high` and `name=choice:value|value|…`. The name
-            is that of a setting, or of a parameter in one, such as `loss_params.margin`. Behind
-            bounds may stand the number of values that a grid has of them, `:points`.
+            is that of a setting, or of a parameter in one, such as `loss_params.margin`. Bounds may
+            be followed by the number of values in a grid, `:points`.
 
     Raises:
         ValueError: If an item is not of this form, or its name is not that of a setting that can
@@ -174,7 +174,7 @@ def _parse_range(name, kind, text, value_type):
 
 
 def _check_name(name):
-    """The type of a setting's values; `None` for a parameter, whose values may be of several."""
+    """Returns the type of a setting's values; `None` for a parameter, which may have several."""
     name, has_part, part = name.partition(".")
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     if name not in fields:
@@ -234,11 +234,11 @@ def _parse_value(name, text, value_type):
 
 
 def with_values(settings: Settings, values: Mapping[str, bool | float | str]) -> Settings:
-    """Settings with other values of some.
+    """Returns settings with some values replaced.
 
     Args:
         settings: The settings.
-        values: By the names of `SearchParameter`.
+        values: Values by the names of `SearchParameter`.
 
     Raises:
         ValueError: If they do not fit each other; see `Settings`.
@@ -253,14 +253,14 @@ def with_values(settings: Settings, values: Mapping[str, bool | float | str]) ->
 
 
 def check_space(space: Sequence[SearchParameter], settings: Settings):
-    """Checks before the first trial that settings allow the ends of all ranges and every choice.
+    """Checks that settings allow the ends of all ranges and every choice.
 
     Args:
-        space: What the search varies.
-        settings: What all trials share.
+        space: The space of the search.
+        settings: The settings that all trials share.
 
     Raises:
-        ValueError: If they do not; the message says what of which setting is wrong.
+        ValueError: If they do not; the message names the setting and what is wrong.
     """
     first = {parameter.name: parameter.ends()[0] for parameter in space}
     for parameter in space:
@@ -273,10 +273,10 @@ def check_space(space: Sequence[SearchParameter], settings: Settings):
 
 
 def grid_points(space: Sequence[SearchParameter]) -> list[dict[str, bool | float | str]]:
-    """All combinations of the values of a grid, those of the last parameter next to each other.
+    """Returns all combinations of the values of a grid; the last parameter varies fastest.
 
     Raises:
-        ValueError: If a range does not say how many values a grid has of it.
+        ValueError: If a range does not say how many values it has in a grid.
     """
     names = [parameter.name for parameter in space]
     grids = [parameter.grid() for parameter in space]

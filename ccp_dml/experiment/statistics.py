@@ -1,4 +1,4 @@
-"""Means with confidence intervals, paired differences, and the multiplicity of p-values."""
+"""Means with confidence intervals, paired differences, and corrections for multiple tests."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ import scipy.stats
 from ccp_dml.checks import check_at_least
 
 CONFIDENCE = 0.95
-# Up to 16 pairs all sign flips are tried, 2¹⁶ of them.
+# All sign flips of up to 16 pairs, at most 2¹⁶, are tried.
 _SIGN_FLIPS = 2**16
 
 
@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: The mean.
-        half_width: Half the width of the interval about it; NaN for a single value.
+        half_width: Half the width of the interval around it; NaN for a single value.
         count: Number of values.
     """
 
@@ -30,14 +30,14 @@ class Estimate(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """What one series of numbers has over another that it is paired with.
+    """The mean difference of two paired series of numbers.
 
     Attributes:
         mean: Mean of the differences.
-        half_width: Half the width of Student's interval about it; NaN for a single pair.
-        p_value: Two-sided p-value of the sign-flip permutation test: if the sign of each difference
-            were chance, how often the mean would be at least as far from 0. NaN for a single pair.
-        positive: How many of the differences are above 0.
+        half_width: Half the width of Student's interval around it; NaN for a single pair.
+        p_value: Two-sided p-value of the sign-flip permutation test: how often the mean would be at
+            least as far from 0 if the sign of each difference were random. NaN for a single pair.
+        positive: Number of differences above 0.
         count: Number of pairs.
     """
 
@@ -49,11 +49,11 @@ class PairedDifference(NamedTuple):
 
 
 def estimate_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """Mean of numbers with Student's confidence interval.
+    """Computes the mean of numbers with Student's confidence interval.
 
     Args:
-        values: The numbers `(n,)`. One that is NaN makes the mean and its interval NaN: nothing is
-            left out silently.
+        values: The numbers `(n,)`. A NaN makes the mean and its interval NaN: nothing is left out
+            silently.
         confidence: Of the interval. Defaults to 0.95.
 
     Raises:
@@ -77,14 +77,14 @@ def estimate_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Es
 def paired_difference(
     ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
 ) -> PairedDifference:
-    """Mean of the paired differences `ours − theirs`, its interval and its p-value.
+    """Computes the mean of the paired differences `ours − theirs`, its interval and p-value.
 
-    The test is exact for up to 16 pairs; of more, 65,536 sign flips are drawn with a fixed seed.
+    The test is exact for up to 16 pairs; for more, 65,536 sign flips are drawn with a fixed seed.
     With n pairs no p-value is below `2 / 2ⁿ`.
 
     Args:
         ours: Numbers `(n,)`.
-        theirs: Numbers `(n,)` in the same order. Pairs in which one is NaN are left out.
+        theirs: Numbers `(n,)` in the same order. Pairs with a NaN are left out.
         confidence: Of the interval. Defaults to 0.95.
 
     Raises:
@@ -116,16 +116,15 @@ def paired_difference(
 
 
 def adjust_p_values(p_values: Sequence[float], count: int | None = None) -> np.ndarray:
-    """P-values of several tests, corrected for their number by Holm's method.
+    """Corrects the p-values of several tests for their number by Holm's method.
 
-    To call those significant that are at most α makes a single false claim with a probability of at
-    most α, however the tests depend on each other (Holm, "A Simple Sequentially Rejective Multiple
-    Test Procedure", Scandinavian Journal of Statistics 1979).
+    Calling those that are at most α significant makes any false claim with a probability of at most
+    α, however the tests depend on each other (Holm, "A Simple Sequentially Rejective Multiple Test
+    Procedure", Scandinavian Journal of Statistics 1979).
 
     Args:
-        p_values: One of each test `(n,)`. One that is NaN stays so, and counts as a test.
-        count: Number of tests, of which those without a p-value are not done yet. Defaults to
-            `None`: n.
+        p_values: The p-value of each test `(n,)`. NaN stays NaN, but counts as a test.
+        count: Number of tests, including those without a p-value yet. Defaults to `None`: n.
 
     Returns:
         float64 `(n,)`.
@@ -144,14 +143,14 @@ def adjust_p_values(p_values: Sequence[float], count: int | None = None) -> np.n
     order = np.argsort(p_values, kind="stable")
     factors = count - np.arange(len(p_values))
     adjusted = np.empty_like(p_values)
-    # NaN is sorted to the end, where it spoils nothing.
+    # NaN is sorted to the end, where it does no harm.
     adjusted[order] = np.maximum.accumulate(np.minimum(1.0, factors * p_values[order]))
     return adjusted
 
 
 def _half_width(ours, theirs, confidence):
     with warnings.catch_warnings():
-        # Equal differences have an interval of the width 0; that they are equal is no news.
+        # Equal differences have an interval of width 0, which needs no warning.
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval(confidence)
     return float(interval.high - interval.low) / 2

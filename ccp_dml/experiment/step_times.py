@@ -1,4 +1,4 @@
-"""How long a training step and an embedding take: as published, as given, or measured."""
+"""Durations of a training step and an embedding: as published, as given, or measured."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from ccp_dml.experiment.methods import make_model
 from ccp_dml.experiment.networks import make_embedding_model
 from ccp_dml.experiment.settings import Settings
 
-# What the authors report of a batch of 32 with BN-Inception on an RTX 2080 Ti.
+# The authors' times for a batch of 32 with BN-Inception on an RTX 2080 Ti.
 _PUBLISHED_MS = {"plain": 97.0, "ccp": 105.0}
 # The backward pass takes about twice as long as the forward pass.
 _FORWARD_SHARE = 1 / 3
@@ -27,9 +27,9 @@ class StepTimes(NamedTuple):
     """Times on some device, in milliseconds.
 
     Attributes:
-        steps: Of a training step of each method; of a method that is not there, that of `"plain"`.
-        embedding: Of embedding one image.
-        source: Where they are from, in words.
+        steps: Time of a training step of each method; a missing method has that of `"plain"`.
+        embedding: Time to embed one image.
+        source: Their source, in words.
     """
 
     steps: Mapping[str, float]
@@ -37,12 +37,12 @@ class StepTimes(NamedTuple):
     source: str
 
     def of_step(self, method: str) -> float:
-        """Milliseconds of a step of a method."""
+        """Returns the milliseconds of a step of a method."""
         return self.steps.get(method, self.steps["plain"])
 
 
 def published_times() -> StepTimes:
-    """The times that the authors report.
+    """Returns the times that the authors report.
 
     Example:
 
@@ -53,7 +53,7 @@ def published_times() -> StepTimes:
 
 
 def given_times(step_ms: float) -> StepTimes:
-    """Times for which that of a plain step of 32 images is known, the others in proportion.
+    """Returns times for a given plain step of 32 images, with the others in proportion.
 
     Args:
         step_ms: Its milliseconds.
@@ -69,10 +69,10 @@ def _scale_published(factor, source):
 def measure_times(settings: Mapping[str, Settings], num_classes: int) -> StepTimes:
     """Measures a training step of several methods, and embedding, on the device of this process.
 
-    Networks have random weights and see noise, so that nothing is read or decoded.
+    Networks have random weights and see noise, so that no images are read or decoded.
 
     Args:
-        settings: Those of each method, `"plain"` among them; data sets of images in files.
+        settings: Settings of each method, including `"plain"`; data sets of images in files.
         num_classes: Number of training classes.
     """
     steps = {method: _measure_step(method, each, num_classes) for method, each in settings.items()}
@@ -101,7 +101,7 @@ def _measure_step(method, settings, num_classes):
 def _measure_embedding(settings):
     network, images = make_embedding_model(settings), _noise(_EMBEDDED, settings)
     seconds = math.inf
-    # The first call compiles it, and is never the fastest.
+    # The first call compiles it, so it is never the fastest.
     for _ in range(1 + _TIMED_EMBEDDINGS):
         start = time.perf_counter()
         network.predict_on_batch(images)

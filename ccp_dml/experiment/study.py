@@ -1,4 +1,4 @@
-"""A study: variants of one setting, each trained with several seeds, and what is asked of them."""
+"""A study: variants of one setting, each trained with several seeds, and their comparisons."""
 
 import dataclasses
 import json
@@ -27,13 +27,13 @@ class Group:
 
     Attributes:
         name: Its name.
-        title: What it shows, in words.
+        title: Its title, what it shows.
         seeds: The seeds.
         variants: The variants, in the order of their training.
-        axis: What the variants differ in, if they are the points of a response curve; else empty.
-        values: Where on the axis each variant is, if there is one.
-        minus: What is taken from each variant of a curve, `"variant:method"`; empty for the first
-            method of the variant itself.
+        axis: What the variants differ in, if they are points of a response curve; otherwise empty.
+        values: Position of each variant on the axis, if there is one.
+        minus: What is subtracted from each variant of a curve, `"variant:method"`; empty for the
+            first method of the variant itself.
     """
 
     name: str
@@ -47,15 +47,16 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What a folder with a `study.json` describes; see `read_study`.
+    """The contents of a `study.json`; see `read_study`.
 
     Attributes:
         title: What is studied.
         settings: The settings of each variant, by its name.
         groups: The groups, in the order of their training.
-        comparisons: Pairs of `"variant:method"`: the first minus the second. They are what the
-            study claims something about, and one family for the correction of their p-values.
-        renewals: Pairs likewise, whose validation is drawn from the first renewal of the first.
+        comparisons: Pairs of `"variant:method"`: the first minus the second. These are the claims
+            of the study, one family for the correction of p-values.
+        renewals: Pairs, likewise, whose validation is plotted from the first renewal of the first
+            side.
     """
 
     title: str
@@ -65,7 +66,7 @@ class Study:
     renewals: tuple[tuple[str, str], ...] = ()
 
     def seeds(self, variant: str) -> list[int]:
-        """The seeds of a variant in all groups, in the order of their training."""
+        """Returns the seeds of a variant in all groups, in the order of their training."""
         return list(
             dict.fromkeys(
                 seed for group in self.groups if variant in group.variants for seed in group.seeds
@@ -88,15 +89,16 @@ def read_study(folder: str | os.PathLike) -> Study:
     `study.json` holds
 
     - `title`: what is studied;
-    - `base`: a flagfile in the folder, with what all variants share;
+    - `base`: a flagfile in the folder, with the settings that all variants share;
     - `variants`: for each name a list of flags that follow those of the flagfile;
     - `groups`: a list, in the order of training, of objects with `name`, `title`, `seeds` and
       `variants`, a list of names; or, for a response curve, `axis`, in words, and `points`, the
       name of a variant for each number on the axis, with `minus` if their differences are to be
-      from one `variant:method`. A variant can be in several groups: each seed is trained once;
+      taken from one `variant:method`. A variant can be in several groups: each seed is trained
+      once;
     - `comparisons`: pairs of `variant:method`;
-    - `renewals`, if there are any: some of these pairs, whose validation is drawn by the steps
-      since the first renewal.
+    - `renewals`, optional: some of these pairs, whose validation is plotted over the steps since
+      the first renewal.
 
     Args:
         folder: The folder.
@@ -128,16 +130,15 @@ def read_study(folder: str | os.PathLike) -> Study:
 def plan_study(
     study: Study, workdir: str | os.PathLike, groups: Sequence[str] | None = None
 ) -> list[StudyRun]:
-    """The runs of a study in the order of their training: group by group, seed by seed.
+    """Plans the runs of a study in the order of their training: group by group, seed by seed.
 
     Args:
         study: The study.
-        workdir: Its folder of results, in which every variant is a protocol with the folder of its
-            name.
+        workdir: Its folder of results, with a protocol folder for every variant.
         groups: Names of the groups to train. Defaults to `None`: all.
 
     Raises:
-        ValueError: If a variant has a single seed, which leaves nothing to compare, or there is no
+        ValueError: If a variant has only one seed, so that nothing can be compared, or there is no
             such group.
     """
     names = [group.name for group in study.groups]
@@ -175,7 +176,7 @@ def write_flagfiles(runs: Sequence[StudyRun]):
 
 
 def runs_by_variant(runs: Sequence[StudyRun]) -> dict[str, list[StudyRun]]:
-    """The runs of each variant, by its name."""
+    """Returns the runs of each variant, by its name."""
     variants: dict[str, list[StudyRun]] = {}
     for run in runs:
         variants.setdefault(run.workdir.name, []).append(run)

@@ -1,4 +1,4 @@
-"""What a study comes to: its runs as a record, and tables of the groups that are finished."""
+"""The results of a study: its runs as a record, and tables of finished groups."""
 
 import itertools
 import os
@@ -37,8 +37,8 @@ class StudyRuns(NamedTuple):
         runs: As in `ccp_dml.experiment.records.Record`, without the baselines, with a column
             `first_round_steps`: the steps until the proxies were first renewed, or would have
             been; missing if no round ended.
-        validation: For the variants that are compared a row for each `name`, `seed`, `method` and
-            `step`, with the metric that was monitored, `validation`.
+        validation: A row for each `name`, `seed`, `method` and `step` of the compared variants,
+            with the monitored metric, `validation`.
     """
 
     runs: pd.DataFrame
@@ -46,14 +46,14 @@ class StudyRuns(NamedTuple):
 
 
 def read_study_runs(study: Study, workdir: str | os.PathLike) -> StudyRuns:
-    """Reads what is finished of a study, with the settings that it has now.
+    """Reads the finished runs of a study with its current settings.
 
     Args:
         study: The study.
         workdir: Its folder of results.
 
     Raises:
-        ValueError: If nothing is finished.
+        ValueError: If no run is finished.
     """
     planned = plan_study(study, workdir)
     missing = {(run.workdir, run.settings.seed) for run in missing_runs(planned)}
@@ -98,7 +98,7 @@ def _read_histories(run):
 
 
 def unfinished_groups(study: Study, runs: pd.DataFrame) -> dict[str, str]:
-    """How far the groups are that are not finished, by their names.
+    """Returns the progress of unfinished groups, by name.
 
     Args:
         study: The study.
@@ -115,7 +115,7 @@ def unfinished_groups(study: Study, runs: pd.DataFrame) -> dict[str, str]:
 
 
 def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons of a study, of which both sides have all their seeds.
+    """Computes the comparisons of a study whose sides both have all their seeds.
 
     Args:
         study: The study.
@@ -123,9 +123,9 @@ def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each: `name` and `minus`, the two sides as `variant:method`; `pairs`; `p_value`
-        and `adjusted_p_value` of MAP@R, corrected for all comparisons of the study, those that are
-        left out among them; `positive`; and for each of `METRICS`, with its name before them,
-        `_difference` and `_half_width`.
+        and `adjusted_p_value` of MAP@R, corrected for all comparisons of the study, including those
+        left out; `positive`; and for each of `METRICS`, with its name as prefix, `_difference` and
+        `_half_width`.
     """
     rows = []
     for ours, theirs in study.comparisons:
@@ -141,17 +141,17 @@ def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize_group(group: Group, runs: pd.DataFrame) -> pd.DataFrame:
-    """Means of the variants of a group over its seeds.
+    """Computes the means of the variants of a group over its seeds.
 
     Args:
         group: The group.
         runs: See `StudyRuns`.
 
     Returns:
-        A row for each variant and method: `name`, `method`, `at`, where on the axis it is, if there
-        is one; `runs`; for each of `METRICS` the mean and, with the ending `_half_width`, half of
-        Student's 95 % interval; the means of `best_step`, `rounds` and `first_round_steps`. For a
-        curve also `minus`, and of it `map_at_r_difference` and its `_half_width`.
+        A row for each variant and method: `name`, `method`, `at`, its position on the axis, if
+        there is one; `runs`; for each of `METRICS` the mean and, with the ending `_half_width`,
+        half of Student's 95 % interval; the means of `best_step`, `rounds` and `first_round_steps`.
+        For a curve also `minus`, `map_at_r_difference` and its `_half_width`.
     """
     rows = []
     for number, variant in enumerate(group.variants):
@@ -180,17 +180,17 @@ def summarize_group(group: Group, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def align_at_first_renewal(found: StudyRuns, ours: str, theirs: str) -> pd.DataFrame:
-    """The difference of two validation curves, by the steps since the proxies were first renewed.
+    """Computes the difference of two validation curves by the steps since the first renewal.
 
     Args:
         found: The runs.
-        ours: A side `variant:method`, whose first renewal is the origin, seed by seed.
+        ours: A side `variant:method`, whose first renewal is the origin for each seed.
         theirs: Another one with the same seeds, such as the same method without renewals.
 
     Returns:
         A row for each number of steps that all seeds have: `steps`, negative before the renewal;
         `difference`, the mean of `ours − theirs`; and `half_width` of Student's 95 % interval.
-        Without rows if there is no seed with a renewal.
+        Empty if there is no seed with a renewal.
     """
     keys = ["seed", "step"]
     curves = [
@@ -233,16 +233,16 @@ def _difference(ours, theirs):
 
 
 def correlate_radius(study: Study, runs: pd.DataFrame) -> dict[str, float]:
-    """How far the covering radius of the test classes goes along with MAP@R.
+    """Correlates the covering radius of the test classes with MAP@R.
 
     Args:
-        study: The study, of whose comparisons both sides are taken where they have all their seeds.
+        study: The study; both sides of its comparisons are used if they have all their seeds.
         runs: See `StudyRuns`.
 
     Returns:
         Spearman's rank correlations: `"means"`, of the means of all sides, NaN for fewer than
-        three; and `"seeds"`, of all runs after the mean of its side was taken from each. The theory
-        of the CCP paper says that both are negative. Empty if no side is finished.
+        three; and `"seeds"`, of all runs after subtracting the mean of their side. The theory of
+        the CCP paper predicts that both are negative. Empty if no side is finished.
     """
     sides = {
         side: _values_of(runs, side)[["covering_radius", "map_at_r"]]
@@ -264,7 +264,7 @@ def _rank_correlation(values):
 
 
 def format_study(study: Study, runs: pd.DataFrame) -> str:
-    """The tables of a study in Markdown: its comparisons, and every group that is finished.
+    """Formats the tables of a study in Markdown: its comparisons, and every finished group.
 
     Args:
         study: The study.

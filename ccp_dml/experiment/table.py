@@ -58,7 +58,7 @@ def write_tables(
     baseline: str | None = None,
     published: Published | None = None,
 ) -> str:
-    """Reads finished runs, tabulates and compares them; nothing is trained.
+    """Reads finished runs, tabulates and compares them, without training anything.
 
     Args:
         paths: Run folders, protocol folders and records; see
@@ -68,8 +68,8 @@ def write_tables(
             Defaults to none: nothing is written.
         baseline: What every method is compared with, such as `"c2_ccp:plain"`. Defaults to the
             first method of the same name, and the same method of the first name.
-        published: Gives the published cell for settings and a method, such as
-            `ccp_dml.experiment.published.find_published`. Defaults to nothing being published.
+        published: Function from settings and a method to the published cell, such as
+            `ccp_dml.experiment.published.find_published`. Defaults to `None`: nothing is published.
 
     Returns:
         The tables for a terminal.
@@ -85,7 +85,7 @@ def save_tables(tables: "Tables", output: epath.PathLike | None = None) -> str:
     """Writes tables.
 
     Args:
-        tables: As `make_tables` makes them.
+        tables: What `make_tables` returned.
         output: See `write_tables`.
 
     Returns:
@@ -112,7 +112,7 @@ class Tables(NamedTuple):
         summary: See `ccp_dml.experiment.comparison.summarize`.
         differences: See `ccp_dml.experiment.comparison.compare`.
         cells: The texts of each table by its name in `CAPTIONS`; those without rows are left out.
-        notes: What was left out, and rows that are not what they seem, in sentences.
+        notes: Sentences about what was left out and about misleading rows.
     """
 
     record: Record
@@ -179,13 +179,13 @@ def _published_by_name(record: Record, published: Published | None):
 
 
 def _data_sets(record):
-    """The data set of each name whose runs have folders that say so."""
+    """Returns the data set of each name whose run folders say so."""
     found = {name: runs[0].flag("dataset") for name, runs in record.folders.items()}
     return {name: data_set for name, data_set in found.items() if data_set}
 
 
 def _warnings(runs, summary):
-    """Sentences about rows that are not what they seem."""
+    """Returns sentences about misleading rows."""
     for row in summary.to_dict("records"):
         title = f"{row['name']}, {row['method']}"
         if row["best_phase"]:
@@ -257,7 +257,7 @@ def _published_cell(row, size, metric):
 
 
 def _published_steps(row, size):
-    """The published steps of single networks, and in brackets what ours took beyond them."""
+    """Formats the published steps of single networks, and in brackets how many more ours took."""
     steps = row.get("published_steps")
     if pd.isna(steps) or size != PUBLISHED_SIZES[SINGLE]:
         return ""

@@ -1,4 +1,4 @@
-"""The modes train and validate: a run in a folder of its own."""
+"""The modes train and validate: a run in its own folder."""
 
 import contextlib
 import os
@@ -30,19 +30,19 @@ def train(
     checkpoint_minutes: float = 5.0,
     report: bool = True,
 ) -> dict[str, Any]:
-    """Makes a run in a folder that is its own, unless it is finished, and prints what came out.
+    """Performs a run in its own folder, unless it is finished, and prints the results.
 
     All of it runs under the strategy of the settings.
 
-    At the end its report is made, `report.html`, also of a finished run that has none. SIGTERM and
-    Ctrl-C save what was done.
+    At the end its report is written, `report.html`, even for a finished run without one. At SIGTERM
+    or Ctrl-C, progress is saved.
 
     Args:
         settings: What to do.
         workdir: Folder for the results, the same one for all workers; any path that `etils.epath`
             knows.
         checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
-        report: Whether the report is made. Defaults to `True`.
+        report: Whether to write the report. Defaults to `True`.
 
     Returns:
         What `results.json` holds.
@@ -52,13 +52,13 @@ def train(
         WorkdirInUseError: If another process works in the folder.
         TrainingFailedError: See `Run.train`.
         RunInterruptedError: See `Run.train`.
-        ReportFailedError: If the report cannot be made of results that are complete.
+        ReportFailedError: If the report cannot be written although the results are complete.
         WorkerLostError: If another worker has ended.
         OSError: If `workdir` cannot be written to.
     """
     workdir = epath.Path(workdir)
     with use_hardware(settings), Interruption() as interruption:
-        # A folder is made only when nothing is wrong with the settings and the data.
+        # A folder is created only if nothing is wrong with the settings and the data.
         run = None if from_chief(lambda: _exists(workdir)) else Run(settings)
         with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
             results = from_chief(lambda: finished_results(workdir, settings))
@@ -68,7 +68,7 @@ def train(
                 results = run.train(workdir, checkpoint_minutes, interruption)
             if is_chief():
                 _finish(workdir, settings, results, is_trained, report, run)
-        # A worker that ends would take with it what the chief still waits for.
+        # A worker that ends early would break what the chief still waits for.
         wait_for_all()
     return results
 
@@ -76,7 +76,7 @@ def train(
 def validate(
     settings: Settings, workdir: str | os.PathLike, checkpoint_minutes: float = 5.0
 ) -> dict[str, Any]:
-    """Makes a run that does not measure the test classes, unless it is finished.
+    """Performs a run that does not measure the test classes, unless it is finished.
 
     Args:
         settings: What to do.
@@ -87,7 +87,7 @@ def validate(
         What `validation.json` holds.
 
     Raises:
-        ValueError: If the test classes validate; see also `Run`.
+        ValueError: If the test classes are used for validation; see also `Run`.
         WorkdirInUseError, TrainingFailedError, RunInterruptedError, OSError: See `train`.
     """
     if settings.validation == "test":
@@ -107,9 +107,9 @@ def validate(
 
 
 def _finish(workdir, settings, results, is_trained, report, run):
-    """Shows what came out, and makes the report if it is wanted and not there."""
+    """Prints the results, and writes the report if it is wanted and missing."""
     if not is_trained:
-        print(f"the run in {workdir} is finished: nothing is trained")
+        print(f"the run in {workdir} is finished: there is nothing to train")
         (workdir / "checkpoints").rmtree(missing_ok=True)
     print(results_table(results, settings.method), flush=True)
     if report and (is_trained or not (workdir / REPORT_FILE).exists()):
@@ -121,6 +121,6 @@ def _finish(workdir, settings, results, is_trained, report, run):
 def _exists(workdir):
     try:
         return workdir.exists()
-    # A place that cannot be asked cannot be written to either, which the lock explains.
+    # A location that cannot be read cannot be written to either, which the lock reports.
     except tf.errors.OpError:
         return False

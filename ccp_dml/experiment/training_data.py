@@ -1,4 +1,4 @@
-"""What a run trains and validates on, from its settings."""
+"""The training and validation data of a run, from its settings."""
 
 import dataclasses
 from typing import Any
@@ -26,11 +26,11 @@ class TrainingData:
     """The training classes of a benchmark, split for training and validation.
 
     Attributes:
-        train: Training samples with the labels 0…C − 1, of which some are wrong if there is noise.
-        true_labels: The labels that the data set gives these samples `(n,)`.
+        train: Training samples with the labels 0…C − 1, some of them wrong if there is label noise.
+        true_labels: The labels of these samples in the data set `(n,)`.
         classes: The label of each of the C classes in the data set, ascending `(C,)`.
         validation: Validation samples.
-        validation_gallery: What these are searched in; `None` if that is among themselves.
+        validation_gallery: The gallery to search in; `None` to search among themselves.
     """
 
     train: LabeledSamples
@@ -41,7 +41,7 @@ class TrainingData:
 
     @property
     def num_replaced(self) -> int:
-        """Number of training samples whose label is not that of the data set."""
+        """Number of training samples whose label differs from the data set."""
         return int(np.sum(self.classes[self.train.labels] != self.true_labels))
 
 
@@ -84,15 +84,15 @@ def load_benchmark(settings: Settings) -> Benchmark:
 
 
 def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
-    """Splits a benchmark into what trains and what validates.
+    """Splits a benchmark into training and validation data.
 
-    What a data set gives to validate on does so, and nothing else. Labels are replaced among what
-    trains alone; a class that loses all its samples by that is not trained.
+    If a data set provides validation samples, only these are used for validation. Labels are
+    replaced only among training samples; a class that loses all its samples is not trained.
 
     Raises:
-        ValueError: If there is no such fold, it leaves too few classes to validate on, or settings
-            ask for another validation than the data set gives, or for noise among the labels of a
-            single class.
+        ValueError: If there is no such fold, if it leaves too few classes to validate on, or if
+            settings ask for another validation than the data set provides, or for label noise with
+            a single class.
     """
     train = benchmark.train
     if benchmark.validation is not None:
@@ -128,14 +128,14 @@ def _with_noise(training, settings, validation, gallery=None):
 
 
 def sampler_arguments(data: TrainingData, settings: Settings) -> dict[str, Any]:
-    """What the sampler takes beside the numbers that all take.
+    """Returns the arguments of the sampler besides those that all samplers take.
 
     Args:
         data: Its training samples.
         settings: `sampler` and its parameters.
 
     Raises:
-        ValueError: If it needs super-classes and the data have none, or one.
+        ValueError: If it needs super-classes and the data have none, or only one.
     """
     arguments = {
         name: value
@@ -153,9 +153,9 @@ def sampler_arguments(data: TrainingData, settings: Settings) -> dict[str, Any]:
 
 
 def _find_super_classes(data):
-    """The folder above that of its class for each training sample `(n,)`.
+    """Finds the folder above the class folder of each training sample `(n,)`.
 
-    A sample whose label is wrong belongs to the super-class of that label.
+    A sample with a wrong label belongs to the super-class of that label.
 
     Raises:
         ValueError: If there is only one.
@@ -176,7 +176,7 @@ def _find_super_classes(data):
 
 
 def check_given_validation(settings: Settings):
-    """Checks that settings do not ask for another validation than the split `val` of a data set.
+    """Checks that settings do not ask for validation other than the split `val` of a data set.
 
     Raises:
         ValueError: If they do; the message says what to leave out.

@@ -1,4 +1,4 @@
-"""The trials of a search: their table, the best of them, and responses to each parameter."""
+"""The trials of a search: their table, the best ones, and responses to each parameter."""
 
 import dataclasses
 import math
@@ -12,25 +12,25 @@ from ccp_dml.experiment.search_space import SearchParameter
 from ccp_dml.experiment.statistics import Estimate, estimate_mean
 from ccp_dml.report import Response, format_estimate, markdown_table
 
-# Of those that ended, in the table that is printed.
+# Number of ended trials in the printed table.
 _SHOWN = 10
 _FEWEST_IN_WINDOW = 5
-# Of all trials, in the window of a rolling mean.
+# Share of all trials in the window of a rolling mean.
 _WINDOW = 0.2
 _RUN_NUMBERS = ("best_step", "steps", "rounds", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """Values of the parameters that are searched, and what validation says of them.
+    """Values of the searched parameters, and their validation.
 
     Attributes:
-        number: From 0.
+        number: Number of the trial, from 0.
         state: `"running"`, `"finished"`, `"failed"` or `"pruned"`.
-        values: By the names of the parameters.
-        runs: For each fold and seed that was trained, what is known of it, such as
-            `{"seed0": {"validation": 0.41, "best_step": 500, "rounds": 2, "seconds": 31.0}}`.
-        reason: Why it failed; empty if it did not.
+        values: Values by the names of the parameters.
+        runs: Results of each trained fold and seed, such as `{"seed0": {"validation": 0.41,
+            "best_step": 500, "rounds": 2, "seconds": 31.0}}`.
+        reason: Why it failed; empty if it did not fail.
     """
 
     number: int
@@ -45,16 +45,16 @@ class Trial:
         return [run["validation"] for run in self.runs.values()]
 
     def estimate(self) -> Estimate:
-        """The mean of the scores, with its 95 % interval; NaN without any."""
+        """Returns the mean of the scores with its 95 % interval; NaN without scores."""
         return estimate_mean(self.scores) if self.scores else Estimate(math.nan, math.nan, 0)
 
     def describe_values(self) -> str:
-        """The values in a line, rounded."""
+        """Returns the rounded values in one line."""
         return ", ".join(f"{name}={format_value(value)}" for name, value in self.values.items())
 
 
 def format_value(value: bool | float | str) -> str:
-    """A value as a table shows it, with four digits.
+    """Formats a value for a table, with four digits.
 
     Example:
 
@@ -67,17 +67,17 @@ def format_value(value: bool | float | str) -> str:
 
 
 def best_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """The finished trials, best first."""
+    """Returns the finished trials, best first."""
     finished = [trial for trial in trials if trial.state == "finished"]
     return sorted(finished, key=lambda trial: -trial.estimate().mean)
 
 
 def trials_frame(trials: Sequence[Trial], monitor: str) -> pd.DataFrame:
-    """All trials as a table, a row for each.
+    """Returns all trials as a table with one row each.
 
     Args:
         trials: The trials.
-        monitor: What validation measures, which names its columns.
+        monitor: The metric of validation, which names the columns.
 
     Returns:
         The columns `trial`, `state`, `validation_<monitor>` (the mean over the runs),
@@ -110,11 +110,11 @@ def trials_frame(trials: Sequence[Trial], monitor: str) -> pd.DataFrame:
 
 
 def format_best(trials: Sequence[Trial], metric: str) -> str:
-    """The best trials as a Markdown table.
+    """Formats the best trials as a Markdown table.
 
     Args:
         trials: The trials.
-        metric: The title of what validation measures.
+        metric: The title of the metric of validation.
     """
     rows = []
     for trial in best_trials(trials)[:_SHOWN]:
@@ -133,20 +133,20 @@ def format_best(trials: Sequence[Trial], metric: str) -> str:
 
 
 def format_importances(importances: Mapping[str, float]) -> str:
-    """The importances of parameters as a Markdown table."""
+    """Formats the importances of parameters as a Markdown table."""
     rows = [{"name": name, "importance": f"{part:.2f}"} for name, part in importances.items()]
     return markdown_table(pd.DataFrame(rows))
 
 
 def respond(trials: Sequence[Trial], parameter: SearchParameter) -> Response:
-    """How the validation metric responds to a parameter.
+    """Computes how the validation metric responds to a parameter.
 
-    At each value of a choice, a grid or a whole number there is a mean with its interval, over
-    the trials with this value or, if that is one, over its runs. Of other parameters there is a
-    rolling mean over the fifth of the trials, at least five, that are nearest in order.
+    Each value of a choice, a grid or a whole number has a mean with its interval, over the trials
+    with this value or, if there is only one, over its runs. Other parameters have a rolling mean
+    over the nearest fifth of the trials in order, at least five.
 
     Args:
-        trials: The trials, of which the finished ones count.
+        trials: The trials; only finished ones count.
         parameter: The parameter.
     """
     finished = [trial for trial in trials if trial.state == "finished"]

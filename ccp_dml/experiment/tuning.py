@@ -1,4 +1,4 @@
-"""The mode tune: a search for settings by what validation says of them."""
+"""The mode tune: a search for settings by validation."""
 
 import contextlib
 import dataclasses
@@ -53,28 +53,28 @@ FLAGFILE = "tune.flags"
 
 _DATABASE = "tune.db"
 _FILES = (FLAGFILE, _DATABASE, "trials", "trials.csv", "best.flags", "responses.png")
-# Failures before any success, after which something is wrong with all trials.
+# Number of failures before any success after which the search gives up.
 _MOST_FAILURES = 3
 _KEPT_OF_RUNS = ("best_step", "steps", "rounds", "seconds", "best_phase")
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What is searched, and how.
+    """The space and the procedure of a search.
 
     Attributes:
-        settings: What all trials share, with a single method.
-        space: What they vary, as `ccp_dml.experiment.search_space.parse_space` takes it.
-        num_trials: Number of trials, failed ones among them. Defaults to 40.
+        settings: The settings that all trials share, with a single method.
+        space: What they vary; see `ccp_dml.experiment.search_space.parse_space`.
+        num_trials: Number of trials, including failed ones. Defaults to 40.
         sampler: `"tpe"` (the default), `"random"` or `"grid"`, which tries all combinations.
         folds: Folds to train in each trial. Defaults to that of the settings.
         seeds: Seeds to train in each trial. Defaults to that of the settings.
-        prunes: Whether a trial ends after any of its runs if their mean is below the median of
-            what the other trials had after as many. Defaults to `False`.
+        prunes: Whether to end a trial after any of its runs if their mean is below the median of
+            the other trials after as many. Defaults to `False`.
 
     Raises:
-        ValueError: If settings and space do not fit each other, there are several methods, the
-            test classes validate, or a grid has more points than there are trials.
+        ValueError: If settings and space do not fit each other, there are several methods, the test
+            classes are used for validation, or a grid has more points than there are trials.
     """
 
     settings: Settings
@@ -113,13 +113,13 @@ class Search:
 
     @property
     def metric(self) -> str:
-        """What validation measures, as tables call it."""
+        """Title of the metric of validation in tables."""
         name = self.settings.monitor
         return f"validation {metric_titles({'': {name: 0.0}})[name]}"
 
     @property
     def most_trials(self) -> int:
-        """How many trials there are in the end."""
+        """Final number of trials."""
         return len(grid_points(self.parameters)) if self.sampler == "grid" else self.num_trials
 
     def plan(self, workdir: epath.Path, values: Mapping) -> list[PlannedRun]:
@@ -127,7 +127,7 @@ class Search:
 
         Args:
             workdir: The folder of the trial.
-            values: Of the parameters.
+            values: Values of the parameters.
 
         Raises:
             ValueError: If the values do not fit each other.
@@ -138,7 +138,7 @@ class Search:
         )
 
     def study_name(self) -> str:
-        """A name that other searches do not have; more trials make no other search."""
+        """Returns a name that is unique to this search, whatever its number of trials."""
         # Read again, so that 10 and 10.0 are the same number.
         settings = settings_from_text(flagfile(self.settings.without_machine()))
         decisive = (
@@ -160,20 +160,20 @@ def tune(
     processes: int = 1,
     arguments: Sequence[str] = (),
 ) -> list[Trial]:
-    """Makes the trials of a search that are missing, and shows what came out.
+    """Performs the missing trials of a search and shows the results.
 
-    Trials that were running when a search was killed go on from their last checkpoints. In the
-    folder remain `tune.flags`; `tune.db`, Optuna's database; `trials`, with a folder for each
-    trial; `trials.csv`; `best.flags`, the settings of the best trial for the mode train; and
-    `responses.png`. What another search has left there is moved to the folder `earlier`.
+    Trials that were running when a search was killed resume from their last checkpoints. It writes
+    `tune.flags`; `tune.db`, Optuna's database; `trials`, with a folder for each trial;
+    `trials.csv`; `best.flags`, the settings of the best trial for the mode train; and
+    `responses.png`. Files of another search are moved to the folder `earlier`.
 
     Args:
-        search: What is searched.
+        search: The search.
         workdir: Folder for the results; a local one if there is no `storage`.
         storage: URL of a database that several machines share, as SQLAlchemy takes it, such as
             `postgresql://me@host/trials`; those with the same search divide its trials. Defaults to
             `None`: `tune.db`.
-        processes: Number of trials side by side. Defaults to 1.
+        processes: Number of trials at a time. Defaults to 1.
         arguments: Further flags of the trials' commands. Defaults to none.
 
     Returns:
@@ -183,7 +183,7 @@ def tune(
         ValueError: If Optuna or the database is missing, the data cannot be loaded, or the first
             trials have all failed.
         WorkdirInUseError: If another process works in the folder.
-        RunInterruptedError: If a signal was received; what was done is saved.
+        RunInterruptedError: If a signal was received; progress is saved.
         OSError: If the folder cannot be written to.
     """
     if storage is None and "://" in os.fspath(workdir):
@@ -191,7 +191,7 @@ def tune(
             f"workdir {workdir} cannot hold a database: take a local folder, or name a server with "
             "--tune_storage"
         )
-    # Before a folder is made.
+    # Before a folder is created.
     import_optuna()
     workdir = epath.Path(workdir)
     with Interruption(), WorkdirLock(workdir):
@@ -219,7 +219,7 @@ def tune(
 
 
 def _make_room(search, workdir):
-    """Moves what another search has left, and writes the flagfile of this one."""
+    """Moves files of another search away, and writes the flagfile of this one."""
     first_line = f"# {search.study_name()}\n"
     path = workdir / FLAGFILE
     if not path.exists() or not path.read_text().startswith(first_line):
@@ -244,14 +244,14 @@ def _make_room(search, workdir):
 
 
 class _TrialRunner:
-    """Makes trials, each one's runs one after the other, until there are enough."""
+    """Performs trials, each with its runs one after the other, until there are enough."""
 
     def __init__(self, search, workdir, study, arguments):
         self.search, self.workdir, self.study = search, workdir, study
         self.arguments = ["--mode=validate", *arguments]
         self.is_prepared = False
-        # The next run of each trial that was begun and has no process, and trials by the folder of
-        # the run that is made.
+        # The next run of each started trial without a process, and trials by the folder of their
+        # current run.
         self.waiting: deque[tuple[Trial, PlannedRun]] = deque()
         self.running: dict[str, Trial] = {}
         self.ended = 0
@@ -262,7 +262,7 @@ class _TrialRunner:
         if ended_before:
             print(f"{ended_before} of {self.search.most_trials} trials are finished", flush=True)
         if len(environments) > 1:
-            print(f"what the trials say goes to {self.workdir}/trials/**/log.txt", flush=True)
+            print(f"the trials write their output to {self.workdir}/trials/**/log.txt", flush=True)
         for trial in self.study.unfinished():
             self._go_on(trial)
         with contextlib.closing(run_side_by_side(self._next_task, environments)) as ended:
@@ -283,7 +283,7 @@ class _TrialRunner:
         return Task(os.fspath(run.folder), [*run.command(), *self.arguments], run.folder)
 
     def _go_on(self, trial):
-        """Puts the next run of a trial in line, or ends the trial."""
+        """Queues the next run of a trial, or ends the trial."""
         folder = self.workdir / "trials" / f"{trial.number:04}"
         try:
             runs = self.search.plan(folder, trial.values)
@@ -305,7 +305,7 @@ class _TrialRunner:
         self._report_end(trial.number)
 
     def _keep(self, trial, run, results, scores):
-        """Keeps what a run has found; returns whether its trial is to end with it."""
+        """Stores the result of a run; returns whether to end its trial."""
         (method,) = run.settings.method
         found = results[method]
         scores.append(found[f"validation_{run.settings.monitor}"])
@@ -386,7 +386,7 @@ def _write_trials(search, workdir, trials):
 
 
 def _show(search, workdir, trials, importances):
-    """Prints the best trials, draws the responses, and says where everything is."""
+    """Prints the best trials, draws the responses, and says where the files are."""
     _write_trials(search, workdir, trials)
     running = sum(trial.state == "running" for trial in trials)
     failed = sum(trial.state == "failed" for trial in trials)

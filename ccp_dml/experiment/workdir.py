@@ -1,4 +1,4 @@
-"""The folder of a run: who works in it, what it holds, and what it held earlier."""
+"""The work folder of a run: its lock, its JSON files, and earlier results."""
 
 import datetime
 import json
@@ -17,7 +17,7 @@ from ccp_dml.atomic_write import atomic_write
 
 _LOCK = ".lock"
 _OWNER = ".owner.json"
-# A process that was told to stop saves its work before it leaves the folder.
+# A process that was asked to stop saves its work before it releases the folder.
 _SECONDS_TO_WAIT = 5
 
 
@@ -28,9 +28,9 @@ class WorkdirInUseError(Exception):
 class WorkdirLock:
     """Keeps other processes out of a folder while it is entered.
 
-    On a local file system the operating system frees the folder when the process ends, however it
-    ends. Elsewhere, such as on `gs://`, a process that was killed leaves its name behind: a later
-    one on the same host takes over, and one on another host is told what to delete.
+    On a local file system the operating system releases the folder when the process ends, however
+    it ends. Elsewhere, such as on `gs://`, a killed process leaves its lock behind: a later one on
+    the same host takes over, and one on another host is told what to delete.
 
     Args:
         folder: The folder, any path that `etils.epath` knows; made if it does not exist.
@@ -97,26 +97,26 @@ class WorkdirLock:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """What a JSON file holds, `None` if it does not exist or is damaged."""
+    """Returns the contents of a JSON file; `None` if it does not exist or is damaged."""
     try:
         return json.loads(epath.Path(path).read_text())
-    # JSON can be nested more deeply than Python can read.
+    # JSON can be nested too deeply for Python.
     except (OSError, ValueError, RecursionError):
         return None
 
 
 def write_json(path: str | os.PathLike, value: Any):
-    """Writes a JSON file, whole or not at all."""
+    """Writes a JSON file atomically."""
     with atomic_write(path) as unfinished:
         unfinished.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def move_to_earlier(folder: str | os.PathLike, names: Sequence[str]) -> epath.Path | None:
-    """Moves what an earlier run left to the folder `earlier` in the same place.
+    """Moves the files of an earlier run to the subfolder `earlier`.
 
     Args:
         folder: The folder of the run.
-        names: The files and folders that a run leaves; others stay where they are.
+        names: The files and folders of a run; others stay where they are.
 
     Returns:
         The folder that they were moved to, `None` if there was nothing to move.

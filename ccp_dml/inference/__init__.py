@@ -1,4 +1,4 @@
-"""Use of trained networks: images in, embeddings out, image search and verification."""
+"""Inference: embedding of images, image search, verification, and export."""
 
 from ccp_dml.inference.concatenated_embedder import ConcatenatedEmbedder
 from ccp_dml.inference.gallery import Gallery

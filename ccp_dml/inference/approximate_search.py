@@ -13,24 +13,24 @@ from ccp_dml.checks import check_at_least
 
 INDEXES = ("hnsw", "ivf_pq")
 
-# Links of a sample in the graph, and how many samples are looked at to choose them.
+# Number of links of a sample in the graph, and of candidates to choose them from.
 _LINKS = 32
 _CONSTRUCTION_DEPTH = 80
-# At least as many samples are looked at by a search of the graph.
+# Least number of samples that a search of the graph visits.
 _SEARCH_DEPTH = 128
 # A code of 8 bits for this many values of an embedding; faiss asks for 39 samples to learn each of
 # the 256 codes from.
 _VALUES_PER_CODE = 4
 _LEAST_SAMPLES = 39 * 256
 _MOST_TRAINING_SAMPLES = 2**18
-# Cells that a search looks at, of 4 √n.
+# Number of cells that a search visits, of 4 √n.
 _SEARCHED_CELLS = 64
-# Rows that are added at a time.
+# Number of rows to add at a time.
 _BLOCK = 2**16
 
 
 class ApproximateSearch:
-    """An index of faiss.
+    """A faiss index.
 
     Make one with `ApproximateSearch.build` or `read_index`.
 
@@ -89,19 +89,19 @@ class ApproximateSearch:
 def write_index(
     search: ApproximateSearch, path: epath.Path, fingerprint: str, quality: Sequence[float]
 ):
-    """Keeps an index in a file, with a file `<path>.json` that says what it is of.
+    """Saves an index in a file, with a file `<path>.json` that describes it.
 
-    A place that cannot be written to is not an error: it is said in a message.
+    If it cannot be written, a message is logged instead of an error.
 
     Args:
         search: The index.
         path: The file, which has to be local.
-        fingerprint: Of the embeddings in it.
-        quality: Numbers that say how good it is.
+        fingerprint: Fingerprint of the embeddings in it.
+        quality: Numbers that describe its quality.
     """
     faiss = _import_faiss("hnsw")
     try:
-        # Without it what is there is of no use, so that the two always belong together.
+        # Without it the index is not used, so that the two always belong together.
         _description(path).unlink(missing_ok=True)
         with atomic_write(path) as unfinished:
             faiss.write_index(search.faiss_index, os.fspath(unfinished))
@@ -109,7 +109,7 @@ def write_index(
             unfinished.write_text(
                 json.dumps({"embeddings": fingerprint, "quality": list(quality)}) + "\n"
             )
-    # faiss raises RuntimeError over files.
+    # faiss raises RuntimeError for problems with files.
     except (OSError, RuntimeError) as error:
         logging.warning("The index is not kept: %s", str(error).splitlines()[0])
 
@@ -117,16 +117,16 @@ def write_index(
 def read_index(
     path: epath.Path, index: str, fingerprint: str
 ) -> tuple[ApproximateSearch | None, list[float]]:
-    """Reads an index that `write_index` has kept.
+    """Reads an index that `write_index` has saved.
 
     Args:
         path: The file.
         index: `"hnsw"` or `"ivf_pq"`.
-        fingerprint: Of the embeddings that it must be of.
+        fingerprint: Fingerprint of the embeddings that it must contain.
 
     Returns:
-        The index and the numbers that say how good it is; `None` and an empty list if there is
-        none, it is damaged, or it is of other embeddings.
+        The index and the numbers that describe its quality; `None` and an empty list if there is
+        none, it is damaged, or it contains other embeddings.
 
     Raises:
         ValueError: If faiss is not installed.

@@ -1,4 +1,4 @@
-"""Several networks as one: their embeddings side by side."""
+"""Several networks as one, with their embeddings side by side."""
 
 import hashlib
 import os
@@ -13,18 +13,18 @@ from ccp_dml.inference.load import load
 
 
 class ConcatenatedEmbedder:
-    """Embeds images with several networks, as the MLRC protocol does with those of its folds.
+    """Embeds images with several networks, such as those of the folds of the MLRC protocol.
 
-    Each network prepares the images its own way. Their normalised embeddings stand side by side,
-    and the whole is normalised; those of a single network are as they are.
+    Each network preprocesses the images in its own way. Their normalised embeddings are put side by
+    side, and the whole is normalised; embeddings of a single network are left as they are.
 
     Args:
         embedders: The networks.
 
     Attributes:
         embedders: The networks.
-        fingerprints: For each network a hash of its weights: who knows it knows whether embeddings
-            are of the same network.
+        fingerprints: A hash of the weights of each network, to tell whether embeddings are from the
+            same network.
 
     Raises:
         ValueError: If there is no network.
@@ -45,7 +45,7 @@ class ConcatenatedEmbedder:
 
     @classmethod
     def load(cls, paths: Sequence[str | os.PathLike], **preprocessing) -> "ConcatenatedEmbedder":
-        """Loads networks that training has saved.
+        """Loads networks saved by training.
 
         Args:
             paths: The files, `model.keras`.
@@ -67,12 +67,12 @@ class ConcatenatedEmbedder:
     def embed(
         self, images: Iterable[Image], batch_size: int = 256, max_pixels: int = MAX_PIXELS
     ) -> np.ndarray:
-        """Embeds images; see `ImageEmbedder.embed`, which says what is raised.
+        """Embeds images; see `ImageEmbedder.embed`, also for the errors raised.
 
         Args:
             images: As for `ImageEmbedder.embed`.
             batch_size: Number of images at a time. Defaults to 256.
-            max_pixels: The most pixels of an encoded image. Defaults to 50 million.
+            max_pixels: Largest number of pixels of an encoded image. Defaults to 50 million.
 
         Returns:
             float32 embeddings `(n, d)`.
@@ -86,7 +86,7 @@ class ConcatenatedEmbedder:
 
 
 def fingerprint_weights(embedder: ImageEmbedder) -> str:
-    """A hash of the weights of a network, which files of the same network have in common.
+    """Computes a hash of the weights of a network, the same for all files of the network.
 
     Args:
         embedder: The network.

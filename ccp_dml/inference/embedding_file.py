@@ -1,7 +1,7 @@
-"""Embeddings in Parquet files, as databases load them.
+"""Embeddings in Parquet files, which databases can load.
 
-The columns are `path`, text that names each embedding (or `id`, where they are numbered), `label`
-and `split` where something is known of them, and `embedding`, float32 lists of one size.
+The columns are `path`, text that names each embedding (or `id`, if they are numbered), `label` and
+`split`, if known, and `embedding`, float32 lists of one size.
 """
 
 import json
@@ -23,15 +23,15 @@ _METADATA = b"ccp_dml"
 
 
 class EmbeddingFile(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         embeddings: `(n, d)` float32.
         ids: A list of n strings or integers.
-        labels: For each its class, `None` where it is unknown; `None` if there is no such column.
-        splits: For each its split, in the same way.
-        metadata: What the writer has said of the file: `networks` are the fingerprints of those
-            that computed the embeddings; empty if it was written by others.
+        labels: The class of each, `None` where it is unknown; `None` if there is no such column.
+        splits: The split of each, likewise.
+        metadata: Metadata by this package: `networks` are the fingerprints of the networks that
+            computed the embeddings; empty if other software wrote the file.
     """
 
     embeddings: np.ndarray
@@ -62,14 +62,14 @@ def make_schema(
     size: int,
     metadata: dict[str, Any],
 ):
-    """The schema of a file that holds what is given.
+    """Returns the schema of a file.
 
     Args:
         ids: All strings or all integers.
         labels: Strings or integers, `None` where unknown; `None`: the file has no such column.
         splits: Strings, `None` where unknown; `None`: the file has no such column.
         size: Number of dimensions d of the embeddings.
-        metadata: What is said of the whole file; what JSON can hold.
+        metadata: Metadata of the whole file, JSON values.
 
     Returns:
         A `pyarrow.Schema`.
@@ -90,7 +90,7 @@ def make_schema(
 
 
 def set_metadata(schema, metadata: dict[str, Any]):
-    """The same schema with something else said of the whole file; see `make_schema`."""
+    """Returns the same schema with other metadata; see `make_schema`."""
     return schema.with_metadata({_METADATA: json.dumps(metadata, sort_keys=True)})
 
 
@@ -101,7 +101,7 @@ def make_table(
     labels: Sequence[Any] | None = None,
     splits: Sequence[Any] | None = None,
 ):
-    """Rows of a file.
+    """Makes a table of rows of a file.
 
     Args:
         schema: As `make_schema` returns it.
@@ -122,26 +122,27 @@ def make_table(
 
 
 def open_writer(file, schema):
-    """A `pyarrow.parquet.ParquetWriter` for what `make_table` gives.
+    """Returns a `pyarrow.parquet.ParquetWriter` for tables of `make_table`.
 
     Args:
         file: The opened file.
         schema: As `make_schema` returns it.
     """
     _, parquet = import_pyarrow()
-    # Paths and embeddings hardly repeat.
+    # Paths and embeddings rarely repeat.
     repeated = [name for name in ("label", "split") if name in schema.names]
     return parquet.ParquetWriter(file, schema, use_dictionary=repeated)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """What the writer of a file has said of it.
+    """Reads the metadata of a file.
 
     Args:
         path: The file; any path that `etils.epath` knows.
 
     Returns:
-        See `EmbeddingFile`; empty if it was written by others, is damaged or no Parquet file.
+        See `EmbeddingFile`; empty if other software wrote it, or if it is damaged or not a Parquet
+        file.
     """
     pa, parquet = import_pyarrow()
     try:
@@ -152,14 +153,14 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_embeddings(path: str | os.PathLike) -> EmbeddingFile:
-    """Reads a file of embeddings, which others may have written.
+    """Reads a file of embeddings, possibly written by other software.
 
     Args:
         path: The file, with the columns `path` or `id`, `embedding` and, optionally, `label` and
             `split`; any path that `etils.epath` knows.
 
     Raises:
-        ValueError: If there is no such file, it is no Parquet file, columns are missing, the
+        ValueError: If there is no such file, it is not a Parquet file, columns are missing, the
             embeddings differ in size, or pyarrow is not installed.
     """
     pa, parquet = import_pyarrow()

@@ -1,4 +1,4 @@
-"""Exports trained networks to formats that need neither Keras nor this package."""
+"""Export of trained networks to formats that need neither Keras nor this package."""
 
 import importlib.resources
 import json
@@ -43,13 +43,13 @@ _TOLERANCE, _QUANTIZED_TOLERANCE = 1e-4, 1e-2
 
 
 class ExportedModel(NamedTuple):
-    """What `export` has written.
+    """The result of `export`.
 
     Attributes:
-        path: The model, a file or, for a SavedModel, a folder.
+        path: Path of the model, a file or, for a SavedModel, a folder.
         example: A program beside it that embeds image files with it, without this package.
         num_images: Number of images that it was checked with.
-        largest_difference: Between a value of its embeddings of them and the value by Keras.
+        largest_difference: Largest difference between a value of its embeddings and that of Keras.
     """
 
     path: epath.Path
@@ -65,7 +65,7 @@ def export(
     images: Sequence[bytes] = (),
     quantization: str = "none",
 ) -> ExportedModel:
-    """Writes networks with their preprocessing as one model, and checks what it computes.
+    """Writes networks with their preprocessing as one model, and checks its results.
 
     A SavedModel takes encoded images, the signature `serving_default`, or pixels, the signature
     `pixels`. ONNX and TFLite cannot decode images: their models take pixels, uint8 `(batch, height,
@@ -73,27 +73,27 @@ def export(
     and scale. The embeddings, float32 `(batch, d)`, are normalised; those of several networks are
     put side by side and normalised again, as the MLRC protocol does.
 
-    Decoded pixels and the encoded image itself give slightly different embeddings of large JPEGs,
-    of which the network's own preprocessing decodes no more than it needs.
+    Decoded pixels and the encoded image give slightly different embeddings for large JPEGs, because
+    the network's own preprocessing decodes no more than it needs.
 
     Args:
         embedders: The networks, at least one.
-        output: Folder for the model, and for a program that shows its use; what an earlier export
-            in the same format left there is replaced. Any path that `etils.epath` knows.
+        output: Folder for the model, and for a program that shows its use; an earlier export in the
+            same format is replaced. Any path that `etils.epath` knows.
         format: `"saved_model"`, `"onnx"` or `"tflite"`.
         images: Encoded images to compare the model with Keras on. Defaults to none: two
             photographs that come with scikit-learn.
-        quantization: Of the weights, for TFLite: `"none"` (default), `"float16"`, a half of the
-            size, or `"int8"`, a quarter.
+        quantization: Quantisation of the weights, for TFLite: `"none"` (default), `"float16"`, half
+            of the size, or `"int8"`, a quarter.
 
     Returns:
-        What was written, and the largest difference.
+        The files written, and the largest difference.
 
     Raises:
-        ValueError: If Keras's backend is not TensorFlow, a name is unknown, the networks want
-            different backgrounds, a package that the format requires is missing, the format has not
-            all operations of the networks, or the embeddings differ by more than 1e-4, or 1e-2 of a
-            quantised model; then nothing is written.
+        ValueError: If Keras's backend is not TensorFlow, a name is unknown, the networks use
+            different backgrounds, a package that the format requires is missing, the format lacks
+            an operation of the networks, or the embeddings differ by more than 1e-4, or 1e-2 for a
+            quantised model; nothing is written then.
         OSError: If `output` cannot be written to.
     """
     if keras.backend.backend() != "tensorflow":
@@ -129,7 +129,7 @@ def export(
 
 
 def _embed(embedders, crop):
-    """Embeds what `crop` makes of images for the `Preprocessing` of each network."""
+    """Embeds the results of `crop` for the `Preprocessing` of each network."""
     parts = [embedder.embed_crops(crop(embedder.preprocessing)) for embedder in embedders]
     return {"embeddings": _put_together(parts)}
 
@@ -159,7 +159,7 @@ def _write_saved_model(embedders, path, quantization):
 
     signatures = {"serving_default": embed_encoded, "pixels": embed_pixels}
     model = tf.Module()
-    # Not the networks themselves, with which Keras would save functions of its own.
+    # Not the networks themselves, for which Keras would save its own functions.
     model.weights = _list_weights(embedders)
     tf.saved_model.save(model, os.fspath(path), signatures=signatures)
     loaded = tf.saved_model.load(os.fspath(path)).signatures
@@ -240,13 +240,13 @@ def _missing(package):
 
 
 def _read_photographs():
-    """Encoded photographs of other sizes than any network takes."""
+    """Reads encoded photographs of sizes that no network takes."""
     folder = importlib.resources.files("sklearn.datasets.images")
     return [(folder / name).read_bytes() for name in ("china.jpg", "flower.jpg")]
 
 
 def _compare(embedders, embed_with, images):
-    """The largest difference from Keras over encoded images and their pixels."""
+    """Computes the largest difference from Keras over encoded images and their pixels."""
     differences = []
     for contents in images:
         pixels = decode_image(contents, embedders[0].preprocessing.background_color).numpy()
@@ -264,7 +264,7 @@ def _compare(embedders, embed_with, images):
 
 
 def _place(made, output, format, embedders):
-    """Moves what was made to where it belongs, with a program that shows its use."""
+    """Moves the model to its place, with a program that shows its use."""
     background = embedders[0].preprocessing.background_color
     example = importlib.resources.files(__package__) / "examples" / f"{format}.py"
     (made / f"{format}_example.py").write_bytes(example.read_bytes())

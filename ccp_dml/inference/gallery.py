@@ -35,7 +35,7 @@ from ccp_dml.inference.embedding_file import (
     read_embeddings,
 )
 
-# An approximate search finds this many times as many candidates, which are ranked exactly.
+# An approximate search finds this many times as many candidates, which are then ranked exactly.
 _CANDIDATES = 10
 # Samples of the gallery that an approximate search is measured with, and neighbours of each.
 _MEASURED_QUERIES = 1000
@@ -118,8 +118,8 @@ class Gallery:
 
         Raises:
             ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
-                below 1e15, ids or labels are neither strings nor integers, an id is there twice,
-                there are too few embeddings for the index, or faiss is not installed.
+                below 1e15, ids or labels are neither strings nor integers, an id is repeated, there
+                are too few embeddings for the index, or faiss is not installed.
         """
         check_one_of("index", index, ("exact", *INDEXES))
         embeddings = np.ascontiguousarray(check_vectors("embeddings", embeddings), "float32")
@@ -141,14 +141,12 @@ class Gallery:
         Args:
             queries: `(q, d)`.
             k: Number of samples to find.
-            exclude_ids: For each query an id that is not to be found, which is its own if it is
-                part of the gallery `(q,)`. Ids that are not in the gallery exclude nothing.
-                Defaults to `None`.
+            exclude_ids: An id to leave out for each query, its own if it is part of the gallery
+                `(q,)`. Ids that are not in the gallery exclude nothing. Defaults to `None`.
 
         Returns:
-            Distances float32 `(q, k)`, nearest first, and ids `(q, k)`; of equally distant samples
-            the first in the gallery comes first. What an approximate index finds is ranked by its
-            exact distances.
+            Distances float32 `(q, k)`, nearest first, and ids `(q, k)`; in a tie the first in the
+            gallery comes first. Results of an approximate index are ranked by exact distances.
 
         Raises:
             ValueError: If shapes do not fit, there are no queries, a value is not finite or not
@@ -178,7 +176,7 @@ class Gallery:
         it; see `load`.
 
         Args:
-            path: The file; any path that `etils.epath` knows. One that is there is replaced.
+            path: The file; any path that `etils.epath` knows. An existing file is replaced.
 
         Raises:
             ValueError: If pyarrow is not installed.
@@ -208,15 +206,15 @@ class Gallery:
         Args:
             path: The file, with the columns `path` or `id`, `embedding` and, optionally, `label`.
             index: How to search, as for `Gallery.build`. An approximate index is kept beside the
-                file, as `<path>.<index>.faiss`, and used again as long as the embeddings are the
-                same. Defaults to `"exact"`.
+                file, as `<path>.<index>.faiss`, and reused as long as the embeddings are the same.
+                Defaults to `"exact"`.
 
         Returns:
             The gallery.
 
         Raises:
-            ValueError: If there is no such file, it is no Parquet file, columns are missing, its
-                values are not what `Gallery.build` takes, or pyarrow is not installed.
+            ValueError: If there is no such file, it is not a Parquet file, columns are missing, its
+                values are not valid for `Gallery.build`, or pyarrow is not installed.
         """
         check_one_of("index", index, ("exact", *INDEXES))
         stored = read_embeddings(path)
@@ -231,7 +229,7 @@ class Gallery:
         return gallery
 
     def row_of(self, id: Any) -> int:
-        """The row of an id in `embeddings`, `ids` and `labels`.
+        """Returns the row of an id in `embeddings`, `ids` and `labels`.
 
         Raises:
             KeyError: If it is not in the gallery.
@@ -239,7 +237,7 @@ class Gallery:
         return self._rows.get_loc(id)
 
     def _take_index(self, index, path=None):
-        """Reads an index that is kept at a path, or makes it and, if there is a path, keeps it."""
+        """Reads a saved index, or makes it and, if there is a path, saves it."""
         if index == "exact":
             return
         fingerprint = None if path is None else _fingerprint(self.embeddings, index)
@@ -270,7 +268,7 @@ class Gallery:
         distances = distances_to_rows(queries, self.embeddings, rows)
         distances[invalid] = np.inf
         distances, rows = sort_by_distance(distances, rows, k)
-        # The cells that were looked at may hold fewer samples than asked for.
+        # The visited cells may contain fewer samples than requested.
         short = np.isinf(distances[:, -1])
         if short.any():
             distances[short], rows[short] = self._search_exactly(
@@ -290,10 +288,10 @@ class Gallery:
             start = time.perf_counter()
             results.append(search(queries, k, own)[0])
             rates.append(count / (time.perf_counter() - start))
-        # The copy of the embeddings is not needed until an exact search is.
+        # The copy of the embeddings is only needed for an exact search.
         self._exact = None
         found, exact = results
-        # By distances, because of equally distant samples any may be found.
+        # By distances, because any of equally distant samples may be found.
         return SearchQuality(float((found <= exact[:, -1:]).mean()), *rates)
 
     def _log_quality(self, origin):
@@ -314,7 +312,7 @@ def _fingerprint(embeddings, index):
 
 
 def _check_names(name, values, count, owners="embeddings", optional=False):
-    """Strings, as an array of objects, or integers."""
+    """Returns strings, as an array of objects, or integers."""
     array = np.asarray(values)
     if array.dtype.kind in "OUT":
         array = np.array(values, dtype=object)

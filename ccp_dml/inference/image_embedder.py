@@ -1,4 +1,4 @@
-"""A trained network together with the preprocessing that its images need."""
+"""A trained network together with the preprocessing of its images."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ from ccp_dml.layers import lipschitz_normalize
 Image = str | os.PathLike | bytes | np.ndarray
 """A path, an encoded image, or pixels `(height, width, channels)` in 0…255."""
 
-# As many images are decoded in less time than it takes to start a dataset.
+# Decoding this many images takes less time than starting a dataset.
 _FEW = 16
 _KINDS = {
     "paths": (str, os.PathLike),
@@ -32,32 +32,32 @@ _CHANNELS = (1, 3, 4)
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class ImageEmbedder(keras.Model):
-    """Maps images as they are in files to normalised embeddings.
+    """Maps images in files to normalised embeddings.
 
     Resizing, the crop of the centre or the padding, the background of transparent pixels, colour
-    and the scaling of values are part of the model, so that they are saved with it and it cannot
-    be fed with images that were prepared otherwise. Load it with `ccp_dml.inference.load`, or with
+    and the scaling of values are part of the model, so that they are saved with it and images
+    cannot be prepared incorrectly. Load it with `ccp_dml.inference.load`, or with
     `keras.models.load_model` after `import ccp_dml`.
 
     Args:
         network: A `keras.Model` from prepared images `(batch, image_size, image_size, channels)`,
             of 3 channels or 1, to embeddings `(batch, d)`.
         scaling: The values that `network` takes; see `ccp_dml.data.value_scaling.rescale`.
-        resize_size: What the shorter side of an image is resized to before the centre is cut out.
+        resize_size: Size of the shorter side of an image after resizing, before the centre crop.
             Defaults to `None`: 256 / 227 of the size that `network` takes.
         background: The colour behind transparent pixels, and of the padding: a name or `#rrggbb`.
-            Defaults to `"white"`, also for networks that were saved without it, before which
-            transparency and the orientation in EXIF data were ignored.
-        fit: `"crop"` (default), the centre of the image, or `"pad"`, the whole image, made square
-            with `background`.
+            Defaults to `"white"`, also for networks that were saved without it by earlier versions,
+            which ignored transparency and the orientation in EXIF data.
+        fit: `"crop"` (default), the centre of the image, or `"pad"`, the whole image, padded to a
+            square with `background`.
 
     Attributes:
         network: The network.
-        preprocessing: How images become inputs of the network, a `ccp_dml.data.Preprocessing`.
+        preprocessing: The preprocessing of images, a `ccp_dml.data.Preprocessing`.
 
     Call arguments:
         images: A batch of images of one size `(batch, height, width, channels)`, of 1, 3 or, with
-            alpha, 4 channels, values in 0…255. Colours become their luminance where `network` takes
+            alpha, 4 channels, values in 0…255. Colours are reduced to luminance if `network` takes
             grey images.
 
     Returns:
@@ -67,10 +67,10 @@ class ImageEmbedder(keras.Model):
         ValueError: If `network` does not take square images of 1 or 3 channels, `resize_size` is
             less than their size, `scaling` is unknown or not for grey images, or `background` or
             `fit` is unknown.
-        RuntimeError: When it is called, or asked to `predict`, on another of Keras's backends than
-            TensorFlow, which prepares the images; `embed` runs on all of them.
-        tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
-            fractions of at most 1, as of images that were divided by 255 before; not under XLA.
+        RuntimeError: When it is called, directly or by `predict`, with a Keras backend other than
+            TensorFlow, which preprocesses the images; `embed` works with all of them.
+            tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
+            fractions of at most 1, as for images that have been divided by 255; not under XLA.
 
     Example:
 
@@ -89,7 +89,7 @@ class ImageEmbedder(keras.Model):
         fit: str = "crop",
         **kwargs,
     ):
-        # Not to half precision, in which 0…255 cannot be told apart after resizing.
+        # Not in half precision, which cannot distinguish values in 0…255 after resizing.
         super().__init__(autocast=False, **kwargs)
         shape = getattr(network, "input_shape", None)
         if shape is None or len(shape) != 4 or shape[1] is None or shape[1] != shape[2]:
@@ -107,7 +107,7 @@ class ImageEmbedder(keras.Model):
             fit=fit,
             channels=shape[3],
         )
-        # There are no kernels of XLA for the resizing.
+        # XLA has no kernels for the resizing.
         self.supports_jit = False
         self.built = True
 
@@ -117,7 +117,7 @@ class ImageEmbedder(keras.Model):
         return self.network.compute_output_shape(self.network.input_shape)[-1]
 
     def __call__(self, *args, **kwargs):
-        # Keras puts lines of its own around the errors of `call`, which `predict` calls directly.
+        # Keras adds its own lines to the errors of `call`, which `predict` calls directly.
         _check_backend()
         return super().__call__(*args, **kwargs)
 
@@ -153,7 +153,7 @@ class ImageEmbedder(keras.Model):
     def embed(
         self, images: Iterable[Image], batch_size: int = 256, max_pixels: int = MAX_PIXELS
     ) -> np.ndarray:
-        """Embeds images, each prepared as the network was evaluated with them.
+        """Embeds images, with the same preprocessing as in evaluation.
 
         Args:
             images: Paths (or URLs that TensorFlow can read), encoded JPEG, PNG, WebP, GIF or BMP
@@ -161,15 +161,15 @@ class ImageEmbedder(keras.Model):
                 values in 0…255, each of any size, of 1, 3 or, with alpha, 4 channels; or one array
                 `(n, height, width, channels)`.
             batch_size: Number of images at a time. Defaults to 256.
-            max_pixels: The most pixels, width times height, of an encoded image; one that has more
-                is not decoded. Defaults to 50 million.
+            max_pixels: Largest number of pixels, width times height, of an encoded image; larger
+                images are not decoded. Defaults to 50 million.
 
         Returns:
             float32 embeddings `(n, d)` after the Lipschitz normalisation.
 
         Raises:
-            ValueError: If something is none of these, is damaged, too large or has other values;
-                the message says which.
+            ValueError: If an image is none of these, is damaged, is too large or has other values;
+                the message says which one.
             OSError: If a file cannot be read.
         """
         check_at_least("batch_size", batch_size, 1)
@@ -200,7 +200,7 @@ class ImageEmbedder(keras.Model):
         )
 
     def _scale(self, crops):
-        """Prepares crops, uint8 `(batch, image_size, image_size, channels)`, for the network."""
+        """Scales crops, uint8 `(batch, image_size, image_size, channels)`, for the network."""
         return rescale(crops, self.preprocessing.scaling)
 
     def get_config(self):
@@ -229,19 +229,19 @@ def _check_backend():
 
 
 def _assert_pixels(images):
-    """Assertions that fail for images that were prepared already, as far as that can be seen."""
+    """Makes assertions that fail for images that are already scaled, as far as can be seen."""
     if not images.dtype.is_floating:
         return []
     lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
     # A batch may be black, or empty.
     may_be_pixels = (lowest >= 0) & (highest <= 255) & ((highest > 1) | (highest <= 0))
-    # Of letters that TensorFlow's messages show.
+    # Limit of the letters in TensorFlow's messages.
     message = "images must have values in 0 to 255, as in files, and not scaled; got values in"
     return [tf.debugging.Assert(may_be_pixels, [message, lowest, highest])]
 
 
 def _list_images(images) -> Sequence[Image]:
-    """Images as a list of strings, of bytes or of arrays `(height, width, channels)`."""
+    """Returns images as a list of strings, of bytes or of arrays `(height, width, channels)`."""
     if isinstance(images, (str, os.PathLike, bytes)):
         raise ValueError(f"images must be a list of images; got one {type(images).__name__}")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OSU" and images.ndim != 4:
@@ -264,7 +264,7 @@ def _list_images(images) -> Sequence[Image]:
 
 
 def _check_array(pixels, position):
-    """Pixels as an array `(height, width, channels)`, whose values are checked."""
+    """Returns pixels as an array `(height, width, channels)` with checked values."""
     shape = pixels.shape
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
@@ -295,7 +295,7 @@ def _check_array(pixels, position):
 
 
 def _crop_arrays(arrays, preprocessing):
-    # Grey pixels among coloured ones are repeated, as a decoder does.
+    # Grey images among coloured ones have their pixels repeated, as by a decoder.
     num_channels = 1 if all(pixels.shape[2] == 1 for pixels in arrays) else 3
 
     def generate():
@@ -307,7 +307,7 @@ def _crop_arrays(arrays, preprocessing):
 
     signature = tf.TensorSpec((None, None, num_channels), tf.float32)
     pixels_of_all = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    # Keras warns of data sets whose end it does not know.
+    # Keras warns about data sets of unknown length.
     pixels_of_all = pixels_of_all.apply(tf.data.experimental.assert_cardinality(len(arrays)))
     return pixels_of_all.map(
         lambda pixels: crop_center(pixels[tf.newaxis], preprocessing)[0],
@@ -317,7 +317,7 @@ def _crop_arrays(arrays, preprocessing):
 
 @functools.lru_cache(maxsize=8)
 def _make_decoder(are_encoded, preprocessing, max_pixels):
-    """Maps an image to its crop; kept, because to trace it takes seconds."""
+    """Makes a function from an image to its crop; cached, because tracing takes seconds."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(image):
@@ -330,12 +330,12 @@ def _make_decoder(are_encoded, preprocessing, max_pixels):
 
 
 def _check(contents, max_pixels):
-    """Raises an error if something is no image, or too large."""
+    """Raises an error if something is not an image, or is too large."""
     check_pixels(read_header(contents), max_pixels)
 
 
 def _raise_first_problem(images, are_encoded, preprocessing, max_pixels):
-    """Says which image it is that cannot be read or decoded."""
+    """Raises an error that says which image cannot be read or decoded."""
     for position, image in enumerate(images):
         name = f"the image at position {position}" if are_encoded else image
         try:

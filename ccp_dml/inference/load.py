@@ -1,4 +1,4 @@
-"""Loads networks that training has saved."""
+"""Loading of networks saved by training."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from ccp_dml.data.image_index import is_regular_file
 from ccp_dml.data.preprocessing import parse_color
 from ccp_dml.inference.image_embedder import ImageEmbedder
 
-# What Keras raises for files that are damaged or are not its own.
+# What Keras raises for files that are damaged or not its own.
 _NOT_A_NETWORK = (
     ValueError,
     TypeError,
@@ -37,13 +37,13 @@ def load(
     background: str | None = None,
     fit: str | None = None,
 ) -> ImageEmbedder:
-    """Loads a network that training has saved, with the preprocessing of its images.
+    """Loads a network saved by training, with the preprocessing of its images.
 
     Args:
         path: The file, `model.keras`.
         scaling: The values that the network takes, for a network that was saved without its
             preprocessing; see `ccp_dml.data.value_scaling.rescale`. Defaults to `None`: as saved.
-        resize_size: What the shorter side of an image is resized to before the centre is cut out,
+        resize_size: Size of the shorter side of an image after resizing, before the centre crop,
             for such a network. Defaults to `None`: as saved, or else 256 / 227 of the size that the
             network takes.
         background: The colour behind transparent pixels, for such a network. Defaults to `None`: as
@@ -52,12 +52,12 @@ def load(
             `"crop"`.
 
     Returns:
-        The network with its preprocessing; its own input and output are those of `.network`.
+        The network with its preprocessing; `.network` is the network alone.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a network for images, it does not know its preprocessing and
-            `scaling` is not given, or what is given contradicts what it knows.
+        ValueError: If it is not a network for images, if it was saved without its preprocessing and
+            `scaling` is not given, or if an argument contradicts the saved preprocessing.
 
     Example:
 
@@ -101,8 +101,8 @@ def read_network(path: str | os.PathLike) -> keras.Model:
         path: The file.
 
     Returns:
-        An `ImageEmbedder`, or a model from prepared images to embeddings: of a model that was saved
-        while it trained, as in a notebook, the network that it trains.
+        An `ImageEmbedder`, or a model from preprocessed images to embeddings; for a saved model
+        with a training step, as from a notebook, the network that it trains.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -126,7 +126,7 @@ def read_network(path: str | os.PathLike) -> keras.Model:
 
 
 def _check_archive(path):
-    """Raises an error if a file was damaged since it was saved, which Keras does not always see."""
+    """Raises an error if a file was damaged after saving, which Keras does not always notice."""
     with epath.Path(path).open("rb") as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

@@ -1,4 +1,4 @@
-"""From a function of TensorFlow to ONNX."""
+"""Conversion of a TensorFlow function to ONNX."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ccp_dml.checks import list_first
 
-# Of the end of 2022: runtimes of today know it.
+# From the end of 2022: supported by current runtimes.
 _OPSET = 18
 
 
@@ -22,10 +22,10 @@ def write_onnx(
     """Writes a function with its weights as an ONNX model.
 
     Args:
-        function: Of one tensor, to one tensor.
+        function: Function from one tensor to one tensor.
         path: The file.
-        input_name: Of the tensor that the model takes.
-        output_name: Of the tensor that it returns.
+        input_name: Name of the input tensor of the model.
+        output_name: Name of its output tensor.
 
     Raises:
         ValueError: If tf2onnx is not installed, or ONNX lacks an operation of the function, which
@@ -36,8 +36,8 @@ def write_onnx(
         import tf2onnx
     except ImportError as error:
         raise ValueError('format onnx requires tf2onnx: pip install "ccp_dml[export]"') from error
-    # Unlike `tf2onnx.convert.from_function` this also makes constants of tensors of a layer that
-    # are not variables, such as those of `keras.layers.Normalization`.
+    # Unlike `tf2onnx.convert.from_function` this also turns tensors of a layer that are not
+    # variables into constants, such as those of `keras.layers.Normalization`.
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     with _silence("tf2onnx"), _silence("tensorflow"):
@@ -70,7 +70,7 @@ def _rename_tensor(graph, tensor, name):
 
 
 def _convert_erfc(context, node, name, _):
-    """Makes 1 − erf(x) of the complementary error function, which GELU is computed with."""
+    """Replaces the complementary error function, which GELU uses, by 1 − erf(x)."""
     (output,) = node.output
     consumers = context.find_output_consumers(output)
     node.type = "Erf"
@@ -86,7 +86,7 @@ def _convert_erfc(context, node, name, _):
 
 @contextlib.contextmanager
 def _silence(name):
-    """Keeps a library's warnings, of which there are many for what works, from the user."""
+    """Hides the warnings of a library, many of which concern things that work."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)

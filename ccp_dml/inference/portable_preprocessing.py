@@ -1,4 +1,4 @@
-"""The crop of evaluation in operations that ONNX and TFLite have as well."""
+"""The crop of evaluation with operations that ONNX and TFLite support."""
 
 import tensorflow as tf
 
@@ -7,7 +7,7 @@ from ccp_dml.data.preprocessing import locate_center, pad_to_square, round_half_
 
 
 def crop_center_portably(images: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Does what `ccp_dml.data.preprocessing.crop_center` does, by matrix products alone.
+    """Does the same as `ccp_dml.data.preprocessing.crop_center` with matrix products only.
 
     A bilinear, antialiased resizing is linear in the rows and in the columns of an image. It equals
     `crop_center` up to rounding, and takes longer: all pixels of the image are multiplied.
@@ -47,15 +47,15 @@ def _resize(images, rows, columns, size):
 
 
 def _resizing_weights(corner, side, size, first, canvas, length):
-    """What each pixel along an axis contributes to each of the result, `(size, length)`.
+    """Returns the weights of pixels along an axis for each pixel of the result, `(size, length)`.
 
     Args:
-        corner: Where what is resized begins, in pixels of the image.
+        corner: Start of the part to resize, in pixels of the image.
         side: Its length.
         size: Number of pixels of the result.
-        first: Where the canvas begins, which is not behind the image.
+        first: Start of the canvas, which is not after the image.
         canvas: Length of the canvas, over all of which the weights of a pixel sum up to 1.
-        length: Of the image.
+        length: Length of the image.
     """
     pixels_of_one = side / size
     centers = corner + (tf.range(size, dtype=tf.float32) + 0.5) * pixels_of_one

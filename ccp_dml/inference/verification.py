@@ -1,4 +1,4 @@
-"""Verification: whether two images show the same class."""
+"""Verification: deciding whether two images show the same class."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ccp_dml.evaluation.verification import (
 
 
 class VerificationThreshold(NamedTuple):
-    """Pairs at this distance or below are said to be of the same class.
+    """A distance at or below which pairs are taken to be of the same class.
 
     Attributes:
         distance: The threshold.
@@ -38,7 +38,7 @@ def threshold_at_false_accept_rate(
     max_pairs: int = MOST_PAIRS,
     seed: int = 0,
 ) -> VerificationThreshold:
-    """Chooses the distance below which two images are taken to be of the same class.
+    """Chooses a threshold of the distance of two images of the same class.
 
     It is the largest distance at which no more than the given fraction of pairs of different
     classes is accepted, halfway to the next such pair; take the pairs from validation data. All
@@ -49,16 +49,17 @@ def threshold_at_false_accept_rate(
         embeddings: `(n, d)`.
         labels: `(n,)` or `(n, 1)`.
         rate: The false-accept rate, between 0 and 1.
-        max_pairs: Most pairs to compare. Defaults to 2·10⁹, all pairs of 63,000 samples.
-        seed: Determines the choice among more pairs. Defaults to 0.
+        max_pairs: Largest number of pairs to compare. Defaults to 2·10⁹, all pairs of 63,000
+            samples.
+        seed: Determines the choice if there are more pairs. Defaults to 0.
 
     Returns:
         The threshold, with the rates that were measured at it.
 
     Raises:
         ValueError: If shapes do not fit, a value is not finite or not below 1e15, the rate is not
-            between 0 and 1, there are no pairs of the same class or too few of different ones to
-            measure the rate, or more of those than it allows are at distance 0.
+            between 0 and 1, there are no pairs of the same class, too few of different classes to
+            measure the rate, or more of the latter at distance 0 than the rate allows.
 
     Example:
 
@@ -70,8 +71,8 @@ def threshold_at_false_accept_rate(
     check_fraction("rate", rate)
     samples = pair_samples(embeddings, labels, max_pairs=max_pairs, seed=seed)
 
-    # Floats that are not negative are ordered as their bits are, so that the distance of a given
-    # rank is found by counting twice: first by the upper half of the bits, then by the lower.
+    # Non-negative floats have the same order as their bits, so that the distance of a given rank is
+    # found by counting twice: first by the upper half of the bits, then by the lower.
     counts = np.zeros((2, 2**16), "int64")
     for bits, same in _compare(samples):
         counts += _count(bits >> 16, same)
@@ -116,7 +117,7 @@ def _compare(samples):
 
 
 def _count(bits, same):
-    """How often each value occurs among pairs of different classes and of the same `(2, 65536)`."""
+    """Counts each value among pairs of different classes and of the same `(2, 65536)`."""
     total = np.bincount(bits, minlength=2**16)
     positive = np.bincount(bits[same], minlength=2**16)
     return np.stack([total - positive, positive])
@@ -127,6 +128,6 @@ def _as_distance(bits):
 
 
 def _between(last_accepted, first_refused):
-    """A float32 value that separates two distances, halfway if there is one between them."""
+    """Returns a float32 value that separates two distances, halfway between them if possible."""
     middle = np.float32((last_accepted + first_refused) / 2)
     return float(middle if middle < first_refused else last_accepted)

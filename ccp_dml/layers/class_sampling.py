@@ -1,4 +1,4 @@
-"""Which classes a training step looks at, where there are too many to look at all."""
+"""Sampling of the classes of a training step, for more classes than a step can compare."""
 
 from keras import ops
 
@@ -8,22 +8,21 @@ from ccp_dml.randomness import permute
 def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int):
     """Draws classes without replacement: those of the labels, and others at random.
 
-    As many classes are drawn as there are labels, and `num_others` more, so that their number is
-    known before the labels are: a label that occurs twice makes room for one more of the others.
-    All of the others are equally likely. Time and memory do not grow with `num_classes` (with its
-    square root, to be exact).
+    As many classes are drawn as there are labels, plus `num_others`, so that their number is known
+    before the labels are: a repeated label makes room for one more of the others. All others are
+    equally likely. Time and memory hardly grow with `num_classes`, only with its square root.
 
     Args:
-        labels: Classes of the samples `(n,)`, 0…num_classes − 1; what is out of this range is
-            moved into it.
+        labels: Classes of the samples `(n,)`, 0…num_classes − 1; values outside this range are
+            clipped to it.
         num_classes: Number of classes C.
-        num_others: The least number of other classes, if there are as many.
-        seed: An integer scalar; equal ones give equal draws, on all replicas.
+        num_others: The least number of other classes, as far as there are as many.
+        seed: An integer scalar; equal seeds give equal draws, on all replicas.
         stream: See `ccp_dml.randomness.uniform`.
 
     Returns:
-        The classes, int32 `(min(C, n + num_others),)`, all different, and which of them are those
-        of the labels, a boolean vector.
+        The classes, int32 `(min(C, n + num_others),)`, all different, and a boolean vector that
+        says which of them are those of the labels.
 
     Example:
 
@@ -34,10 +33,10 @@ def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int)
     labels = ops.clip(ops.cast(labels, "int32"), 0, num_classes - 1)
     num_labels = ops.shape(labels)[0]
     count = num_labels + num_others
-    # A number where it is known: then so are the shapes that come of it.
+    # A Python number if it is known, so that the resulting shapes are known too.
     count = min(count, num_classes) if isinstance(count, int) else ops.minimum(count, num_classes)
     drawn = permute(ops.arange(count, dtype="int32"), num_classes, seed, stream)
-    # With the labels in front at least `count` candidates are no repetitions of one before.
+    # With the labels in front, at least `count` candidates do not repeat an earlier one.
     candidates = ops.concatenate([labels, drawn], axis=0)
     order = ops.argsort(candidates)
     in_order = ops.take(candidates, order)

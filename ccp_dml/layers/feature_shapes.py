@@ -1,4 +1,4 @@
-"""What backbones give: feature maps, sequences of tokens, or vectors."""
+"""Shapes of the features of backbones: feature maps, sequences of tokens, or vectors."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def check_features(shape: Sequence[int | None], owner: str):
 
     Args:
         shape: Their shape, with the batch axis.
-        owner: What gives them, for the message.
+        owner: What returns them, for the message.
 
     Raises:
         ValueError: If they are not.
@@ -36,7 +36,8 @@ def check_positions(pooling: str, shape: Sequence[int | None]):
         shape: Shape of the features, with the batch axis.
 
     Raises:
-        ValueError: If they cannot; the message says what the pooling takes, and what to choose.
+        ValueError: If they cannot be pooled; the message says what the pooling takes, and what to
+            choose instead.
     """
     ranks = _RANKS.get(pooling, _OTHER_RANKS)
     if len(shape) not in ranks:
@@ -48,5 +49,5 @@ def check_positions(pooling: str, shape: Sequence[int | None]):
 
 
 def position_axes(features) -> tuple[int, ...]:
-    """The axes between those of the batch and of the channels."""
+    """Returns the axes between the batch and the channels."""
     return tuple(range(1, len(features.shape) - 1))

@@ -20,8 +20,8 @@ class GeneralizedMeanPooling(keras.layers.Layer):
     overflow nor vanish.
 
     Args:
-        exponent: Where the exponent p starts, at least 1; one that training moves below 1 counts
-            as 1. Defaults to 3, as in the paper.
+        exponent: Initial value of the exponent p, at least 1. If training moves it below 1, it
+            counts as 1. Defaults to 3, as in the paper.
 
     Call arguments:
         inputs: A feature map `(batch, height, width, channels)` or a sequence of tokens `(batch,

@@ -9,29 +9,28 @@ from ccp_dml.checks import check_above, check_at_least, check_fraction
 from ccp_dml.layers.feature_shapes import check_positions
 from ccp_dml.layers.normalization import lipschitz_normalize
 
-# What is left of an interval some tens wide is so little that a step of Newton's method from it is
-# exact in float32. All shifts of a division are tried at once: loops take long to compile.
+# An interval some tens wide is narrowed so far that a step of Newton's method from there is exact
+# in float32. All shifts of a division are tried at once: loops take long to compile.
 _SECTIONS, _DIVISIONS = 64, 3
 _SMALLEST_SQUARE = 1e-12
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class GeneralizedSumPooling(keras.layers.Layer):
-    """The average of the features that are near to learnt prototypes.
+    """Averages the features that are near learned prototypes.
 
     "Generalized Sum Pooling for Metric Learning" (Gürbüz, Şener and Alatan, ICCV 2023). The
-    features fⱼ of n positions hold a mass of 1/n each, of which a part μ in all is transported to
-    prototypes ωᵢ at the least cost, smoothed by entropy; the features are weighted with the mass
-    that leaves them:
+    features fⱼ of n positions hold a mass of 1/n each. A total mass μ is transported to prototypes
+    ωᵢ at the least cost, smoothed by entropy; the features are weighted with the mass that leaves
+    them:
 
         min  Σᵢⱼ cᵢⱼ πᵢⱼ + (1/γ) (Σᵢⱼ πᵢⱼ log πᵢⱼ + Σⱼ ρⱼ log ρⱼ)
         with ρⱼ + Σᵢ πᵢⱼ = 1/n  and  Σᵢⱼ πᵢⱼ = μ,   cᵢⱼ = ‖ω̂ᵢ − f̂ⱼ‖,
         pooled = Σⱼ fⱼ Σᵢ πᵢⱼ / μ,
 
-    where v̂ is the Lipschitz normalisation. Its solution is `Σᵢ πᵢⱼ = σ(s + aⱼ) / n` with
-    `aⱼ = log Σᵢ exp(−γ cᵢⱼ)` and the logistic function σ; s is the one number for which the mean of
-    σ(s + aⱼ) is μ. It is found by dividing an
-    interval, and its gradient is that of the implicit function. For
+    where v̂ is the Lipschitz normalisation. Its solution is `Σᵢ πᵢⱼ = σ(s + aⱼ) / n` with `aⱼ = log
+    Σᵢ exp(−γ cᵢⱼ)` and the logistic function σ; s is the number for which the mean of σ(s + aⱼ) is
+    μ. It is found by dividing an interval, and its gradient is that of the implicit function. For
     equal costs, and in the limit μ → 1, this is the average.
 
     Costs are taken from the features of the backbone; the authors' code takes them after the
@@ -40,9 +39,9 @@ class GeneralizedSumPooling(keras.layers.Layer):
     prototypes, is not included, nor is the maximum that its code can add.
 
     Args:
-        num_prototypes: Number of prototypes. Defaults to 64, as the authors' code has it for small
-            data sets; 128 for large ones.
-        transported: The part μ of the mass, between 0 and 1. Defaults to 0.3.
+        num_prototypes: Number of prototypes. Defaults to 64, the value in the authors' code for
+            small data sets; it is 128 for large ones.
+        transported: The transported fraction μ of the mass, between 0 and 1. Defaults to 0.3.
         sharpness: The inverse γ of the weight of the entropy, above 0. Defaults to 5.
 
     Call arguments:
@@ -110,7 +109,7 @@ class GeneralizedSumPooling(keras.layers.Layer):
 
 
 def transported_parts(attractions, transported: float):
-    """The part of each position's mass that is transported, `σ(s + aⱼ)` with mean μ.
+    """Computes the transported fraction of each position's mass, `σ(s + aⱼ)` with mean μ.
 
     Args:
         attractions: The aⱼ, float `(batch, n)`.
@@ -120,7 +119,7 @@ def transported_parts(attractions, transported: float):
         `(batch, n)`, between 0 and 1.
     """
     fixed = ops.stop_gradient(attractions)
-    # σ of this is μ, so that s is between it minus the largest and it minus the smallest of the aⱼ.
+    # σ of this is μ, so that s lies between this minus the largest aⱼ and this minus the smallest.
     target = math.log(transported / (1 - transported))
     low = target - ops.max(fixed, axis=1, keepdims=True)
     width = target - ops.min(fixed, axis=1, keepdims=True) - low
@@ -132,7 +131,8 @@ def transported_parts(attractions, transported: float):
         low += width * ops.maximum(too_low - 1, 0) / _SECTIONS
         width /= _SECTIONS
     shift = low + width / 2
-    # A step of Newton's method, whose derivative by the aⱼ is that of the implicit function.
+    # A step of Newton's method, whose derivative with respect to the aⱼ is that of the implicit
+    # function.
     parts = ops.sigmoid(shift + attractions)
     slope = ops.mean(ops.stop_gradient(parts * (1 - parts)), axis=1, keepdims=True)
     excess = ops.mean(parts, axis=1, keepdims=True) - transported

@@ -11,7 +11,7 @@ from ccp_dml.checks import check_at_least
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class CrossBatchMemory(keras.layers.Layer):
-    """The embeddings and labels of the last batches, as references for a loss.
+    """Keeps the embeddings and labels of the last batches as references for a loss.
 
     "Cross-Batch Memory for Embedding Learning" (Wang et al., CVPR 2020): embeddings drift slowly,
     so that those of past batches still tell which pairs are hard. The ring consists of
@@ -20,15 +20,15 @@ class CrossBatchMemory(keras.layers.Layer):
     Args:
         num_batches: Number of batches M that the ring holds.
         batch_size: Number of samples of a (global) batch.
-        start_step: Number of batches S before the ring is used, while embeddings still change fast.
-            Defaults to 1,000.
-        includes_batch: Whether a batch enters the ring before its loss is computed, and so is among
-            its own references: every sample is then a positive of itself, at distance 0. The ring
-            is used from step `S + M` on. If `False`, a batch meets only those before it, and the
-            ring is used after step `max(S, M)`. Defaults to `True`, as in the code of the paper
-            and in that of CCP.
-        label_size: Number k of labels of a sample, of at least 2, for a loss that compares label
-            rows `(n, k)` through its `same_class`. Defaults to `None`: a sample has one class.
+        start_step: Number of batches S before the ring is used, because embeddings change fast at
+            first. Defaults to 1,000.
+        includes_batch: Whether a batch enters the ring before its loss is computed, and is
+            therefore among its own references: every sample is then a positive of itself, at
+            distance 0. The ring is used from step `S + M` on. If `False`, a batch is compared only
+            with those before it, and the ring is used after step `max(S, M)`. Defaults to `True`,
+            as in the code of the paper and in that of CCP.
+        label_size: Number k of labels of a sample, at least 2, for a loss whose `same_class`
+            compares label rows `(n, k)`. Defaults to `None`: a sample has one class.
 
     Attributes:
         embeddings: The ring, before normalisation, `(num_batches · batch_size, d)`.
@@ -97,15 +97,15 @@ class CrossBatchMemory(keras.layers.Layer):
         self.steps = self.add_weight(shape=(), dtype="int", name="steps", **state)
 
     def is_ready(self):
-        """Whether the loss of the present batch uses the ring, a boolean scalar.
+        """Returns whether the loss of the current batch uses the ring, a boolean scalar.
 
-        If the ring `includes_batch`, it is to be asked after the batch was added.
+        If the ring `includes_batch`, call this after the batch was added.
         """
         step = self.steps.value if self.includes_batch else self.steps.value + 1
         return step >= self.first_step
 
     def last_batch_start(self):
-        """The row of the ring at which the batch that was added last begins, an int32 scalar."""
+        """Returns the first row of the batch that was added last, an int32 scalar."""
         place = ops.cast((self.steps.value - 1) % self.num_batches, "int32")
         return place * self.batch_size
 
@@ -118,8 +118,8 @@ class CrossBatchMemory(keras.layers.Layer):
         """
         labels, embeddings = map(ops.convert_to_tensor, (labels, embeddings))
         self.check_labels(labels)
-        # As many rows as there are samples: from `batch_size` rows the optimiser of TensorFlow's
-        # graph concludes that there are as many samples, and drops whatever asks whether it is so.
+        # As many rows as there are samples: from `batch_size` rows TensorFlow's graph optimiser
+        # would conclude that there are as many samples, and drop the check of it.
         size = ops.shape(embeddings)[0]
         place = ops.cast(self.steps.value % self.num_batches, "int32")
         with self._require_batch_size(size):
@@ -130,10 +130,10 @@ class CrossBatchMemory(keras.layers.Layer):
         self.steps.assign_add(1)
 
     def check_labels(self, labels):
-        """Checks that labels are of the shape of those that the ring holds.
+        """Checks that labels have the shape that the ring holds.
 
         Args:
-            labels: A tensor; see `add`.
+            labels: See `add`.
 
         Raises:
             ValueError: If they are not.

@@ -1,4 +1,4 @@
-"""Pooling heads: from what a backbone gives to a feature vector."""
+"""Pooling heads: from the features of a backbone to a feature vector."""
 
 import keras
 from keras import ops
@@ -21,19 +21,20 @@ class GlobalPooling(keras.layers.Layer):
     Args:
         pooling: `"average"` (default); `"max"`; `"sum"`: the sum of the average and the maximum,
             which the conventional protocol of the CCP paper uses; `"token"`: the first token of a
-            sequence, which is the class token of vision transformers; or `"none"`: for features
-            that are vectors already.
+            sequence, which is the class token of vision transformers; or `"none"`: no pooling, for
+            features that are vectors already.
 
     Call arguments:
         inputs: A feature map `(batch, height, width, channels)` or a sequence of tokens `(batch,
-            tokens, channels)`, all of which count, class and register tokens too; for `"token"`, a
-            sequence; for `"none"`, vectors `(batch, channels)`.
+            tokens, channels)`, all of whose tokens count, class and register tokens included; for
+            `"token"`, a sequence; for `"none"`, vectors `(batch, channels)`.
 
     Returns:
         Features `(batch, channels)`.
 
     Raises:
-        ValueError: If `pooling` is not one of the five, or is not for features of this shape.
+        ValueError: If `pooling` is not one of the five, or cannot be applied to features of this
+            shape.
 
     Example:
 
@@ -75,11 +76,11 @@ def get_pooling(pooling: str, **kwargs) -> keras.layers.Layer:
     Args:
         pooling: One of `POOLINGS`: those of `GlobalPooling`, `"gem"` (`GeneralizedMeanPooling`) or
             `"gsp"` (`GeneralizedSumPooling`).
-        **kwargs: Arguments of the layer. Its dtype is by default that of `keras.config`, but one
+        **kwargs: Arguments of the layer. Its dtype defaults to that of `keras.config`, but a layer
             with weights computes in their dtype, not in half precision.
 
     Returns:
-        A layer from features, as the backbone gives them, to feature vectors `(batch, channels)`.
+        A layer from the features of the backbone to feature vectors `(batch, channels)`.
 
     Raises:
         ValueError: If the name is unknown.

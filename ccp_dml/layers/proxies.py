@@ -1,4 +1,4 @@
-"""Proxies: trainable points that stand for the classes in the embedding space."""
+"""Proxies: trainable points that represent the classes in the embedding space."""
 
 from typing import Any, NamedTuple
 
@@ -17,9 +17,9 @@ class ProxySample(NamedTuple):
 
     Attributes:
         rows: Their rows in `Proxies.vectors`, int32 `(r,)`, all different.
-        vectors: What these rows hold `(r, d)`.
+        vectors: The contents of these rows `(r, d)`.
         labels: The class of each, int32 `(r,)`.
-        negative_counts: How many proxies each stands for as a negative, float32 `(r,)`; see
+        negative_counts: How many proxies each represents as a negative, float32 `(r,)`; see
             `ccp_dml.losses.PairwiseLoss`.
     """
 
@@ -42,7 +42,7 @@ class Proxies(keras.layers.Layer):
         initializer: Initialiser of the proxies; in rounds of CCP they are replaced by embedded
             samples before training starts. Defaults to `None`: normal with standard deviation
             √(2/d), as in "Proxy Anchor Loss" (Kim et al., CVPR 2020), so that proxies have a length
-            of about 1.4 for any number of classes.
+            of about 1.4, whatever the number of classes.
 
     Attributes:
         vectors: The proxies, a trainable weight `(K·C, d)`.
@@ -96,7 +96,7 @@ class Proxies(keras.layers.Layer):
         return (*input_shape[:-1], self.proxies_per_class * self.num_classes)
 
     def sample(self, labels, num_others: int, seed, stream: int) -> ProxySample:
-        """The proxies of the classes of a batch and of others, drawn without replacement.
+        """Draws the proxies of the classes of a batch and of others, without replacement.
 
         Args:
             labels: Classes of the samples `(n,)`.
@@ -105,8 +105,9 @@ class Proxies(keras.layers.Layer):
             stream: Likewise.
 
         Returns:
-            The proxies of `min(num_classes, n + num_others)` classes. A proxy of the `u` classes of
-            the labels stands for itself, one of the `s` others for `(num_classes − u) / s`.
+            The proxies of `min(num_classes, n + num_others)` classes. A proxy of one of the `u`
+            classes of the labels represents itself, one of the `s` others `(num_classes − u) / s`
+            proxies.
         """
         classes, is_own = sample_classes(labels, self.num_classes, num_others, seed, stream)
         num_own = ops.sum(ops.cast(is_own, "float32"))
@@ -123,13 +124,13 @@ class Proxies(keras.layers.Layer):
         )
 
     def by_class(self) -> np.ndarray:
-        """The proxies grouped by class, a copy `(num_classes, proxies_per_class, d)`."""
+        """Returns the proxies grouped by class, a copy `(num_classes, proxies_per_class, d)`."""
         vectors = ops.convert_to_numpy(self.vectors)
         blocks = vectors.reshape(self.proxies_per_class, self.num_classes, -1)
         return blocks.transpose(1, 0, 2)
 
     def assign_by_class(self, vectors: np.ndarray, first_class: int = 0):
-        """Replaces the proxies, of all classes or of some in a row.
+        """Replaces the proxies of all classes, or of consecutive ones.
 
         Args:
             vectors: `(n, proxies_per_class, d)`.
@@ -141,7 +142,7 @@ class Proxies(keras.layers.Layer):
             return
         starts = first_class + self.num_classes * np.arange(self.proxies_per_class)
         rows = (starts[:, None] + np.arange(len(vectors))).ravel()
-        # An assignment would take a copy of all.
+        # An assignment would copy all of them.
         update_copies(
             self.vectors,
             backend.write_rows,

@@ -84,17 +84,16 @@ def get(identifier: str | Mapping[str, Any] | PairwiseLoss, /, **params) -> Pair
             `"module:Class"`, your own class or function in a module that Python can import; the
             config of a loss, as `serialize` returns it; or a `PairwiseLoss`, which is returned as
             it is.
-        **params: Arguments of the loss, if it is given by its name; see its class. That of a
-            wrapper takes a loss as `loss`, in any of these forms, by default
-            `"normalized_softmax"`; and the `terms` of a sum are pairs of a loss, likewise, and a
-            weight.
+        **params: Arguments of the loss, if it is given by its name; see its class. A wrapper takes
+            a `loss` in any of these forms, by default `"normalized_softmax"`; a sum takes `terms`,
+            pairs of a loss, again in any of these forms, and its weight.
 
     Returns:
         The loss.
 
     Raises:
-        ValueError: If the identifier or a parameter is unknown, and the message lists the known
-            ones; or if what `"module:Class"` names cannot be imported or makes no `PairwiseLoss`.
+        ValueError: If the identifier or a parameter is unknown (the message lists the known ones),
+            or if what `"module:Class"` names cannot be imported or is not a `PairwiseLoss`.
 
     Example:
 
@@ -149,7 +148,7 @@ def deserialize(config: Mapping[str, Any]) -> PairwiseLoss:
 
 
 def parameters(name: str) -> list[str]:
-    """Returns the names of the numbers and choices that a loss or a wrapper takes.
+    """Returns the names of the parameters of a loss or a wrapper: numbers and choices.
 
     The arguments of the base classes, such as `normalize`, are not among them.
 
@@ -167,7 +166,7 @@ def parameters(name: str) -> list[str]:
 
 
 def word_parameters(name: str) -> list[str]:
-    """Returns the names of those of `parameters` that are words, such as the name of a distance.
+    """Returns which of the `parameters` are words, such as the name of a distance.
 
     Args:
         name: A key of `LOSSES` or `WRAPPERS`.

@@ -12,11 +12,11 @@ from ccp_dml.losses.pairwise import PairwiseLoss, mean_where
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class Angular(PairwiseLoss):
-    """Angular loss (Wang et al., ICCV 2017): the angle that a negative sees a positive pair under.
+    """Angular loss (Wang et al., ICCV 2017): bounds the angle at the negative of a triplet.
 
-    The mean over the positive pairs of `log(1 + Σ_N e^f)`, N the anchor's negatives and `f =
-    4 tan²α (a + p)ᵀn − 2(1 + tan²α) aᵀp` for anchor a, positive p and negative n, all normalised.
-    With `negative_counts` the sum over N is unbiased, its logarithm too small on average.
+    The mean over the positive pairs of `log(1 + Σ_N e^f)`, N the anchor's negatives and `f = 4
+    tan²α (a + p)ᵀn − 2(1 + tan²α) aᵀp` for anchor a, positive p and negative n, all normalised.
+    With `negative_counts` the sum over N is unbiased, but its logarithm is too small on average.
 
     It is defined among the samples of a batch; against references, positives and negatives are
     references. Positives are compared with negatives, so that r references take O(r²) memory.
@@ -27,8 +27,8 @@ class Angular(PairwiseLoss):
         **kwargs: See `PairwiseLoss`.
 
     Raises:
-        ValueError: If `alpha` is not above 0 and at most 60. Above, the sums leave the range of
-            float32; the paper's angles are from 36 to 55.
+        ValueError: If `alpha` is not above 0 and at most 60. With larger angles the sums leave the
+            range of float32; the paper's are from 36 to 55.
 
     Example:
 
@@ -58,7 +58,7 @@ class Angular(PairwiseLoss):
 
 
 def _log_sum_exp_of_sums(of_anchors, of_positives, pairs):
-    """`log Σ_N e^{aᵢₙ + bⱼₙ}` of `(n, r)` and `(r, r)`: `(n, r)`; -1e30 for an anchor without N.
+    """`log Σ_N e^{aᵢₙ + bⱼₙ}` of `(n, r)` and `(r, r)`: `(n, r)`; -1e30 if N is empty.
 
     The exponential of a sum is a product, and the sum of products a matrix product.
     """

@@ -12,27 +12,28 @@ from ccp_dml.losses.margin_softmax import MarginSoftmaxLoss
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class ArcFace(MarginSoftmaxLoss):
-    """ArcFace (Deng et al., CVPR 2019): a softmax with a margin in the angle to the own class.
+    """ArcFace (Deng et al., CVPR 2019): a softmax with an angular margin for the own class.
 
     The mean over the positive pairs of `−log(e^{s·cos(θ_P + m)} / (e^{s·cos(θ_P + m)} + Σ_N
     e^{s·S_N}))`, N the anchor's negatives, S the inner product of normalised vectors and `cos θ =
-    S`. Where `θ + m` exceeds π, `cos θ − m·sin m` stands for `cos(θ + m)`, which would grow again;
-    the authors' code and pytorch-metric-learning do so too. With `negative_counts` the sum is
-    unbiased, its logarithm too small on average.
+    S`. Where `θ + m` exceeds π, `cos θ − m·sin m` replaces `cos(θ + m)`, which would increase
+    again; the authors' code and pytorch-metric-learning do the same. With `negative_counts` the sum
+    is unbiased, but its logarithm is too small on average.
 
     The paper uses one proxy per class. With several, as in rounds of CCP, each of them is pulled
     against all proxies of other classes (`SubCenterArcFace` takes the nearest). Within a batch,
-    without references, the other samples of the class stand for the proxy. Where all vectors lie
-    within small angles of each other, as those of an untrained network may, a margin above these
-    angles pulls a class together more strongly than its negatives push, and all classes with it:
-    among samples, and against proxies that are samples, begin with a small one, such as 0.1. So it
-    is in the warm-up of CCP, whose loss is among samples: on scikit-learn's digits and from random
-    weights (`experiments/digits.flags`), 100 steps of it with the default margin shrink the spread
-    of the embeddings to a third, whatever the scale, and after 300 steps MAP@R of held-out samples
-    is .33; without warm-up it is .90, and with a margin of 0.1 .95.
+    without references, the other samples of the class stand for the proxy. If all vectors lie
+    within small angles of each other, as those of an untrained network may, a margin larger than
+    these angles pulls a class together more strongly than its negatives push it apart, and all
+    classes collapse. Among samples, and against proxies that are samples, therefore begin with a
+    small margin, such as 0.1. The warm-up of CCP, whose loss is among samples, is an example: on
+    scikit-learn's digits and from random weights (`experiments/digits.flags`), 100 steps of it with
+    the default margin shrink the spread of the embeddings to a third, whatever the scale, and after
+    300 steps MAP@R of held-out samples is .33; it is .90 without warm-up, and .95 with a margin of
+    0.1.
 
-    Near 0 and π the derivative of sin θ is infinite. Angles so small that rounding decides them,
-    below a thousandth in float32, count as 0 there.
+    Near 0 and π the derivative of sin θ is infinite. Angles that are dominated by rounding, below a
+    thousandth in float32, count as 0 there.
 
     Args:
         margin: m, in radians. Defaults to 0.5, as in the paper (28.6 degrees).

@@ -16,7 +16,7 @@ class Circle(PairwiseLoss):
     The mean, over the anchors with a positive and a negative, of `log(1 + Σ_N e^{γ·a_N(S_N − m)} ·
     Σ_P e^{−γ·a_P(S_P − 1 + m)})` with the weights `a_N = (S_N + m)₊` and `a_P = (1 + m − S_P)₊`,
     through which no gradient flows, as in the paper; S is the inner product of normalised vectors.
-    With `negative_counts` the sum over N is unbiased, its logarithm too small on average.
+    With `negative_counts` the sum over N is unbiased, but its logarithm is too small on average.
 
     It is defined among the samples of a batch; against references, such as proxies, these are the
     positives and negatives of the samples.
@@ -25,9 +25,9 @@ class Circle(PairwiseLoss):
         margin: m, the relaxation factor. Defaults to 0.4, as in the paper for fine-grained
             retrieval.
         gamma: γ, the scale. Defaults to 80, likewise.
-        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+        reduction: How the values of the anchors are combined, a key of `ANCHOR_REDUCTIONS`:
             `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
-            mean of each, so that a class counts the same however many anchors are of it.
+            mean of each, so that every class counts the same, however many anchors it has.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

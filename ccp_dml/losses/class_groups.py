@@ -9,10 +9,10 @@ from ccp_dml.checks import check_whole_number
 
 
 class SeveralProxies:
-    """What losses add to their base class that compare with K proxies of each class together.
+    """Mixin for losses that compare samples with the K proxies of each class together.
 
-    They need exactly K references of each class; with other numbers their value has no meaning,
-    which is an error wherever the reference labels are known.
+    They need exactly K references of each class. With any other number their value is meaningless,
+    which is reported as an error wherever the reference labels are known.
 
     Args:
         *args: Those of the base class.
@@ -38,7 +38,7 @@ class SeveralProxies:
         return self._proxies_per_class
 
     def group_references(self, reference_labels) -> Callable:
-        """Returns a function that groups what is known of references; see `group_by_class`."""
+        """Returns a function that groups values of references by class; see `group_by_class`."""
         return group_by_class(reference_labels, self.proxies_per_class, type(self).__name__)
 
     def get_config(self):
@@ -46,7 +46,7 @@ class SeveralProxies:
 
 
 def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:
-    """Returns a function that groups what is known of references by their classes.
+    """Returns a function that groups values of references by their classes.
 
     Args:
         reference_labels: `(r,)`, with `per_class` references of each class, in any order.

@@ -18,16 +18,16 @@ class Contrastive(PairwiseLoss):
     the second is a ratio of two unbiased sums.
 
     Args:
-        positive_margin: m⁺, the distance from which positives are pulled. Defaults to 0.
-        negative_margin: m⁻, the distance up to which negatives are pushed. Defaults to 0.3841 (the
-            paper's value on CUB).
+        positive_margin: m⁺, the distance beyond which positives are pulled closer. Defaults to 0.
+        negative_margin: m⁻, the distance up to which negatives are pushed away. Defaults to 0.3841
+            (the paper's value on CUB).
         distance: D, a key of `DISTANCES`: `"euclidean"` (default), `"squared_euclidean"` or
             `"cosine"`, 1 − cos.
-        reduction: What becomes of the terms of the positive pairs, and of those of the negative
-            pairs, a key of `REDUCTIONS`: `"mean_nonzero"` (default), their sum over the number of
-            those above zero; `"mean"`, over that of the pairs; `"sum_per_anchor"`, over that of the
-            anchors; `"per_anchor"`, the mean over the anchors of the mean over each one's pairs; or
-            `"per_class"`, the same averaged over the anchors of each class first.
+        reduction: How the terms of the positive pairs, and those of the negative pairs, are
+            combined, a key of `REDUCTIONS`: `"mean_nonzero"` (default), their sum divided by the
+            number of those above zero; `"mean"`, by the number of pairs; `"sum_per_anchor"`, by the
+            number of anchors; `"per_anchor"`, the mean over the anchors of the mean over each one's
+            pairs; or `"per_class"`, the same averaged over the anchors of each class first.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

@@ -7,11 +7,11 @@ from ccp_dml.losses.margin_softmax import MarginSoftmaxLoss
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class CosFace(MarginSoftmaxLoss):
-    """CosFace (Wang et al., CVPR 2018): a softmax with a margin in the cosine of the own class.
+    """CosFace (Wang et al., CVPR 2018): a softmax with a cosine margin for the sample's own class.
 
     The mean over the positive pairs of `−log(e^{s(S_P − m)} / (e^{s(S_P − m)} + Σ_N e^{s·S_N}))`, N
     the anchor's negatives, S the inner product of normalised vectors. With `negative_counts` the
-    sum is unbiased, its logarithm too small on average.
+    sum is unbiased, but its logarithm is too small on average.
 
     The paper uses one proxy per class. With several, as in rounds of CCP, each of them is pulled
     against all proxies of other classes. Within a batch, without references, the other samples of

@@ -20,9 +20,9 @@ class CosineContrastive(PairwiseLoss):
     divided by the number of anchors. With `negative_counts` it is unbiased.
 
     Args:
-        margin: m, the similarity from which negatives are pushed. Defaults to 0.5.
-        reduction: What becomes of the terms of the positive pairs, and of those of the negative
-            pairs; see `Contrastive`. Defaults to `"sum_per_anchor"`.
+        margin: m, the similarity above which negatives are pushed away. Defaults to 0.5.
+        reduction: How the terms of the positive pairs, and those of the negative pairs, are
+            combined; see `Contrastive`. Defaults to `"sum_per_anchor"`.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

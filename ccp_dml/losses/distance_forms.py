@@ -1,4 +1,4 @@
-"""The ways to compute distances, of which the hardware decides the best."""
+"""Ways to compute distances; which one is best depends on the hardware."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class DistanceForm(NamedTuple):
         squared: Function of vectors `(..., n, d)` and references `(..., r, d)`: their squared
             distances `(..., n, r)`, exactly 0 where vectors are equal.
         weighted_offsets: Function of weights wᵢᵣ `(..., n, r)`, vectors aᵢ and references bᵣ:
-            `Σᵣ wᵢᵣ(aᵢ − bᵣ)` and `Σᵢ wᵢᵣ(bᵣ − aᵢ)`, of which gradients of distances are made.
+            `Σᵣ wᵢᵣ(aᵢ − bᵣ)` and `Σᵢ wᵢᵣ(bᵣ − aᵢ)`, from which gradients of distances are computed.
     """
 
     squared: Callable
@@ -30,8 +30,8 @@ class DistanceForm(NamedTuple):
 def squared_by_expansion(vectors, references):
     """`‖a‖² + ‖b‖² − 2aᵀb` in float64.
 
-    In float32 it would hide distances below a few thousandths of the vectors' lengths. What its
-    rounding leaves is taken as zero, so that equal vectors are at distance exactly 0.
+    In float32 it would hide distances below a few thousandths of the vectors' lengths. Values
+    within its rounding error are set to zero, so that equal vectors are at distance exactly 0.
     """
     dtype = vectors.dtype
     vectors, references = ops.cast(vectors, "float64"), ops.cast(references, "float64")
@@ -93,11 +93,11 @@ DIFFERENCES = DistanceForm(squared_by_differences, weighted_offsets_by_differenc
 def choose(dtype) -> DistanceForm:
     """Returns the form for vectors of a dtype on the present hardware.
 
-    On CPUs a float64 product takes the time of two in float32, and less than any form that does
+    On CPUs a float64 product takes as long as two in float32, and less than any form that makes do
     with float32. GPUs run it at 1/2 to 1/64 of their speed, TPUs emulate it, and JAX has it only
-    where it is switched on; they also round the factors of float32 products to 10 or 7 bits.
-    There, float32 is compared by differences, which do without products and which XLA computes
-    without writing them down.
+    where it is switched on; they also round the factors of float32 products to 10 or 7 bits. There,
+    float32 vectors are compared by their differences, which need no products and which XLA computes
+    without storing them.
 
     Args:
         dtype: float32 or float64.

@@ -83,7 +83,8 @@ def cosine_distances(vectors, references):
     """Cosine distances `1 − cos`: half of the squared distances of vectors scaled to length 1.
 
     Computed in this way, equal vectors are at distance exactly 0. Vectors shorter than 1e-6 are
-    divided by 1e-6, so that a zero vector is at distance 1/2 from all but another.
+    divided by 1e-6, so that a zero vector is at distance 1/2 from every other vector except another
+    zero vector.
 
     Args:
         vectors: `(n, d)`, float32 or float64.

@@ -16,10 +16,11 @@ class FastAP(PairwiseLoss):
     """FastAP (Cakir et al., CVPR 2019): one minus the average precision of binned distances.
 
     The mean, over the anchors with a positive, of `1 − Σ_b h⁺_b·H⁺_b/H_b / |P|`. Squared Euclidean
-    distances of 0…4 fall into L + 1 bins around the multiples of 4/L, each into the two nearest in
-    proportion; h⁺ counts the positives in a bin, H⁺ those up to it, and H positives and negatives
-    up to it. Vectors farther apart, as without normalisation, are taken to be at squared distance
-    4. With `negative_counts` the numbers of negatives are unbiased, the ratios are not.
+    distances of 0…4 fall into L + 1 bins around the multiples of 4/L, each divided between the two
+    nearest in proportion; h⁺ counts the positives in a bin, H⁺ those up to it, and H positives and
+    negatives up to it. Vectors farther apart, as without normalisation, count as being at squared
+    distance 4. With `negative_counts` the numbers of negatives are unbiased, but the ratios are
+    not.
 
     The references are the set that is ranked: the other samples of the batch, proxies, or a memory.
 

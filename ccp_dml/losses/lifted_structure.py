@@ -17,8 +17,8 @@ class LiftedStructure(PairwiseLoss):
 
     It is defined among the samples of a batch. Against references, such as proxies, j is a
     reference and its negatives l are the samples of other classes; with the samples themselves as
-    references that is the same, but for pairs of a sample with itself. With `negative_counts` the
-    sum over k is unbiased, its logarithm too small on average.
+    references that is the same, except for pairs of a sample with itself. With `negative_counts`
+    the sum over k is unbiased, but its logarithm is too small on average.
 
     Args:
         alpha: α, the margin. Defaults to 1, as in the authors' code.

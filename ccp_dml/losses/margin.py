@@ -14,11 +14,11 @@ from ccp_dml.losses.reductions import REDUCTIONS
 class Margin(PairwiseLoss):
     """Margin loss (Wu et al., ICCV 2017): positives within, negatives beyond a boundary β.
 
-    The mean over the non-zero terms among `(α + D − β)₊` of the positive and `(α − D + β)₊` of the
-    negative pairs, plus `ν·β` averaged over the anchors; D is the Euclidean distance unless another
-    is chosen, and β that of the anchor's class. One mean over both kinds, as the paper has one sum:
-    with its distance-weighted sampling (`Mined(Margin(), "distance_weighted")`) there are as many
-    of one as of the other. The paper adds `ν·Σβ` to sums of pairs; here both are means, so that ν
+    The mean of the non-zero terms among `(α + D − β)₊` for positive and `(α − D + β)₊` for negative
+    pairs, plus `ν·β` averaged over the anchors; D is the Euclidean distance unless another is
+    chosen, and β that of the anchor's class. There is one mean over both kinds, as the paper has
+    one sum; with its distance-weighted sampling (`Mined(Margin(), "distance_weighted")`) there are
+    equally many of both. The paper adds `ν·Σβ` to sums of pairs; here both are means, so that ν
     does not depend on the size of the batch. With `negative_counts` the mean is a ratio of two
     unbiased sums.
 
@@ -28,10 +28,11 @@ class Margin(PairwiseLoss):
     Args:
         alpha: α, the half-width of the margin. Defaults to 0.2.
         beta: β at the start, or throughout when no `boundaries` are passed. Defaults to 1.2.
-        nu: ν, the weight of the boundaries in the loss, which favours small ones. Defaults to 0.
+        nu: ν, the weight of the boundaries in the loss, which favours small boundaries. Defaults to
+            0.
         distance: D, a key of `DISTANCES`: `"euclidean"` (default), `"squared_euclidean"` or
             `"cosine"`, 1 − cos.
-        reduction: What becomes of the terms of all pairs together; see `Contrastive`. Defaults to
+        reduction: How the terms of all pairs together are combined; see `Contrastive`. Defaults to
             `"mean_nonzero"`.
         **kwargs: See `PairwiseLoss`.
 

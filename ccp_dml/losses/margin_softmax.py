@@ -1,4 +1,4 @@
-"""Base class of softmax losses with a margin in the similarity of the own class."""
+"""Base class of softmax losses with a margin in the similarity to the sample's own class."""
 
 from keras import ops
 
@@ -8,7 +8,7 @@ from ccp_dml.losses.pairwise import PairwiseLoss, log_sum_exp, mean_where
 
 
 class MarginSoftmaxLoss(PairwiseLoss):
-    """Base class of cross-entropies of scaled similarities, those of positives less a margin.
+    """Base class of cross-entropies of scaled similarities, with a margin for positives.
 
     The mean over the positive pairs of `−log(e^{s·ψ(S_P)} / (e^{s·ψ(S_P)} + Σ_N e^{s·S_N}))`, N the
     anchor's negatives, S the inner product of normalised vectors. Subclasses implement ψ as
@@ -35,7 +35,7 @@ class MarginSoftmaxLoss(PairwiseLoss):
         return True
 
     def add_margin(self, similarities):
-        """ψ, the similarities `(n, r)` as they count for positives."""
+        """ψ, which maps similarities `(n, r)` to those that count for positives."""
         raise NotImplementedError(f"{type(self).__name__} does not implement add_margin")
 
     def labeled_loss(self, embeddings, references, pairs, seed):

@@ -11,11 +11,11 @@ from ccp_dml.randomness import seed_of
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class Mined(LossWrapper):
-    """A loss over those pairs, or those triplets, that a miner chooses.
+    """A loss over only those pairs, or triplets, that a miner chooses.
 
-    To the loss, pairs that are not chosen are neither positive nor negative. Of references that
-    were drawn from more, with `negative_counts`, the miner chooses among those that were drawn, and
-    each that it takes counts once.
+    Pairs that are not chosen count as neither positive nor negative. If the references are a sample
+    of more (`negative_counts`), the miner chooses among those that were drawn, and each chosen one
+    counts once.
 
     Args:
         loss: The `PairwiseLoss` to wrap.
@@ -25,10 +25,11 @@ class Mined(LossWrapper):
         **kwargs: See `LossWrapper`.
 
     Call arguments:
-        As those of the wrapped loss.
+        Those of the wrapped loss.
 
     Raises:
-        ValueError: If `miner` is none of these, or chooses triplets for a loss that has none.
+        ValueError: If `miner` is none of these, or chooses triplets for a loss that is not over
+            triplets.
 
     Example:
 

@@ -10,7 +10,7 @@ from ccp_dml.losses.pairwise import mean_where
 from ccp_dml.losses.wrapper import LossWrapper
 
 LEVELS = (-3.0, 0.0, 3.0)
-# Added to the variance, so that distances that differ by rounding alone are not blown up.
+# Added to the variance, so that distances that differ only by rounding are not blown up.
 _EPSILON = 1e-6
 
 
@@ -23,7 +23,7 @@ class MultiLevelDistance(LossWrapper):
     and pushing all pairs of a kind to one distance. D is the Euclidean distance, μ and σ the mean
     and the deviation of the pairs' distances, through which no gradient flows.
 
-    What differs from the paper: μ and σ are those of the present pairs, not running means, so
+    Two things differ from the paper: μ and σ are those of the current pairs, not running means, so
     that the loss keeps no state; and the distances are those that the wrapped loss takes, of
     normalised vectors, where the paper trains without normalisation (`normalize=False`). As in the
     paper the levels can be learned: make a variable from `initial_weights(num_classes)["levels"]`
@@ -33,7 +33,7 @@ class MultiLevelDistance(LossWrapper):
     normalised but divided by the mean of their distances, through which a gradient flows; μ and σ
     are running means with momentum 0.9 over all n² pairs, those of a sample with itself included;
     the levels are always learned, and 0.01 times the sum of their squares is added; and w is 1 by
-    default. With `negative_counts` the means are unbiased, but not μ/σ.
+    default. With `negative_counts` the means are unbiased, but μ/σ is not.
 
     Args:
         loss: The `PairwiseLoss` to wrap.

@@ -14,16 +14,16 @@ class MultiSimilarity(PairwiseLoss):
     """Multi-similarity loss (Wang et al., CVPR 2019), without its pair mining.
 
     The mean over the anchors of `log(1 + Σ_P e^{α(λ − S)})/α + log(1 + Σ_N e^{β(S − λ)})/β`, S the
-    inner product of normalised vectors. With `negative_counts` the sum over N is unbiased, its
-    logarithm too small on average.
+    inner product of normalised vectors. With `negative_counts` the sum over N is unbiased, but its
+    logarithm is too small on average.
 
     Args:
         alpha: α, the scale of the positives. Defaults to 2.
         beta: β, the scale of the negatives. Defaults to 40.
-        base: λ, the similarity that divides easy from hard. Defaults to 0.5.
-        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+        base: λ, the similarity that separates easy pairs from hard ones. Defaults to 0.5.
+        reduction: How the values of the anchors are combined, a key of `ANCHOR_REDUCTIONS`:
             `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
-            mean of each, so that a class counts the same however many anchors are of it.
+            mean of each, so that every class counts the same, however many anchors it has.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

@@ -13,19 +13,19 @@ class NPair(TemperatureLoss):
     """N-pair loss (Sohn, NIPS 2016): each positive against all negatives of its anchor.
 
     The mean over the positive pairs of `log(1 + Σ_N e^{(S_N − S_P)/T})`, N the anchor's negatives,
-    S the inner product of normalised vectors. With `negative_counts` the sum is unbiased, its
-    logarithm too small on average.
+    S the inner product of normalised vectors. With `negative_counts` the sum is unbiased, but its
+    logarithm is too small on average.
 
-    Against one reference of each class this is the paper's multi-class N-pair loss. The paper
-    takes un-normalised vectors and T = 1 and penalises their norms: `normalize=False,
-    temperature=1.0` and a regulariser in the network. With all samples of a batch as
-    references, it counts all of their negatives instead of one of each class. With two views of
-    each sample that is NT-Xent (Chen et al., ICML 2020, SimCLR), and with more samples of a class
-    what goes by that name elsewhere: `"nt_xent"` is this loss.
+    Against one reference of each class this is the paper's multi-class N-pair loss. The paper takes
+    un-normalised vectors and T = 1 and penalises their norms: `normalize=False, temperature=1.0`
+    and a regulariser in the network. With all samples of a batch as references, it counts all of
+    their negatives instead of one of each class. With two views of each sample that is NT-Xent
+    (Chen et al., ICML 2020, SimCLR), and with more samples of a class it is what other libraries
+    call NT-Xent: `"nt_xent"` is this loss.
 
     Args:
-        temperature: T. Defaults to 0.1, for normalised vectors, SimCLR's on ImageNet.
-        reduction: What becomes of the positive pairs' terms; see `Contrastive`. Defaults to
+        temperature: T. Defaults to 0.1, SimCLR's value on ImageNet for normalised vectors.
+        reduction: How the terms of the positive pairs are combined; see `Contrastive`. Defaults to
             `"mean"`.
         **kwargs: See `PairwiseLoss`.
 

@@ -14,7 +14,7 @@ class NormalizedSoftmax(TemperatureLoss):
     The mean over the samples of the mean over their positives of `−log softmax(S/T)`, the softmax
     over a sample's positive and negative references, S the inner product of normalised vectors.
     Samples without a positive reference are left out. With `negative_counts` the softmax's sum is
-    unbiased, its logarithm too small on average.
+    unbiased, but its logarithm is too small on average.
 
     The paper uses one proxy per class, for which the loss equals `ProxyNCA`. With several, the
     target of the cross-entropy is spread evenly over the proxies of the sample's class, which pulls
@@ -23,9 +23,9 @@ class NormalizedSoftmax(TemperatureLoss):
 
     Args:
         temperature: T. Defaults to 0.05.
-        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+        reduction: How the values of the anchors are combined, a key of `ANCHOR_REDUCTIONS`:
             `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
-            mean of each, so that a class counts the same however many anchors are of it.
+            mean of each, so that every class counts the same, however many anchors it has.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

@@ -18,7 +18,7 @@ _NEVER = -1e30
 
 
 class Pairs(NamedTuple):
-    """What is known of the pairs of n anchors and r references.
+    """The pairs of n anchors and r references.
 
     Attributes:
         positives: Boolean mask `(n, r)`.
@@ -27,8 +27,8 @@ class Pairs(NamedTuple):
         labels: Labels of the anchors `(n,)`; `(n, k)` for a loss with `same_class`.
         reference_labels: Labels of the references `(r,)`, or `(r, k)`; `labels` if the anchors are
             the references.
-        negative_counts: How many negatives each reference stands for as a negative `(r,)`, where
-            only some of them were drawn. Defaults to `None`: each for itself.
+        negative_counts: How many negatives each reference represents `(r,)`, if the references are
+            a random sample of more. Defaults to `None`: each represents itself.
     """
 
     positives: Any
@@ -38,10 +38,10 @@ class Pairs(NamedTuple):
     negative_counts: Any = None
 
     def class_numbers(self, owner: str):
-        """`labels`, for what needs the one class of each anchor.
+        """`labels`, checked to hold one class for each anchor.
 
         Args:
-            owner: What needs it, for the message.
+            owner: What needs them, for the message.
 
         Raises:
             ValueError: If the labels are not `(n,)`.
@@ -55,21 +55,21 @@ class Pairs(NamedTuple):
         return self.labels
 
     def extend_negative_counts(self, size):
-        """`negative_counts` of the references and of `size` more, each of which counts once."""
+        """Extends `negative_counts` by `size` references, each of which counts once."""
         if self.negative_counts is None:
             return None
         ones = ops.ones((size,), dtype=self.negative_counts.dtype)
         return ops.concatenate([self.negative_counts, ones], axis=0)
 
     def weigh_negatives(self, terms):
-        """Terms `(n, r)`, those of negatives times the number of negatives they stand for."""
+        """Multiplies the terms `(n, r)` of negatives by the number of negatives they represent."""
         if self.negative_counts is None:
             return terms
         counts = ops.cast(self.negative_counts, terms.dtype)
         return terms * ops.where(self.negatives, counts, 1.0)
 
     def weigh_negative_logits(self, logits):
-        """Logits `(n, r)` whose exponentials are those of `logits`, weighed likewise."""
+        """Shifts the logits `(n, r)` of negatives, which weights their exponentials likewise."""
         if self.negative_counts is None:
             return logits
         log_counts = ops.log(ops.cast(self.negative_counts, logits.dtype))
@@ -77,16 +77,16 @@ class Pairs(NamedTuple):
 
 
 def have_equal_labels(labels, reference_labels):
-    """Which pairs are of the same class: `(n, r)`, of labels `(n,)` and `(r,)`."""
+    """Returns which pairs `(n, r)` of labels `(n,)` and `(r,)` are of the same class."""
     return ops.equal(labels[:, None], reference_labels[None, :])
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
 def have_common_label(labels, reference_labels):
-    """Which pairs have a label in common, for data with several labels per sample.
+    """Returns which pairs have a label in common, for data with several labels per sample.
 
     Args:
-        labels: `(n, k)`: of each of k labels, 1 if the sample has it and 0 if not.
+        labels: `(n, k)`: for each of k labels, 1 if the sample has it and 0 if not.
         reference_labels: `(r, k)`, likewise.
 
     Returns:
@@ -112,10 +112,10 @@ def pair_masks(labels, reference_labels=None, same_class: Callable = have_equal_
             those of equal labels.
 
     Returns:
-        Two boolean masks `(n, r)`: same class (and not the same sample), other class.
+        Two boolean masks `(n, r)`: the same class (but not the same sample), and different classes.
 
     Raises:
-        ValueError: If `same_class` returns something else.
+        ValueError: If `same_class` does not return booleans of that shape.
     """
     others = labels if reference_labels is None else reference_labels
     same = _check_same_class(same_class(labels, others), labels, others)
@@ -125,7 +125,7 @@ def pair_masks(labels, reference_labels=None, same_class: Callable = have_equal_
         is_other = ops.not_equal(index[:, None], index[None, :])
         same = ops.logical_and(same, is_other)
         if same_class is not have_equal_labels:
-            # A sample without any label has none in common with itself.
+            # A sample without any label shares none with itself.
             negatives = ops.logical_and(negatives, is_other)
     return same, negatives
 
@@ -145,7 +145,7 @@ def _check_same_class(same, labels, others):
 
 
 def mean_over_nonzero(terms, weigh=lambda terms: terms):
-    """The sum of non-negative terms over the number of those above zero; 0 when there are none.
+    """Divides the sum of non-negative terms by the number of those above zero; 0 without any.
 
     `weigh`, such as `Pairs.weigh_negatives`, multiplies terms by how often they count.
     """
@@ -183,18 +183,19 @@ class PairwiseLoss(keras.losses.Loss):
     references at once; and called against references such as proxies, with the samples as anchors.
 
     Subclasses implement `pairs_loss` if masks are all they need, and otherwise `labeled_loss`,
-    which also has the labels. Losses hold no variables: what they learn beside the embeddings
-    (`initial_weights`) belongs to the caller, who passes it to the call by name, and so does the
-    seed of those that draw random numbers.
+    which also has the labels. Losses hold no variables: what they learn besides the embeddings
+    (`initial_weights`) belongs to the caller, who passes it to the call by name, as does the seed
+    of losses that draw random numbers.
 
     Args:
-        normalize: Whether embeddings and references pass through the Lipschitz normalisation first.
-            Defaults to `True`.
-        same_class: Which samples are of the same class: a function of labels `(n, k)` and
-            reference labels `(r, k)`, or `(n,)` and `(r,)`, that returns booleans `(n, r)`, such as
+        normalize: Whether embeddings and references are normalised by the Lipschitz normalisation
+            first. Defaults to `True`.
+        same_class: Which samples are of the same class: a function of labels `(n, k)` and reference
+            labels `(r, k)`, or `(n,)` and `(r,)`, that returns booleans `(n, r)`, such as
             `have_common_label` for data with several labels per sample. Pairs of the same class are
             positive, all others negative. It must be symmetric, and Keras must be able to serialize
-            it if the loss is to be saved with a model. Defaults to `None`: those of equal labels.
+            it if the loss is to be saved with a model. Defaults to `None`: samples with equal
+            labels.
         name: Name of the loss.
 
     Call arguments:
@@ -203,11 +204,12 @@ class PairwiseLoss(keras.losses.Loss):
         embeddings: `(n, d)`; half precision is computed in float32.
         references: `(r, d)`, optional; the dtype of `embeddings` after the above.
         reference_labels: `(r,)`, required with `references`; with `same_class` what it takes.
-        negative_counts: `(r,)`, optional, with `references` that were drawn from more: how many
-            negatives each of them stands for as a negative, 1 for those that are certain to be
-            among the references. Sums over negatives are then those over all, on average, and so
-            are those inside a logarithm; what is computed from such sums, a logarithm or a ratio,
-            tends to it. The losses say which it is. Defaults to `None`: each for itself.
+        negative_counts: `(r,)`, optional, for `references` that are a random sample of more: how
+            many negatives each of them represents, 1 for those that are certain to be among the
+            references. Sums over negatives are then unbiased estimates of the sums over all
+            negatives. What is computed from such sums, such as a logarithm or a ratio, is only
+            asymptotically unbiased; each loss says which case applies. Defaults to `None`: each
+            represents itself.
         anchors_start: The row of `references` at which the samples themselves begin, an integer
             scalar, if they are among the references in their order. Every sample is then its own
             positive, at a distance of exactly 0: normalised as one of other vectors, it could
@@ -225,9 +227,10 @@ class PairwiseLoss(keras.losses.Loss):
         adds up.
 
     Raises:
-        ValueError: If the shapes do not fit, for `sample_weight`, which has no meaning for pairs,
-            without references if the loss `needs_references`, or for labels `(n, k)` if it needs
-            the number of each sample's class, as what is learned or weighed by class does.
+        ValueError: If shapes do not fit; if `sample_weight` is given, which has no meaning for
+            pairs; if there are no references but the loss `needs_references`; or if labels are `(n,
+            k)` but the loss needs one class per sample, as losses do that learn or weight something
+            by class.
         TypeError: If the loss does not learn one of `weights`.
     """
 
@@ -252,7 +255,7 @@ class PairwiseLoss(keras.losses.Loss):
 
     @property
     def is_proxy_loss(self) -> bool:
-        """Whether the loss was published as one against trained proxies of the classes."""
+        """Whether the loss was published as a loss against trainable proxies of the classes."""
         return self.needs_references
 
     @property
@@ -266,7 +269,7 @@ class PairwiseLoss(keras.losses.Loss):
         return None
 
     def initial_weights(self, num_classes: int) -> dict[str, np.ndarray]:
-        """Returns what the loss can learn, with the values that training starts from.
+        """Returns the weights that the loss can learn, with their initial values.
 
         Args:
             num_classes: Number of training classes C; training labels are 0…C − 1.
@@ -356,19 +359,19 @@ class PairwiseLoss(keras.losses.Loss):
         return self._compute(embeddings, references, pairs, seed, **weights)
 
     def _compute(self, embeddings, references, pairs, seed, **weights):
-        # There is no largest or nearest of nothing.
+        # An empty set has no largest or nearest element.
         if 0 in (embeddings.shape[0], references.shape[0]):
             return 0.0 * ops.sum(embeddings)
         return self.labeled_loss(embeddings, references, pairs, seed, **weights)
 
     def labeled_loss(self, embeddings, references, pairs: Pairs, seed):
-        """Computes the loss of anchors against references, if it takes more than masks.
+        """Computes the loss of anchors against references, for losses that need more than masks.
 
         Args:
             embeddings: Anchors `(n, d)`, normalised if `normalize` is set.
             references: `(r, d)`, likewise.
-            pairs: Masks and labels. What is asked of a pair is asked of the masks, which a miner
-                or a wrapper may have changed, and not of the labels.
+            pairs: Masks and labels. Whether a pair is positive or negative is read from the masks,
+                which a miner or a wrapper may have changed, and not from the labels.
             seed: An integer or `None`, as in the call.
 
         Returns:
@@ -420,7 +423,7 @@ class PairwiseLoss(keras.losses.Loss):
 
 
 def _add_pairs_with_itself(positives, negatives, rows):
-    """The masks with each anchor as the positive of the reference in its one of `rows`."""
+    """Makes each anchor a positive of the reference in its entry of `rows`."""
     is_itself = ops.equal(rows[:, None], ops.arange(ops.shape(positives)[1])[None, :])
     negatives = ops.logical_and(negatives, ops.logical_not(is_itself))
     return ops.logical_or(positives, is_itself), negatives

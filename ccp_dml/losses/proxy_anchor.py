@@ -17,8 +17,8 @@ class ProxyAnchor(PairwiseLoss):
     reference's positive and negative samples, S the inner product of normalised vectors.
 
     The second mean is over the references that are a negative of some sample. The paper divides by
-    all C proxies: the two are the same but for a batch of a single class, whose proxies are no
-    negatives, and the divisor here is C − 1.
+    the number C of all proxies. The two differ only for a batch of a single class, whose proxy is
+    nobody's negative, so that the divisor here is C − 1.
 
     The paper uses one proxy per class. With several, each of them is an anchor; within a batch,
     without references, every sample is an anchor for the others. With `negative_counts` it is

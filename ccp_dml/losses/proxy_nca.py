@@ -13,11 +13,11 @@ class ProxyNCA(TemperatureLoss):
 
     The mean over the samples of `−log Σ_P softmax(S/T)`, the softmax over a sample's positive and
     negative references, S the inner product of normalised vectors. Samples without a positive
-    reference are left out. With `negative_counts` the softmax's sum is unbiased, its logarithm too
-    small on average.
+    reference are left out. With `negative_counts` the softmax's sum is unbiased, but its logarithm
+    is too small on average.
 
-    The paper uses one proxy per class. With several, it is enough for a sample to be close to one
-    proxy of its class (`NormalizedSoftmax` pulls it towards all of them). Within a batch, without
+    The paper uses one proxy per class. With several, a sample only has to be close to one proxy of
+    its class (`NormalizedSoftmax` pulls it towards all of them). Within a batch, without
     references, the loss is neighbourhood component analysis.
 
     `temperature` is half of the paper's T, as in the code of CCP's authors: the paper divides
@@ -25,9 +25,9 @@ class ProxyNCA(TemperatureLoss):
 
     Args:
         temperature: T. Defaults to 0.1.
-        reduction: What becomes of the anchors' values, a key of `ANCHOR_REDUCTIONS`:
+        reduction: How the values of the anchors are combined, a key of `ANCHOR_REDUCTIONS`:
             `"per_anchor"` (default), their mean; or `"per_class"`, the mean over the classes of the
-            mean of each, so that a class counts the same however many anchors are of it.
+            mean of each, so that every class counts the same, however many anchors it has.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

@@ -66,7 +66,7 @@ class ProxySynthesis(LossWrapper):
         self._quantiles = stats.beta.ppf(probabilities, alpha, alpha)
 
     def draw(self, labels, seed):
-        """Which samples are mixed, and how.
+        """Draws which samples are mixed, and how.
 
         Args:
             labels: `(n,)`.
@@ -117,7 +117,7 @@ class ProxySynthesis(LossWrapper):
 
 
 def _add_classes(pairs, is_valid, labels):
-    """The pairs with one more anchor and its reference, of a class of their own, for each label.
+    """Adds an anchor and its reference, of a class of their own, for each label.
 
     The new classes take part where `is_valid`. The labels only say whose class weights they share.
     """

@@ -14,8 +14,8 @@ class RankedList(PairwiseLoss):
 
     The mean over the anchors of `(1 − λ)·L_P + λ·L_N`. L_P is the mean of `D − (α − m)` over the
     positives farther than α − m, L_N that of `α − D` over the negatives nearer than α, weighted by
-    `e^{T(α − D)}`; a mean over nothing is 0. D is the Euclidean distance. No gradient flows through
-    the weights, as in the authors' code (in pytorch-metric-learning it does, so that with T above 0
+    `e^{T(α − D)}`; an empty mean is 0. D is the Euclidean distance. No gradient flows through the
+    weights, as in the authors' code (in pytorch-metric-learning it does, so that with T above 0
     values agree and gradients do not). With `negative_counts` L_N is a ratio of two unbiased sums.
 
     It is defined among the samples of a batch; against references, such as proxies, these are the
@@ -24,7 +24,7 @@ class RankedList(PairwiseLoss):
     Args:
         alpha: α, the distance that negatives are pushed to. Defaults to 1.2, as in the paper.
         margin: m, between positives and negatives. Defaults to 0.4, as in the paper.
-        temperature: T, a factor: 0 weighs all negatives alike. Defaults to 10, as in the paper.
+        temperature: T, a factor: 0 weights all negatives alike. Defaults to 10, as in the paper.
         balance: λ, the share of the negatives. Defaults to 0.5: both alike.
         **kwargs: See `PairwiseLoss`.
 

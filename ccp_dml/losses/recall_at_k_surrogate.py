@@ -16,18 +16,20 @@ class RecallAtKSurrogate(PairwiseLoss):
     The mean, over the anchors with a positive and over k = 1, 2, 4, …, of `1 − mean_P σ((k −
     R)/τ₁)`: the share of the positives that are not among the k nearest. R is a positive's rank
     among positives and negatives, `1 + Σⱼ σ((Sⱼ − S)/τ₂)` over the others, σ the sigmoid and S the
-    inner product of normalised vectors. With `negative_counts` R is unbiased, its sigmoid is not.
+    inner product of normalised vectors. With `negative_counts` R is unbiased, but its sigmoid is
+    not.
 
-    As in the paper, recall is a share of all positives: with more than k, it stays below 1. (The
-    authors' code divides by at most k, and takes τ₁ = k.) The paper's mixup of similarities is not
-    part of the loss.
+    As in the paper, recall is a fraction of all positives: if there are more than k, it stays below
+    1. (The authors' code divides by at most k, and takes τ₁ = k.) The paper's mixup of similarities
+    is not part of the loss.
 
     The references are the set that is ranked: the other samples of the batch, proxies, or a memory.
     All of them are compared with each other for each anchor: n anchors and r references take
     O(n·r²) memory.
 
     Args:
-        largest_k: The k are the powers of 2 up to it. Defaults to 16, as in the paper.
+        largest_k: The values of k are the powers of 2 up to this one. Defaults to 16, as in the
+            paper.
         temperature: τ₁, of the step at k. Defaults to 1, as in the paper.
         rank_temperature: τ₂, of the comparisons that ranks are made of. Defaults to 0.01, as in the
             paper.

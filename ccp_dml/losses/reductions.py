@@ -1,4 +1,4 @@
-"""The ways to make one number of the terms of pairs, or of anchors."""
+"""Reductions: ways to combine the terms of pairs, or of anchors, into one number."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from ccp_dml.losses.pairwise import Pairs, mean_over_nonzero, mean_where
 
 
 def mean_nonzero(terms, mask, pairs: Pairs):
-    """The sum over the number of terms above zero: easy pairs do not make it smaller."""
+    """The sum divided by the number of terms above zero: easy pairs do not make it smaller."""
     return mean_over_nonzero(terms, pairs.weigh_negatives)
 
 
@@ -29,7 +29,7 @@ def per_anchor(terms, mask, pairs: Pairs):
 
 
 def per_class(terms, mask, pairs: Pairs):
-    """As `per_anchor`, but the last mean is that of the means of the anchors' classes."""
+    """Like `per_anchor`, but anchors are averaged within each class first."""
     of_anchors = _mean_of_each_anchor(terms, mask, pairs)
     return mean_per_class(of_anchors, ops.ones_like(of_anchors, dtype="bool"), pairs)
 
@@ -41,12 +41,12 @@ def _mean_of_each_anchor(terms, mask, pairs):
 
 
 def mean_per_anchor(values, mask, pairs: Pairs):
-    """The mean of the anchors of the mask: each counts the same."""
+    """The mean over the anchors in the mask: each counts the same."""
     return mean_where(values, mask)
 
 
 def mean_per_class(values, mask, pairs: Pairs):
-    """The mean of the means of classes: each counts the same, however many anchors are of it."""
+    """The mean over classes of their means: each counts the same, however many anchors it has."""
     labels = pairs.class_numbers("the reduction per_class")
     is_same_class = ops.equal(labels[:, None], labels[None, :])
     counts = ops.sum(ops.cast(ops.logical_and(is_same_class, mask), values.dtype), axis=1)

@@ -1,7 +1,8 @@
-"""Sums along the rows of large matrices, and what is made of them.
+"""Sums along the rows of large matrices, and what is computed from them.
 
-On CPUs XLA writes down what it sums up. Slices of the rows that are added first make that an
-eighth, in the same pass; it is the order of the additions, and so the rounding, that differs.
+On CPUs XLA stores the terms of a sum before it adds them up. Adding slices of the rows first
+reduces that to an eighth, in the same pass; only the order of the additions, and so the rounding,
+differs.
 """
 
 import functools

@@ -16,7 +16,7 @@ class SmoothAP(PairwiseLoss):
     The mean, over the anchors with a positive, of `1 − mean_P(R⁺/R)`. R⁺ is a positive's rank among
     the positives and R that among positives and negatives, each `1 + Σⱼ σ((Sⱼ − S)/τ)` over the
     others, σ the sigmoid and S the inner product of normalised vectors. With `negative_counts` R is
-    unbiased, R⁺/R is not.
+    unbiased, but R⁺/R is not.
 
     The references are the set that is ranked: the other samples of the batch, proxies, or a memory.
     All of them are compared with each other for each anchor: n anchors and r references take

@@ -16,10 +16,10 @@ class SubCenterArcFace(SeveralProxies, ArcFace):
     The loss is that of `ArcFace` on these similarities, the mean over the samples of
     `−log(e^{s·cos(θ + m)} / (e^{s·cos(θ + m)} + Σ_c e^{s·S_c}))`, θ the angle of the own class and
     c the other classes. Samples whose class has no proxy are left out. With `negative_counts` the
-    sum is unbiased, its logarithm too small on average.
+    sum is unbiased, but its logarithm is too small on average.
 
-    It needs exactly K references of each class; with other numbers its value has no meaning, which
-    is an error wherever the reference labels are known.
+    It needs exactly K references of each class. With any other number its value is meaningless,
+    which is reported as an error wherever the reference labels are known.
 
     Args:
         margin: m, in radians. Defaults to 0.5, as in the paper.

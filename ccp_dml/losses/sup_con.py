@@ -11,8 +11,8 @@ class SupCon(NormalizedSoftmax):
 
     The formula of `NormalizedSoftmax`, the mean over the samples of the mean over their positives
     of `−log softmax(S/T)`, with the paper's temperature, and by default among the samples of a
-    batch rather than against proxies. It is the paper's better form, with the sum over positives
-    outside of the logarithm.
+    batch rather than against proxies. It is the better of the paper's two forms, with the sum over
+    positives outside the logarithm.
 
     Args:
         temperature: T. Defaults to 0.1, as in the paper.

@@ -18,7 +18,7 @@ class TemperatureLoss(PairwiseLoss):
         ValueError: If `temperature` is not positive, or `reduction` is unknown.
 
     Attributes:
-        reductions: What becomes of the values of anchors or pairs, functions by name.
+        reductions: Functions by name that combine the values of anchors or pairs.
     """
 
     reductions = ANCHOR_REDUCTIONS
@@ -35,7 +35,7 @@ class TemperatureLoss(PairwiseLoss):
         return inner_products(embeddings, references) / self.temperature
 
     def reduce(self, values, mask, pairs):
-        """The scalar that `reductions[reduction]` makes of values."""
+        """Combines values into a scalar by `reductions[reduction]`."""
         return self.reductions[self.reduction](values, mask, pairs)
 
     def get_config(self):

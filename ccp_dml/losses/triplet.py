@@ -9,13 +9,14 @@ from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.row_sums import reduce_rows, sum_rows
 from ccp_dml.miners import TripletMiner
 
-# From so many references on, anchors with at most so many positives are not worth sorting for.
+# With at least this many references, sorting does not pay for anchors with at most so many
+# positives.
 _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
 
-# Positives of each anchor that are looked at in one go over the references.
+# Positives of each anchor that are handled in one pass over the references.
 _POSITIVES_AT_ONCE = 4
 _NO_POSITIVE = float("-inf")
-# Means over each anchor's triplets are not offered: they would take a count for each of them.
+# Means over each anchor's triplets are not offered: they would need a count for each anchor.
 TRIPLET_REDUCTIONS = ("mean_nonzero", "mean")
 
 
@@ -33,11 +34,10 @@ def mean_over_triplets(
 
     Args:
         distances: `(n, r)`.
-        pairs: The pairs that they are the distances of.
+        pairs: The pairs with these distances.
         margin: m.
         miner: Which of the triplets count. Defaults to `None`: all.
-        only_violated: Whether the mean is over those hinges alone that are above zero. Defaults to
-            `True`.
+        only_violated: Whether the mean is over only the hinges above zero. Defaults to `True`.
 
     Returns:
         A scalar; 0 when no triplet is violated.
@@ -57,15 +57,15 @@ def mean_over_triplets(
 
 
 def _count_triplets(pairs, dtype):
-    """How many triplets there are."""
+    """Counts the triplets."""
     negatives = pairs.weigh_negatives(ops.cast(pairs.negatives, dtype))
     return ops.sum(ops.sum(ops.cast(pairs.positives, dtype), axis=1) * ops.sum(negatives, axis=1))
 
 
 def _find_columns(mask, most):
-    """The columns where a mask `(n, r)` is set, of each row the first ones, `(n, most)`; r is none.
+    """Finds the first columns of each row where a mask `(n, r)` is set, `(n, most)`; r for none.
 
-    The next ones of all rows are found in one pass, so that it takes as many as a row has.
+    The next ones of all rows are found in one pass, so that it takes as many passes as a row has.
     """
     none = mask.shape[1]
     columns, places = ops.arange(none, dtype="int32"), ops.arange(most, dtype="int32")
@@ -84,10 +84,10 @@ def _find_columns(mask, most):
 
 
 def _mean_by_positives(distances, pairs, margin, columns, total_count):
-    """Takes the positives, of which the columns are given, a few of all anchors at once.
+    """Handles the positives in the given columns, a few of each anchor at a time.
 
-    The gradient is made on the way: with every hinge above zero, a positive's distance counts once
-    up and a negative's once down.
+    The gradient is computed on the way: for every hinge above zero, that of the positive's distance
+    rises by one and that of the negative's falls by one.
     """
     negative_weights = pairs.weigh_negatives(ops.cast(pairs.negatives, distances.dtype))
     fixed = ops.stop_gradient(distances)
@@ -101,14 +101,14 @@ def _mean_by_positives(distances, pairs, margin, columns, total_count):
             of_hinges += negative_weights * hinges
             counts = sum_rows(violated)
             count += ops.sum(counts)
-            # Equally far ones have equal counts.
+            # Equal distances have equal counts.
             is_positive = ops.logical_and(pairs.positives, fixed == of_positives)
             slopes = ops.where(is_positive, counts, slopes - violated)
         none = ops.full_like(left[:, :_POSITIVES_AT_ONCE], _NO_POSITIVE)
         left = ops.concatenate([left[:, _POSITIVES_AT_ONCE:], none], axis=1)
         return left, total + ops.sum(sum_rows(of_hinges)), count, slopes
 
-    # Not 0 where a distance is not finite: then the loss must not be either.
+    # Not 0 if a distance is not finite: then the loss must not be finite either.
     total = 0.0 * ops.sum(sum_rows(fixed))
     last = fixed.shape[1] - 1
     left = ops.take_along_axis(fixed, ops.minimum(columns, last), axis=1)
@@ -124,7 +124,7 @@ def _mean_by_positives(distances, pairs, margin, columns, total_count):
 
 @ops.custom_gradient
 def _with_gradient(distances, value, count, slopes):
-    """Returns `value`, the gradient of which by the distances is `slopes / count`."""
+    """Returns `value`, with the gradient `slopes / count` with respect to the distances."""
 
     def gradient(upstream):
         nothing = (ops.zeros_like(each) for each in (value, count, slopes))
@@ -139,7 +139,7 @@ def _mean_by_sorting(distances, pairs, margin, total_count):
 
 
 def _mean_of_mined(distances, pairs, margin, miner, only_violated):
-    # Those up to a bound less those up to the other.
+    # Those up to one bound minus those up to the other.
     total, count = (
         _sum_hinges_below(distances, pairs, margin)
         if miner.upper >= margin
@@ -162,19 +162,19 @@ def _mean_of_mined(distances, pairs, margin, miner, only_violated):
 def _sum_hinges_below(distances, pairs, margin, bound=None):
     """The sum of `Dᵢⱼ − Dᵢₖ + m` over the triplets with `Dᵢₖ − Dᵢⱼ <= bound`, and their number.
 
-    Without a bound those with `Dᵢₖ − Dᵢⱼ < m`, whose hinges are above zero.
+    Without a bound, those with `Dᵢₖ − Dᵢⱼ < m`, whose hinges are above zero.
 
     It sorts the positives' `x = Dᵢⱼ + bound` together with the negatives' distances. The triplets
     of a positive are those of the negatives below x, and the sum of their hinges is `Dᵢⱼ + m` times
     their number minus their sum. Both are running sums, so that r references take O(r log r) time
-    and O(r) memory an anchor instead of the O(r²) of writing all triplets down.
+    and O(r) memory per anchor, instead of O(r²) for all triplets.
     """
     dtype = distances.dtype
     nothing = ops.zeros_like(distances)
 
     def join(positives, negatives):
-        # Sorting is stable: what stands first comes before what is equal to it. A negative at
-        # exactly x counts with a bound, and does not count without, when its hinge is zero.
+        # Sorting is stable: equal values keep their order. A negative at exactly x counts if there
+        # is a bound; without one its hinge is zero and it does not count.
         rows = [positives, negatives] if bound is None else [negatives, positives]
         return ops.concatenate(rows, axis=1)
 
@@ -198,15 +198,15 @@ class Triplet(PairwiseLoss):
     """Triplet loss: the mean over the non-zero `(Dᵢⱼ − Dᵢₖ + m)₊` of all triplets.
 
     Every anchor i with every positive j and every negative k counts; D is the Euclidean distance
-    unless another is chosen, which a `TripletMiner` then goes by too. With `negative_counts` it is
-    a ratio of two unbiased sums.
+    unless another is chosen, which a `TripletMiner` then uses too. With `negative_counts` it is a
+    ratio of two unbiased sums.
 
     Args:
         margin: m. Defaults to 0.0961 (the CCP paper's value on CUB).
         distance: D, a key of `DISTANCES`: `"euclidean"` (default), `"squared_euclidean"` or
             `"cosine"`, 1 − cos.
         reduction: `"mean_nonzero"` (default), the mean over the triplets whose hinge is above zero;
-            or `"mean"`, that over all triplets, or over all that a `TripletMiner` chooses.
+            or `"mean"`, the mean over all triplets, or over all that a `TripletMiner` chooses.
         **kwargs: See `PairwiseLoss`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sums of losses with weights."""
+"""Weighted sums of losses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,8 +23,8 @@ class WeightedSum(PairwiseLoss):
         name: Name of the loss.
 
     Call arguments:
-        As those of `PairwiseLoss`. What the losses learn has their names followed by the place of
-        the loss, from 1: the `boundaries` of the second loss are `boundaries_2`.
+        Those of `PairwiseLoss`. The names of learned weights are followed by the position of the
+        loss, from 1: the `boundaries` of the second loss are `boundaries_2`.
 
     Raises:
         ValueError: If there is no loss, one of them is not a pairwise loss, a weight is negative or
@@ -66,7 +66,7 @@ class WeightedSum(PairwiseLoss):
         self._proxies_per_class = self._find_common("proxies_per_class", ignored=None)
 
     def _find_common(self, name, ignored=...):
-        """The one value that an attribute of all losses has, but for those where it is ignored."""
+        """Returns the common value of an attribute of all losses, except those to ignore."""
         values = [(getattr(loss, name), type(loss).__name__) for loss in self.losses]
         found = [value for value, _ in values if value is not ignored]
         if any(value != found[0] for value in found):

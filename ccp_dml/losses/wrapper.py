@@ -63,7 +63,7 @@ class LossWrapper(PairwiseLoss):
 
 
 def require_one_reference_per_class(wrapper: LossWrapper):
-    """Checks that the wrapped loss takes a single reference per class, as the wrapper adds them.
+    """Checks that the wrapped loss takes a single reference per class, like those the wrapper adds.
 
     Raises:
         ValueError: If it needs several.

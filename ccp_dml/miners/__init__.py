@@ -1,4 +1,4 @@
-"""Miners: which of the pairs a loss takes."""
+"""Miners: they choose the pairs or triplets that a loss sees."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **para
 
     Args:
         identifier: A key of `MINERS`; the config of a miner, as `serialize` returns it; or a
-            `Miner`, a `TripletMiner` or another callable that is called as a `Miner` is, which is
+            `Miner`, a `TripletMiner` or another callable with the arguments of a `Miner`, which is
             returned as it is.
         **params: Arguments of the miner, if it is given by its name; see its class.
 
@@ -58,7 +58,7 @@ def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **para
 
 
 def _is_miner(miner):
-    # Classes can be called too, but not as miners.
+    # Classes can be called too, but are no miners.
     is_miner = callable(miner) or isinstance(miner, TripletMiner)
     return is_miner and not isinstance(miner, type)
 
@@ -97,7 +97,7 @@ def deserialize(config: Mapping[str, Any]) -> Callable:
 
 
 def parameters(name: str) -> list[str]:
-    """Returns the names of the numbers that a miner takes.
+    """Returns the names of the parameters of a miner, all of them numbers.
 
     Args:
         name: A key of `MINERS`.

@@ -1,4 +1,4 @@
-"""Negatives drawn evenly over distances."""
+"""Draws negatives evenly over distances."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ _FAR = 1e30
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class DistanceWeightedMiner(Miner):
-    """Negatives drawn evenly over distances (Wu et al., ICCV 2017), as many as positives.
+    """Draws as many negatives as positives, evenly over distances (Wu et al., ICCV 2017).
 
     Distances between random points of the unit sphere in d dimensions have the density `q(D) ∝
     D^{d−2} (1 − D²/4)^{(d−3)/2}`. An anchor's negatives are drawn without replacement, with
@@ -19,8 +19,8 @@ class DistanceWeightedMiner(Miner):
     stay. Negatives beyond `farthest` are not drawn, as the margin loss is zero there.
 
     Args:
-        cutoff: Nearer negatives are drawn as if they were at this distance, so that noise is not
-            all that is drawn. Defaults to 0.5.
+        cutoff: Nearer negatives are drawn as if they were at this distance, so that noisy ones do
+            not dominate. Defaults to 0.5.
         farthest: The largest distance that is drawn, up to 2. Defaults to 1.4.
 
     Call arguments:
@@ -51,8 +51,8 @@ class DistanceWeightedMiner(Miner):
         clipped = ops.clip(distances, self.cutoff, self.farthest)
         log_density = (dimension - 2.0) * ops.log(clipped)
         log_density += 0.5 * (dimension - 3.0) * ops.log(1.0 - 0.25 * ops.square(clipped))
-        # The largest k of log-weights plus Gumbel noise are k draws without replacement: no weight
-        # is ever exponentiated.
+        # The k largest of log-weights plus Gumbel noise are k draws without replacement: no weight
+        # has to be exponentiated.
         draws = uniform(ops.shape(distances), seed, 3)
         noise = -ops.log(-ops.log(ops.clip(draws, 1e-7, 1.0 - 1e-7)))
         scores = ops.where(near, ops.cast(noise, distances.dtype) - log_density, -_FAR)

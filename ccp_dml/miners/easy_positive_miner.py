@@ -1,4 +1,4 @@
-"""The easiest positives."""
+"""Chooses the easiest positives."""
 
 import keras
 from keras import ops
@@ -10,15 +10,15 @@ _FAR = 1e30
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class EasyPositiveMiner(Miner):
-    """The nearest positive of each anchor, and a near negative (Xuan et al., WACV 2020).
+    """Chooses each anchor's nearest positive and a near negative (Xuan et al., WACV 2020).
 
-    Each class may then keep the modes that it has, as no anchor is pulled to far samples of its
-    class. Equally near ones are all taken.
+    A class can then keep several modes, because no anchor is pulled towards distant samples of its
+    class. Of equally near samples all are chosen.
 
     Args:
         semi_hard: Whether the negative is the nearest of those that are farther than the positive,
-            the paper's EPSHN; an anchor that has none takes no negative. Otherwise it is the
-            nearest of all, EPHN. Defaults to `True`.
+            the paper's EPSHN; an anchor without any gets no negative. Otherwise it is the nearest
+            of all, EPHN. Defaults to `True`.
 
     Call arguments:
         See `Miner`.

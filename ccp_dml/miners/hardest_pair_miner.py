@@ -1,4 +1,4 @@
-"""The hardest pairs."""
+"""Chooses the hardest pairs."""
 
 import keras
 from keras import ops
@@ -10,9 +10,9 @@ _FAR = 1e30
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class HardestPairMiner(Miner):
-    """The farthest positive and the nearest negative of each anchor (Hermans et al., 2017).
+    """Chooses each anchor's farthest positive and nearest negative (Hermans et al., 2017).
 
-    Equally far or equally near ones are all taken.
+    Of equally far or equally near samples all are chosen.
 
     Call arguments:
         See `Miner`.

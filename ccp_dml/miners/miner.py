@@ -1,4 +1,4 @@
-"""What all miners share."""
+"""The base class of miners."""
 
 
 class Miner:
@@ -22,10 +22,10 @@ class Miner:
         raise NotImplementedError(f"{type(self).__name__} does not implement __call__")
 
     def get_config(self) -> dict:
-        """The arguments of the miner by name."""
+        """Returns the arguments of the miner by name."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict):
-        """Makes a miner of what `get_config` returned."""
+        """Makes a miner from what `get_config` returned."""
         return cls(**config)

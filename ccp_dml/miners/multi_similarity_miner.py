@@ -1,4 +1,4 @@
-"""Pairs that are harder than the easiest of the other kind."""
+"""Chooses pairs as for the multi-similarity loss."""
 
 import keras
 from keras import ops
@@ -11,12 +11,12 @@ _FAR = 1e30
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class MultiSimilarityMiner(Miner):
-    """The mining of the multi-similarity loss (Wang et al., CVPR 2019).
+    """Chooses pairs as for the multi-similarity loss (Wang et al., CVPR 2019).
 
-    A negative is taken if it is more similar than the anchor's least similar positive less ε, and a
-    positive if it is less similar than its most similar negative plus ε. Of vectors of length one
-    the similarity, their inner product, is `1 − D²/2`, D the Euclidean distance; that is what is
-    compared of shorter vectors too. An anchor without positives or without negatives takes no pair.
+    A negative is chosen if it is more similar than the anchor's least similar positive minus ε, and
+    a positive if it is less similar than its most similar negative plus ε. The similarity is `1 −
+    D²/2`, D the Euclidean distance, which for vectors of length one is the inner product. An anchor
+    without positives or without negatives gets no pair.
 
     Args:
         epsilon: ε. Defaults to 0.1.

@@ -1,4 +1,4 @@
-"""Semi-hard pairs."""
+"""Chooses semi-hard pairs."""
 
 import keras
 from keras import ops
@@ -9,12 +9,12 @@ from ccp_dml.miners.miner import Miner
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class SemiHardPairMiner(Miner):
-    """Negatives farther than a positive, but by less than a margin (Schroff et al., CVPR 2015).
+    """Chooses negatives farther than a positive by at most a margin (Schroff et al., CVPR 2015).
 
     A positive j and a negative k of an anchor i are semi-hard to each other if `Dᵢⱼ < Dᵢₖ <= Dᵢⱼ +
-    m`. A pair is taken if the anchor has one that is semi-hard to it. Unlike
-    `SemiHardMiner` this chooses pairs, for any loss, and not triplets: a triplet loss then takes
-    all triplets of the pairs that were taken, of which some can be easy or hard.
+    m`. A pair is chosen if the anchor has another one that is semi-hard to it. Unlike
+    `SemiHardMiner` this miner chooses pairs, for any loss, and not triplets: a triplet loss then
+    sees all triplets of the chosen pairs, some of which can be easy or hard.
 
     Args:
         margin: m, of Euclidean distances. Defaults to 0.2.
@@ -54,10 +54,10 @@ class SemiHardPairMiner(Miner):
 
 
 def _counts_below(thresholds, values, mask):
-    """How many of the masked `values` of a row are below each of its `thresholds`, `(n, r)`."""
+    """Counts how many masked `values` of a row are below each of its `thresholds`, `(n, r)`."""
     count = ops.shape(values)[1]
     is_counted = ops.concatenate([ops.zeros_like(mask), mask], axis=1)
-    # Sorting is stable and the thresholds stand first: values equal to one come after it.
+    # Sorting is stable and the thresholds come first: values equal to one come after it.
     order = ops.argsort(ops.concatenate([thresholds, values], axis=1), axis=1)
     sorted_mask = ops.take_along_axis(ops.cast(is_counted, "int32"), order, axis=1)
     places = ops.argsort(order, axis=1)[:, :count]

@@ -1,4 +1,4 @@
-"""Triplets that are hard, semi-hard or easy."""
+"""Choose triplets that are hard, semi-hard or easy."""
 
 import keras
 
@@ -11,30 +11,30 @@ class TripletMiner:
     """Base class of miners that choose triplets, for losses over triplets.
 
     A triplet of an anchor i, a positive j and a negative k is chosen if `lower < Dᵢₖ − Dᵢⱼ <=
-    upper`, D the distance of the loss, by default Euclidean. Where a miner of pairs would let a
-    loss see all triplets of the pairs that it takes, these are all that it sees.
+    upper`, D the distance of the loss, by default Euclidean. A miner of pairs lets a loss see all
+    triplets of the chosen pairs; with these miners it sees only the chosen triplets.
 
     Attributes:
-        lower: The bound that is not part of the interval.
-        upper: The bound that is.
+        lower: The lower bound, exclusive.
+        upper: The upper bound, inclusive.
     """
 
     lower: float
     upper: float
 
     def get_config(self) -> dict:
-        """The arguments of the miner by name."""
+        """Returns the arguments of the miner by name."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict):
-        """Makes a miner of what `get_config` returned."""
+        """Makes a miner from what `get_config` returned."""
         return cls(**config)
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class HardMiner(TripletMiner):
-    """Triplets whose negative is no farther than the positive (Schroff et al., CVPR 2015).
+    """Chooses triplets whose negative is no farther than the positive (Schroff et al., CVPR 2015).
 
     Example:
 
@@ -58,10 +58,10 @@ class _BesideMargin(TripletMiner):
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class SemiHardMiner(_BesideMargin):
-    """Triplets whose negative is farther than the positive by at most a margin.
+    """Chooses triplets whose negative is farther than the positive by at most a margin.
 
-    They are those of FaceNet (Schroff et al., CVPR 2015), all of them: it draws one for each pair
-    of an anchor and a positive.
+    These are the triplets of FaceNet (Schroff et al., CVPR 2015), which draws one of them for each
+    pair of an anchor and a positive; here all of them are chosen.
 
     Args:
         margin: m, of Euclidean distances. Defaults to 0.2.
@@ -79,9 +79,9 @@ class SemiHardMiner(_BesideMargin):
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class EasyMiner(_BesideMargin):
-    """Triplets whose negative is farther than the positive by more than a margin.
+    """Chooses triplets whose negative is farther than the positive by more than a margin.
 
-    A triplet loss sees them if its own margin is larger.
+    They contribute to a triplet loss only if its own margin is larger.
 
     Args:
         margin: m, of Euclidean distances. Defaults to 0.2.

@@ -1,6 +1,7 @@
-"""Checks, outside of the training step, of the batches that a model is fitted to.
+"""Checks of the batches that a model is fitted to, outside of the training step.
 
-In the step XLA drops assertions, and a replica without samples fails somewhere in a convolution.
+Within the step, XLA drops assertions, and a replica without samples fails somewhere in a
+convolution.
 """
 
 import contextlib
@@ -13,19 +14,19 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-# What `fit`, `evaluate` and `predict` cut arrays into.
+# The size of the batches into which `fit`, `evaluate` and `predict` split arrays.
 DEFAULT_BATCH_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchChecks:
-    """What must be true of every batch.
+    """The conditions that every batch must satisfy.
 
     Args:
-        num_shares: Into how many shares the devices divide it, each of which has a sample. Defaults
-            to 1.
-        equal_shares: Whether these have equally many samples. Defaults to `False`.
-        memory_batch_size: There are exactly as many samples in it. Defaults to `None`: any number.
+        num_shares: Number of shares into which the devices divide a batch, each with at least one
+            sample. Defaults to 1.
+        equal_shares: Whether the shares must have equally many samples. Defaults to `False`.
+        memory_batch_size: The exact number of samples of a batch. Defaults to `None`: any number.
         num_classes: Labels are 0…num_classes − 1. Defaults to `None`: any.
         several_labels: Whether labels may be `(n, k)`; see `unpack_batch`. Defaults to `False`.
     """
@@ -39,7 +40,7 @@ class BatchChecks:
     def check_fit(
         self, x, y, batch_size=None, *, validation_split=0.0, steps_per_epoch=None, **options
     ):
-        """Checks what `keras.Model.fit` is called with, as far as it can be known before training.
+        """Checks the arguments of `keras.Model.fit`, as far as possible before training.
 
         Args:
             x: Inputs, or batches of inputs and labels.
@@ -50,10 +51,11 @@ class BatchChecks:
             **options: Not used.
 
         Returns:
-            What to call it with instead of `x`: a data set is checked batch by batch.
+            What to pass instead of `x`: a data set whose batches are checked one by one, or `x`
+            itself.
 
         Raises:
-            ValueError: If something is not as it must be.
+            ValueError: If a check fails.
         """
         if isinstance(x, tf.data.Dataset):
             return self.check_dataset(x)
@@ -66,15 +68,15 @@ class BatchChecks:
         return x
 
     def check_arrays(self, labels, batch_size: int, keeps_rest: bool):
-        """Checks the batches that arrays are cut into.
+        """Checks the batches that arrays are split into.
 
         Args:
             labels: Labels of all samples.
             batch_size: Number of samples of a batch.
-            keeps_rest: Whether the last samples are a batch even if they are fewer.
+            keeps_rest: Whether the last samples are a batch even if there are fewer of them.
 
         Raises:
-            ValueError: If something is not as it must be.
+            ValueError: If a check fails.
         """
         labels = np.asarray(labels)
         sizes = [min(batch_size, len(labels))]
@@ -90,18 +92,18 @@ class BatchChecks:
                     raise ValueError(f"{message}; got {labels[~is_right][0]}")
 
     def check_dataset(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Checks batches when they are read, which costs no more than to look at the labels.
+        """Checks batches when they are read, which costs no more than looking at the labels.
 
         Args:
             batches: Of inputs and labels.
 
         Returns:
-            The same batches. One that is not as it must be raises an `InvalidArgumentError`, which
-            `explain_errors` turns into a line.
+            The same batches. A batch that fails a check raises an `InvalidArgumentError`, which
+            `explain_errors` turns into a readable error.
 
         Raises:
-            ValueError: If all batches are known to have the wrong size, or their labels to be no
-                numbers of classes.
+            ValueError: If all batches are known to have the wrong size, or labels that are not
+                class numbers.
         """
         labels = _find_labels(batches.element_spec)
         if not isinstance(labels, tf.TensorSpec):
@@ -128,10 +130,10 @@ class BatchChecks:
 
     @contextlib.contextmanager
     def explain_errors(self) -> Iterator[None]:
-        """A context in which batches that were checked are trained on.
+        """A context in which to train on batches that are checked.
 
         Raises:
-            ValueError: Instead of the `InvalidArgumentError` of a batch that is not as it must be.
+            ValueError: Instead of the `InvalidArgumentError` of a batch that fails a check.
         """
         try:
             yield
@@ -178,13 +180,14 @@ def unpack_batch(data, several_labels: bool = False):
 
     Args:
         data: Inputs and labels, `(n,)` or `(n, 1)`.
-        several_labels: Whether labels may be `(n, k)` too, k of each sample. Defaults to `False`.
+        several_labels: Whether labels may also be `(n, k)`, k for each sample. Defaults to `False`.
 
     Returns:
         The inputs, and the labels `(n,)` or `(n, k)`.
 
     Raises:
-        ValueError: If there are no labels, labels of another shape or kind, or sample weights.
+        ValueError: If there are no labels, if they have another shape or kind, or if there are
+            sample weights.
     """
     inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:

@@ -22,10 +22,10 @@ class EmbeddingModel(keras.Model):
             `"token"`, the first of a sequence; or `"none"`, for vectors. See
             `ccp_dml.layers.get_pooling`.
         freeze_batch_norm: Whether batch normalisation in the backbone is frozen, as in the CCP
-            paper; see `ccp_dml.models.freeze_batch_norm`. The backbone then computes in training
-            what it computes elsewhere: its dropout and stochastic depth are off too. A model that
-            was saved is frozen again when it is loaded. Defaults to `False`: the backbone's layers
-            stay as they are.
+            paper; see `ccp_dml.models.freeze_batch_norm`. The backbone then computes the same in
+            training as otherwise: its dropout and stochastic depth are off too. A model that was
+            saved is frozen again when it is loaded. Defaults to `False`: the backbone's layers stay
+            as they are.
 
     Call arguments:
         inputs: Images, as the backbone takes them.
@@ -34,8 +34,8 @@ class EmbeddingModel(keras.Model):
         Embeddings `(batch, d)`.
 
     Raises:
-        ValueError: If `embedding_size` is not positive, or `pooling` is unknown or not for what
-            the backbone gives.
+        ValueError: If `embedding_size` is not positive, or `pooling` is unknown or does not fit the
+            features of the backbone.
 
     Example:
 
@@ -86,13 +86,13 @@ class EmbeddingModel(keras.Model):
         return self.projection(self.features(inputs, training=training))
 
     def features(self, inputs, training=None):
-        """The pooled features that are projected, `(batch, channels)`."""
+        """Computes the pooled features, `(batch, channels)`, which are then projected."""
         if self.freeze_batch_norm:
             training = False
         return self.pooling(self.backbone(inputs, training=training))
 
     def compute_features_shape(self, input_shape) -> tuple[int | None, int]:
-        """Shape of the pooled features."""
+        """Returns the shape of the pooled features."""
         return self.pooling.compute_output_shape(self.backbone.compute_output_shape(input_shape))
 
     def compute_output_shape(self, input_shape):

@@ -8,9 +8,9 @@ from ccp_dml.models.keras_internals import flatten_layers
 def freeze_batch_norm(model: keras.Model):
     """Freezes every batch normalisation layer of a model, however deep it is nested.
 
-    Such a layer normalises with its moving statistics in training too and does not update them,
-    and its scale γ and offset β are not trainable: what fine-tuning with small batches asks for,
-    and what the CCP paper does.
+    Such a layer normalises with its moving statistics even in training and does not update them,
+    and its scale γ and offset β are not trainable. Fine-tuning with small batches needs this, and
+    the CCP paper does it.
 
     Args:
         model: The model, built.

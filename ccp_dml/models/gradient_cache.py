@@ -1,7 +1,7 @@
-"""Batches that a network sees in parts, and what it must not do for that.
+"""Gradient caching: batches that a network processes in parts.
 
-The gradient of a loss of pairs needs all embeddings at once, but only one sample's activations at a
-time (Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+The gradient of a pairwise loss needs all embeddings at once, but the activations of only one sample
+at a time (Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
 RepL4NLP 2021). The steps that do so are in `tensorflow_step.py` and `jax_step.py`.
 """
 
@@ -15,7 +15,7 @@ from ccp_dml.models.keras_internals import flatten_layers
 def split_batch(tensors, parts: int):
     """Splits batches into parts, each with every `parts`-th sample.
 
-    Devices that share a batch, each with samples in a row, then share each of its parts.
+    Devices that share a batch, each with consecutive samples, then share each of its parts.
 
     Args:
         tensors: Tensors `(n, ...)`, nested or not.
@@ -25,8 +25,8 @@ def split_batch(tensors, parts: int):
         Tensors `(n / parts, parts, ...)` in the same structure.
 
     Raises:
-        ValueError: If the number does not divide n, which in TensorFlow may come to light only when
-            the step is taken.
+        ValueError: If the number does not divide n, which TensorFlow may only detect when the step
+            is taken.
     """
 
     def split(tensor):
@@ -42,7 +42,7 @@ def split_batch(tensors, parts: int):
 
 
 def take_part(tensors, index):
-    """A part of batches.
+    """Takes a part of batches.
 
     Args:
         tensors: As `split_batch` returns them.
@@ -55,7 +55,7 @@ def take_part(tensors, index):
 
 
 def join_parts(tensors):
-    """Puts the samples of all parts into the order that they had.
+    """Restores the original order of the samples of all parts.
 
     Args:
         tensors: Tensors `(parts, n / parts, ...)`, nested or not.
@@ -72,7 +72,7 @@ def join_parts(tensors):
 
 
 def find_random_states(model: keras.Model) -> list[keras.Variable]:
-    """The variables that the random numbers of a model's layers, such as dropout, are drawn from.
+    """Finds the states of the random number generators in a model's layers, such as dropout.
 
     Args:
         model: The model.
@@ -81,7 +81,7 @@ def find_random_states(model: keras.Model) -> list[keras.Variable]:
 
 
 def check_parts_are_independent(model: keras.Model):
-    """Checks that what a network gives for a sample does not depend on the others of the batch.
+    """Checks that the output of a network for a sample does not depend on the rest of the batch.
 
     Args:
         model: The network, built.

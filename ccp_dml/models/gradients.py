@@ -1,4 +1,4 @@
-"""What happens to gradients between the tape and the optimizer, in the CCP paper's order."""
+"""Steps that gradients pass through before the optimizer, in the order of the CCP paper."""
 
 from keras import ops
 
@@ -64,7 +64,7 @@ def clip(gradients, clip_norm=None, clip_value=None):
         norm = ops.sqrt(2.0 * ops.sum(ops.stack([backend.half_square(each) for each in gradients])))
         clip_norm = ops.cast(clip_norm, norm.dtype)
         scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm)
-        # Not 0 for gradients that are not finite, which would hide them.
+        # Not 0 for gradients that are not finite: that would hide them.
         scale += norm - norm
         gradients = [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients]
     if clips_values:

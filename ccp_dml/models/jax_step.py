@@ -20,7 +20,8 @@ class JaxStep(StatelessModel):
     takes the values of all variables and returns those that they have after it.
 
     Attributes:
-        distribution: That in whose scope the model was made, and so is trained; `None` if none was.
+        distribution: The distribution in whose scope the model was created and is trained; `None`
+            without one.
     """
 
     def __init__(self, *args, **kwargs):
@@ -28,8 +29,8 @@ class JaxStep(StatelessModel):
         self.distribution = keras.distribution.distribution()
 
     def compile(self, *args, **kwargs):
-        # There are no graphs: what is not compiled, Python takes operation by operation. To look
-        # into a step there is `run_eagerly`.
+        # There are no graphs: without compilation, Python runs operation by operation. To debug a
+        # step there is `run_eagerly`.
         super().compile(*args, **{**kwargs, "jit_compile": not kwargs.get("run_eagerly", False)})
 
     def train_step(self, state, data):
@@ -42,7 +43,7 @@ class JaxStep(StatelessModel):
         count = len(self.non_trainable_variables)
 
         def apply(compute, values, changed, *arguments):
-            """Computes something, and how the variables that are not trained change by it."""
+            """Computes the objective, and the new values of the non-trainable variables."""
             current, rows = list(values), sample
             if sample is not None:
                 current[proxies] = trainable[proxies]
@@ -54,7 +55,7 @@ class JaxStep(StatelessModel):
 
         values = list(trainable)
         if sample is not None:
-            # Not a gradient of all rows that is zero but for these.
+            # Not a gradient of all rows that is zero except for these.
             values[proxies] = sample.vectors
         compute_gradients = (
             self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
@@ -93,7 +94,7 @@ class JaxStep(StatelessModel):
             outputs, changed = embed(values, changed, index)
             return changed, outputs
 
-        # One part after the other, so that the memory has to hold the activations of a single one.
+        # One part after the other, so that memory holds the activations of a single part.
         changed, outputs = jax.lax.scan(embed_next, initial, indices)
 
         def compute_objective(values, outputs):
@@ -108,7 +109,7 @@ class JaxStep(StatelessModel):
         output_gradients = split_batch(output_gradients, self.gradient_cache_parts)
 
         def add_next(state, index):
-            # The same dropout as the first time.
+            # The same dropout as in the first pass.
             present, sums = state
             _, pull_back, present = jax.vjp(
                 lambda values: embed(values, present, index), values, has_aux=True
@@ -135,7 +136,7 @@ class JaxStep(StatelessModel):
         """Trains the model; see `keras.Model.fit`.
 
         Raises:
-            ValueError: If the optimizer was not made in the scope in which the model was.
+            ValueError: If the optimizer was not created in the scope of the model.
         """
         if self.distribution is not None:
             devices = self.distribution.device_mesh.devices.size
@@ -151,11 +152,11 @@ class JaxStep(StatelessModel):
     def predict(self, x, batch_size=None, *args, **kwargs):
         """Predicts embeddings; see `keras.Model.predict`.
 
-        Arrays may have any number of rows; of data sets, the number of devices has to divide the
-        size of every batch, unless `ccp_dml.evaluation.embed` is used.
+        Arrays may have any number of rows. The size of every batch of a data set must be a multiple
+        of the number of devices; `ccp_dml.evaluation.embed` has no such restriction.
 
         Raises:
-            ValueError: On several hosts, which Keras gives no way to put the parts together.
+            ValueError: On several hosts, whose parts Keras cannot put together.
         """
         if num_workers() > 1:
             raise ValueError(
@@ -175,8 +176,8 @@ class JaxStep(StatelessModel):
         """Computes the loss of batches; see `keras.Model.evaluate`.
 
         Raises:
-            ValueError: If they are arrays, and the number of devices does not divide the size of
-                every batch.
+            ValueError: If they are arrays and the size of a batch is not a multiple of the number
+                of devices.
         """
         if isinstance(y, np.ndarray):
             checks = BatchChecks(count_shares(self), equal_shares=True)

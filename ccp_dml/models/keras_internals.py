@@ -1,6 +1,6 @@
-"""What the models need of Keras that is not part of its public interface.
+"""Parts of Keras outside its public interface that the models need.
 
-`tests/models/test_keras_internals.py` fails when a new version of Keras no longer has it.
+`tests/models/test_keras_internals.py` fails when a new version of Keras no longer has them.
 """
 
 import functools
@@ -21,9 +21,9 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
 def keep_logs_of_first_replica():
     """Makes `fit` and `evaluate` take the logs of a step from the first replica of this worker.
 
-    Under a multi-worker strategy Keras averages them over their first axis, which numbers do not
-    have (tensorflow issue 72388). Our losses are those of the global batch and so the same on all
-    replicas; the logs of an epoch are computed from the metrics, over all replicas.
+    Under a multi-worker strategy Keras averages the logs over their first axis, which scalars do
+    not have (tensorflow issue 72388). Our losses are those of the global batch and therefore the
+    same on all replicas; the logs of an epoch are computed from the metrics, over all replicas.
     """
     from keras.src.backend.tensorflow import trainer
 
@@ -40,10 +40,10 @@ def keep_logs_of_first_replica():
 
 
 def sync_variables(model: keras.Model):
-    """Lets the variables of a model have their values between two steps of an epoch.
+    """Gives the variables of a model their values between two steps of an epoch.
 
-    Keras trains with JAX on values of its own and empties the variables until the epoch has ended.
-    After this they can be read, and what is written to them is what the next step starts from. With
+    With JAX, Keras trains on values of its own and empties the variables until the epoch has ended.
+    After this call they can be read, and the next step starts from what is written to them. With
     TensorFlow they always have their values.
 
     Args:
@@ -54,16 +54,16 @@ def sync_variables(model: keras.Model):
 
 
 def wrap_train_function(model: keras.Model, take_step: Callable) -> Callable:
-    """Lets something else decide what the next steps of `fit` are.
+    """Makes a function decide whether and how `fit` takes its next steps.
 
     Args:
         model: The model, within `fit`.
         take_step: Called with a function without arguments that takes a step, or
-            `steps_per_execution` of them, and returns its logs; what it returns are the logs of the
-            step. If it does not call the function, nothing changes and no batch is read.
+            `steps_per_execution` of them, and returns its logs; must return the logs of the step.
+            If it does not call that function, nothing changes and no batch is read.
 
     Returns:
-        What `fit` called so far, to be assigned to `model.train_function` again.
+        The function that `fit` called so far, to be assigned to `model.train_function` again.
     """
     train_function = model.train_function
 
@@ -85,7 +85,7 @@ def wrap_train_function(model: keras.Model, take_step: Callable) -> Callable:
 
 
 class SelfBuiltModel(keras.Model):
-    """A model that Keras leaves alone before training, if it has built all its variables.
+    """A model that Keras does not call before training, if it has built all its variables.
 
     To learn shapes, Keras calls the model and its loss with the first batch. Under a
     `tf.distribute` strategy it averages the replicas' shares of it, which fails when they differ in
@@ -93,7 +93,7 @@ class SelfBuiltModel(keras.Model):
     """
 
     def has_all_variables(self) -> bool:
-        """Whether there is nothing left to build, from the shape of a batch."""
+        """Returns whether all variables are built, so that no batch is needed for it."""
         return self.built
 
     def _symbolic_build(self, iterator=None, data_batch=None):
@@ -114,10 +114,10 @@ class SelfBuiltModel(keras.Model):
 
 
 class StatelessModel(SelfBuiltModel):
-    """A model that keeps its weights where the first step of `fit` with JAX fails.
+    """A model that keeps its weights if the first step of `fit` with JAX fails.
 
-    Keras empties the variables before a step, and gives them back what the last step returned, also
-    after an error; before the first one there is nothing that it could give back.
+    Keras empties the variables before a step, and afterwards, even after an error, restores what
+    the last step returned; before the first step there is nothing to restore.
     """
 
     def _get_jax_state(self, *, purge_model_variables=False, **groups):

@@ -18,11 +18,11 @@ _BLOCK = re.compile(r".*(?:block|layer|layers|stage|inception)_?\d+[a-z]?(?=[_/]
 
 
 def name_weights(model: keras.Model, variables: Sequence[keras.Variable]) -> list[str]:
-    """The names of variables that learning rate multipliers are for.
+    """Returns the names of variables, as learning rate multipliers refer to them.
 
     Args:
         model: A `MetricLearningModel`.
-        variables: Variables of it.
+        variables: Some of its variables.
 
     Returns:
         Their paths; those of the backbone begin with `backbone/`.
@@ -36,13 +36,13 @@ def name_weights(model: keras.Model, variables: Sequence[keras.Variable]) -> lis
 
 
 def find_multiplier(name: str, multipliers: Mapping[str, float]) -> float:
-    """The factor of the learning rate of a weight.
+    """Finds the factor of the learning rate of a weight.
 
     Args:
-        name: Its path, parts of which are separated by `/`.
-        multipliers: Factors by patterns. A pattern stands for the weights that have it in their
-            path, as one part or several in a row; `*`, `?` and `[…]` match as in the names of
-            files, `*` several parts too.
+        name: Its path, whose parts are separated by `/`.
+        multipliers: Factors by pattern. A pattern matches the weights whose path contains it, as
+            one part or several consecutive ones; `*`, `?` and `[…]` match as in file names, and `*`
+            also matches several parts.
 
     Returns:
         The product of the factors whose patterns match; 1 if none does.
@@ -60,11 +60,11 @@ def find_multiplier(name: str, multipliers: Mapping[str, float]) -> float:
 
 
 def check_multipliers(multipliers: Mapping[str, float], names: Sequence[str]):
-    """Checks that every multiplier is that of a weight.
+    """Checks that every multiplier matches a weight.
 
     Args:
-        multipliers: As of `find_multiplier`.
-        names: Of all weights.
+        multipliers: See `find_multiplier`.
+        names: The names of all weights.
 
     Raises:
         ValueError: If a pattern matches none of them.
@@ -78,20 +78,20 @@ def check_multipliers(multipliers: Mapping[str, float], names: Sequence[str]):
 
 
 def decay_by_depth(names: Sequence[str], layer_decay: float) -> list[float]:
-    """The factors of layer-wise learning rate decay (BEiT; Bao et al., ICLR 2022).
+    """Computes the factors of layer-wise learning rate decay (BEiT; Bao et al., ICLR 2022).
 
     The further a block of the backbone is from its end, the smaller its learning rate. Blocks are
-    known by numbers in the names of their weights, as in `block_3`, `layers_11` or
-    `conv2_block1`; weights between two of them belong to the first, and those before all blocks
-    have the smallest learning rate.
+    recognised by numbers in the names of their weights, as in `block_3`, `layers_11` or
+    `conv2_block1`. Weights between two blocks belong to the first of them, and those before all
+    blocks have the smallest learning rate.
 
     Args:
-        names: Of weights, as `name_weights` gives them, from the first layer to the last.
+        names: Names of weights, as `name_weights` returns them, from the first layer to the last.
         layer_decay: Factor of the learning rate from one block to the one before.
 
     Returns:
         Factors: `layer_decay` for the last block, its square for the one before, and so on; 1 for
-        what is not in the backbone.
+            weights outside the backbone.
 
     Raises:
         ValueError: If no weight is in a numbered block.
@@ -121,13 +121,13 @@ def decay_by_depth(names: Sequence[str], layer_decay: float) -> list[float]:
 
 
 def freeze_weights(model: keras.Model) -> list[str]:
-    """Makes the weights whose multiplier is 0 no longer trainable.
+    """Makes the weights whose multiplier is 0 non-trainable.
 
     Args:
         model: A `MetricLearningModel`.
 
     Returns:
-        The names of those that were trainable until now.
+        The names of those that were trainable before.
     """
     variables = model.trainable_variables
     frozen = []
@@ -144,17 +144,17 @@ def set_learning_rates(
     """Wraps an optimizer so that each weight has the learning rate that the model wants.
 
     Args:
-        optimizer: Of the model, or one that was wrapped already, such as a loaded one, which keeps
-            its multipliers if the model has none.
+        optimizer: The optimizer of the model, possibly already wrapped, as after loading; a wrapped
+            one keeps its multipliers if the model has none.
         model: A `MetricLearningModel`.
-        frozen_names: Of the weights that `freeze_weights` has frozen.
+        frozen_names: The names of the weights that `freeze_weights` has frozen.
 
     Returns:
         The optimizer, for the model's trainable variables.
 
     Raises:
-        ValueError: If a multiplier matches no weight, if they freeze all weights, or if there are
-            no blocks that `layer_decay` could be of.
+        ValueError: If a multiplier matches no weight, if they freeze all weights, or if
+            `layer_decay` is given but the backbone has no numbered blocks.
     """
     variables = model.trainable_variables
     names = name_weights(model, variables)
@@ -185,6 +185,6 @@ def _matches(name, pattern):
 
 def _suggest(pattern, names):
     parts = dict.fromkeys(part for name in names for part in name.split("/"))
-    # The last ones first, because backbones, with hundreds of them, begin.
+    # The last ones first, because the backbone's, often hundreds, come first.
     listed = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
     return listed + suggest(pattern.split("/")[-1].strip("*"), parts)

@@ -1,4 +1,4 @@
-"""What a loss learns beside the embeddings, as weights of the model that it trains."""
+"""What a loss learns besides the embeddings, as weights of the model that is trained."""
 
 from collections.abc import Mapping
 
@@ -10,17 +10,17 @@ import numpy as np
 class LossWeights(keras.layers.Layer):
     """Trainable weights of a loss, such as the boundaries of `ccp_dml.losses.Margin`.
 
-    Empty until `start` is called, which is when the loss is known: when the model is compiled.
+    Empty until `start` is called when the model is compiled, because only then is the loss known.
     """
 
     def start(self, initial_weights: Mapping[str, np.ndarray]):
-        """Makes a weight of each array, unless they were made before.
+        """Creates a weight for each array, unless they exist already.
 
         Args:
-            initial_weights: As a loss's `initial_weights` gives them.
+            initial_weights: What the `initial_weights` of a loss return.
 
         Raises:
-            ValueError: If the weights of another loss are there already.
+            ValueError: If there are already weights of another loss.
         """
         wanted = {name: np.shape(values) for name, values in initial_weights.items()}
         present = {weight.name: tuple(weight.shape) for weight in self.weights}
@@ -39,7 +39,7 @@ class LossWeights(keras.layers.Layer):
         self.built = True
 
     def by_name(self) -> dict:
-        """The tensors that the loss takes when it is called."""
+        """Returns the tensors to call the loss with."""
         return {weight.name: weight.value for weight in self.weights}
 
     def load_own_variables(self, store):

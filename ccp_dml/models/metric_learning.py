@@ -26,11 +26,11 @@ class MetricLearningModel(TrainingStep):
     """An embedding network trained with a pairwise loss among the samples of a batch.
 
     A training step computes the gradients of the loss (and of the embedding network's own
-    regularisation losses, if it has any), adds `weight_decay · w`, clips by the global
-    norm, clips each value, and applies the optimizer, in this order. Under a `tf.distribute`
-    strategy the batch is the global batch: embeddings are gathered from all replicas before the
-    loss, and gradients are added up before they are clipped, so that any number of replicas takes
-    the steps of one.
+    regularisation losses, if it has any), adds `weight_decay · w`, clips by the global norm, clips
+    each value, and applies the optimizer, in this order. Under a `tf.distribute` strategy the batch
+    is the global batch: embeddings are gathered from all replicas before the loss, and gradients
+    are added up before they are clipped, so that any number of replicas takes the same steps as
+    one.
 
     Compile it with a loss of `ccp_dml.losses` (or its name) and fit it to images and integer
     labels `(n,)` or `(n, 1)`. With a loss that has a `same_class` function and without
@@ -43,34 +43,35 @@ class MetricLearningModel(TrainingStep):
             batch normalisation. Defaults to 0.
         clip_norm: Largest global norm of the gradients. Defaults to 10; `None` does not clip.
         clip_value: Largest absolute value of a gradient. Defaults to 10; `None` does not clip.
-        learning_rate_multipliers: Factors of the optimizer's learning rate by a part of the
-            weights' paths, with `*` for anything: `{"proxies": 100}` applies to the weights of
-            every layer of that name and `{"backbone/*block_1_*": 0}` to some of the backbone's,
-            whose paths begin with it. Several that match are multiplied. Weights whose factor is 0
-            are frozen: they are no longer trainable, so that they have neither gradients nor
+        learning_rate_multipliers: Factors of the optimizer's learning rate by parts of the weights'
+            paths, with `*` as a wildcard: `{"proxies": 100}` applies to the weights of every layer
+            of that name and `{"backbone/*block_1_*": 0}` to some weights of the backbone, whose
+            paths begin with `backbone`. Several factors that match are multiplied. Weights whose
+            factor is 0 are frozen: they are not trainable, so that they have neither gradients nor
             moments nor weight decay. Defaults to `None`: no factors.
         layer_decay: Factor of the learning rate from each block of the backbone to the one before
-            it, as fine-tuned transformers have it; see
+            it, as is common for fine-tuning transformers; see
             `ccp_dml.models.learning_rates.decay_by_depth`. Defaults to 1.
-        memory: A `CrossBatchMemory`, to which every batch is added. The loss against what it holds
-            is added to that of the batch as soon as it is ready. Defaults to `None`.
-        num_classes: Number of training classes C, for a loss that learns something beside the
+        memory: A `CrossBatchMemory`, to which every batch is added. Once it is ready, the loss
+            against its contents is added to that of the batch. Defaults to `None`.
+        num_classes: Number of training classes C, for a loss that learns something besides the
             embeddings, such as the boundaries of `"margin"`; training labels are then 0…C − 1,
             which `fit` checks. These weights are not decayed. Defaults to `None`: they are not
             learned.
-        gradient_cache_parts: Number of parts of a batch that the network sees one after the other,
-            for batches whose activations do not fit into the memory; the loss sees the whole batch,
-            and the gradients are the same (Gao et al., "Scaling Deep Contrastive Learning Batch
-            Size under Memory Limited Setup", RepL4NLP 2021). Every part is computed twice: first
-            without its activations, for the gradient of the loss with respect to what the network
-            gives, and again for its own. It has to divide the batch, or each replica's share.
-            Defaults to 1: at once.
+        gradient_cache_parts: Number of parts of a batch that the network processes one after the
+            other, for batches whose activations do not fit into memory. The loss sees the whole
+            batch, and the gradients are the same (Gao et al., "Scaling Deep Contrastive Learning
+            Batch Size under Memory Limited Setup", RepL4NLP 2021). Every part is computed twice:
+            first without storing activations, for the gradient of the loss with respect to the
+            network's output, and again for the gradient of the weights. The number must divide the
+            size of the batch, or of each replica's share. Defaults to 1: the whole batch at once.
 
     Attributes:
-        loss_weights: A layer that holds what the loss learns.
+        loss_weights: The layer that holds what the loss learns.
         backbone_frozen: A boolean variable. While it is set, the learning rate of the weights of
-            `embedding_model.backbone` is 0. Their gradients are computed, clipped with the others
-            and known to the optimizer, whose first steps are then of the usual size.
+            `embedding_model.backbone` is 0. Their gradients are still computed, clipped with the
+            others and passed to the optimizer, so that its first steps after that have the usual
+            size.
 
     Call arguments:
         inputs: What `embedding_model` takes.
@@ -80,10 +81,10 @@ class MetricLearningModel(TrainingStep):
 
     Raises:
         ValueError: If `weight_decay` or a multiplier is negative, a clipping bound or `layer_decay`
-            is not positive, or `gradient_cache_parts` is below 1; when it is compiled, if a
-            multiplier matches no weight, if they freeze all of them, if there are no blocks that
-            `layer_decay` could be of or, with `gradient_cache_parts`, for batch normalisation that
-            is not frozen.
+            is not positive, or `gradient_cache_parts` is below 1; when the model is compiled, if a
+            multiplier matches no weight, if multipliers freeze all weights, if `layer_decay` is
+            given but the backbone has no numbered blocks, or if `gradient_cache_parts` is above 1
+            but batch normalisation is not frozen.
 
     Example:
 
@@ -165,11 +166,11 @@ class MetricLearningModel(TrainingStep):
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
-            ValueError: If `loss` is none of these, for `loss_weights`, if the optimizer scales the
-                loss, as Keras makes it do under the policy `mixed_float16`, if weights are in half
-                precision, as under the policies `bfloat16` and `float16`, or, with several
-                replicas, for `jit_compile=True` (`"auto"` does not choose XLA there) or
-                `steps_per_execution` above 1.
+            ValueError: If `loss` is none of these; if `loss_weights` are given; if the optimizer
+                scales the loss, as Keras makes it do under the policy `mixed_float16`; if weights
+                are in half precision, as under the policies `bfloat16` and `float16`; or if there
+                are several replicas and `jit_compile` is `True` (`"auto"` does not choose XLA
+                there) or `steps_per_execution` is above 1.
         """
         loss = losses.get(loss)
         self._check_loss(loss)
@@ -179,7 +180,7 @@ class MetricLearningModel(TrainingStep):
         if self.num_classes is not None:
             self.loss_weights.start(loss.initial_weights(self.num_classes))
         self._has_compiled_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
-        # Callbacks and strategies want the variables before the first step.
+        # Callbacks and strategies need the variables before the first step.
         input_shape = getattr(self.embedding_model, "input_shape", None)
         if not self.built and input_shape is not None:
             self.build(input_shape)
@@ -195,9 +196,9 @@ class MetricLearningModel(TrainingStep):
         """Trains the model; see `keras.Model.fit`.
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
-        share are checked before training where `x` and `y` are arrays, and batch by batch, before
-        the step, where `x` is a `tf.data.Dataset`. What generators and `keras.utils.PyDataset`
-        yield is checked in the step, but not under XLA.
+        share are checked before training if `x` and `y` are arrays, and batch by batch, before the
+        step, if `x` is a `tf.data.Dataset`. Batches of generators and `keras.utils.PyDataset` are
+        checked within the step, but not under XLA.
 
         Raises:
             ValueError: If a check fails.
@@ -235,7 +236,7 @@ class MetricLearningModel(TrainingStep):
             )
 
     def compile_from_config(self, config):
-        """Compiles as the saved model was; Keras does so by itself only with its own `compile`."""
+        """Compiles like the saved model, which Keras does by itself only for its own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def get_compile_config(self):
@@ -244,18 +245,18 @@ class MetricLearningModel(TrainingStep):
 
     @property
     def takes_several_labels(self) -> bool:
-        """Whether labels may be `(n, k)`: what is learned for each class needs one per sample."""
+        """Whether labels may be `(n, k)`; not if something is learned for each class."""
         return self.loss.same_class is not None and self.num_classes is None
 
     def has_all_variables(self):
-        # Those of compiled metrics are Keras's to build.
+        # The variables of compiled metrics are built by Keras.
         return self.built and not self._has_compiled_metrics
 
     def sample_proxies(self, labels) -> ProxySample | None:
-        """Draws the proxies that a step looks at; `None`, as here, if it looks at all there are.
+        """Draws the proxies that a step uses; `None`, as here, if it uses all of them.
 
         Args:
-            labels: Those of the (global) batch `(n,)`.
+            labels: The labels of the (global) batch `(n,)`.
         """
         return None
 
@@ -267,19 +268,19 @@ class MetricLearningModel(TrainingStep):
         Args:
             labels: `(n,)`, or `(n, k)` if the model `takes_several_labels`.
             outputs: See `loss_inputs`; here embeddings `(n, d)`, before normalisation.
-            sample: The proxies that the step looks at, as `sample_proxies` gives them. Defaults to
-                `None`: all there are.
+            sample: The proxies that the step uses, as `sample_proxies` returns them. Defaults to
+                `None`: all of them.
             memory_start: The row of the memory at which these samples begin, if it holds them.
                 Defaults to `None`: it does not.
 
         Returns:
-            Scalars by name; what is minimised is `"loss"`.
+            Scalars by name; `"loss"` is the one to minimise.
         """
         self._check_labels(labels)
         return self._compute_sample_losses(labels, outputs, memory_start)
 
     def evaluation_loss(self, labels, embeddings):
-        """Computes the loss that `evaluate` shows, by default that among the samples of a batch.
+        """Computes the loss that `evaluate` reports, by default that among the samples of a batch.
 
         Their classes need not be training classes: what the loss learns is not used.
         """
@@ -304,7 +305,7 @@ class MetricLearningModel(TrainingStep):
         references_are_trained=True,
         **options,
     ):
-        """The loss with what it has learnt, and with random numbers of this step."""
+        """Computes the loss with its learned weights, and with random numbers for this step."""
         seed = ops.convert_to_tensor(self.optimizer.iterations.value)
 
         def compute(embeddings, weights, references=references):
@@ -328,7 +329,7 @@ class MetricLearningModel(TrainingStep):
             lambda: self._compute_pairwise_loss(
                 labels,
                 embeddings,
-                # Read once: after the ring was written to in place, every reading copies it.
+                # Read only once: after the ring was written to in place, every read copies it.
                 ops.convert_to_tensor(self.memory.embeddings.value),
                 ops.convert_to_tensor(self.memory.labels.value),
                 references_are_trained=False,
@@ -348,8 +349,8 @@ class MetricLearningModel(TrainingStep):
         Args:
             gradients: List of tensors, summed over replicas.
             variables: The variables they belong to.
-            weights: What the variables hold, or those rows of it that have gradients. Defaults to
-                `None`: `variables`.
+            weights: The values of the variables, or those rows of them that have gradients.
+                Defaults to `None`: `variables`.
 
         Returns:
             List of tensors.
@@ -362,24 +363,24 @@ class MetricLearningModel(TrainingStep):
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
 
     def undecayed_weights(self) -> list[keras.Variable]:
-        """The weights that `weight_decay` leaves alone."""
+        """Returns the weights that `weight_decay` does not apply to."""
         return [*_find_batch_norm_weights(self), *self.loss_weights.weights]
 
     def loss_inputs(self, inputs, training: bool):
-        """Computes what the losses take, from this replica's inputs: here their embeddings."""
+        """Computes the inputs of the losses from this replica's inputs: here their embeddings."""
         return self.embedding_model(inputs, training=training)
 
     def embeddings_of(self, outputs):
-        """Embeddings `(n, d)`, before normalisation, from `loss_inputs`."""
+        """Returns embeddings `(n, d)`, before normalisation, from what `loss_inputs` returned."""
         return outputs
 
     def compute_objective(self, inputs, labels, sample: ProxySample | None):
-        """Computes what a step minimises, from this replica's share of the batch.
+        """Computes the objective of a step from this replica's share of the batch.
 
         Args:
             inputs: This replica's inputs.
             labels: Those of the global batch `(n,)`.
-            sample: The proxies that the step looks at, as `sample_proxies` gives them.
+            sample: The proxies that the step uses, as `sample_proxies` returns them.
 
         Returns:
             The scalar to minimise, divided by the number of replicas, and `StepResults`.
@@ -387,10 +388,10 @@ class MetricLearningModel(TrainingStep):
         return self.compute_objective_of(self.loss_inputs(inputs, training=True), labels, sample)
 
     def compute_objective_of(self, outputs, labels, sample: ProxySample | None):
-        """Computes what a step minimises, from what the network gives.
+        """Computes the objective of a step from the output of the network.
 
         Args:
-            outputs: Of `loss_inputs`, for this replica's inputs.
+            outputs: What `loss_inputs` returned for this replica's inputs.
             labels: See `compute_objective`.
             sample: See `compute_objective`.
 
@@ -406,7 +407,7 @@ class MetricLearningModel(TrainingStep):
             memory_start = self.memory.last_batch_start()
         batch_losses = self.batch_losses(labels, all_outputs, sample, memory_start)
         batch_losses["loss"] += sum(self.embedding_model.losses)
-        # Every replica computes the whole loss, and gathering adds up what flows back.
+        # Every replica computes the whole loss, and the gradient of gathering adds up theirs.
         loss = batch_losses["loss"] / distribution.num_replicas()
         embeddings = map(self.embeddings_of, (outputs, all_outputs))
         return loss, StepResults(batch_losses, *embeddings)
@@ -416,7 +417,8 @@ class MetricLearningModel(TrainingStep):
 
         Args:
             gradients: One for each of the trainable variables, summed over replicas.
-            sample: As in `compute_objective`; with it, the proxies' gradient is that of its rows.
+            sample: See `compute_objective`. With a sample, the gradient of the proxies is that of
+                its rows.
         """
         variables = self.trainable_variables
         weights = list(variables)
@@ -427,19 +429,19 @@ class MetricLearningModel(TrainingStep):
         if sample is not None:
             update_rows(self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows)
         if distribution.num_replicas() > 1:
-            # The optimizer adds up over the replicas once more.
+            # The optimizer sums over the replicas once more.
             gradients = [gradient / distribution.num_replicas() for gradient in gradients]
         self.optimizer.apply(gradients, variables)
 
     def index_of_proxies(self) -> int:
-        """Where the proxies are among the trainable variables of a model that has some."""
+        """Returns the position of the proxies, if there are any, among the trainable variables."""
         return [each is self.proxies.vectors for each in self.trainable_variables].index(True)
 
     def finish_step(self, labels, all_labels, results: "StepResults") -> dict[str, Any]:
-        """Returns the logs of the step, after which the batch is in the memory.
+        """Finishes a step: adds the batch to the memory and returns the logs.
 
         Args:
-            labels: Those of this replica's share of the batch.
+            labels: The labels of this replica's share of the batch.
             all_labels: Those of the global batch.
             results: What `compute_objective` returned.
         """
@@ -450,7 +452,7 @@ class MetricLearningModel(TrainingStep):
     def evaluate_batch(self, inputs, labels) -> dict[str, Any]:
         """Returns the logs of a batch of `evaluate`.
 
-        They are of the loss among its samples, whatever their classes.
+        They hold the loss among its samples, whatever their classes.
 
         Args:
             inputs: This replica's inputs.
@@ -461,7 +463,7 @@ class MetricLearningModel(TrainingStep):
         return self._update_metrics({"loss": loss}, labels, embeddings)
 
     def unpack(self, data):
-        """Inputs and labels of a batch, from the first of which the model is built if need be.
+        """Unpacks inputs and labels of a batch, and builds the model from the inputs if necessary.
 
         See `unpack_batch` of `ccp_dml.models.batch_checks`.
         """
@@ -507,11 +509,11 @@ class MetricLearningModel(TrainingStep):
 
 
 class StepResults(NamedTuple):
-    """What a step has computed beside the objective.
+    """What a step has computed besides the objective.
 
     Attributes:
         batch_losses: See `MetricLearningModel.batch_losses`.
-        embeddings: Of this replica's samples, before normalisation.
+        embeddings: The embeddings of this replica's samples, before normalisation.
         all_embeddings: Those of the global batch.
     """
 

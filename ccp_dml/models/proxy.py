@@ -1,4 +1,4 @@
-"""Training with proxies: trainable points that stand for the classes."""
+"""Training with proxies: trainable points that represent the classes."""
 
 import keras
 from keras import ops
@@ -16,10 +16,11 @@ class ProxyModel(MetricLearningModel):
 
     Minimises `L(θ, ρ) = proxy_loss_weight · ℓ(samples against proxies) + batch_loss_weight ·
     ℓ(samples against samples)` over the weights θ of the embedding network and the proxies ρ. A
-    loss that needs proxies, such as `"proxy_anchor"`, has no second term.
+    loss that is defined against proxies only, such as `"soft_triple"`, has no second term.
 
-    `evaluate` computes the loss among the samples of a batch, because proxies stand for training
-    classes and evaluation uses others; a loss that needs proxies is computed against them.
+    `evaluate` computes the loss among the samples of a batch, because proxies represent training
+    classes and evaluation uses others; a loss that is defined against proxies only is computed
+    against them.
 
     Args:
         embedding_model: See `MetricLearningModel`.
@@ -27,33 +28,34 @@ class ProxyModel(MetricLearningModel):
         proxies_per_class: Number K of proxies per class. Defaults to 1.
         proxy_loss_weight: Weight of the loss against the proxies. Defaults to 1.
         batch_loss_weight: Weight of the loss within the batch. Defaults to 0.
-        sampled_classes: Number of classes beside its own whose proxies a batch is compared with,
-            for numbers of classes that do not fit into a step. Defaults to 0: all of them; see
+        sampled_classes: Number of classes besides its own whose proxies a batch is compared with,
+            if there are too many classes to compare it with all. Defaults to 0: all of them; see
             below.
-        sampling_seed: Fixes, with the number of the step, which classes are drawn. Defaults to 0.
-        decay_proxies: Whether `weight_decay` is of the proxies too. Defaults to `True`.
+        sampling_seed: Determines, together with the number of the step, which classes are drawn.
+            Defaults to 0.
+        decay_proxies: Whether `weight_decay` applies to the proxies too. Defaults to `True`.
         **kwargs: See `MetricLearningModel`.
 
-    With `sampled_classes`, a step looks at the proxies of as many classes as the batch has labels,
-    and of `sampled_classes` more: at those of its own classes, and at others, which are drawn
-    without replacement. Each of these counts for as many negatives as there are of them in all
-    (`negative_counts` of `ccp_dml.losses.PairwiseLoss`, where the losses say what that makes of
-    their mean). Its time and memory do not grow with the number of classes: weight decay, the
-    global norm that is clipped by and the optimizer know these rows alone. What a proxy that is
-    not drawn does is up to the optimizer: nothing, with `ccp_dml.optimizers.LazyAdam` or SGD
-    without momentum, the only ones that are possible. From `num_classes` on, all classes are looked
-    at, as without it, with any optimizer. A miner chooses among the classes that were drawn.
+    With `sampled_classes`, a step uses the proxies of as many classes as the batch has labels, plus
+    `sampled_classes`: those of its own classes, and of others that are drawn without replacement.
+    Each drawn proxy counts for as many negatives as it represents (`negative_counts` of
+    `ccp_dml.losses.PairwiseLoss`; each loss says what that means for its expected value). Time and
+    memory of a step do not grow with the number of classes: weight decay, the global norm for
+    clipping and the optimizer see these rows only. Proxies that are not drawn must stay as they
+    are, which is possible only with `ccp_dml.optimizers.LazyAdam` or SGD without momentum. If
+    `sampled_classes` is `num_classes` or more, all classes are used with any optimizer, as without
+    it. A miner chooses among the classes that were drawn.
 
     Attributes:
         proxies: The `Proxies` layer.
         warming_up: A boolean variable. While it is set, the loss is ℓ(samples against samples)
             alone, with weight 1, as in `MetricLearningModel`, and proxies change by weight decay
-            only. It has no effect on a loss that needs proxies.
+            only. It has no effect on a loss that is defined against proxies only.
 
     Raises:
-        ValueError: If a count or a weight is out of range; when it is compiled, if the loss needs
-            another number of proxies, or if classes are sampled and the optimizer cannot leave the
-            others alone.
+        ValueError: If a count or a weight is out of range; when the model is compiled, if the loss
+            needs another number of proxies per class, or if classes are sampled and the optimizer
+            cannot leave the others unchanged.
 
     Example:
 
@@ -113,7 +115,7 @@ class ProxyModel(MetricLearningModel):
 
     @property
     def samples_classes(self) -> bool:
-        """Whether a step looks at some of the classes only."""
+        """Whether a step uses only some of the classes."""
         return 0 < self.sampled_classes < self.proxies.num_classes
 
     def _prepare_optimizer(self):

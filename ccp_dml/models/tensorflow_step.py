@@ -29,7 +29,7 @@ class TensorFlowStep(DistributedModel):
         sample = self.sample_proxies(all_labels)
         values = [variable.value for variable in self.trainable_variables]
         if sample is not None:
-            # Not a gradient of all rows that is zero but for these.
+            # Not a gradient of all rows that is zero except for these.
             values[self.index_of_proxies()] = sample.vectors
         compute_gradients = (
             self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
@@ -40,7 +40,7 @@ class TensorFlowStep(DistributedModel):
         def apply(*gradients):
             self.apply_gradients(gradients, sample)
 
-        # XLA does not compile what replicas exchange, and gains nothing for single rows.
+        # XLA cannot compile the exchange between replicas, and gains nothing for single rows.
         if sample is None and distribution.num_replicas() == 1:
             apply = fuse_if_any_large(apply)
         apply(*gradients)
@@ -66,7 +66,7 @@ class TensorFlowStep(DistributedModel):
         gradients, output_gradients = tape.gradient(
             loss, (values, outputs), unconnected_gradients=_ZERO
         )
-        # The same dropout as the first time.
+        # The same dropout as in the first pass.
         for state, value in random_states:
             state.assign(value)
         output_gradients = split_batch(output_gradients, self.gradient_cache_parts)
@@ -86,7 +86,7 @@ class TensorFlowStep(DistributedModel):
         return gradients, results
 
     def _embed_parts(self, parts):
-        """What the network gives for the batch, without what a gradient would need of it."""
+        """Computes the network's output for the batch without storing anything for a gradient."""
 
         def embed(index):
             return self.loss_inputs(take_part(parts, index), training=True)
@@ -108,7 +108,7 @@ class TensorFlowStep(DistributedModel):
         return join_parts(tf.nest.pack_sequence_as(first, [each.stack() for each in arrays]))
 
     def _repeat(self, body, first_part, *state):
-        """Takes the parts one after the other, so that the memory has to hold a single one."""
+        """Processes the parts one after the other, so that memory holds a single one."""
         return tf.while_loop(
             lambda index, *state: index < self.gradient_cache_parts,
             body,

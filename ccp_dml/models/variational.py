@@ -17,12 +17,11 @@ _TERMS = ("divergence", "reconstruction", "synthesized", "invariant")
 class VariationalModel(MetricLearningModel):
     """An embedding network trained by deep variational metric learning (DVML).
 
-    "Deep Variational Metric Learning" (Lin et al., ECCV 2018). Of the pooled features y of the
-    backbone, three parallel linear heads make the embedding z_I, which is what is used after
-    training, and the mean μ and logarithm of the variance of the class's spread. Embeddings
-    `ẑ = z_I + μ + σ·ε`, ε ~ N(0, I), are synthesised, `num_samples` for each image, and a decoder
-    rebuilds y from them. With any loss ℓ among samples, training minimises
-    `λ₁L₁ + λ₂L₂ + λ₃L₃ + λ₄L₄`:
+    "Deep Variational Metric Learning" (Lin et al., ECCV 2018). From the pooled features y of the
+    backbone, three parallel linear heads compute the embedding z_I, which is used after training,
+    and the mean μ and the log variance of the intra-class variation. Embeddings `ẑ = z_I + μ +
+    σ·ε`, ε ~ N(0, I), are synthesised, `num_samples` for each image, and a decoder reconstructs y
+    from them. With any loss ℓ among samples, training minimises `λ₁L₁ + λ₂L₂ + λ₃L₃ + λ₄L₄`:
 
     - `L₁ = ½ Σ (σ² + μ² − log σ² − 1)`, the divergence of N(μ, σ²) from N(0, I), a mean over the
       batch;
@@ -30,27 +29,27 @@ class VariationalModel(MetricLearningModel):
     - `L₃ = ℓ(ẑ)`, of all synthesised embeddings as one batch;
     - `L₄ = ℓ(z_I)`.
 
-    ℓ is what `MetricLearningModel` minimises: with a `memory` of the embeddings z_I both terms are
-    also against it. `VariationalProxyModel` and `VariationalChanceConstrainedModel` take both
-    against proxies.
+    ℓ is what `MetricLearningModel` minimises: with a `memory`, which holds the embeddings z_I, both
+    terms are also computed against it. `VariationalProxyModel` and
+    `VariationalChanceConstrainedModel` compute both against proxies.
 
     In the first phase no gradient flows from L₂ into the heads and the backbone; in the second it
-    does, through ẑ. The callback `VariationalPhases` begins the second. What L₂ rebuilds, y, is a
-    constant in both: otherwise the network learns features of 0, which are easily rebuilt. The
-    heads of μ and log σ² start from zero weights, that is from N(0, I) and L₁ = 0.
+    does, through ẑ. The callback `VariationalPhases` starts the second. The target y of L₂ is a
+    constant in both: otherwise the network would learn features of 0, which are easy to
+    reconstruct. The heads of μ and log σ² start with zero weights, that is with N(0, I) and L₁ = 0.
 
-    L₁ and L₂ are sums over units, so that their weights depend on the size of the features: where
-    embeddings collapse, take smaller ones. The weights λ, `num_samples` and the learning rates
+    L₁ and L₂ are sums over units, so that suitable weights depend on the size of the features: if
+    embeddings collapse, use smaller weights. The weights λ, `num_samples` and the learning rates
     (Adam 7e-5, and 1e-2 for the decoder: `learning_rate_multipliers={"decoder": 1e-2 / 7e-5}`) are
-    those of public re-implementations, not of the paper's text.
+    those of public re-implementations, not the paper's.
 
     Args:
-        embedding_model: An `EmbeddingModel`; its projection makes z_I.
+        embedding_model: An `EmbeddingModel`; its projection computes z_I.
         num_samples: Number T of synthesised embeddings per image. Defaults to 20.
         hidden_units: Units of the decoder's hidden layer. Defaults to 512.
         first_weights: λ₁…λ₄ of the first phase. Defaults to `(1, 1, 0.1, 1)`.
         second_weights: λ₁…λ₄ of the second phase. Defaults to `(0.8, 1, 0.2, 0.8)`.
-        seed: Seed of ε; XLA draws other numbers from it. Defaults to 0.
+        seed: Seed of ε; XLA draws different numbers from it. Defaults to 0.
         **kwargs: See `MetricLearningModel`.
 
     Attributes:
@@ -124,14 +123,14 @@ class VariationalModel(MetricLearningModel):
         )
 
     def loss_inputs(self, inputs, training):
-        """Pooled features of the backbone `(n, f)`."""
+        """Computes the pooled features of the backbone `(n, f)`."""
         return self.embedding_model.features(inputs, training=training)
 
     def embeddings_of(self, outputs):
         return self.embedding_model.projection(outputs)
 
     def batch_losses(self, labels, outputs, sample=None, memory_start=None):
-        """The losses of a (global) batch.
+        """Computes the losses of a (global) batch.
 
         Args:
             labels: See `MetricLearningModel.batch_losses`.
@@ -141,11 +140,11 @@ class VariationalModel(MetricLearningModel):
 
         Returns:
             L₁…L₄ by the names `"divergence"`, `"reconstruction"`, `"synthesized"` and
-            `"invariant"`, and the terms of the last one; what is minimised is `"loss"`.
+            `"invariant"`, and the terms of the last one; `"loss"` is the one to minimise.
         """
         features = to_float(outputs)
         invariant, mean, log_variance = self._apply_heads(features)
-        # The same for every replica, each of which computes the loss of all samples.
+        # The same on every replica, because each computes the loss of all samples.
         noise = backend.normal(
             (ops.shape(features)[0], self.num_samples, invariant.shape[1]),
             (self.seed, self.optimizer.iterations.value),
@@ -172,7 +171,7 @@ class VariationalModel(MetricLearningModel):
         return {**invariant_losses, "loss": loss, **dict(zip(_TERMS, terms, strict=True))}
 
     def _reconstruction(self, features, synthesized):
-        # What is rebuilt stays a constant: features of 0 would be the easiest to rebuild.
+        # The target is a constant: otherwise features of 0 would be the easiest to reconstruct.
         features = ops.stop_gradient(features)
         synthesized = ops.where(
             self.second_phase.value, synthesized, ops.stop_gradient(synthesized)
@@ -190,7 +189,7 @@ class VariationalModel(MetricLearningModel):
         Args:
             inputs: A batch of what `embedding_model` takes.
             num_samples: Number of embeddings for each input. Defaults to 20.
-            seed: Fixes them. Defaults to 0.
+            seed: Determines them. Defaults to 0.
 
         Returns:
             Array `(batch, num_samples, d)`, before normalisation.
@@ -202,7 +201,7 @@ class VariationalModel(MetricLearningModel):
         return ops.convert_to_numpy(synthesize(invariant, mean, log_variance, noise))
 
     def _apply_heads(self, features):
-        """z_I, μ and log σ², each `(n, d)`."""
+        """Computes z_I, μ and log σ², each `(n, d)`."""
         heads = (self.embeddings_of, self.spread_mean, self.spread_log_variance)
         return [to_float(head(features)) for head in heads]
 

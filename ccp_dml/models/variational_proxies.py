@@ -33,9 +33,9 @@ class VariationalProxyModel(VariationalModel, ProxyModel):
 class VariationalChanceConstrainedModel(VariationalModel, ChanceConstrainedModel):
     """DVML in rounds of CCP: `L₃` and `L₄` are the loss of one round.
 
-    The callback `ccp_dml.callbacks.AlternatingProjections` chooses the proxies among the
-    embeddings z_I. The proximal term is over the weights of the network alone, not over the heads
-    of the spread and the decoder, which are not used after training.
+    The callback `ccp_dml.callbacks.AlternatingProjections` chooses the proxies among the embeddings
+    z_I. The proximal term covers only the weights of the network, not the variance heads and the
+    decoder, which are not used after training.
 
     Args:
         embedding_model: An `EmbeddingModel`; its projection makes z_I.

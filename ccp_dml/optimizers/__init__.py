@@ -1,4 +1,4 @@
-"""Optimizers beside those of Keras."""
+"""Optimizers in addition to those of Keras."""
 
 from ccp_dml.optimizers.layerwise_learning_rates import LayerwiseLearningRates
 from ccp_dml.optimizers.lazy_adam import LazyAdam

@@ -1,6 +1,6 @@
-"""What the optimizers need of Keras that is not part of its public interface.
+"""Parts of Keras outside its public interface that the optimizers need.
 
-`tests/optimizers/test_keras_internals.py` fails when a new version of Keras no longer has it.
+`tests/optimizers/test_keras_internals.py` fails when a new version of Keras no longer has them.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-# What an optimizer does around the steps of its variables.
+# Attributes of what an optimizer does around the steps of its variables.
 _OPTIONS = (
     "weight_decay",
     "clipnorm",
@@ -20,7 +20,7 @@ _OPTIONS = (
     "loss_scale_factor",
     "gradient_accumulation_steps",
 )
-# What it keeps for that, beside what the steps need.
+# The state that it keeps for that, besides the state of the steps.
 _STATE = (
     "_trainable_variables",
     "_trainable_variables_indices",
@@ -32,7 +32,7 @@ _STATE = (
 def find_moving_averages(
     optimizer: keras.optimizers.Optimizer,
 ) -> list[tuple[keras.Variable, keras.Variable]]:
-    """The variables that an optimizer trains, each with its moving average; none without `use_ema`.
+    """Pairs the variables that an optimizer trains with their moving averages, if it has `use_ema`.
 
     Args:
         optimizer: A Keras optimizer.
@@ -46,10 +46,10 @@ def find_moving_averages(
 class OptimizerWrapper(keras.optimizers.Optimizer):
     """An optimizer whose variables take the steps of another one, and which shares its state.
 
-    A subclass says in `update_step` what the step of a variable is. What happens around the steps
-    (clipping, moving averages, the accumulation of gradients, the number of the step) happens as
-    the inner optimizer says, and in its variables, which are all that the wrapper has. Weight decay
-    is part of the step, and up to the subclass.
+    A subclass defines the step of a variable in `update_step`. Everything around the steps
+    (clipping, moving averages, the accumulation of gradients, the number of the step) follows the
+    inner optimizer and uses its variables; the wrapper has none of its own. Weight decay is part of
+    the step, and so the responsibility of the subclass.
 
     Args:
         inner_optimizer: A Keras optimizer.
@@ -87,7 +87,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.learning_rate = learning_rate
 
     def index_of(self, variable) -> int:
-        """Where a variable is among those that the optimizer was built with.
+        """Returns the position of a variable among those that the optimizer was built with.
 
         Args:
             variable: A variable, or the copy of it that a replica has.
@@ -95,10 +95,10 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         return self._get_variable_index(variable)
 
     def decays(self, variable) -> bool:
-        """Whether the inner optimizer's own weight decay, if it has any, applies to a variable.
+        """Returns whether the inner optimizer's own weight decay, if any, applies to a variable.
 
         Args:
-            variable: As of `index_of`.
+            variable: See `index_of`.
         """
         return self.inner_optimizer._use_weight_decay(variable)
 
@@ -117,7 +117,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.set_weights(weights)
 
     def save_own_variables(self, store: Mapping[str, Any]):
-        """Saves nothing: the inner optimizer is saved beside this one, with its variables."""
+        """Saves nothing: the inner optimizer is saved with its own variables."""
 
     def load_own_variables(self, store: Mapping[str, Any]):
         """Loads nothing, as nothing was saved."""

@@ -13,24 +13,24 @@ from ccp_dml.optimizers.keras_internals import OptimizerWrapper
 class LayerwiseLearningRates(OptimizerWrapper):
     """An optimizer that takes larger or smaller steps for some of the weights.
 
-    Unlike larger gradients, larger steps mean the same for every optimizer; Adam's do not depend
-    on the size of the gradients. The optimizer's own weight decay is multiplied too, so that a
-    weight whose multiplier is 0 does not change at all.
+    Unlike larger gradients, larger steps mean the same for every optimizer: Adam's steps, for
+    example, do not depend on the size of the gradients. The optimizer's own weight decay is
+    multiplied too, so that a weight whose multiplier is 0 does not change at all.
 
     The models of `ccp_dml.models` wrap their optimizer in it, for their argument
     `learning_rate_multipliers`. It shares the state of the optimizer that it wraps and is saved
     with it and with the multipliers.
 
     Args:
-        inner_optimizer: A Keras optimizer. An optimizer that decays weights in a way of its own,
-            which is only `keras.optimizers.Muon`, must not decay them.
+        inner_optimizer: A Keras optimizer. It must not decay weights in a way of its own, as only
+            `keras.optimizers.Muon` does.
         multipliers: Factors of the learning rate, one for each variable, in the order in which the
             optimizer is built with them.
         name: Name of the optimizer. Defaults to `None`: that of the class.
 
     Raises:
-        ValueError: If a multiplier is negative; when it is built, if there are more multipliers or
-            fewer than variables.
+        ValueError: If a multiplier is negative, or, when the optimizer is built, if there are more
+            or fewer multipliers than variables.
 
     Example:
 
@@ -58,7 +58,7 @@ class LayerwiseLearningRates(OptimizerWrapper):
         """Builds the inner optimizer.
 
         Args:
-            variables: The variables that the multipliers are of, in their order.
+            variables: The variables that the multipliers apply to, in the same order.
 
         Raises:
             ValueError: If there is not one multiplier for each.
@@ -72,19 +72,19 @@ class LayerwiseLearningRates(OptimizerWrapper):
     def freeze_while(self, frozen: keras.Variable, is_freezable: Sequence[bool]):
         """Makes some of the learning rates 0 while a variable is set.
 
-        Gradients go into the moments all the same. This is not saved: the variable belongs to
-        others, who have to do it again.
+        Gradients still enter the moments. This is not saved: the variable belongs to the caller,
+        who has to call this again.
 
         Args:
             frozen: A boolean variable.
-            is_freezable: For each multiplier, whether it is one of those that are 0 then.
+            is_freezable: For each multiplier, whether it is 0 while the variable is set.
         """
         self._is_freezable = list(is_freezable)
-        # Not the variable itself, which is none of the optimizer's.
+        # Not the variable itself, which does not belong to the optimizer.
         self._read_frozen = lambda: frozen.value
 
     def multiplier_of(self, variable):
-        """The factor of the learning rate of a variable, as it is now.
+        """Returns the current factor of the learning rate of a variable.
 
         Args:
             variable: One that the optimizer was built with, or the copy of it that a replica has.

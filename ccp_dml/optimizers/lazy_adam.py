@@ -1,4 +1,4 @@
-"""Adam for weights of which a step changes a few rows only."""
+"""Adam for weights of which each step changes only a few rows."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ class RowGradient(NamedTuple):
 
     Attributes:
         values: `(n, ...)`.
-        rows: Which they are, int32 `(n,)`, all different.
+        rows: The indices of these rows, int32 `(n,)`, all different.
     """
 
     values: Any
@@ -23,26 +23,26 @@ class RowGradient(NamedTuple):
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class LazyAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba, ICLR 2015) that leaves alone the rows that a step does not look at.
+    """Adam (Kingma and Ba, ICLR 2015) that leaves rows without a gradient unchanged.
 
-    Every row of a lazy weight is trained as by an Adam of its own that only knows the steps in
-    which the row had a gradient: in the others neither the row nor its moments change, and in the
-    correction of the moments' bias t is the number of the row's own steps. Keras's Adam would let
-    the moments of all rows decay and move all rows by them in every step. If every step looks at
-    all rows, both are the same.
+    Every row of a lazy weight is trained as if by an Adam of its own that only knows the steps in
+    which the row had a gradient: in other steps neither the row nor its moments change, and the
+    bias correction of the moments uses the number t of the row's own steps. Keras's Adam would let
+    the moments of all rows decay and move all rows by them in every step. If all rows have
+    gradients in every step, both are the same.
 
-    A counter t of the whole training would not do: the moments of a row that has had k gradients
-    are still biased by `1 − βᵏ`, and its steps would be `(1 − β₁ᵏ)/√(1 − β₂ᵏ)` times too long, up
-    to six times for the default β.
+    A counter t of the whole training would be wrong: the moments of a row that has had k gradients
+    are biased by `1 − βᵏ`, and its steps would be `(1 − β₁ᵏ)/√(1 − β₂ᵏ)` times too long, up to six
+    times for the default β.
 
-    Gradients of rows are applied by `ccp_dml.optimizers.update_rows`, and all others, those of
-    whole lazy weights too, by `apply`, as Keras's Adam does.
+    Gradients of rows are applied by `ccp_dml.optimizers.update_rows`, and all others, including
+    those of whole lazy weights, by `apply`, as in Keras's Adam.
 
     Args:
         learning_rate: See `keras.optimizers.Adam`. Defaults to 0.001.
         lazy: Names of layers or weights, parts of the weights' paths, that get gradients of rows.
             Defaults to `("proxies",)`.
-        **kwargs: As of `keras.optimizers.Adam`, but for `amsgrad`.
+        **kwargs: See `keras.optimizers.Adam`; all except `amsgrad`.
 
     Raises:
         ValueError: With `amsgrad`.
@@ -67,7 +67,7 @@ class LazyAdam(keras.optimizers.Adam):
         self._row_steps = {}
 
     def is_lazy(self, variable: keras.Variable) -> bool:
-        """Whether a variable may get gradients of rows."""
+        """Returns whether a variable may get gradients of rows."""
         return not set(self.lazy).isdisjoint(variable.path.split("/"))
 
     def build(self, variables):
@@ -100,7 +100,7 @@ class LazyAdam(keras.optimizers.Adam):
             self.beta_2,
             self.epsilon,
         )
-        # To subtract in place takes ten times as long.
+        # Subtracting in place takes ten times as long.
         backend.write_rows(variable, rows, values)
         backend.write_rows(momentums, rows, momentum)
         backend.write_rows(velocities, rows, velocity)
@@ -116,7 +116,7 @@ class LazyAdam(keras.optimizers.Adam):
 def _take_adam_step(
     values, gradient, momentum, velocity, steps, learning_rate, beta_1, beta_2, epsilon
 ):
-    """Rows `(n, d)` and their moments after `steps` `(n, 1)`."""
+    """Returns rows `(n, d)` and their moments after `steps` `(n, 1)`."""
     momentum += (1 - beta_1) * (gradient - momentum)
     velocity += (1 - beta_2) * (ops.square(gradient) - velocity)
     alpha = learning_rate * ops.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)

@@ -1,4 +1,4 @@
-"""Moving averages of weights, in the place of the weights."""
+"""Moving averages of weights, used in place of the weights."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ def averaged_weights(
 ) -> Iterator[None]:
     """A context in which variables have the values of their moving averages.
 
-    After it they have their own values again, to the last bit. Keras's
-    `keras.callbacks.SwapEMAWeights` exchanges the two by sums, which rounds, and for all weights,
-    proxies among them, that others may write to meanwhile.
+    Afterwards they have their own values again, to the last bit. `keras.callbacks.SwapEMAWeights`
+    exchanges the two by sums, which rounds, and it does so for all weights, including proxies,
+    which others may write to in the meantime.
 
     Args:
-        optimizer: The optimizer that trains them. Without `use_ema` nothing changes.
+        optimizer: The optimizer that trains them. Without its `use_ema` nothing changes.
         variables: The variables. Those that it does not train keep their values.
     """
     wanted = set(map(id, variables))

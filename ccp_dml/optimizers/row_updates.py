@@ -1,4 +1,4 @@
-"""Steps of an optimizer that change some rows of a weight and touch no others."""
+"""Steps of an optimizer that change only some rows of a weight."""
 
 import keras
 from keras import ops
@@ -8,16 +8,16 @@ from ccp_dml.distribution import update_copies
 from ccp_dml.optimizers.layerwise_learning_rates import LayerwiseLearningRates
 from ccp_dml.optimizers.lazy_adam import LazyAdam, RowGradient
 
-# What Keras's optimizers do to whole variables beside their steps.
+# What Keras's optimizers do to whole variables besides their steps.
 _OF_WHOLE_VARIABLES = ("weight_decay", "use_ema", "gradient_accumulation_steps")
 _CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Variable):
-    """Checks that an optimizer can update some rows of a variable alone.
+    """Checks that an optimizer can update only some rows of a variable.
 
     Args:
-        optimizer: A Keras optimizer, in a `LayerwiseLearningRates` or not.
+        optimizer: A Keras optimizer, wrapped in a `LayerwiseLearningRates` or not.
         variable: The variable.
 
     Raises:
@@ -42,13 +42,13 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
 
 
 def update_rows(optimizer: keras.optimizers.Optimizer, gradient, variable: keras.Variable, rows):
-    """Takes the optimizer's step for some rows of a variable; before `optimizer.apply`.
+    """Takes the optimizer's step for some rows of a variable; call it before `optimizer.apply`.
 
     Under a `tf.distribute` strategy every replica has to pass the same gradient, that of all
     replicas.
 
     Args:
-        optimizer: One that `check_row_updates` lets pass.
+        optimizer: An optimizer that passes `check_row_updates`.
         gradient: `(n, ...)`.
         variable: `(N, ...)`.
         rows: int32 `(n,)`, all different.
@@ -73,7 +73,7 @@ def _unwrap(optimizer):
 
 
 def _descend(gradient, variable, rows, learning_rate):
-    """The step of SGD, which Keras can only take for whole variables."""
+    """Takes the step of SGD, which Keras can only take for whole variables."""
     gradient = ops.cast(gradient, variable.dtype)
     steps = gradient * ops.cast(learning_rate, variable.dtype)
     backend.write_rows(variable, rows, backend.read_rows(variable, rows) - steps)

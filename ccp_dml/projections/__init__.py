@@ -1,4 +1,4 @@
-"""Projections: what selects proxies, and the result of a round."""
+"""Projections: the selection of proxies, and the result of a round."""
 
 from ccp_dml.projections.k_center import greedy_k_center
 from ccp_dml.projections.round_end import RoundEnd, RoundSnapshot

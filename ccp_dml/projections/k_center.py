@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-# Classes are worked off in blocks of about so many bytes of pool: small enough to stay near the
-# processor, large enough that threads seldom wait for the interpreter.
+# Classes are processed in blocks of about this many bytes of the pool: small enough for the
+# processor's caches, large enough that threads seldom wait for the interpreter.
 _BLOCK_BYTES = 2**22
 
 
@@ -20,7 +20,7 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
 
     Args:
         pool: Points to choose from `(C, b, d)`, b of each of C classes.
-        initial: Points that count as chosen already `(C, K, d)`. With K = 0, distances are measured
+        initial: Points that count as already chosen `(C, K, d)`. With K = 0, distances are measured
             from the origin.
         k: Number of points to take, at least 1 and at most b.
 
@@ -28,7 +28,7 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
         Indices into the pool `(C, k)`, int64, in the order taken.
 
     Raises:
-        ValueError: If the shapes do not fit or k is out of range.
+        ValueError: If shapes do not fit or k is out of range.
 
     Example:
 
@@ -64,15 +64,15 @@ def greedy_k_center(pool, initial, k: int) -> np.ndarray:
 
 
 def _to_float(points):
-    """An array of at least float32, without a copy if it is one."""
+    """Converts to an array of at least float32, without a copy if it is one already."""
     points = np.asarray(points)
     dtype = keras.backend.standardize_dtype(points.dtype)
     return points.astype(keras.backend.result_type(dtype, "float32"), copy=False)
 
 
 def _choose_centers(pool, initial, k):
-    # Distances are of differences. A matrix product would be of the size of the vectors and round
-    # away what is small beside it.
+    # Distances are computed from differences. A matrix product would have the magnitude of the
+    # vectors and round small distances away.
     pool = np.ascontiguousarray(pool)
     rows = np.arange(len(pool))
     differences = np.empty_like(pool)

@@ -1,4 +1,4 @@
-"""What replaces the proxies of a class when a round begins."""
+"""Selection of the proxies that a round starts from."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ Selection = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndar
 def select_k_centers(
     pool: np.ndarray, proxies: np.ndarray, k: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Samples far from each other and from the present proxies, as the CCP paper has it.
+    """Selects samples far from each other and from the current proxies, as in the CCP paper.
 
     Args:
         pool: Embedded samples `(C, b, d)`, b of each of C classes, before normalisation.
-        proxies: The present proxies `(C, K, d)`; with K = 0, distances are measured from the
+        proxies: The current proxies `(C, K, d)`; with K = 0, distances are measured from the
             origin.
         k: Number of proxies to select for each class, at least 1 and at most b.
         generator: Not used.
@@ -40,14 +40,14 @@ def select_k_centers(
 def select_random_samples(
     pool: np.ndarray, proxies: np.ndarray, k: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Random samples of the pool, without replacement.
+    """Selects random samples of the pool, without replacement.
 
     Args:
         pool: See `select_k_centers`.
         proxies: Not used.
         k: See `select_k_centers`.
-        generator: Draws them. Called for some classes after the other, it selects for each what it
-            would select if it were called for all of them at once.
+        generator: Draws the samples. Selecting for some classes at a time gives the same samples as
+            selecting for all classes at once.
 
     Returns:
         `(C, k, d)`, in random order.
@@ -71,7 +71,7 @@ def select_random_samples(
 def select_class_means(
     pool: np.ndarray, proxies: np.ndarray, k: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """The mean of a class's pool, for each of its proxies.
+    """Selects the mean of a class's pool for each of its proxies.
 
     Equal proxies have equal gradients and stay equal: they count as one.
 

@@ -1,4 +1,4 @@
-"""Tables, figures and pages for people to look at."""
+"""Reports: tables, figures and pages."""
 
 from ccp_dml.report.classes import class_section
 from ccp_dml.report.contact_sheet import draw_samples

@@ -1,4 +1,4 @@
-"""Which classes are hard, and which are taken for each other."""
+"""Sections on hard classes, and on classes that are confused with each other."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _MOST_POINTS = 300
 
 
 def class_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Section:
-    """The MAP@R of the classes, the hardest of them, and the pairs that are confused most.
+    """Makes the section on MAP@R by class, the hardest classes, and the most confused pairs.
 
     Args:
         retrievers: The methods, at least one.
@@ -37,7 +37,7 @@ def class_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) ->
 def average_by_class(
     retriever: Retriever, samples: RetrievalSamples, labels: np.ndarray
 ) -> np.ndarray:
-    """Mean of the average precision of the queries of each class.
+    """Averages the average precision of the queries of each class.
 
     Args:
         retriever: The method.
@@ -55,15 +55,15 @@ def average_by_class(
 
 
 def count_confusions(retriever: Retriever, samples: RetrievalSamples) -> dict[tuple[int, int], int]:
-    """How many queries of two classes have an image of the other class as their nearest.
+    """Counts the queries of two classes whose nearest image is of the other class.
 
     Args:
         retriever: The method.
         samples: The samples.
 
     Returns:
-        Counts by pairs of classes, the smaller label first; pairs that are never confused are not
-        there.
+        Counts by pairs of classes, the smaller label first; pairs that are never confused are
+        absent.
     """
     nearest = retriever.found.nearest[:, 0]
     known = nearest >= 0
@@ -94,7 +94,7 @@ def _draw_classes(by_class):
 
 def _tabulate_hardest(by_class, best, labels, samples):
     sizes = np.bincount(np.searchsorted(labels, samples.labels), minlength=len(labels))
-    # Of equally hard classes the largest first, of equally large ones the first.
+    # Ties are ordered by size, largest first, then by label.
     order = np.lexsort((labels, -sizes, by_class[best]))
     hardest = [row for row in order if not np.isnan(by_class[best][row])][:_ROWS]
     rows = [

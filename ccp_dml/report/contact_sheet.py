@@ -1,4 +1,4 @@
-"""A picture of samples as evaluation and training see them."""
+"""A figure of samples as evaluation and training see them."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,16 +17,16 @@ def draw_samples(
     views: int = 8,
     seed: int = 0,
 ) -> Figure:
-    """Draws a row for each of several classes: a sample as evaluated, and samples as trained on.
+    """Draws a row for each of several classes: a sample for evaluation, and augmented samples.
 
     Args:
         data: The samples.
         class_names: A name for each label. Defaults to `None`: the labels themselves.
         num_classes: Number of classes, spread evenly over those in label order; all of them if
             there are fewer. Defaults to 8.
-        views: Number of augmented samples of a class, the first of which is the one that is shown
-            as evaluated; they repeat if the class has fewer. Defaults to 8.
-        seed: Fixes which samples of a class they are, and their augmentation. Defaults to 0.
+        views: Number of augmented samples of a class, the first of which is also shown without
+            augmentation; they repeat if the class has fewer. Defaults to 8.
+        seed: Determines the samples of a class and their augmentation. Defaults to 0.
 
     Returns:
         A matplotlib figure, to be saved with `savefig`.
@@ -56,7 +56,7 @@ def draw_samples(
             panel.set(xticks=[], yticks=[])
         label = data.labels[class_samples[0]]
         name = class_names[label] if class_names else str(label)
-        # Names may hold dollar signs, which matplotlib would take for mathematics.
+        # Names may contain dollar signs, which matplotlib would take for mathematics.
         panels[row, 0].set_title(_shorten(name), fontsize=8, parse_math=False)
     panels[0, 1].set_title("as training sees it", fontsize=8, loc="left")
     return figure
@@ -67,7 +67,7 @@ def _shorten(name):
 
 
 def _choose_samples(labels, num_classes, count, generator):
-    """Indices of samples `(classes, count)`."""
+    """Chooses indices of samples `(classes, count)`."""
     classes = np.unique(labels)
     places = np.linspace(0, len(classes) - 1, min(num_classes, len(classes))).round().astype(int)
     return np.array(

@@ -16,7 +16,7 @@ _VALIDATION_TITLES = {
     "r_precision": "R-precision",
     "precision_at_1": "P@1",
 }
-# Columns that are no loss, or have panels of their own.
+# Columns that are not losses, or have their own panels.
 _OTHERS = (
     "epoch",
     "step",
@@ -42,7 +42,7 @@ class Training(NamedTuple):
     """The history of one training.
 
     Attributes:
-        name: Of the method; trainings of the same name are drawn alike.
+        name: Name of the method; trainings of the same name have the same style.
         history: A row for each validation, with the columns of `history.csv`.
     """
 
@@ -51,10 +51,10 @@ class Training(NamedTuple):
 
 
 def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -> Section:
-    """Curves of loss terms, validation, λ, learning rate and covering radius over the steps.
+    """Makes the section with curves of losses, validation, λ, learning rate, covering radius.
 
     Args:
-        trainings: The histories; what one does not have is not drawn of it.
+        trainings: The histories; missing columns are not drawn.
         monitor: The metric by which the best weights were chosen. Defaults to `"map_at_r"`.
     """
     trainings = [training for training in trainings if len(training.history)]
@@ -101,12 +101,12 @@ def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -
 def round_section(
     trainings: Sequence[Training], drawn_rounds: Mapping[str, bytes] | None = None
 ) -> Section:
-    """The rounds of CCP: the covering radius against them, and those of a 2-d embedding.
+    """Makes the section on rounds of CCP: their covering radius, and those of a 2-d embedding.
 
     Args:
         trainings: The histories; those without rounds are not drawn.
-        drawn_rounds: For each run of which `draw_rounds` has drawn a figure, the bytes of the PNG
-            file. Defaults to none.
+        drawn_rounds: The bytes of the PNG file for each run with a figure by `draw_rounds`.
+            Defaults to none.
     """
     pictures = [_embed_rounds(name, content) for name, content in (drawn_rounds or {}).items()]
     radius = _draw_radius(trainings)
@@ -158,26 +158,25 @@ def _draw_radius(trainings):
 
 
 def read_round_ends(history: pd.DataFrame) -> pd.DataFrame:
-    """The rounds that have ended, with the covering radius of their proxies and of the next ones.
+    """Returns the ended rounds with the covering radius of their proxies and of the next ones.
 
     Args:
         history: A row for each validation; see `Training`.
 
     Returns:
-        The columns `round`, `step`, `covering_radius` and `next_covering_radius`, NaN if it is not
-        known.
+        The columns `round`, `step`, `covering_radius` and `next_covering_radius`, NaN if unknown.
     """
     columns = ["round", "step", "covering_radius", "next_covering_radius"]
     starts = _round_starts(history)
     if not starts or "covering_radius" not in history:
         return pd.DataFrame(columns=columns, dtype="float64")
-    # The row before a round has the radius with which the round before ended.
+    # The row before a round has the radius at the end of the previous round.
     ends = history.iloc[[start - 1 for start in starts]].reindex(columns=columns)
     return ends[ends["round"] >= 0].reset_index(drop=True)
 
 
 def _round_starts(history):
-    """The rows with which rounds begin, but for the first."""
+    """Returns the rows where rounds begin, except the first."""
     if "round" not in history:
         return []
     rounds = history["round"].to_numpy()
@@ -248,7 +247,7 @@ def _color(style):
 
 
 def _unused(axes, label):
-    """The label, unless a line has it already."""
+    """Returns the label, unless a line already has it."""
     return None if label in axes.get_legend_handles_labels()[1] else label
 
 

@@ -10,12 +10,12 @@ from ccp_dml.report.page import Note, Section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever
 
 _BINS = 50
-# Beyond them, the covering radius by the number of centres says little more.
+# With more centres, the covering radius shows little more.
 _CENTERS = 8
 
 
 def distance_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Section:
-    """A histogram for each method, with the same axis, and the covering radius of test classes.
+    """Makes the section of distance histograms and of the covering radius of test classes.
 
     Args:
         retrievers: The methods.
@@ -42,7 +42,7 @@ def _draw_histogram(name, positive, negative, edges):
             negative,
             edges,
             density=True,
-            # A single shape, which is smaller in the file than bars.
+            # A single shape takes less space in the file than bars.
             histtype="stepfilled",
             color="#dd7a14",
             alpha=0.45,

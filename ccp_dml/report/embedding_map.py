@@ -14,11 +14,11 @@ from ccp_dml.report.page import Note, Picture, Section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever
 
 _MOST_SAMPLES = 800
-# Of a class, so that several fit.
+# Per class, so that several classes fit.
 _MOST_OF_CLASS = 40
 _ITERATIONS = 500
 _PERPLEXITY = 30.0
-# Coarser than the default, which is no different to look at.
+# Coarser than the default, without a visible difference.
 _ANGLE = 0.7
 _LEAST_SPREAD = 1e-5
 _SIZE = 880
@@ -29,7 +29,7 @@ _BACKGROUND = (24, 26, 30)
 
 
 def map_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Section:
-    """A map for each method, of the same images.
+    """Makes the section with a map of the same images for each method.
 
     Args:
         retrievers: The methods.
@@ -58,11 +58,11 @@ def map_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> S
 
 
 def choose_mapped(labels: np.ndarray, most: int = _MOST_SAMPLES) -> np.ndarray:
-    """Chooses samples of random classes, in ascending order, the same for the same labels.
+    """Chooses samples of random classes, in ascending order, always the same for given labels.
 
     Args:
         labels: Classes `(n,)`.
-        most: How many samples to choose at most. Defaults to 800.
+        most: Largest number of samples to choose. Defaults to 800.
     """
     generator = np.random.default_rng(_SEED)
     classes = generator.permutation(np.unique(labels))
@@ -76,7 +76,7 @@ def choose_mapped(labels: np.ndarray, most: int = _MOST_SAMPLES) -> np.ndarray:
 
 
 def lay_out(embeddings: np.ndarray) -> np.ndarray:
-    """Places embeddings in the unit square by t-SNE, the same at every call.
+    """Places embeddings in the unit square by t-SNE, always in the same way.
 
     Args:
         embeddings: `(n, d)`, at least four.
@@ -84,9 +84,9 @@ def lay_out(embeddings: np.ndarray) -> np.ndarray:
     Returns:
         `(n, 2)`.
     """
-    # Without any spread, which PCA divides by, scikit-learn's C code would crash.
+    # PCA divides by the spread: without any, scikit-learn's C code would crash.
     has_spread = embeddings.shape[1] > 1 and embedding_spread(embeddings) > _LEAST_SPREAD
-    # With several threads sums are rounded in the order in which they end.
+    # With several threads, rounding would depend on the order in which they end.
     with threadpoolctl.threadpool_limits(1):
         places = TSNE(
             init="pca" if has_spread else "random",
@@ -100,12 +100,12 @@ def lay_out(embeddings: np.ndarray) -> np.ndarray:
 
 
 def draw_map(places: np.ndarray, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Draws dots for all samples, and images of those for which there is room.
+    """Draws dots for all samples, and images where there is room.
 
     Args:
-        places: In the unit square `(n, 2)`.
+        places: Positions in the unit square `(n, 2)`.
         images: uint8 `(n, height, width, channels)`.
-        labels: Classes, which have a colour each `(n,)`.
+        labels: Classes `(n,)`, each with its own colour.
 
     Returns:
         uint8 `(880, 880, 3)`.
@@ -137,7 +137,7 @@ def _fit(image):
 
 
 def _color_classes(labels):
-    """A colour for each sample; those of neighbouring classes differ in hue and darkness."""
+    """Returns a colour for each sample; neighbouring classes differ in hue and darkness."""
     _, of_class = np.unique(labels, return_inverse=True)
     count = of_class.max() + 1
     # Steps by the golden ratio come close to no earlier hue.

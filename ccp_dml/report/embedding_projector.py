@@ -1,4 +1,4 @@
-"""Files from which TensorBoard's embedding projector shows test embeddings."""
+"""Files for TensorBoard's embedding projector."""
 
 import io
 import math
@@ -20,9 +20,9 @@ def write_projector(log_dir: os.PathLike, embeddings: np.ndarray, samples: Retri
     """Writes embeddings of at most 1,500 samples, with the names of their classes and images.
 
     Args:
-        log_dir: Folder of the TensorBoard logs; the files are in `projector` below, and
-            `projector_config.pbtxt` beside the logs names them.
-        embeddings: Of all samples, queries first `(n, d)`.
+        log_dir: Folder of the TensorBoard logs; the files are in its subfolder `projector`, and
+            `projector_config.pbtxt` beside the logs refers to them.
+        embeddings: Embeddings of all samples, queries first `(n, d)`.
         samples: The samples, which have images.
 
     Raises:
@@ -31,7 +31,7 @@ def write_projector(log_dir: os.PathLike, embeddings: np.ndarray, samples: Retri
     folder = epath.Path(log_dir) / "projector"
     rows = choose_mapped(samples.all_labels, _MOST_SAMPLES)
     images = samples.load_all(rows)
-    # What is one line of the file is one sample.
+    # Each line of the file is one sample.
     names = (" ".join(samples.name(int(label)).split()) for label in samples.all_labels[rows])
     values = io.StringIO()
     np.savetxt(values, embeddings[rows], fmt="%.6g", delimiter="\t")
@@ -54,7 +54,7 @@ def _write(path, content):
 
 
 def _draw_sprite(images):
-    """The images in rows of a square as PNG."""
+    """Draws the images in rows of a square as PNG."""
     count, height, width, channels = images.shape
     side = math.ceil(math.sqrt(count))
     sprite = np.zeros((side * side, height, width, channels), "uint8")

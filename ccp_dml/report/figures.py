@@ -1,4 +1,4 @@
-"""How figures of a report are drawn and put into the page."""
+"""Drawing of figures for a report."""
 
 import base64
 import contextlib
@@ -15,7 +15,7 @@ from PIL import Image
 
 from ccp_dml.report.page import Picture
 
-# Legible on white and on black; the darkness differs too, for those who see no colours.
+# Legible on white and on black; they also differ in darkness, for readers who do not see colours.
 _COLORS = (
     "#2f7fd0",
     "#dd7a14",
@@ -27,7 +27,7 @@ _COLORS = (
     "#d45d9f",
 )
 _STYLES = ("-", "--", "-.", ":")
-# What methods are compared with, in the colour of the text.
+# Baselines, in the colour of the text.
 _REFERENCES = {"before": "-", "pooled_features": "--", "raw_pixels": ":"}
 # Stands for the colour of the page's text, which differs between light and dark.
 _INK = "#7f8489"
@@ -53,7 +53,8 @@ _STYLE = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.5,
 }
-# Of names in the legend inside of a panel; and the height of a line of it elsewhere, in inches.
+# Largest number of names in a legend inside a panel, and the height of a line of other legends, in
+# inches.
 _MOST_INSIDE = 3
 _LINE = 0.17
 _PNG_DPI = 160
@@ -63,10 +64,10 @@ _JPEG_QUALITY = 75
 
 
 def line_styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """A colour and a dash pattern for each name, the same for the same names in this order.
+    """Returns a colour and a dash pattern for each name, always the same for given names.
 
     Args:
-        names: Of methods and baselines, which may stand behind a name of their runs and `": "`.
+        names: Names of methods and baselines, possibly preceded by a name of their runs and `": "`.
     """
     styles, methods = {}, 0
     for name in dict.fromkeys(names):
@@ -82,11 +83,11 @@ def line_styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 @contextlib.contextmanager
 def panel(description: str, height: float = 2.6) -> Iterator[Axes]:
-    """Axes of a figure that fits a phone and stands beside others on a larger screen.
+    """Yields axes of a figure that fits a phone, and several in a row on a larger screen.
 
     Args:
-        description: Of what is drawn, which fixes the names inside the figure.
-        height: In inches, at a width of 4.3.
+        description: Description of the figure, which determines the ids inside it.
+        height: Height in inches, at a width of 4.3.
 
     Yields:
         The axes to draw into.
@@ -96,7 +97,7 @@ def panel(description: str, height: float = 2.6) -> Iterator[Axes]:
 
 
 def add_legend(axes: Axes):
-    """Names the lines: inside of the panel, or below it where there are many."""
+    """Adds a legend: inside the panel, or below it if there are many lines."""
     handles, names = axes.get_legend_handles_labels()
     if len(names) <= _MOST_INSIDE:
         axes.legend()
@@ -107,11 +108,11 @@ def add_legend(axes: Axes):
 
 
 def to_picture(axes: Axes, description: str, caption: str) -> Picture:
-    """A drawn panel as SVG or as PNG, whichever is smaller; to be called inside of `panel`.
+    """Converts a panel to SVG or PNG, whichever is smaller; call it inside `panel`.
 
     Args:
-        axes: From `panel`.
-        description: For those who do not see it.
+        axes: The axes from `panel`.
+        description: Text for readers who do not see it.
         caption: What it shows and how to read it.
     """
     figure = axes.figure
@@ -130,14 +131,14 @@ def _to_svg(figure, description):
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Names of groups that occur in every figure, and the size, which the page gives.
+    # Names of groups that occur in every figure, and the size, which the page sets.
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     opening = re.match(r"<svg[^>]*>", svg).group()
     sized = re.sub(r'\s(?:width|height|version)="[^"]*"', "", opening)
     label = html.escape(description, quote=True)
     svg = svg.replace(opening, f'{sized[:-1]} role="img" aria-label="{label}">', 1)
     svg = re.sub(r"\n\s*", "\n", svg.strip())
-    # What matplotlib sets for all elements would hold for the whole page.
+    # Styles that matplotlib sets for all elements would apply to the whole page.
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     return svg.replace(_INK, "currentColor")
 
@@ -149,7 +150,7 @@ def _to_png(figure):
 
 
 def encode_image(image: np.ndarray) -> str:
-    """An image as a data URI, of PNG or JPEG, whichever is smaller.
+    """Returns an image as a data URI of PNG or JPEG, whichever is smaller.
 
     Args:
         image: uint8 `(height, width, 3)`, or `(height, width)` or `(height, width, 1)` for grey.
@@ -164,7 +165,7 @@ def encode_image(image: np.ndarray) -> str:
 
 
 def embed_png(content: bytes) -> str:
-    """The bytes of a PNG file as a data URI."""
+    """Returns the bytes of a PNG file as a data URI."""
     return _data_uri(content, "png")
 
 
@@ -173,11 +174,11 @@ def _data_uri(content, kind):
 
 
 def thin_out(count: int, most: int) -> np.ndarray:
-    """Indices of at most that many of `count` values in order, the first and the last among them.
+    """Returns indices of a limited number of `count` values, including the first and the last.
 
     Args:
         count: Number of values.
-        most: How many to keep at most, at least 2.
+        most: Largest number of values to keep, at least 2.
 
     Example:
 

@@ -15,13 +15,13 @@ _NO_PICTURE = np.full((48, 48), 160, "uint8")
 def neighbor_section(
     title: str, note: str, rows: Sequence[Sequence[Tile]], titles: Sequence[str]
 ) -> Section:
-    """A section with an image in each row, and beside it its neighbours.
+    """Makes a section with an image and its neighbours in each row.
 
     Args:
         title: Its heading.
         note: What it shows, in sentences.
         rows: The images, each followed by its neighbours, as for `draw_neighbors`.
-        titles: For each row what it says of its image.
+        titles: A title for each row.
     """
     galleries = [
         Gallery(heading, _make_thumbnail(image), [Answer("", list(map(_make_thumbnail, others)))])

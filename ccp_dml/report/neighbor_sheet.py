@@ -1,4 +1,4 @@
-"""A picture of images and their neighbours."""
+"""A figure of images and their neighbours."""
 
 import textwrap
 from collections.abc import Sequence
@@ -17,9 +17,8 @@ class Tile(NamedTuple):
 
     Attributes:
         image: uint8 `(height, width, 3)` or grey `(height, width)`; `None` if there is none.
-        caption: What stands below it.
-        is_right: Whether it is what was looked for, which its frame says. Defaults to `None`: that
-            is not known.
+        caption: The text below it.
+        is_right: Whether it is a correct result, shown by its frame. Defaults to `None`: unknown.
     """
 
     image: np.ndarray | None
@@ -28,7 +27,7 @@ class Tile(NamedTuple):
 
 
 def draw_neighbors(rows: Sequence[Sequence[Tile]]) -> Figure:
-    """Draws a row for each image: the image itself, and to the right of a gap its neighbours.
+    """Draws a row for each image: the image itself, a gap, and its neighbours.
 
     Right neighbours are framed green, wrong ones red and dashed.
 
@@ -63,11 +62,11 @@ def _draw(panel, tile, is_query):
     panel.set(xticks=[], yticks=[])
     color = {True: _RIGHT, False: _WRONG, None: _UNKNOWN}[tile.is_right]
     known = tile.is_right is not None
-    # Dashes are for those who do not see the colours apart.
+    # Dashes are for readers who cannot distinguish the colours.
     style = "--" if tile.is_right is False else "-"
     color = "black" if is_query else color
     panel.spines[:].set(color=color, linewidth=2.5 if known else 1, linestyle=style)
-    # Names of files need not be Unicode, and may hold dollar signs, which matplotlib would take for
+    # File names need not be Unicode, and may contain dollar signs, which matplotlib would take for
     # mathematics.
     caption = tile.caption.encode(errors="replace").decode()
     panel.set_xlabel(_wrap(caption), fontsize=6.5, parse_math=False)

@@ -12,13 +12,13 @@ from ccp_dml.report.tables import LEFT_COLUMNS
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table, which scrolls inside itself where it is wider than the page.
+    """A table, which scrolls if it is wider than the page.
 
     Attributes:
         columns: Titles.
-        rows: For each row the texts of its cells.
+        rows: The texts of the cells of each row.
         caption: What it shows, in a sentence.
-        left_columns: Titles of the columns with words; the others have numbers.
+        left_columns: Titles of the columns with text; the others have numbers.
     """
 
     columns: Sequence[str]
@@ -31,7 +31,7 @@ class Table:
     def from_cells(
         cls, cells: pd.DataFrame, caption: str, left_columns: Sequence[str] = LEFT_COLUMNS
     ) -> "Table":
-        """A table of texts, without its empty columns."""
+        """Makes a table of texts, without its empty columns."""
         shown = cells.loc[:, (cells != "").any()]
         return cls(
             list(shown), list(shown.itertuples(index=False, name=None)), caption, left_columns
@@ -47,7 +47,7 @@ class Picture:
         source: A data URI of a raster; empty if the picture is an SVG.
         description: What it shows, for those who do not see it.
         caption: What it shows and how to read it.
-        is_wide: Whether it takes the width of the page, as far as it has it.
+        is_wide: Whether it may take the whole width of the page.
     """
 
     description: str
@@ -65,9 +65,9 @@ class Thumbnail:
     Attributes:
         source: A data URI.
         description: What it shows, for those who do not see it.
-        label: What stands below it.
-        is_right: Whether it is of the right class. Defaults to `None`: that is not the question.
-        is_coarse: Whether it has so few pixels that they are shown as squares.
+        label: The text below it.
+        is_right: Whether it is of the right class. Defaults to `None`: not applicable.
+        is_coarse: Whether it has so few pixels that they should be shown as squares.
     """
 
     source: str
@@ -79,7 +79,7 @@ class Thumbnail:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a method finds for a query: its name with a number, and images, nearest first."""
+    """The results of a method for a query: its name with a number, and images, nearest first."""
 
     title: str
     found: Sequence[Thumbnail]
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """A query, and beside it what each method finds.
+    """A query with the results of each method.
 
     Attributes:
         title: What kind of query it is.
@@ -123,12 +123,12 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """What links to the section end with."""
+        """The anchor for links to the section."""
         return re.sub(r"\W+", "-", self.title.lower()).strip("-")
 
     @property
     def runs(self) -> list[tuple[str, list]]:
-        """The blocks, those of the same kind that follow each other together with their kind."""
+        """Groups consecutive blocks of the same kind, with their kind."""
         runs: list[tuple[str, list]] = []
         for block in self.blocks:
             if not runs or runs[-1][0] != block.kind:
@@ -138,13 +138,13 @@ class Section:
 
 
 def render_page(title: str, sections: Sequence[Section]) -> str:
-    """A whole HTML page that needs no other file, no network and no script.
+    """Renders a complete HTML page that needs no other file, no network and no script.
 
-    The same sections give the same text. All texts are escaped but for the SVG of pictures.
+    The same sections always give the same text. All texts except the SVG of pictures are escaped.
 
     Args:
         title: The heading of the page.
-        sections: What stands on it; those without blocks are left out.
+        sections: Its sections; those without blocks are left out.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ccp_dml.report"),

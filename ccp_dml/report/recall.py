@@ -1,4 +1,4 @@
-"""Recall@k."""
+"""The section on recall@k."""
 
 import re
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ _RECALL = re.compile(r"recall_at_(\d+)")
 
 
 def recall_section(metrics: Mapping[str, Mapping[str, float]]) -> Section:
-    """Recall@k of each method and baseline over k.
+    """Makes the section with recall@k of each method and baseline over k.
 
     Args:
-        metrics: For each of them its metrics, of which those named `recall_at_<k>` are drawn.
+        metrics: Metrics of each of them, of which those named `recall_at_<k>` are drawn.
     """
     recalls = {name: _read_recalls(row) for name, row in metrics.items()}
     recalls = {name: row for name, row in recalls.items() if row}

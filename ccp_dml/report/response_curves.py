@@ -13,16 +13,16 @@ _COLOR = "#2f7fd0"
 
 
 class Response(NamedTuple):
-    """What a metric is at the values of a parameter.
+    """A metric at the values of a parameter.
 
     Attributes:
-        name: Of the parameter.
+        name: Name of the parameter.
         points: Values and metrics of single runs `(n, 2)`.
         curve: Values, means and half-widths of their intervals `(m, 3)`, from left to right; NaN
             where there is no interval.
         is_rolling: Whether the curve is a rolling mean, and not one at each value.
-        is_logarithmic: Whether the axis is.
-        labels: Of the values 0, 1, …, if these stand for choices. Defaults to `None`.
+        is_logarithmic: Whether the axis is logarithmic.
+        labels: Labels of the values 0, 1, …, if these stand for choices. Defaults to `None`.
     """
 
     name: str
@@ -37,7 +37,7 @@ def draw_responses(responses: Sequence[Response], metric: str) -> Figure:
     """Draws a panel for each parameter: runs as dots, their means with intervals as a line.
 
     Args:
-        responses: Those of the parameters, at least one.
+        responses: The responses, at least one.
         metric: Name of the metric.
 
     Returns:

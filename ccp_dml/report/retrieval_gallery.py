@@ -1,4 +1,4 @@
-"""Queries with the nearest images that each method finds."""
+"""Galleries of queries with the nearest images that each method finds."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Answer, Gallery, Note, Section, Thumbnail
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 
-# Where in the order of the queries, from the hardest to the easiest, they are drawn from.
+# Parts of the order of the queries, from the hardest to the easiest, to draw from.
 _KINDS = {"easy": (0.9, 1.0), "typical": (0.45, 0.55), "failed": (0.0, 0.1)}
 _QUERIES = 3
 # The more methods there are, the fewer queries, so that the file stays small.
@@ -20,7 +20,7 @@ _SEED = 0
 
 
 def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Section:
-    """Easy, typical and failed queries of the best method, with what every method finds.
+    """Makes the section of easy, typical and failed queries of the best method, with all results.
 
     Args:
         retrievers: The methods, at least one.
@@ -65,7 +65,7 @@ def draw_queries(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> 
         samples: The samples, which have images, of at least one class of several.
 
     Returns:
-        A matplotlib figure, as `draw_neighbors` makes it.
+        A matplotlib figure, as returned by `draw_neighbors`.
     """
     rows = []
     chosen = choose_queries(choose_best(retrievers), samples, 1)
@@ -90,12 +90,12 @@ def choose_queries(
 ) -> dict[str, np.ndarray]:
     """Chooses easy, typical and failed queries, of different classes if there are enough.
 
-    Those that failed begin with queries of which the nearest sample is wrong.
+    Failed queries begin with those whose nearest sample is wrong.
 
     Args:
-        retriever: By what it finds, queries are easy or not.
+        retriever: The method whose results determine which queries are easy.
         samples: The samples.
-        count: How many of each kind.
+        count: Number of queries of each kind.
 
     Returns:
         Rows by kind; fewer if there are not enough queries.
@@ -109,7 +109,7 @@ def choose_queries(
     for kind, (start, end) in _KINDS.items():
         first = min(int(start * len(order)), max(0, len(order) - count))
         part = generator.permutation(order[first : max(first + count, round(end * len(order)))])
-        # Samples of classes that are there already come last.
+        # Samples of classes that already appear come last.
         _, firsts = np.unique(labels[part], return_index=True)
         is_repeated = np.ones(len(part), bool)
         is_repeated[firsts] = False
@@ -119,7 +119,7 @@ def choose_queries(
 
 
 def _load(samples, rows, of_gallery):
-    """Data URIs of images, and whether they are coarse, by row."""
+    """Loads data URIs of images, and whether they are coarse, by row."""
     images = samples.load_images(rows, of_gallery)
     return {
         row: (encode_image(image), max(image.shape[:2]) < _COARSE)

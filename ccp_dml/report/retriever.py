@@ -1,4 +1,4 @@
-"""What the sections of a report need of test samples and of the methods that embed them."""
+"""Test samples, and the methods that embed them, for the sections of a report."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ NEIGHBORS = 10
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RetrievalSamples:
-    """The samples that are searched for and those that are searched.
+    """The queries, and the samples that are searched.
 
     Attributes:
         labels: Classes of the queries `(n,)`.
         gallery_labels: Classes of the gallery `(m,)`; `None` if the queries are searched among
             themselves.
         class_names: A name for each label. Defaults to `None`: the labels themselves.
-        load_images: Gives small images of some rows, uint8 `(k, height, width, channels)`, of the
-            gallery if the second argument says so, else of the queries. Defaults to `None`: there
-            are none.
+        load_images: Function that returns small images of some rows, uint8 `(k, height, width,
+            channels)`, of the gallery if the second argument is true, otherwise of the queries.
+            Defaults to `None`: there are no images.
     """
 
     labels: np.ndarray
@@ -34,7 +34,7 @@ class RetrievalSamples:
 
     @property
     def searched_labels(self) -> np.ndarray:
-        """Classes of what is searched: the gallery, or the queries themselves."""
+        """Classes of the searched samples: the gallery, or the queries themselves."""
         return self.labels if self.gallery_labels is None else self.gallery_labels
 
     @property
@@ -45,11 +45,11 @@ class RetrievalSamples:
         return np.concatenate([self.labels, self.gallery_labels])
 
     def name(self, label: int) -> str:
-        """The name of a class."""
+        """Returns the name of a class."""
         return str(label) if self.class_names is None else self.class_names[label]
 
     def load_all(self, rows: np.ndarray) -> np.ndarray:
-        """Small images of rows of all samples, queries first."""
+        """Loads small images of rows of all samples, queries first."""
         is_query = rows < len(self.labels)
         parts = [
             self.load_images(part, of_gallery)
@@ -70,11 +70,11 @@ def make_samples(
     gallery: LabeledSamples | None = None,
     class_names: Sequence[str] | None = None,
 ) -> RetrievalSamples:
-    """Samples with thumbnails of their images, which are read when they are asked for.
+    """Makes samples with thumbnails of their images, which are read when needed.
 
     Args:
-        queries: What is searched for.
-        gallery: What is searched. Defaults to `None`: the queries themselves.
+        queries: The queries.
+        gallery: The samples to search. Defaults to `None`: the queries themselves.
         class_names: A name for each label. Defaults to `None`: the labels themselves.
     """
 
@@ -87,12 +87,12 @@ def make_samples(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Retriever:
-    """A method with what it finds.
+    """A method with its results.
 
     Attributes:
         name: Its name.
-        embeddings: Of all samples, queries first `(n + m, d)`.
-        found: The nearest of each query, and its average precision.
+        embeddings: Embeddings of all samples, queries first `(n + m, d)`.
+        found: The nearest samples of each query, and its average precision.
     """
 
     name: str
@@ -113,9 +113,9 @@ def make_retriever(
     """Searches the samples with the embeddings of a method.
 
     Args:
-        name: Of the method.
-        embeddings: Of the queries `(n, d)`.
-        gallery_embeddings: Of the gallery `(m, d)`, if there is one.
+        name: Name of the method.
+        embeddings: Embeddings of the queries `(n, d)`.
+        gallery_embeddings: Embeddings of the gallery `(m, d)`, if there is one.
         samples: The samples.
     """
     found = retrieval_by_query(
@@ -126,5 +126,5 @@ def make_retriever(
 
 
 def choose_best(retrievers: Sequence[Retriever]) -> Retriever:
-    """The method with the highest MAP@R, the first among equals."""
+    """Returns the method with the highest MAP@R, in a tie the first."""
     return max(retrievers, key=lambda retriever: retriever.map_at_r)

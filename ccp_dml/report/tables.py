@@ -5,17 +5,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-# Titles of columns with words; the others have numbers.
+# Titles of columns with text; the others have numbers.
 LEFT_COLUMNS = ("name", "method", "minus", "embedding", "query", "path", "label")
 
 
 def format_estimate(mean: float, half_width: float = math.nan, signed: bool = False) -> str:
-    """A number with its uncertainty, such as `0.1897 ± 0.0068`.
+    """Formats a number with its uncertainty, such as `0.1897 ± 0.0068`.
 
     Args:
-        mean: The number; nothing is shown of a missing one.
-        half_width: What stands behind ±. Defaults to NaN: nothing does.
-        signed: Whether numbers above 0 have a sign. Defaults to `False`.
+        mean: The number; a missing one gives an empty text.
+        half_width: The number after ±. Defaults to NaN: none.
+        signed: Whether positive numbers have a sign. Defaults to `False`.
 
     Example:
 
@@ -29,10 +29,10 @@ def format_estimate(mean: float, half_width: float = math.nan, signed: bool = Fa
 
 
 def terminal_table(cells: pd.DataFrame) -> str:
-    """A table as a terminal shows it, aligned by spaces, without its empty columns.
+    """Formats a table for a terminal, aligned by spaces, without its empty columns.
 
     Args:
-        cells: Texts. Those of `LEFT_COLUMNS` stand on the left, the others on the right.
+        cells: Texts. `LEFT_COLUMNS` are aligned left, the others right.
     """
     shown = _without_empty_columns(cells)
     columns = []
@@ -46,13 +46,13 @@ def terminal_table(cells: pd.DataFrame) -> str:
 
 
 def markdown_table(cells: pd.DataFrame) -> str:
-    """The same table in Markdown; see `terminal_table`."""
+    """Formats the same table in Markdown; see `terminal_table`."""
     shown = _without_empty_columns(cells).map(lambda text: text.replace("|", "\\|"))
     return _markdown(list(shown), shown.itertuples(index=False, name=None))
 
 
 def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) -> str:
-    """Metrics as a Markdown table; see `metrics_cells`."""
+    """Formats metrics as a Markdown table; see `metrics_cells`."""
     cells = metrics_cells(title, rows, columns)
     return _markdown(list(cells), cells.itertuples(index=False, name=None), left_columns=[title])
 
@@ -60,11 +60,11 @@ def metrics_table(title: str, rows: dict[str, dict], columns: dict[str, str]) ->
 def metrics_cells(
     title: str, rows: Mapping[str, Mapping], columns: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Metrics as texts.
+    """Formats metrics as texts.
 
     Args:
-        title: Of the first column, which has the names.
-        rows: Numbers by name, for each row. Floats are shown with four digits but for seconds.
+        title: Title of the first column, which has the names.
+        rows: Numbers by name, for each row. Floats have four digits, except seconds.
         columns: Titles by name; names that no row has are left out.
     """
     present = {name for row in rows.values() for name in row}

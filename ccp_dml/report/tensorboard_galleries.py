@@ -19,13 +19,13 @@ _RIGHT, _WRONG, _QUERY = (44, 159, 94), (214, 62, 57), (120, 126, 133)
 def write_galleries(
     log_dir: os.PathLike, retriever: Retriever, samples: RetrievalSamples, step: int
 ):
-    """Writes easy, typical and failed queries with what is found, in place of earlier ones.
+    """Writes easy, typical and failed queries with their results, in place of earlier ones.
 
     Args:
-        log_dir: Folder of the TensorBoard logs, which are a run of their own.
-        retriever: What finds.
+        log_dir: Folder of the TensorBoard logs, a separate run.
+        retriever: The method.
         samples: The samples, which have images.
-        step: The training step that they are of.
+        step: Their training step.
 
     Raises:
         OSError: If the folder cannot be written to.
@@ -49,7 +49,7 @@ def draw_gallery(
     """Draws queries, a row each, with their nearest images: right ones green, wrong ones red.
 
     Args:
-        retriever: What finds.
+        retriever: The method.
         samples: The samples, which have images.
         queries: Rows of the queries `(q,)`.
 
@@ -61,7 +61,7 @@ def draw_gallery(
     query_images = samples.load_images(queries, False)
     found_images = samples.load_images(found_rows, samples.gallery_labels is not None)
     cell = _SIZE + 2 * _FRAME
-    # A little room behind the query.
+    # A small gap after the query.
     left = cell + 2 * _FRAME
     canvas = Image.new("RGB", (left + cell * nearest.shape[1], cell * len(queries)), "white")
     for row, (query, image) in enumerate(zip(queries, query_images, strict=True)):

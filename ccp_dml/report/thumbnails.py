@@ -1,4 +1,4 @@
-"""Small images, for people."""
+"""Small images for display."""
 
 import os
 
@@ -9,19 +9,19 @@ from PIL import Image, ImageOps
 from ccp_dml.data import LabeledSamples
 
 _SIZE = 72
-# What an image that is not trusted may take to decode.
+# Limit for decoding an untrusted image.
 _MOST_PIXELS = 50_000_000
-# What Pillow and file systems raise; SyntaxError over damaged PNG files.
+# What Pillow and file systems raise; SyntaxError is for damaged PNG files.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def make_thumbnails(data: LabeledSamples, rows: np.ndarray, size: int = _SIZE) -> np.ndarray:
-    """Images of samples as evaluation sees them, made small one by one.
+    """Makes small images of samples as evaluation sees them, one by one.
 
     Args:
         data: The samples.
-        rows: Which of them `(k,)`, at least one.
-        size: Their longer side at most, in pixels. Defaults to 72.
+        rows: Rows of the samples `(k,)`, at least one.
+        size: Largest length of the longer side, in pixels. Defaults to 72.
 
     Returns:
         uint8 `(k, height, width, channels)`.
@@ -41,7 +41,7 @@ def _shrink(image, size):
 
 
 def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | None:
-    """Reads an image as people see it: turned as EXIF says, transparency on white.
+    """Reads an image for display: rotated according to EXIF data, transparency on white.
 
     Args:
         path: The file; any path that `etils.epath` knows.
@@ -54,7 +54,7 @@ def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | Non
         with epath.Path(path).open("rb") as file, Image.open(file) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return None
-            # A JPEG is decoded no larger than needed.
+            # A JPEG is decoded no larger than necessary.
             image.draft("RGB", (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((size, size))

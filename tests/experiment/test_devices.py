@@ -200,14 +200,14 @@ def test_a_worker_that_is_killed_leaves_what_goes_on(two_cpus, start_workers, st
     assert "Traceback" not in console
     line = last_line(console)
     assert line.startswith("ccp_dml: another worker has ended or cannot be reached: ")
-    _, _, command = line.partition("to go on from the last checkpoint, run ")
+    _, _, command = line.partition("to resume from the last checkpoint, run ")
     assert command.endswith(" for every worker")
     arguments = shlex.split(command.removesuffix(" for every worker"))
     assert arguments[:3] == ["python", *MAIN]
 
     chief, other = start_workers(arguments[3:], arguments[3:])
     console, other_console = chief.end(0), other.end(0)
-    assert "ccp goes on after step" in console
+    assert "ccp resumes after step" in console
     assert "this is worker 0," in console
     assert "2 replicas on 2 workers, of which this is worker 1, on CPU:0" in other_console
     assert "MAP@R" not in other_console
@@ -233,15 +233,15 @@ def test_all_workers_stop_when_one_is_stopped(
     workers[receiver].send(number)
     if number == signal.SIGTERM:
         for worker in workers:
-            assert "interrupted by SIGTERM; what was done is saved" in last_line(worker.end(143))
+            assert "interrupted by SIGTERM; progress is saved" in last_line(worker.end(143))
     else:
         assert "another worker has ended" in last_line(workers[1 - receiver].end(1))
     for worker in start_workers(flags, flags):
-        assert "ccp goes on after step" in worker.end(0)
+        assert "ccp resumes after step" in worker.end(0)
     assert numbers_of(workdir) == numbers_of(two_cpus)
     # A finished run is seen by all.
     chief, other = start_workers(flags, flags)
-    assert "is finished: nothing is trained" in chief.end(0)
+    assert "is finished: there is nothing to train" in chief.end(0)
     other.end(0)
     assert numbers_of(workdir) == numbers_of(two_cpus)
 

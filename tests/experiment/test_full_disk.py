@@ -116,7 +116,7 @@ def assert_asks_for_room(run_command, capsys, *arguments):
         line for line in capsys.readouterr().err.splitlines() if line.startswith("ccp_dml: ")
     ]
     assert "No space left on device" in line
-    assert line.endswith("what was done is kept: make room and run the same command again")
+    assert line.endswith("finished work is kept: free some space and run the same command again")
 
 
 def test_a_run_goes_on_when_there_is_room_again(small_disk, expected, run_command, capsys):

@@ -202,7 +202,7 @@ def test_folders_without_finished_runs(protocol, tmp_path):
         tmp_path / "pipe": "pipe is neither a folder nor a file",
         empty: "holds no finished run: it is empty; name a folder with results.json",
         killed: "it has flags.txt; name a folder",
-        only_killed: "seed10 not finished; the command that started them goes on",
+        only_killed: "seed10 not finished; the command that started them resumes them",
     }.items():
         with pytest.raises(ValueError, match=message):
             read_runs([protocol, path])

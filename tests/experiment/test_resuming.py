@@ -177,17 +177,17 @@ def test_a_run_that_is_interrupted_goes_on_with_the_command_that_it_names(uninte
     process.terminate()
     assert process.wait() == 143
     *_, line = console_of(workdir).splitlines()
-    assert line.startswith("ccp_dml: interrupted by SIGTERM; what was done is saved: to go on, run")
+    assert line.startswith("ccp_dml: interrupted by SIGTERM; progress is saved: to resume, run")
     # The command that it names, with Ctrl-C.
-    command = shlex.split(line.partition("to go on, run ")[2])
+    command = shlex.split(line.partition("to resume, run ")[2])
     assert command[:3] == ["python", "-m", "ccp_dml.main"]
     process = start((*command[3:], OFTEN), workdir)
     wait_for_step(process, checkpoints / "figure", 3)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     *_, line = console_of(workdir).splitlines()
-    assert line.startswith("ccp_dml: interrupted by SIGINT; what was done is saved")
-    assert "ccp goes on after step" in console_of(workdir)
+    assert line.startswith("ccp_dml: interrupted by SIGINT; progress is saved")
+    assert "ccp resumes after step" in console_of(workdir)
     finish((*CASES[case], OFTEN), workdir)
     assert_same_run(workdir, expected)
     noise = json.loads((workdir / "results.json").read_text())["label_noise"]
@@ -249,9 +249,9 @@ def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(
     wait_for_step(process, folder, 37)
     process.terminate()
     assert process.wait() == 143, console_of(workdir)
-    assert "to go on, run KERAS_BACKEND=jax python -m ccp_dml.main" in console_of(workdir)
+    assert "to resume, run KERAS_BACKEND=jax python -m ccp_dml.main" in console_of(workdir)
     finish(case, workdir, "jax")
-    assert "ccp+xbm+dvml goes on after step" in console_of(workdir)
+    assert "ccp+xbm+dvml resumes after step" in console_of(workdir)
     assert_same_run(workdir, expected)
 
 

@@ -376,7 +376,7 @@ def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, sm
     again = train(small_settings, tmp_path)
     assert again == results
     output = capsys.readouterr().out
-    assert output == f"the run in {tmp_path} is finished: nothing is trained\n{first}"
+    assert output == f"the run in {tmp_path} is finished: there is nothing to train\n{first}"
     # Whatever is kept of the images, the numbers are the same.
     assert train(dataclasses.replace(small_settings, cache="memory"), tmp_path) == results
     assert not (tmp_path / "earlier").exists()

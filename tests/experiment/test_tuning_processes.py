@@ -86,7 +86,7 @@ def test_a_killed_search_goes_on(searched):
     assert list(frame["state"]) == ["finished"] * 3
     assert frame["learning_rate"].nunique() == 3
     logs = [path.read_text() for path in folder.glob("trials/*/log.txt")]
-    assert sum("goes on after step" in log for log in logs) == interrupted > 0
+    assert sum("resumes after step" in log for log in logs) == interrupted > 0
     assert not list(folder.rglob("checkpoints"))
 
 
@@ -122,8 +122,7 @@ def test_ctrl_c_saves_what_was_done(tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.splitlines()[-1] == (
-        "ccp_dml: interrupted by SIGINT; what was done is saved: to go on, run the same command "
-        "again"
+        "ccp_dml: interrupted by SIGINT; progress is saved: to resume, run the same command again"
     )
     assert (tmp_path / "tune.db").exists()
 

@@ -1,4 +1,4 @@
-"""The data sets that can be loaded by name."""
+"""Data sets that can be loaded by name."""
 
 from ccp_dml.data.datasets.catalog import (
     DATASETS,

@@ -16,11 +16,11 @@ from ccp_dml.data.image_index import is_inside
 
 MAX_IMAGE_BYTES = 2**25
 """More than any image of the official sets has."""
-# More than their largest list has.
+# More than the size of their largest list.
 _MAX_BYTES = 2**29
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-# What Python raises for archives that are cut off, damaged or encrypted.
+# What Python raises for archives that are truncated, damaged or encrypted.
 ARCHIVE_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -34,7 +34,7 @@ ARCHIVE_ERRORS = (
 class _Member(NamedTuple):
     name: str
     size: int
-    # What a link leads to, from the folder of the archive; empty if it is none.
+    # Target of a link, relative to the folder of the archive; empty if it is not a link.
     target: str
 
 
@@ -47,8 +47,8 @@ def check_archive(path: epath.Path, lists: tuple[str, ...] = ()):
             a space between columns.
 
     Raises:
-        ValueError: If it is cut off or damaged, the name or the link of a member leads out of it, a
-            member has far more bytes than any in an official archive, or a list names something
+        ValueError: If it is truncated or damaged, the name or the link of a member leads out of it,
+            a member has far more bytes than any in an official archive, or a list names something
             outside its folder; the message names the archive and the member.
     """
     try:

@@ -1,4 +1,4 @@
-"""The data sets that can be loaded by name."""
+"""Data sets that can be loaded by name."""
 
 import inspect
 from collections.abc import Callable
@@ -23,12 +23,12 @@ DATASETS_IN_MEMORY = tuple(_IN_MEMORY)
 """The names of the data sets that are not image files."""
 DATASETS = (*_IN_MEMORY, *OFFICIAL_SETS, "folder")
 """The names of the data sets."""
-# Arguments of `index_folder` that are settings of their own.
+# Arguments of `index_folder` that have settings of their own.
 _NO_PARAMETERS = ("source", "max_bad_images", "max_pixels")
 
 
 def dataset_parameters(name: str) -> list[str]:
-    """Returns the names of the numbers that a data set takes.
+    """Returns the names of the parameters of a data set, all of them numbers.
 
     Args:
         name: One of `DATASETS`.
@@ -49,7 +49,7 @@ def input_shape(name: str, image_size: int) -> tuple[int, int, int]:
 
     Args:
         name: One of `DATASETS`.
-        image_size: Height and width that `Preprocessing` gives to images in files.
+        image_size: Height and width to which `Preprocessing` brings images in files.
 
     Example:
 
@@ -80,16 +80,16 @@ def load(
     Args:
         name: One of `DATASETS`.
         data_dir: The folder of a data set in files; any path that `etils.epath` knows.
-        preprocessing: How files become inputs of a network. Defaults to `Preprocessing()`.
-        cache: Where images that were read from files are kept: `"none"` (default), `"memory"` or
+        preprocessing: How files are turned into inputs of a network. Defaults to `Preprocessing()`.
+        cache: Where to keep images that were read from files: `"none"` (default), `"memory"` or
             `"disk"`; see `ImageFiles`.
         max_bad_images: How many files of `"folder"` may be skipped because they are damaged or not
             images. Defaults to 0.
         max_pixels: The largest image of `"folder"` that is decoded, width times height. Defaults to
             50 million.
-        augmentation: What training applies to images in files, such as `compose_augmentation`
-            makes. Defaults to none.
-        **params: Numbers that the data set takes; see its function.
+        augmentation: Augmentation of training images in files, such as `compose_augmentation`
+            returns. Defaults to none.
+        **params: Parameters of the data set, numbers; see its function.
 
     Raises:
         ValueError: If the name or a parameter is unknown (the message lists the known ones), a

@@ -11,7 +11,7 @@ from ccp_dml.checks import list_first, printable
 from ccp_dml.data.image_index import is_remote
 
 SPLITS = ("train", "val", "test", "query", "gallery")
-# One of which makes of folders named like splits a given split.
+# If one of these folders exists, folders named like splits are splits.
 _OTHER_SPLITS = frozenset(SPLITS) - {"train"}
 _LISTED_AT_MOST = 10
 
@@ -31,13 +31,13 @@ class ImageRow(NamedTuple):
 
 
 class ClassFolders(NamedTuple):
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         rows: Its files.
         folders: The path relative to the folder, the class and the split of each folder of a class,
             whether or not there are files in it.
-        notes: What is odd about it, in sentences.
+        notes: Remarks on irregularities, in sentences.
     """
 
     rows: list[ImageRow]
@@ -48,19 +48,19 @@ class ClassFolders(NamedTuple):
 def read_class_folders(folder: epath.Path) -> ClassFolders:
     """Lists the files below the subfolders of a folder, whatever they are.
 
-    The subfolders are those of the classes; or, if one is `train` and another `val`, `test`,
+    The subfolders are those of the classes. If one is called `train` and another `val`, `test`,
     `query` or `gallery`, with folders in them, they are the splits, with a subfolder for each
-    class. What begins with a dot or `__MACOSX` is ignored.
+    class. Names that begin with a dot or `__MACOSX` are ignored.
 
     Args:
         folder: Absolute path or URL.
 
     Returns:
-        Files, folders of classes, and notes of files that are in no class and of folders inside
+        Files, folders of classes, and notes on files outside of all classes and on folders inside
         those of classes.
 
     Raises:
-        ValueError: If there are folders of splits and others.
+        ValueError: If there are folders of splits and other folders.
         OSError: If a folder cannot be read.
     """
     children = _list_visible(folder)
@@ -123,9 +123,9 @@ def _list_visible(folder):
 
 
 def _walk_below(folder) -> Iterator[tuple[str, bool]]:
-    """Paths of everything visible below a folder, and whether it is a folder itself."""
+    """Yields the paths of everything visible below a folder, and whether each is a folder."""
     for parent, folders, names in walk_folders(os.fspath(folder)):
-        # What is taken out here is not descended into.
+        # Folders removed here are not descended into.
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from ((os.path.join(parent, name), True) for name in folders)
         yield from (
@@ -134,14 +134,14 @@ def _walk_below(folder) -> Iterator[tuple[str, bool]]:
 
 
 def walk_folders(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """All folders below one, those that links lead to once.
+    """Walks all folders below a folder, each target of links only once.
 
     Args:
         folder: Local path or URL.
 
     Yields:
-        The path, the names of the folders in it, of which those that are taken out of the list are
-        not descended into, and the names of the files, as `os.walk` does.
+        The path, the names of the folders in it (those removed from the list are not descended
+        into), and the names of the files, like `os.walk`.
 
     Raises:
         OSError: If a folder cannot be read.

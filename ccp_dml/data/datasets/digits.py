@@ -9,7 +9,7 @@ from ccp_dml.data.images import LabeledImages
 
 def digits() -> Benchmark:
     """scikit-learn's handwritten digits, 8 × 8 grey pixels in 0…1: 0–4 train, 5–9 test."""
-    # Imported where it is used: scikit-learn's data sets import much else.
+    # Imported here because scikit-learn's data sets import many other modules.
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -1,4 +1,4 @@
-"""Exports data sets that TFDS has prepared to image files with an index."""
+"""Exports data sets prepared by TFDS to image files with an index."""
 
 import collections
 import concurrent.futures
@@ -11,7 +11,7 @@ from ccp_dml.data.image_header import identify_format
 from ccp_dml.data.image_index import write_index
 from ccp_dml.progress_bar import ProgressBar
 
-# A bucket takes tens of milliseconds for a file, so that many are written at a time.
+# A bucket takes tens of milliseconds per file, so many are written at a time.
 _WRITERS = 32
 _IMAGES_AT_A_TIME = 256
 
@@ -27,19 +27,19 @@ def export_images(
 
     Those of a data set with super-classes go to `<folder>/images/<super-class>/<class>`.
 
-    The bytes are those of the official archive; names and order are the same each time. The index
-    is written last: after an interruption, call it again.
+    The bytes are those of the official archive; names and order are always the same. The index is
+    written last: after an interruption, call it again.
 
     Args:
         builder: A prepared TFDS builder.
         label: Name of the feature that holds the class.
-        split_of: The split to put an image in, from its split in TFDS and its class.
+        split_of: Function from an image's split in TFDS and its class to the split to put it in.
         folder: Where to write to.
         super_label: Name of the feature that holds the super-class: its number, or a text, the
-            folder or folders in a row that it is to have. Defaults to `""`: there is none.
+            folder or nested folders for it. Defaults to `""`: there is none.
 
     Raises:
-        ValueError: If what is in the place of an image is none.
+        ValueError: If something that should be an image is not one.
     """
     rows = []
     num_images = collections.Counter()
@@ -100,6 +100,6 @@ def _write_image(path, data):
 
 
 def _run(executor, function, *arguments):
-    """Calls a function on each of the arguments, and raises what it raises."""
+    """Calls a function on each of the arguments, and propagates its errors."""
     for _ in executor.map(function, *arguments):
         pass

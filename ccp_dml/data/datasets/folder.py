@@ -27,17 +27,17 @@ def index_folder(
 
     Images are JPEG, PNG, WebP, GIF and BMP files. A folder has a subfolder for each class, with
     images in it or below it. If it has the subfolders `train` and `test`, or `train`, `query` and
-    `gallery`, these have the subfolders of the classes, and the split is given; a further subfolder
-    `val` has what training validates on. Files and folders whose names begin with a dot are
-    ignored; files that are no images by name and contents, such as `Thumbs.db`, are counted and
-    skipped.
+    `gallery`, these contain the subfolders of the classes, and the split is given; a further
+    subfolder `val` contains images for validation. Files and folders whose names begin with a dot
+    are ignored; files that are not images by name and contents, such as `Thumbs.db`, are counted
+    and skipped.
 
     A CSV file has the columns `path`, absolute or relative to the folder of the file, `label`, any
-    text, and optionally `split`: `train`, `val`, and `test` or both `query` and `gallery`. A row
-    that is there twice counts once.
+    text, and optionally `split`: `train`, `val`, and `test` or both `query` and `gallery`. Repeated
+    rows count once.
 
-    If no split is given, classes to test on are drawn at random. Every image is decoded once to
-    check it; the result is kept in `cache_folder()` while a file's size and time stay the same.
+    If no split is given, test classes are drawn at random. Every image is decoded once to check it;
+    the result is kept in `cache_folder()` while a file's size and time stay the same.
 
     Args:
         source: The folder or CSV file; any path that `etils.epath` knows.
@@ -93,7 +93,7 @@ def index_folder(
 
 
 def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
-    """The rows of images, and notes of the others."""
+    """Returns the rows of images, and notes on the others."""
     problems = image_problems([row.path for row in rows], source, max_pixels)
     notes = []
     # Who lists a file means it.

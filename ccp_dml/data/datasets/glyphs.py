@@ -1,4 +1,4 @@
-"""Letters rendered from the fonts inside matplotlib's wheel: many classes without a download."""
+"""Letters rendered from the fonts in matplotlib's wheel: many classes without a download."""
 
 import functools
 import pathlib
@@ -24,29 +24,29 @@ FACES = tuple(
 )
 """The text faces that letters are rendered in."""
 
-# Letters are drawn at twice the size of the images, on a canvas with room to turn them.
+# Letters are drawn at twice the size of the images, on a canvas with room to rotate them.
 _CANVAS = 2 * IMAGE_SIZE
 _FONT_SIZE = 38
 _CATEGORIES = ("Lu", "Ll", "Lo")
-# Raise it with every change of what is drawn: part of the key of the cached images.
+# Part of the key of the cached images: increase it with every change of what is drawn.
 _RENDERER_VERSION = 1
 
 
 def glyphs(
     train_letters: int = 400, samples_per_letter: int = 20, tuning_letters: int = 0
 ) -> Benchmark:
-    """Letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1.
+    """Loads letters in the faces of the DejaVu fonts, 28 × 28 grey pixels in 0…1.
 
     400 letters are for training and 349 others for testing; see `ccp_dml.data.render_letters`. A
     training set of fewer letters or samples is a subset of a larger one; the test set, 20 images of
-    each letter, is always the same. With `tuning_letters`, letters that are neither take its place,
-    to choose settings on.
+    each letter, is always the same. With `tuning_letters`, other letters take its place, to choose
+    settings on.
 
     Args:
         train_letters: Number of training letters, 2 to 400: the first ones. Defaults to 400.
         samples_per_letter: Images of each training letter, at least 2. Defaults to 20.
-        tuning_letters: Number of letters that are tested on instead of the 349: the last ones of
-            the 400, which train no longer. Defaults to 0: the 349.
+        tuning_letters: Number of letters to test on instead of the 349: the last ones of the 400,
+            which are then not trained on. Defaults to 0: the 349.
 
     Raises:
         ValueError: If an argument is out of range or not a whole number.
@@ -72,12 +72,12 @@ def glyphs(
 
 @functools.cache
 def letters() -> tuple[str, ...]:
-    """The letters that all faces have, in the order of their code points.
+    """Returns the letters that all faces have, in the order of their code points.
 
     Of letters with the same outlines in every family, such as the Latin, Greek and Cyrillic capital
-    B, only the first is taken: no network could tell the others apart.
+    B, only the first is used: no network could tell them apart.
     """
-    # Imported where they are used: letters that were rendered before are read from the cache.
+    # Imported here because letters that were rendered before are read from the cache.
     from fontTools.pens.recordingPen import DecomposingRecordingPen
     from fontTools.ttLib import TTFont
 
@@ -99,7 +99,7 @@ def letters() -> tuple[str, ...]:
 
 
 def letter_groups() -> dict[str, tuple[str, ...]]:
-    """The letters in three groups without a letter in common, the same for everyone.
+    """Divides the letters into three disjoint groups, always the same.
 
     Returns:
         `"pretrain"`, 500 letters to pretrain networks on; `"train"`, 400; and `"test"`, the others.
@@ -114,8 +114,8 @@ def render_letters(
 ) -> LabeledImages:
     """Renders letters with random face, size, pose, shear, contrast and noise.
 
-    The samples of a letter depend on the letter and the seed alone, so that a set of more letters
-    or more samples contains those of a smaller one.
+    The samples of a letter depend only on the letter and the seed, so that a set with more letters
+    or more samples contains the smaller one.
 
     Args:
         characters: The letters, each one a class.
@@ -148,7 +148,7 @@ def render_letters(
 
 
 def load_letters(characters: tuple[str, ...], samples_per_letter: int, seed: int) -> LabeledImages:
-    """Renders letters as `render_letters` does, and keeps them in `cache_folder()`.
+    """Renders letters like `render_letters`, and keeps them in `cache_folder()`.
 
     Args:
         characters: See `render_letters`.
@@ -199,7 +199,7 @@ def _render(character, generator):
 
 @functools.lru_cache(maxsize=20_000)
 def _draw_letter(character, face):
-    """A letter in a face, white on black, in the middle of the canvas."""
+    """Draws a letter in a face, white on black, in the middle of the canvas."""
     canvas = Image.new("L", (_CANVAS, _CANVAS))
     middle = _CANVAS / 2
     ImageDraw.Draw(canvas).text((middle, middle), character, 255, _load_font(face), anchor="mm")

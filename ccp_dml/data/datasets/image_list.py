@@ -20,11 +20,11 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
         file: The file, in UTF-8.
 
     Returns:
-        The images, each once, and notes of rows that are there more than once.
+        The images, each once, and notes on repeated rows.
 
     Raises:
-        ValueError: If this is not such a file, a row is incomplete or has an unknown split or an
-            address that cannot be read, or two rows give the same file another class or split; the
+        ValueError: If this is not such a file, a row is incomplete or has an unknown split or
+            unreadable address, or two rows give the same file different classes or splits; the
             message names the lines.
     """
     rows, line_of, repeated = {}, {}, []
@@ -80,10 +80,10 @@ def _parse_row(fields, has_split, folder, where):
 
 
 def resolve_path(folder: epath.Path, path: str) -> str:
-    """A path as one string for one file.
+    """Resolves a path, so that a file always has the same string.
 
     Args:
-        folder: What the path is relative to if it is not absolute.
+        folder: The folder that a relative path refers to.
         path: A local path or a URL.
 
     Raises:

@@ -36,7 +36,7 @@ _CITATION = """
 
 
 class InShop(tfds.core.GeneratorBasedBuilder):
-    """In-Shop Clothes Retrieval, from the files that the authors give out on request.
+    """In-Shop Clothes Retrieval, from the files that its authors provide on request.
 
     An example is an `image`, its `item_id` as in the official lists, the item as an integer
     `label` (its place among the sorted ids of all splits), the official `path` of the image, and
@@ -85,7 +85,7 @@ class InShop(tfds.core.GeneratorBasedBuilder):
         rows = read_partition(partition)
         items = sorted({row.item for row in rows})
         labels = {item: label for label, item in enumerate(items)}
-        # Of all images of an item the same, also if the folders of some were others.
+        # The same for all images of an item, even if some are in other folders.
         categories = {row.item: "/".join(row.path.split("/")[1:-2]) for row in reversed(rows)}
         return {
             split: self._generate_examples(
@@ -136,7 +136,7 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
         The images in the order of the file.
 
     Raises:
-        ValueError: If the file is missing or no text, a line is not in this format or names
+        ValueError: If the file is missing or is not text, a line is not in this format or names
             something outside the folder, or the number of images differs from the first line; the
             message names the file and the line.
     """
@@ -174,7 +174,7 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
 
 @contextlib.contextmanager
 def _image_reader(folder: epath.Path) -> Iterator[Callable[[str], bytes]]:
-    """Reads images by their official path, from the extracted folder or else from the archive."""
+    """Returns a reader of images by official path, from the extracted folder or the archive."""
     archive = folder / "img.zip"
     if (folder / "img").exists():
         yield lambda name: _read_file(folder, name)
@@ -193,7 +193,7 @@ def _read_file(folder, name):
     path = folder / name
     if not is_regular_file(path):
         raise ValueError(f"{path} is missing, or not a file; list_eval_partition.txt names it")
-    # The folder itself may be a link, but none in it may lead elsewhere.
+    # The folder itself may be a link, but no link in it may lead elsewhere.
     root = os.path.realpath(folder / "img")
     if not is_remote(path) and os.path.commonpath([root, os.path.realpath(path)]) != root:
         raise ValueError(f"{path} is a link that leads out of {folder / 'img'}")

@@ -12,12 +12,12 @@ from ccp_dml.data.image_index import ImageIndex, SplitSize, absolute_path, read_
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A file that the authors of a data set give out.
+    """A file that the authors of a data set distribute.
 
     Attributes:
         path: Where to put it by hand, below `<data_dir>/downloads/manual`.
-        address: Its official address, which may be gone.
-        extracted: A folder extracted from it that will do as well. Defaults to none.
+        address: Its official address, which may no longer exist.
+        extracted: A folder extracted from it that can be used instead. Defaults to none.
         lists: Members that name files to be read; see `check_archive`. Defaults to none.
     """
 
@@ -33,7 +33,7 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class OfficialSet:
-    """A benchmark and how it is made from a TFDS data set.
+    """A benchmark, and how to make it from a TFDS data set.
 
     Attributes:
         builder: Name of the TFDS data set.
@@ -57,7 +57,7 @@ class OfficialSet:
     needs_opencv: bool = False
 
     def split_of(self, split: str, label: int) -> str:
-        """The benchmark's split of an image, from its split in TFDS and its class."""
+        """Returns the benchmark's split of an image from its split in TFDS and its class."""
         if not self.splits_by_class:
             return split
         return "train" if label < self.sizes["train"].classes else "test"
@@ -130,11 +130,11 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
 
 
 def load_official(name: str, data_dir: str) -> ImageIndex:
-    """Loads a benchmark: at once if its images are in `data_dir`, else from the official archives.
+    """Loads a benchmark from its images in `data_dir`, or else makes it from the official archives.
 
     TFDS downloads the archives, or takes those in `<data_dir>/downloads/manual`, checks them, and
-    prepares `<data_dir>/<TFDS name>`. From there the images go, as they are, into files in
-    `<data_dir>/<name>`, with an `index.csv`. After an interruption it can be called again.
+    prepares `<data_dir>/<TFDS name>`. From there the unchanged images are written to files in
+    `<data_dir>/<name>`, with an `index.csv`. After an interruption, call it again.
 
     Args:
         name: A key of `OFFICIAL_SETS`.
@@ -155,7 +155,7 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
     try:
         index = read_index(data_dir / name)
         if index is None:
-            # TFDS takes a while to import, and is not needed again.
+            # TFDS takes a while to import, and is needed only once.
             from ccp_dml.data.datasets.official_archives import build_official
 
             index = build_official(name, benchmark, data_dir)
@@ -168,12 +168,12 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
 
 
 def join_lines(error: Exception) -> str:
-    """An error's class and message on one line."""
+    """Returns an error's class and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def describe_command(name: str, data_dir: epath.Path) -> str:
-    """The command line that makes a benchmark and describes it."""
+    """Returns the command line that makes a benchmark and describes it."""
     return (
         f"python -m ccp_dml.main --mode=describe --dataset={name} "
         f"--data_dir={shlex.quote(str(data_dir))}"

@@ -23,7 +23,7 @@ _DOWNLOAD_ERRORS = (
     TimeoutError,
     tfds.download.DownloadError,
 )
-# What TFDS raises for archives that are not as the official ones are.
+# What TFDS raises for archives that differ from the official ones.
 _FORMAT_ERRORS = (
     *ARCHIVE_ERRORS,
     ExtractError,
@@ -64,7 +64,7 @@ def build_official(name: str, benchmark: OfficialSet, data_dir: epath.Path) -> I
 
 
 def _prepare(name, benchmark, data_dir):
-    """The TFDS builder with its data prepared in `data_dir`."""
+    """Returns the TFDS builder with its data prepared in `data_dir`."""
     builder = tfds.builder(benchmark.builder, data_dir=data_dir)
     if builder.is_prepared():
         return builder
@@ -79,7 +79,7 @@ def _prepare(name, benchmark, data_dir):
             raise ValueError(
                 _explain_manual_download(name, benchmark, data_dir, benchmark.obstacle)
             )
-        # TFDS tries for minutes before it says that there is no network.
+        # TFDS retries for minutes before it reports that there is no network.
         files = ", ".join(map(str, missing))
         logging.info(
             "Downloading what is missing in %s (or put it there yourself): %s.", manual_dir, files
@@ -110,7 +110,7 @@ def _prepare(name, benchmark, data_dir):
 
 
 def _check_archives(name, benchmark, data_dir):
-    """Checks the archives that somebody put there; what TFDS downloads is the official one."""
+    """Checks archives that were put there by hand; what TFDS downloads is official."""
     for archive in benchmark.archives:
         path = data_dir / "downloads" / "manual" / archive.path
         if path.suffix in _ARCHIVE_SUFFIXES and path.exists():

@@ -1,7 +1,7 @@
 """Samplers: pipelines of the indices of samples, in batches of several samples of some classes.
 
-Samplers only know the labels and yield indices, so that nothing is read that is not used. They work
-on whole vectors, once for each pass over the classes.
+Samplers only know the labels and yield indices, so that nothing is read needlessly. They work on
+whole vectors, once for each pass over the classes.
 """
 
 import inspect
@@ -23,12 +23,12 @@ SAMPLERS: dict[str, Callable[..., tf.data.Dataset]] = {
     "hard_classes": hard_class_batches,
 }
 """The samplers by name."""
-# What is told of the data, not chosen.
+# Arguments that describe the data, not choices.
 _NO_PARAMETERS = ("super_classes", "neighbors")
 
 
 def sampler_parameters(name: str) -> list[str]:
-    """Returns the names of the numbers that a sampler takes beside those that all take.
+    """Returns the names of a sampler's own parameters, all of them numbers.
 
     Args:
         name: One of `SAMPLERS`.

@@ -1,4 +1,4 @@
-"""Batches in which all classes come equally often."""
+"""Batches in which all classes appear equally often."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,9 +16,9 @@ def balanced_batches(
 ) -> tf.data.Dataset:
     """Yields batches, without end, of several samples of each of several classes.
 
-    Classes come in random order; each is visited once before any is visited again, and a batch
-    never holds a class twice. A visit takes samples of the class without replacement until they run
-    out: always those that were used least so far, at random among equals, so that a visit repeats a
+    Classes appear in random order; each is visited once before any is visited again, and a batch
+    never contains a class twice. A visit draws samples of the class without replacement until they
+    run out: always those that were used least so far, at random in a tie, so that a visit repeats a
     sample only if the class has fewer than `samples_per_class`.
 
     Args:
@@ -26,8 +26,8 @@ def balanced_batches(
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
         seed: Determines the order.
-        first_step: Number of batches to pass over, which takes the time to draw them but not to
-            put them together. Defaults to 0.
+        first_step: Number of batches to skip, which takes the time to draw them but not to assemble
+            them. Defaults to 0.
 
     Returns:
         A dataset of int64 vectors `(classes_per_batch · samples_per_class,)`, indices into
@@ -71,7 +71,7 @@ def balanced_batches(
         initial_state = (
             tf.zeros(by_class.num_samples, tf.int64),
             tf.range(by_class.num_classes, dtype=tf.int64),
-            # Visits of the batch that a pass began and the next one completes.
+            # Visits of the batch that one pass began and the next one completes.
             tf.zeros([0, samples_per_class], tf.int64),
         )
     passes = tf.data.Dataset.counter().scan(initial_state, one_pass)
@@ -79,7 +79,7 @@ def balanced_batches(
 
 
 def _draw_class_order(previous_order, classes_per_batch, step, seed):
-    """A random order of the classes that completes the last batch with classes it does not hold.
+    """Draws an order of the classes that completes the last batch without repeating a class.
 
     Args:
         previous_order: The order of the pass before, int64 `(C,)`.

@@ -8,7 +8,7 @@ from ccp_dml.data.samplers.seeds import stateless_seed
 
 
 def class_draws(labels: np.ndarray, seed: int) -> tf.data.Dataset:
-    """Yields draws, without end, of one sample of every class, in class order.
+    """Yields endless draws of one sample of every class, in class order.
 
     The draws of a class are without replacement until its samples run out.
 

@@ -1,4 +1,4 @@
-"""Batches in which some classes are near to others of the batch."""
+"""Batches in which some classes are near others of the batch."""
 
 import functools
 
@@ -15,10 +15,10 @@ _MOST_WAITING = 1000
 
 
 class ClassNeighbors:
-    """Which classes are near to which, as of the last of some known steps.
+    """The nearest classes of each class, updated at known steps.
 
-    What is drawn for a step waits for the neighbours of that step, however far batches are prepared
-    ahead, so that the same seed gives the same batches.
+    Drawing the batch of a step waits for the neighbours of that step, however far batches are
+    prefetched, so that the same seed gives the same batches.
 
     Args:
         steps: Steps from one update to the next.
@@ -27,8 +27,8 @@ class ClassNeighbors:
         steps: The same.
         nearest: For each class, in ascending order of the labels, the places of others in this
             order, nearest first `(C, k)`; `(0, 0)` before the first update.
-        updates: How often they were updated.
-        is_attached: Whether somebody has said that it updates them; without, nobody waits.
+        updates: Number of updates so far.
+        is_attached: Whether something has announced that it updates them; otherwise nothing waits.
 
     Raises:
         ValueError: If `steps` is not positive.
@@ -49,12 +49,12 @@ class ClassNeighbors:
             self._queue.dequeue()
 
     def restore(self, nearest: np.ndarray, updates: int):
-        """Takes up where a training was interrupted."""
+        """Restores the neighbours when a training is resumed."""
         self.reset()
         self.nearest, self.updates = nearest, updates
 
     def update(self, nearest: np.ndarray):
-        """Gives the neighbours for the next `steps` steps.
+        """Sets the neighbours for the next `steps` steps.
 
         Args:
             nearest: `(C, k)`.
@@ -63,7 +63,7 @@ class ClassNeighbors:
         self._queue.enqueue(self.nearest)
 
     def tables(self, first_step: int) -> tf.data.Dataset:
-        """The neighbours of one stretch of steps after the other.
+        """Yields the neighbours of one stretch of steps after the other.
 
         Args:
             first_step: A step of the first stretch, that which the last update was made for.
@@ -108,23 +108,23 @@ def hard_class_batches(
     neighbors: ClassNeighbors,
     fraction: float = 0.5,
 ) -> tf.data.Dataset:
-    """Yields batches, without end, in which a fraction of the classes is near to the others.
+    """Yields endless batches in which a fraction of the classes is near the others.
 
-    The others come in random order, each once before any comes again. To each of them in turn a
-    class is added that is drawn among its nearest, and is not in the batch yet; before the first
-    update of the neighbours, any class. A batch never holds a class twice. The samples of a class
-    are a random choice of them, without repetition unless the class has too few.
+    The others appear in random order, each once before any appears again. For each of them in turn,
+    a class is added that is drawn among its nearest and is not in the batch yet; before the first
+    update of the neighbours, any class. A batch never contains a class twice. The samples of a
+    class are a random choice of them, without repetition unless the class has too few.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
         seed: Determines the order.
-        first_step: Number of batches to pass over, which takes no time. Defaults to 0.
-        neighbors: Which classes are near to which; `ccp_dml.callbacks.HardClasses` has and updates
-            them.
-        fraction: Part of the classes of a batch that are added, between 0 and 1. At least one is,
-            and one is not. Defaults to 0.5.
+        first_step: Number of batches to skip, which takes no time. Defaults to 0.
+        neighbors: The nearest classes of each class; `ccp_dml.callbacks.HardClasses` holds and
+            updates them.
+        fraction: Fraction of the classes of a batch that are added, between 0 and 1. At least one
+            is added, and at least one is not. Defaults to 0.5.
 
     Returns:
         A dataset of int64 vectors `(classes_per_batch · samples_per_class,)`, indices into
@@ -183,7 +183,7 @@ def add_near_classes(
     num_classes: int,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Adds classes that are near to some.
+    """Adds classes that are near given ones.
 
     Args:
         chosen: Different classes `(r,)`.
@@ -193,8 +193,8 @@ def add_near_classes(
         generator: Random numbers.
 
     Returns:
-        The chosen classes and the added ones `(r + count,)`. Where all near classes of one are
-        there already, any class is added.
+        The chosen classes and the added ones `(r + count,)`. If all near classes of one are already
+        there, any class is added.
 
     Example:
 

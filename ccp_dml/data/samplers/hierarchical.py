@@ -1,4 +1,4 @@
-"""Batches of classes that belong together: of a few super-classes."""
+"""Batches of related classes, from a few super-classes."""
 
 import numpy as np
 import tensorflow as tf
@@ -25,21 +25,21 @@ def hierarchical_batches(
     super_classes: np.ndarray,
     super_classes_per_batch: float = 2,
 ) -> tf.data.Dataset:
-    """Yields batches, without end, of classes of a few super-classes, such as bicycles and sofas.
+    """Yields endless batches of classes from a few super-classes, such as bicycles and sofas.
 
-    Classes of one super-class are alike, so that a batch has harder negatives than one of classes
-    from everywhere. A pass has as many batches as it takes to draw as many classes as there are.
-    Within it a super-class is visited in proportion to its number of classes, rounded up or down at
-    random; its visits go through its classes in random order, and those of a class through its
-    samples. A batch holds no super-class and no class twice. A super-class with more than its share
-    of a batch comes in every batch, and no more.
+    Classes of one super-class are similar, so that a batch has harder negatives than a batch of
+    arbitrary classes. A pass has as many batches as are needed to draw as many classes as there
+    are. Within it a super-class is visited in proportion to its number of classes, rounded up or
+    down at random; its visits go through its classes in random order, and those of a class through
+    its samples. A batch contains no super-class and no class twice. A super-class that would need
+    more than one place per batch appears once in every batch.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.
         classes_per_batch: Number of classes in a batch, a multiple of `super_classes_per_batch`.
         samples_per_class: Number of samples of each of them.
         seed: Determines the order.
-        first_step: Number of batches to pass over, which takes no time. Defaults to 0.
+        first_step: Number of batches to skip, which takes no time. Defaults to 0.
         super_classes: The super-class of each sample, any labels `(n,)`, the same for all samples
             of a class.
         super_classes_per_batch: Number of super-classes in a batch. Defaults to 2.
@@ -51,8 +51,8 @@ def hierarchical_batches(
 
     Raises:
         ValueError: If there are no samples, shapes do not fit, a count is not positive, there are
-            fewer classes or super-classes than a batch needs, a class is of two super-classes, or
-            a super-class has fewer classes than a batch takes of it.
+            fewer classes or super-classes than a batch needs, a class has two super-classes, or a
+            super-class has fewer classes than a batch needs from it.
 
     Example:
 
@@ -98,7 +98,7 @@ def hierarchical_batches(
 
 
 def _group_classes(classes, super_classes):
-    """The classes, by their places in `classes`, as members of super-classes."""
+    """Groups the classes, as positions in `classes`, by super-class."""
     if super_classes.shape != classes.group_of.shape:
         raise ValueError(
             f"super_classes must be ({len(classes.group_of)},) as the labels; got "

@@ -1,7 +1,7 @@
-"""Batches in passes over all classes: which groups a batch visits, and what a visit takes.
+"""Batches in passes over all classes: which groups a batch visits, and what a visit draws.
 
-A pass is a number of batches that depends on the seed and on its number alone, so that a training
-that goes on from a step draws nothing of the passes before.
+A pass is a number of batches that depend only on the seed and the number of the pass, so that a
+resumed training draws nothing of earlier passes.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import tensorflow as tf
 from ccp_dml.checks import check_at_least
 from ccp_dml.data.samplers.seeds import make_generator
 
-# Groups that come in so nearly every batch do so in every one.
+# Groups that appear in almost every batch do so in every one.
 _ALWAYS = 1 - 1e-9
 
 
@@ -23,7 +23,8 @@ class Groups:
         group_of: The group of each member, any labels `(n,)`.
 
     Attributes:
-        names: The labels of the groups, ascending `(G,)`; elsewhere groups are their places here.
+        names: The labels of the groups, ascending `(G,)`; elsewhere groups are their positions
+            here.
         group_of: The group of each member `(n,)`.
         sizes: Number of members of each group `(G,)`.
     """
@@ -43,7 +44,7 @@ class Groups:
 
         Args:
             group: The group.
-            count: Number of members, which are different if the group has as many.
+            count: Number of members, all different if the group has enough.
             generator: Random numbers.
 
         Returns:
@@ -54,14 +55,14 @@ class Groups:
         return self._members[start + places]
 
     def deal(self, visits: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-        """Takes members for each visit of a group.
+        """Draws members for each visit of a group.
 
-        The visits of a group go through its members in random order, and start over where these run
-        out, so that a visit takes no member twice of a group that has as many as it takes.
+        The visits of a group go through its members in random order and start over when these run
+        out, so that a visit repeats no member if the group has enough.
 
         Args:
             visits: The groups that are visited, of any shape.
-            count: Number of members that a visit takes.
+            count: Number of members that a visit draws.
             generator: Random numbers.
 
         Returns:
@@ -79,15 +80,15 @@ class Groups:
 
 
 def inclusion_probabilities(weights: np.ndarray, per_batch: int) -> np.ndarray:
-    """Which part of the batches holds each group.
+    """Computes the fraction of the batches that contain each group.
 
     Args:
         weights: Positive numbers `(G,)`.
-        per_batch: Number of groups of a batch, at most G.
+        per_batch: Number of groups in a batch, at most G.
 
     Returns:
-        In proportion to the weights, but for groups that come in every batch and whose share that
-        exceeds; their sum is `per_batch`.
+        Fractions with the sum `per_batch`, proportional to the weights except for groups whose
+        share would exceed 1, which appear in every batch.
 
     Example:
 
@@ -109,7 +110,7 @@ def visit_groups(
 ) -> np.ndarray:
     """Chooses which groups the batches of a pass visit.
 
-    A group is visited by its part of the batches, which is rounded up or down at random (systematic
+    A group is visited by its fraction of the batches, rounded up or down at random (systematic
     sampling), and no batch visits one twice. Which groups meet in a batch is random.
 
     Args:
@@ -126,9 +127,9 @@ def visit_groups(
     ends = np.cumsum(probabilities[others]) * num_batches
     ends[-1:] = per_batch * num_batches
     visits = np.diff(np.ceil(ends - generator.random()), prepend=0).astype("int64")
-    # Visits of a group are next to each other. A row of as many as there are batches gives one to
-    # each of them, in any order; a group whose visits go on in the next row is kept out of the
-    # batches that it is in already.
+    # Visits of a group are next to each other. A row of as many visits as there are batches gives
+    # one to each batch, in any order; a group whose visits continue in the next row is kept out of
+    # the batches that already contain it.
     rows = np.repeat(others, visits).reshape(per_batch, num_batches)
     chosen = np.empty((num_batches, per_batch + len(always)), "int64")
     chosen[:, per_batch:] = always
@@ -156,12 +157,13 @@ def batches_of_passes(
     """Yields the batches of one pass after the other, without end.
 
     Args:
-        draw_pass: From random numbers to indices of samples `(batches_per_pass, batch_size)`.
+        draw_pass: Function from random numbers to indices of samples `(batches_per_pass,
+            batch_size)`.
         batches_per_pass: Number of batches of a pass.
         batch_size: Number of samples of a batch.
         seed: The seed of the experiment.
-        purpose: What is drawn; it has random numbers of its own.
-        first_step: Number of batches to pass over, which takes no time. Defaults to 0.
+        purpose: What is drawn; every purpose has its own random numbers.
+        first_step: Number of batches to skip, which takes no time. Defaults to 0.
 
     Returns:
         A dataset of int64 vectors `(batch_size,)`.

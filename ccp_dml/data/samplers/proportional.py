@@ -1,4 +1,4 @@
-"""Batches in which classes come in proportion to their size."""
+"""Batches in which classes appear in proportion to their size."""
 
 import numpy as np
 import tensorflow as tf
@@ -19,20 +19,20 @@ def proportional_batches(
     seed: int,
     first_step: int = 0,
 ) -> tf.data.Dataset:
-    """Yields batches, without end, in which a class comes the more often the larger it is.
+    """Yields endless batches in which larger classes appear more often.
 
-    So all samples come about equally often, as in batches of random samples, but with positive
-    pairs. A pass has as many batches as it takes to draw as many samples as there are. Within it a
-    class is visited in proportion to its number of samples, rounded up or down at random, and its
-    visits go through its samples in random order. A batch never holds a class twice, so that a
-    class with more than its share of a batch comes in every batch, and no more.
+    All samples then appear about equally often, as in batches of random samples, but with positive
+    pairs. A pass has as many batches as are needed to draw as many samples as there are. Within it
+    a class is visited in proportion to its number of samples, rounded up or down at random, and its
+    visits go through its samples in random order. A batch never contains a class twice, so that a
+    class that would need more than one place per batch appears once in every batch.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.
         classes_per_batch: Number of classes in a batch.
         samples_per_class: Number of samples of each of them.
         seed: Determines the order.
-        first_step: Number of batches to pass over, which takes no time. Defaults to 0.
+        first_step: Number of batches to skip, which takes no time. Defaults to 0.
 
     Returns:
         A dataset of int64 vectors `(classes_per_batch · samples_per_class,)`, indices into

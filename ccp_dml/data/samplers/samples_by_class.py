@@ -1,4 +1,4 @@
-"""The samples of each class, and those of them that were drawn least."""
+"""Samples by class, and draws of those that were used least."""
 
 import numpy as np
 import tensorflow as tf
@@ -23,12 +23,12 @@ def check_batch(num_classes: int, classes_per_batch: int, samples_per_class: int
 class SamplesByClass:
     """The samples sorted by class.
 
-    Its vectors are tensors, which a graph refers to; it would hold copies of arrays.
+    Its vectors are tensors, which graphs share; they would hold copies of arrays.
 
     Attributes:
         samples: Indices of the samples, those of a class next to each other `(n,)`.
         class_of: The class of each of them, 0…C − 1 `(n,)`.
-        starts: Where each class starts `(C,)`.
+        starts: Start of each class `(C,)`.
         sizes: Number of samples of each class `(C,)`.
     """
 
@@ -60,8 +60,8 @@ def draw_least_used(by_class, uses, samples_per_class, seed):
     Returns:
         The new `uses`, and indices of samples `(C, samples_per_class)`.
     """
-    # Within a class the counts differ by one at most, so that one number can sort by class, then by
-    # count, then at random.
+    # Within a class the counts differ by at most one, so that a single number can sort by class,
+    # then by count, then at random.
     least = tf.math.segment_min(uses, by_class.class_of)
     newer = uses - tf.gather(least, by_class.class_of)
     tie_break = tf.random.stateless_uniform([by_class.num_samples], seed=seed, dtype=tf.float64)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed, a purpose and a step alone."""
+"""Random numbers that depend only on the seed, a purpose and a step."""
 
 import zlib
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def stateless_seed(seed: int, purpose: str, *steps: tf.Tensor) -> tf.Tensor:
-    """A seed for stateless random numbers that no other purpose or step shares.
+    """Returns a seed for stateless random numbers that no other purpose or step shares.
 
     Args:
         seed: The seed of the experiment.
@@ -24,7 +24,7 @@ def stateless_seed(seed: int, purpose: str, *steps: tf.Tensor) -> tf.Tensor:
 
 
 def make_generator(seed: int, purpose: str, *steps: int) -> np.random.Generator:
-    """A generator of random numbers that no other purpose or step shares.
+    """Returns a random number generator that no other purpose or step shares.
 
     Args:
         seed: The seed of the experiment.

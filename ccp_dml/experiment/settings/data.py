@@ -19,7 +19,7 @@ from ccp_dml.experiment.settings.setting import SettingGroup, check_params, para
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings(SettingGroup):
-    """Where the data are."""
+    """Location and use of the data."""
 
     dataset: str = setting("digits", "Data set.", choices=DATASETS)
     dataset_params: Mapping[str, float] = params(
@@ -32,22 +32,22 @@ class DataSettings(SettingGroup):
     )
     max_bad_images: int = setting(
         0,
-        "Damaged or non-image files that the data set folder may hold; they are skipped.",
+        "Largest number of damaged or non-image files that the data set folder may contain; they "
+        "are skipped.",
         least=0,
     )
     label_noise: float = setting(
         0.0,
         "Share of the training samples whose label is replaced by that of another training class, "
-        "at random and never its own: one draw, fixed by the seed, for all methods. What validates "
-        "and tests keeps its labels.",
+        "chosen at random: one draw, determined by the seed, for all methods. Validation and test "
+        "samples keep their labels.",
         least=0,
         most=1,
     )
     cache: str = setting(
         "none",
-        "What is kept of images in files: nothing; in memory, the encoded files that are trained "
-        "on and the cropped images that are evaluated; on disk, the cropped images and copies of "
-        "remote files.",
+        "What to keep of images in files: nothing; in memory, the encoded training files and the "
+        "cropped evaluation images; on disk, the cropped images and copies of remote files.",
         choices=CACHES,
     )
 
@@ -60,11 +60,13 @@ class DataSettings(SettingGroup):
 class ImageSettings(SettingGroup):
     """How images in files are prepared and augmented."""
 
-    image_size: int = setting(227, "Height and width of inputs made of files, in pixels.", least=1)
+    image_size: int = setting(
+        227, "Height and width of inputs made from files, in pixels.", least=1
+    )
     resize_size: int = setting(
         0,
-        "What the shorter side is resized to for evaluation, before image_size is cut out of the "
-        "centre; 0 for 256 / 227 of image_size.",
+        "Size of the shorter side after resizing for evaluation, before the centre of size "
+        "image_size is cropped; 0 for 256 / 227 of image_size.",
         least=0,
     )
     crop: str = setting(
@@ -75,32 +77,32 @@ class ImageSettings(SettingGroup):
     )
     crop_area: tuple[float, ...] = setting(
         (0.16, 1.0),
-        "For crop=area: bounds of the part of the area, above 0 up to 1.",
+        "For crop=area: bounds of the relative area of the box, above 0 and up to 1.",
         above=0,
         most=1,
         length=2,
     )
     fit: str = setting(
         "crop",
-        "How pictures in files that are not square are taken: training crops boxes of them and "
-        "evaluation the centre; or they are padded to squares with the background, which training "
-        "crops and evaluation sees whole.",
+        "How to handle images in files that are not square. crop: training crops boxes, evaluation "
+        "the centre. pad: they are padded to squares with the background, which training crops and "
+        "evaluation sees whole.",
         choices=FITS,
     )
     background: str = setting(
         "white",
-        "Colour behind transparent pixels of images in files, and of the padding: a name that HTML "
-        "knows, or #rrggbb.",
+        "Colour behind transparent pixels of images in files, and of the padding: an HTML colour "
+        "name or #rrggbb.",
     )
     flip: bool = setting(
         True,
         "Whether training mirrors every other image in files; digits and glyphs are never "
-        "mirrored. Off where mirror images belong to other classes.",
+        "mirrored. Switch it off if mirror images belong to other classes.",
     )
     max_pixels: int = setting(
         MAX_PIXELS,
-        "The most pixels, width times height, of an image in a data set folder; one that has more "
-        "is not decoded and counts among max_bad_images.",
+        "Largest number of pixels, width times height, of an image in a data set folder; larger "
+        "images are not decoded and count towards max_bad_images.",
         least=1,
     )
     color_jitter: Mapping[str, float] = dataclasses.field(
@@ -111,7 +113,7 @@ class ImageSettings(SettingGroup):
         },
     )
     rand_augment: int = setting(
-        0, "Operations of RandAugment for each training image in files; 0 for none.", least=0
+        0, "Number of RandAugment operations for each training image in files; 0 for none.", least=0
     )
     rand_augment_magnitude: float = setting(
         0.5, "Strength of the operations of RandAugment.", above=0, most=1
@@ -130,9 +132,10 @@ class ImageSettings(SettingGroup):
     )
     scaling: str = setting(
         "auto",
-        "Values of images in files: what the backbone expects, which is 0...1 (unit) for functions "
-        "of your own; 0...1; -1...1; 0...255; with ImageNet's mean subtracted, and divided by its "
-        "standard deviation; or blue, green and red with ImageNet's mean subtracted.",
+        "Scaling of the values of images in files. auto: what the backbone expects, which is unit "
+        "for functions of your own. unit: 0...1. symmetric: -1...1. raw: 0...255. torch: "
+        "ImageNet's mean subtracted and divided by its standard deviation. bgr: blue, green and "
+        "red with ImageNet's mean subtracted.",
         choices=("auto", *SCALINGS),
     )
 

@@ -7,7 +7,7 @@ from ccp_dml.evaluation.chosen_metrics import METRICS, choose_metrics
 from ccp_dml.experiment.settings.setting import SettingGroup, setting
 
 PRECISIONS = ("float32", "mixed_bfloat16")
-# Of all backends, so that results of each can be read with the other.
+# Of all backends, so that results of one can be read with the other.
 STRATEGIES = tuple(dict.fromkeys(sum(STRATEGIES_OF_BACKENDS.values(), ())))
 
 
@@ -23,19 +23,19 @@ class MeasurementSettings(SettingGroup):
     )
     bootstrap_resamples: int = setting(
         0,
-        "How often queries are drawn anew for 95 % intervals of the retrieval metrics, such as "
-        "1000; 0 for no intervals.",
+        "Number of bootstrap resamples of the queries for 95 % intervals of the retrieval metrics, "
+        "such as 1000; 0 for no intervals.",
         least=0,
     )
     clustering: bool = setting(
         False,
-        "Whether results also hold NMI, AMI and pairwise F1 of a k-means clustering of the test "
+        "Whether results also contain NMI, AMI and pairwise F1 of a k-means clustering of the test "
         "samples, which takes long for thousands of classes.",
     )
     figure_rounds: int = setting(
         0,
-        "Rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which takes "
-        "another training; 0 for no figure.",
+        "Number of rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which "
+        "needs another training; 0 for no figure.",
         least=0,
     )
 
@@ -46,18 +46,18 @@ class MeasurementSettings(SettingGroup):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MachineSettings(SettingGroup):
-    """How fast the numbers come."""
+    """Settings of the hardware and of how it is used."""
 
     jit_compile: bool = setting(
         False, "Whether training steps are compiled with XLA; those of JAX always are."
     )
     strategy: str = setting(
         "none",
-        "Devices that training is spread over: one (none). With TensorFlow all GPUs of this "
-        "machine, or the share of each of --processes (mirrored), or those of several machines, "
-        "which TF_CONFIG lists (multi_worker). With JAX all devices (data_parallel), of which "
-        "groups may share the proxies and the memory (model_parallel). A batch is that of all of "
-        "them, and the numbers are the same up to rounding.",
+        "Devices to distribute training over. none: one device. mirrored, with TensorFlow: all "
+        "GPUs of this machine, or the share of each of --processes. multi_worker, with TensorFlow: "
+        "those of several machines, listed in TF_CONFIG. data_parallel, with JAX: all devices. "
+        "model_parallel, with JAX: all devices, groups of which share the proxies and the memory. "
+        "A batch is that of all devices together, and results are the same up to rounding.",
         choices=STRATEGIES,
     )
     model_devices: int = setting(
@@ -68,13 +68,13 @@ class MachineSettings(SettingGroup):
     )
     precision: str = setting(
         "float32",
-        "What the network computes in while it is trained; weights, losses and proxies, and the "
-        "network that is measured and saved, are float32 either way.",
+        "Data type in which the network computes during training; weights, losses and proxies, and "
+        "the network that is measured and saved, are always float32.",
         choices=PRECISIONS,
     )
     steps_per_execution: int = setting(
         1,
-        "Steps that are taken between two looks of Python, a divisor of steps_per_validation; "
-        "small networks train faster with 10. Several devices need 1.",
+        "Number of steps per call from Python, a divisor of steps_per_validation; small networks "
+        "train faster with 10. Must be 1 with several devices.",
         least=1,
     )

@@ -23,14 +23,15 @@ METHODS = ("plain", "ccp", "xbm", "dvml", "ccp+xbm", "ccp+dvml", "xbm+dvml", "cc
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodSettings(SettingGroup):
-    """What is minimised, and from which random numbers."""
+    """The methods and their loss, and the seed."""
 
     method: tuple[str, ...] = setting(
         ("plain", "ccp"),
-        "How the loss is used, a comma-separated list: plain, among the samples of a batch or, for "
-        "a loss of proxies, against proxies that start at random; ccp, in rounds against proxies; "
-        "xbm, also against a cross-batch memory; dvml, with intra-class variance modelled apart; "
-        "or several at a time. Every method starts from the same weights.",
+        "Methods to train, a comma-separated list. plain: the loss among the samples of a batch "
+        "or, for a proxy loss, against proxies that start at random. ccp: in rounds against "
+        "proxies. xbm: also against a cross-batch memory. dvml: with a separate model of "
+        "intra-class variance. They combine, as in ccp+xbm. Every method starts from the same "
+        "weights.",
         choices=METHODS,
     )
     loss: str = setting(
@@ -43,14 +44,17 @@ class MethodSettings(SettingGroup):
     )
     loss_wrapper: str = setting(
         "none",
-        "What is added around the loss: multi-level distance regularisation, or synthetic classes.",
+        "What to add to the loss: multi-level distance regularisation, synthetic classes, or a "
+        "virtual class for each sample.",
         choices=("none", *WRAPPERS),
     )
     loss_wrapper_params: Mapping[str, float] = params("loss_wrapper", "weight=0.2")
-    miner: str = setting("none", "Which pairs the loss takes.", choices=("none", *MINERS))
+    miner: str = setting(
+        "none", "Which pairs or triplets the loss uses.", choices=("none", *MINERS)
+    )
     miner_params: Mapping[str, float] = params("the miner", "margin=0.2")
     seed: int = setting(
-        0, "Fixes initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
+        0, "Determines initialisation, sampling, augmentation and pools.", least=0, most=2**32 - 1
     )
 
     def __post_init__(self):
@@ -67,14 +71,14 @@ class MethodSettings(SettingGroup):
 
     def _check_loss(self):
         if ":" in self.loss:
-            # Its module need not be there where results are read.
+            # Its module may be missing where results are only read.
             check_numbers_or_words(self.loss, self.loss_params)
             return
         check_one_of("loss", self.loss, (*LOSSES, "module:Class"))
         words = losses.word_parameters(self.loss)
         rest = {name: value for name, value in self.loss_params.items() if name not in words}
         check_params(self.loss, rest, losses.parameters(self.loss))
-        # Each loss knows its words.
+        # Each loss checks its own words.
         losses.get(self.loss, **self.loss_params)
 
 
@@ -84,38 +88,39 @@ class ProxySettings(SettingGroup):
 
     proxies_per_class: int = setting(
         8,
-        "Proxies per class for ccp; soft_triple and sub_center_arcface have as many as their "
-        "loss_params say.",
+        "Number of proxies per class for ccp; for soft_triple and sub_center_arcface it is set by "
+        "loss_params.",
         least=1,
     )
     sampled_classes: int = setting(
         0,
-        "Classes beside its own whose proxies a batch is compared with, drawn anew in each step, "
-        "where there are too many classes to compare it with all; 0 for all. Proxies that are not "
-        "drawn do not change.",
+        "Number of classes, besides its own, whose proxies a batch is compared with, drawn anew in "
+        "each step, if there are too many classes to compare it with all; 0 for all. Proxies that "
+        "are not drawn do not change.",
         least=0,
     )
     pool_size: int = setting(
         12,
-        "Samples of a class to choose its proxies from; pool_size * proxies_per_class if it is "
-        "less than proxies_per_class.",
+        "Number of samples of each class to choose its proxies from; if it is less than "
+        "proxies_per_class, pool_size * proxies_per_class.",
         least=1,
         most=LARGEST_COUNT,
     )
     proxy_selection: str = setting(
         "k_center",
-        "What the proxies of a class are replaced by: samples of the pool far from each other and "
-        "from the present proxies; random samples of it; its mean, for all of them; or nothing: "
-        "they keep the random vectors that they start from.",
+        "What replaces the proxies of a class. k_center: samples of the pool far from each other "
+        "and from the current proxies. random: random samples of the pool. class_means: the mean "
+        "of the pool, for all of them. none: nothing; they start from random vectors and are never "
+        "replaced.",
         choices=(*SELECTIONS, "none"),
     )
     max_renewals: int = setting(
         -1,
-        "How often proxies are replaced after they were first selected, which is when the first "
-        "rounds end: 0 for never, -1 for any number.",
+        "How often proxies are replaced after they were first selected, at the ends of the first "
+        "rounds: 0 for never, -1 for no limit.",
         least=-1,
     )
-    decay_proxies: bool = setting(True, "Whether weight_decay is of the proxies too.")
+    decay_proxies: bool = setting(True, "Whether weight_decay applies to the proxies too.")
     proxy_loss_weight: float = setting(1.0, "Weight of the loss against the proxies.", least=0)
     batch_loss_weight: float = setting(0.1, "Weight of the loss within the batch.", least=0)
     proximal_weight: float = setting(2e-4, "Proximal weight in round 1.", least=0)
@@ -123,18 +128,22 @@ class ProxySettings(SettingGroup):
         1.0, "Factor of the proximal weight from one round to the next.", least=0
     )
     round_patience: int = setting(
-        3, "Validations without improvement after which a round ends.", least=1
+        3, "Number of validations without improvement after which a round ends.", least=1
     )
     max_round_validations: int = setting(
         0,
-        "Validations after which a round ends even if they still improve; 0 for any number.",
+        "Number of validations after which a round ends even if they still improve; 0 for no "
+        "limit.",
         least=0,
     )
     round_min_delta: float = setting(
-        1e-5, "Improvement of the monitor that counts in a round.", least=0
+        1e-5, "Smallest improvement of the monitor that counts in a round.", least=0
     )
     perturbation: float = setting(
-        0.0, "Noise of the reference point, relative to the root mean square of a weight.", least=0
+        0.0,
+        "Size of the noise added to the reference point, relative to the root mean square of "
+        "each weight.",
+        least=0,
     )
 
 
@@ -142,15 +151,17 @@ class ProxySettings(SettingGroup):
 class MemorySettings(SettingGroup):
     """The cross-batch memory of xbm."""
 
-    memory_batches: int = setting(25, "Batches that the memory of xbm holds.", least=1)
+    memory_batches: int = setting(25, "Number of batches in the memory of xbm.", least=1)
     memory_start_step: int = setting(
-        1000, "Steps before those that fill the memory of xbm for its first use.", least=0
+        1000,
+        "Number of steps, before those that fill the memory of xbm, until it is first used.",
+        least=0,
     )
     memory_includes_batch: bool = setting(
         True,
-        "Whether a batch enters the memory of xbm before its loss, and so is among its own "
-        "references, as in the authors' code. If not, the memory is used as soon as it is full and "
-        "memory_start_step steps were taken.",
+        "Whether a batch enters the memory of xbm before its loss is computed, and is therefore "
+        "among its own references, as in the authors' code. If not, the memory is used as soon as "
+        "it is full and memory_start_step steps have been taken.",
     )
 
 
@@ -158,21 +169,23 @@ class MemorySettings(SettingGroup):
 class VariationalSettings(SettingGroup):
     """The decoder of dvml and its phases."""
 
-    variational_samples: int = setting(20, "Embeddings that dvml synthesises of an image.", least=1)
+    variational_samples: int = setting(
+        20, "Number of embeddings that dvml synthesises for an image.", least=1
+    )
     variational_hidden_units: int = setting(
-        512, "Units of the hidden layer of dvml's decoder.", least=1
+        512, "Number of units in the hidden layer of dvml's decoder.", least=1
     )
     first_phase_steps: int = setting(
         1000,
-        "Steps of dvml's first phase, rounded up to whole validations, in which the decoder does "
-        "not train the network.",
+        "Number of steps of dvml's first phase, rounded up to whole validations, in which the "
+        "decoder does not train the network.",
         least=0,
     )
     first_phase_weights: tuple[float, ...] = setting(
         (1.0, 1.0, 0.1, 1.0),
         "Weights of dvml's losses in the first phase: divergence and reconstruction, which are "
-        "sums over units and may need far smaller ones, the loss of synthesised embeddings, the "
-        "loss.",
+        "sums over units and may need far smaller weights, the loss of synthesised embeddings, and "
+        "the loss.",
         least=0,
         length=4,
     )

@@ -15,20 +15,20 @@ from ccp_dml.checks import (
     check_parameters,
 )
 
-# Far more than is of use, and few enough for the memory.
+# Far more than is useful, but few enough for memory.
 LARGEST_COUNT = 65_536
 
 
 def setting(default: Any, help: str, **bounds: Any) -> Any:
     """A field with a help text and, optionally, `choices`, `least`, `above`, `most`, `below`.
 
-    They hold for each item of a tuple, which may also have a `length`.
+    They apply to each item of a tuple, which may also have a `length`.
     """
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
 def params(owner: str, example: str, words: bool = False) -> Any:
-    """A field for the numbers, and words where they are allowed, that something named takes."""
+    """A field for the parameters, numbers and where allowed words, of something with a name."""
     help_text = f"Parameters of {owner} that differ from its defaults, such as {example}."
     return dataclasses.field(default_factory=dict, metadata={"help": help_text, "words": words})
 
@@ -37,7 +37,8 @@ def params(owner: str, example: str, words: bool = False) -> Any:
 class SettingGroup:
     """Settings that belong together.
 
-    Every group checks in its `__post_init__`, after that of its base, how its own fit together.
+    Every group checks in its `__post_init__`, after that of its base, whether its settings fit
+    together.
     """
 
     def __post_init__(self):
@@ -50,7 +51,7 @@ class SettingGroup:
 
 
 def check_numbers(name: str, numbers_by_name: Any):
-    """Checks a setting that gives numbers by name."""
+    """Checks a setting of numbers by name."""
     if not isinstance(numbers_by_name, Mapping) or not all(
         isinstance(value, numbers.Real) for value in numbers_by_name.values()
     ):
@@ -58,7 +59,7 @@ def check_numbers(name: str, numbers_by_name: Any):
 
 
 def check_numbers_or_words(owner: str, params: Mapping[str, Any]):
-    """Checks the parameters of something whose own are not known."""
+    """Checks the parameters of something whose parameters are unknown."""
     for param, value in params.items():
         if not isinstance(value, str | numbers.Real):
             raise ValueError(f"{param} of {owner} must be a number or a word; got {value!r}")
@@ -66,7 +67,7 @@ def check_numbers_or_words(owner: str, params: Mapping[str, Any]):
 
 
 def check_params(owner: str, params: Any, known: Sequence[str]):
-    """Checks numbers that are the parameters of something, of which those of the names `known`."""
+    """Checks the parameters of something, which must be numbers with names in `known`."""
     check_numbers(f"parameters of {owner}", params)
     check_parameters(owner, params, known)
     for param, value in params.items():

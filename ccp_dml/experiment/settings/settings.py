@@ -16,7 +16,7 @@ from ccp_dml.experiment.settings.training import (
     OptimizerSettings,
 )
 
-# Settings that change how fast the numbers come, and by rounding how they end, but no more.
+# Settings that affect the speed and, by rounding, the results, but nothing else.
 _OF_THE_MACHINE = ("cache", "strategy", "model_devices", "steps_per_execution")
 
 
@@ -35,7 +35,7 @@ class Settings(
     ImageSettings,
     DataSettings,
 ):
-    """What defines an experiment; the defaults are the CCP paper's for CUB.
+    """The settings of an experiment; the defaults are those of the CCP paper for CUB.
 
     Raises:
         ValueError: If a value is out of its bounds; the message names the setting, the value and
@@ -61,10 +61,10 @@ class Settings(
             )
 
     def same_results(self, other: "Settings") -> bool:
-        """Whether other settings lead to the same numbers, up to rounding."""
+        """Returns whether other settings lead to the same results, up to rounding."""
         return self.without_machine() == other.without_machine()
 
     def without_machine(self) -> "Settings":
-        """The settings that decide the numbers, with defaults for those of the machine."""
+        """Returns the settings that determine results, with defaults for those of the machine."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **{name: defaults[name] for name in _OF_THE_MACHINE})

@@ -18,14 +18,14 @@ BACKGROUND = tuple(json.loads((FOLDER / "onnx_input.json").read_text())["backgro
 
 
 def read_pixels(path):
-    """An image as the model takes it: upright, on its background, uint8 `(1, h, w, 3)`."""
+    """Reads an image for the model: upright, on its background, uint8 `(1, h, w, 3)`."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
     background = Image.new("RGBA", image.size, BACKGROUND)
     return np.asarray(Image.alpha_composite(background, image).convert("RGB"))[np.newaxis]
 
 
 def embed(paths):
-    """Embeddings of image files, float32 `(n, d)`, normalised."""
+    """Computes normalised embeddings of image files, float32 `(n, d)`."""
     session = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"))
     return np.concatenate([session.run(None, {"images": read_pixels(path)})[0] for path in paths])
 

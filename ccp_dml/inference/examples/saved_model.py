@@ -1,4 +1,4 @@
-"""Compares image files with the SavedModel beside this program; needs TensorFlow alone.
+"""Compares image files with the SavedModel beside this program; needs only TensorFlow.
 
     python saved_model_example.py query.jpg other.jpg another.png
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 
 def embed(paths):
-    """Embeddings of image files, float32 `(n, d)`, normalised."""
+    """Computes normalised embeddings of image files, float32 `(n, d)`."""
     model = tf.saved_model.load(str(pathlib.Path(__file__).parent / "saved_model"))
     contents = [pathlib.Path(path).read_bytes() for path in paths]
     return model.signatures["serving_default"](tf.constant(contents))["embeddings"].numpy()

@@ -19,7 +19,7 @@ from ccp_dml.models.backbones.torch_files import read_state_dict
 
 
 class _Block(NamedTuple):
-    """The channels of an inception block; without `direct` it halves the resolution."""
+    """The channels of an inception block; a block without `direct` halves the resolution."""
 
     name: str
     direct: int | None
@@ -54,14 +54,14 @@ def bn_inception(input_shape: tuple[int | None, int | None, int] = (227, 227, 3)
     subtracts (104, 117, 128).
 
     Args:
-        input_shape: Height, width and channels of the images. Heights and widths are 32k − 1 to
-            32k + 6 pixels, k ≥ 1: with others the branches of a block differ in size. `None`
-            leaves them open. Defaults to `(227, 227, 3)`.
+        input_shape: Height, width and channels of the images. Heights and widths must be 32k − 1 to
+            32k + 6 pixels, k ≥ 1: otherwise the branches of a block differ in size. `None` leaves
+            them open. Defaults to `(227, 227, 3)`.
 
     Returns:
-        A `keras.Model` from images `(batch, height, width, channels)` to a feature map
-        `(batch, k, k', 1024)`, 7 × 7 for images of 224 or 227 pixels. Its layers have the names
-        that the PyTorch port gives them.
+        A `keras.Model` from images `(batch, height, width, channels)` to a feature map `(batch, k,
+        k', 1024)`, 7 × 7 for images of 224 or 227 pixels. Its layers have the same names as in the
+        PyTorch port.
 
     Raises:
         ValueError: If there is no such network for the height or width.
@@ -89,7 +89,7 @@ def bn_inception(input_shape: tuple[int | None, int | None, int] = (227, 227, 3)
 
 
 def _convolution(features, channels, size, name, strides=1):
-    """Convolution padded by half its kernel, batch normalisation, ReLU."""
+    """Applies a convolution padded by half its kernel, batch normalisation and ReLU."""
     if size > 1:
         # Keras's padding "same" is not symmetric when the resolution is halved.
         features = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_padding")(features)
@@ -104,14 +104,14 @@ def _convolution(features, channels, size, name, strides=1):
 
 
 def _downsample(features, name):
-    """Maximum over 3 × 3 with stride 2, where the last window may hang over the edge."""
-    # After a ReLU nothing is below the padding's 0. The padding is in no window if the size is odd.
+    """Takes the maximum over 3 × 3 with stride 2; the last window may extend over the edge."""
+    # After a ReLU nothing is below the padding's 0. If the size is odd, no window contains padding.
     features = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_padding")(features)
     return keras.layers.MaxPooling2D(3, 2, name=name)(features)
 
 
 def _pool(features, pooling, name):
-    """Average or maximum over 3 × 3 with stride 1."""
+    """Takes the average or the maximum over 3 × 3 with stride 1."""
     if pooling == "max":
         return keras.layers.MaxPooling2D(3, 1, padding="same", name=name)(features)
     # The padding counts in the mean; with Keras's padding "same" it would not.
@@ -148,11 +148,11 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> list[np.ndarray]:
     """Converts weights of the PyTorch port to those of `bn_inception`.
 
     Args:
-        state_dict: Arrays, or what `np.asarray` makes arrays of, by their names in the port:
+        state_dict: Arrays, or anything that `np.asarray` converts, by their names in the port:
             `conv1_7x7_s2.weight` `(out, in, height, width)`, `conv1_7x7_s2.bias`,
             `conv1_7x7_s2_bn.weight`, `.bias`, `.running_mean` and `.running_var`, and so on. Those
-            of batch normalisation may be `(1, n)` instead of `(n,)`. Others, such as the
-            classifier `last_linear`, are left out.
+            of batch normalisation may be `(1, n)` instead of `(n,)`. Others, such as the classifier
+            `last_linear`, are ignored.
 
     Returns:
         float32 arrays, as `bn_inception(…).set_weights` takes them.

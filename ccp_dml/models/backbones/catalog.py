@@ -1,4 +1,4 @@
-"""The backbones that can be chosen by name, and the values that they expect."""
+"""Backbones by name, and the scaling of values that they expect."""
 
 import inspect
 import os
@@ -27,9 +27,9 @@ _OWN = {
 _ALIASES = {"resnet50": "ResNet50"}
 _SCALING_OF_OTHERS = "unit"
 _SCALING_IN_NETWORK = "raw"
-# Of the range of the values; Keras rounds ImageNet's mean otherwise than we do.
+# Relative to the range of the values; Keras rounds ImageNet's mean differently.
 _TOLERANCE = 0.01
-# Keras keeps these two under other names than they are published.
+# Keras caches these two under other names than those they are published under.
 _KEPT_AS = {
     "NASNet-mobile-no-top.h5": "nasnet_mobile_no_top.h5",
     "NASNet-large-no-top.h5": "nasnet_large_no_top.h5",
@@ -49,9 +49,9 @@ def get_backbone(
             `"module:callable"`: your own function, which is called with `input_shape` and returns a
             `keras.Model`.
         input_shape: Height, width and channels of the images.
-        weights: `"none"` (default), random weights or, of a preset, its own; `"imagenet"`, which
-            Keras downloads for its networks; or else what `load_backbone_weights` takes, such as a
-            path.
+        weights: `"none"` (default), random weights or, for a preset, its own; `"imagenet"`, which
+            Keras downloads for its networks; or anything else that `load_backbone_weights` takes,
+            such as a path.
 
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)`, with values scaled as
@@ -59,9 +59,9 @@ def get_backbone(
         tokens, channels)` or vectors `(batch, channels)`.
 
     Raises:
-        ValueError: If the name is unknown, and the message suggests others; if there is no such
-            network for images of this shape, what the function returns is not a backbone, or the
-            weights are missing or do not fit.
+        ValueError: If the name is unknown (the message suggests others), the network does not take
+            images of this shape, your function does not return a backbone, or the weights are
+            missing or do not fit.
 
     Example:
 
@@ -84,8 +84,8 @@ def get_backbone(
 def value_scaling(name: str) -> str:
     """Returns how the values of images are scaled for a backbone.
 
-    For the networks of `keras.applications` and presets of KerasHub it is found by comparing what
-    these do to an image before they show it to the network with each of our scalings.
+    For the networks of `keras.applications` and presets of KerasHub it is found by comparing their
+    preprocessing of an image with each of our scalings.
 
     Args:
         name: As for `get_backbone`.
@@ -117,7 +117,7 @@ def value_scaling(name: str) -> str:
 
 
 def _find_scaling(prepare):
-    """Which of our scalings a function of images in 0…255 does, if it is one of them."""
+    """Finds which of our scalings a function of images in 0…255 applies, if any."""
     probe = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3)).astype("float32")
     expected = keras.ops.convert_to_numpy(prepare(probe.copy()))
     for scaling in SCALINGS:
@@ -127,7 +127,7 @@ def _find_scaling(prepare):
 
 
 def _load_preset(name, input_shape):
-    """A preset, with a layer that scales values if these are scaled in none of our ways."""
+    """Loads a preset, with a layer that scales values if none of our scalings does."""
     backbone = hub.load_preset(name, input_shape)
     rescaling = hub.find_rescaling(name)
     if _find_scaling(rescaling) is None:
@@ -164,7 +164,7 @@ def _build_application(name, input_shape, weights):
         raise ValueError(
             f"{name} cannot be made for images of the shape {input_shape}: {_join_lines(error)}"
         ) from error
-    # For a download that fails Keras raises `Exception` itself; others are not meant.
+    # If a download fails, Keras raises `Exception` itself; its subclasses are other errors.
     except Exception as error:
         if not from_keras or type(error) is not Exception:
             raise
@@ -190,7 +190,7 @@ def _explain_failed_download(name, error):
 
 
 def _call_factory(address, input_shape, name):
-    """What a function, named by its module and its name, makes of `input_shape`."""
+    """Calls a function, given by its module and name, with `input_shape`."""
     function = identifiers.load("backbone", address, "module:callable")
     if not callable(function):
         raise ValueError(f"backbone {name!r} must be callable; got {function!r}")
@@ -207,7 +207,7 @@ def _call_factory(address, input_shape, name):
 
 
 def _fix_shapes(backbone, input_shape, name):
-    """The model as one that knows the shapes of its inputs and outputs, which are checked."""
+    """Returns the model with known shapes of its inputs and outputs, which are checked."""
     try:
         if not hasattr(backbone, "input_shape"):
             inputs = keras.Input(input_shape)

@@ -8,14 +8,14 @@ import keras
 from ccp_dml.checks import suggest
 
 PREFIX = "hub:"
-# What KerasHub and what it downloads with raise for what is missing, damaged or out of reach.
+# What KerasHub and its downloaders raise for files that are missing, damaged or out of reach.
 _PROBLEMS = (ValueError, TypeError, OSError, LookupError)
 
 
 def load_preset(name: str, input_shape: tuple[int | None, int | None, int]) -> keras.Model:
     """Loads a network of KerasHub with its weights.
 
-    Of a network of images and texts, such as SigLIP, it is the part for images.
+    For a network of images and texts, such as SigLIP, it is the part for images.
 
     Args:
         name: `"hub:"` and a preset: a name that KerasHub knows, such as `"hub:dinov2_base"`, which
@@ -25,11 +25,11 @@ def load_preset(name: str, input_shape: tuple[int | None, int | None, int]) -> k
 
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)`, scaled as `find_rescaling`
-        says, to what the network gives.
+        says, to the output of the network.
 
     Raises:
         ValueError: If KerasHub is not installed, the preset is unknown, cannot be downloaded, is
-            damaged or not for images, or takes images of another shape.
+            damaged, is not for images, or takes images of another shape.
     """
     keras_hub = _import(name)
     network = _find_image_network(_load(keras_hub.models.Backbone, name), name)
@@ -59,7 +59,7 @@ def find_rescaling(name: str) -> keras.layers.Rescaling:
 
     Raises:
         ValueError: If KerasHub is not installed, the preset is unknown or cannot be downloaded, or
-            it does not say it.
+            it does not specify a scaling.
     """
     converter = _load(_import(name).layers.ImageConverter, name)
     if converter is None:
@@ -93,7 +93,7 @@ def _preset_of(name):
 
 
 def _load(kind: Any, name: str) -> Any:
-    """What a class of KerasHub makes of a preset."""
+    """Loads a preset as an instance of a class of KerasHub."""
     preset = _preset_of(name)
     try:
         return kind.from_preset(preset)
@@ -121,7 +121,7 @@ _SITES = {"kaggle": "https://www.kaggle.com/models/", "hf": "https://huggingface
 
 
 def _find_image_network(network, name):
-    """A network for images, or the part of a network of images and texts that is one."""
+    """Returns a network for images, or the image part of a network of images and texts."""
     network = getattr(network, "vision_encoder", network)
     if len(_image_shape(network)) != 3:
         raise ValueError(f"backbone {name} is not a network for images alone")
@@ -129,7 +129,7 @@ def _find_image_network(network, name):
 
 
 def _image_shape(network):
-    """The shape of the images that a network takes, or an empty one if it takes anything else."""
+    """Returns the shape of the images that a network takes, empty if it takes anything else."""
     shape = network.input_shape
     if isinstance(shape, dict):
         shape = shape["images"] if list(shape) == ["images"] else ()

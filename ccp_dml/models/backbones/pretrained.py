@@ -25,7 +25,7 @@ _PYTORCH_PORT = (
 )
 _KERAS_ENDING = ".h5"
 _TORCH_ENDINGS = (".pth", ".pt", ".bin")
-# What reads weights of PyTorch.
+# Readers of PyTorch weights.
 _TORCH_NETWORKS = {
     "bn_inception": "BN-Inception",
     "resnet50_v1_5": "ResNet-50",
@@ -40,7 +40,7 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
     Args:
         backbone: The model.
         weights: `"none"`, which leaves them as they are; `"glyphs"`, those of a `small_convnet`
-            trained to tell 500 letters apart, for grey images; `"imagenet"`, those of a
+            trained to classify 500 letters, for grey images; `"imagenet"`, those of a
             `bn_inception` from `IMAGENET_FILES`; or a path: of a `.weights.h5` file that
             `backbone.save_weights` made (or an older `.h5` file of Keras), or of a `.pth` file
             (`.pt`, `.bin`) with weights from PyTorch: of pretrainedmodels for `bn_inception`, of

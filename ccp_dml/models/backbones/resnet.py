@@ -1,4 +1,4 @@
-"""ResNet-50 as PyTorch has it."""
+"""ResNet-50, as in PyTorch."""
 
 import keras
 
@@ -10,18 +10,19 @@ _EXPANSION = 4
 def resnet50_v1_5(input_shape: tuple[int | None, int | None, int] = (224, 224, 3)) -> keras.Model:
     """ResNet-50 v1.5 without its classifier: 23,508,032 trained weights and 2,048-d features.
 
-    "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016), in the form that timm and
-    torchvision have: the 3 × 3 convolution of a block halves the resolution, not the 1 × 1
-    convolution before it, as in `keras.applications.ResNet50`. Images are scaled as `"torch"`.
+    "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016), as in timm and
+    torchvision: the 3 × 3 convolution of a block halves the resolution, whereas in
+    `keras.applications.ResNet50` the 1 × 1 convolution before it does. Images are scaled as
+    `"torch"`.
 
     Args:
         input_shape: Height, width and channels of the images; `None` leaves heights and widths
             open. Defaults to `(224, 224, 3)`.
 
     Returns:
-        A `keras.Model` from images `(batch, height, width, channels)` to a feature map
-        `(batch, ⌈height / 32⌉, ⌈width / 32⌉, 2048)`. Its layers have the names of the modules of
-        timm's and torchvision's `resnet50`, so that `load_backbone_weights` reads their weights.
+        A `keras.Model` from images `(batch, height, width, channels)` to a feature map `(batch,
+        ⌈height / 32⌉, ⌈width / 32⌉, 2048)`. Its layers have the same names as the modules of timm's
+        and torchvision's `resnet50`, so that `load_backbone_weights` reads their weights.
 
     Example:
 
@@ -42,7 +43,7 @@ def resnet50_v1_5(input_shape: tuple[int | None, int | None, int] = (224, 224, 3
 
 
 def _convolution(features, channels, size, name, norm_name, strides=1):
-    """Convolution without bias, padded by half its kernel, and batch normalisation."""
+    """Applies a convolution without bias, padded by half its kernel, and batch normalisation."""
     if size > 1:
         # Keras's padding "same" is not symmetric when the resolution is halved.
         features = keras.layers.ZeroPadding2D(size // 2, name=f"{name}.padding")(features)
@@ -54,7 +55,7 @@ def _convolution(features, channels, size, name, norm_name, strides=1):
 
 
 def _bottleneck(features, channels, strides, name):
-    """Three convolutions beside a connection past them."""
+    """Applies three convolutions with a residual connection."""
     past = features
     wide = _EXPANSION * channels
     if features.shape[-1] != wide:

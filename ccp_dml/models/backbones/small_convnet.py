@@ -6,10 +6,10 @@ import keras
 def small_convnet(
     input_shape: tuple[int, int, int], filters: tuple[int, ...] = (32, 64, 128)
 ) -> keras.Model:
-    """3×3 convolutions with ReLU, halving the resolution between them.
+    """3×3 convolutions with ReLU that halve the resolution between them.
 
-    The convolutions are called `block_1_conv`, `block_2_conv` and so on, as learning rate
-    multipliers name them.
+    The convolutions are called `block_1_conv`, `block_2_conv` and so on, the names to use for
+    learning rate multipliers.
 
     Args:
         input_shape: Height, width and channels of the images, whose values are in 0…1.

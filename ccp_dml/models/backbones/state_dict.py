@@ -1,4 +1,4 @@
-"""From the state dicts of PyTorch to the weights of Keras."""
+"""Conversion of PyTorch state dicts to Keras weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,12 +12,12 @@ _LISTED_AT_MOST = 5
 
 
 class Source(NamedTuple):
-    """Where a weight of Keras is in a state dict.
+    """The place of a Keras weight in a state dict.
 
     Attributes:
         key: Its name there.
         shape: The shape it has there.
-        convert: From an array of that shape to the weight.
+        convert: Function from an array of that shape to the weight.
     """
 
     key: str
@@ -29,13 +29,14 @@ def convert(state_dict: Mapping[str, Any], network: keras.Model, title: str) -> 
     """Converts arrays of a state dict to the weights of a network.
 
     Args:
-        state_dict: Arrays, or what `np.asarray` makes arrays of, by name. Vectors may be `(1, n)`
-            instead of `(n,)`. What the network has not, such as a classifier, is left out.
+        state_dict: Arrays, or anything that `np.asarray` converts, by name. Vectors may be `(1, n)`
+            instead of `(n,)`. Arrays that the network does not have, such as a classifier, are
+            ignored.
         network: The network, whose layers have the names of PyTorch's modules: convolutions, dense
             layers, layer and batch normalisation, attention whose queries, keys and values PyTorch
-            makes by one matrix `qkv`, and layers that have the names of their weights in
+            computes by one matrix `qkv`, and layers that list the names of their weights in
             `names_in_torch`.
-        title: What the weights are of, for messages.
+        title: Name of the network, for messages.
 
     Returns:
         float32 arrays, as `network.set_weights` takes them.
@@ -65,7 +66,7 @@ def convert(state_dict: Mapping[str, Any], network: keras.Model, title: str) -> 
 
 
 def find_sources(network: keras.Model) -> list[Source]:
-    """Where the weights of a network are in a state dict, in Keras's order; see `convert`."""
+    """Finds the weights of a network in a state dict, in Keras's order; see `convert`."""
     return [source for layer in network.layers for source in _find_sources_of_layer(layer)]
 
 

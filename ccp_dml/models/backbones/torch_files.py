@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 
-# Where training scripts, such as those of timm and DeiT, keep the weights beside other things.
+# Where training scripts, such as those of timm and DeiT, store the weights among other things.
 _PARTS_OF_CHECKPOINTS = ("state_dict", "model")
 
 
@@ -38,7 +38,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    # What PyTorch raises depends on which byte is wrong.
+    # The error that PyTorch raises depends on which byte is wrong.
     except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError) as error:
         raise ValueError(f"{path} is not a file of PyTorch weights") from error
     for part in _PARTS_OF_CHECKPOINTS:

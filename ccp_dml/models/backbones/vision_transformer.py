@@ -1,4 +1,4 @@
-"""ViT-B/16 as timm has it."""
+"""ViT-B/16, as in timm."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ _EPSILON = 1e-6
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class ClassTokenAndPositions(keras.layers.Layer):
-    """Puts a learnt class token before a sequence, and adds learnt positions to both.
+    """Prepends a learned class token to a sequence, and adds learned positions to both.
 
     Call arguments:
         inputs: Tokens `(batch, tokens, channels)`, as many in each call.
@@ -47,8 +47,8 @@ def vit_b16(input_shape: tuple[int, int, int] = (224, 224, 3)) -> keras.Model:
     """ViT-B/16 without its classifier: 85,798,656 weights and 768-d tokens.
 
     "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale" (Dosovitskiy et
-    al., ICLR 2021), as timm has it in `vit_base_patch16_224`. Images are scaled as `"symmetric"`,
-    as most of its weights were trained; those of DeiT were trained with `"torch"`.
+    al., ICLR 2021), as `vit_base_patch16_224` in timm. Images are scaled as `"symmetric"`, like
+    most of its weights were trained with; those of DeiT were trained with `"torch"`.
 
     Args:
         input_shape: Height, width and channels of the images; heights and widths are multiples of
@@ -57,11 +57,11 @@ def vit_b16(input_shape: tuple[int, int, int] = (224, 224, 3)) -> keras.Model:
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)` to tokens `(batch, 1 + height
         · width / 256, 768)`, of which the first is the class token, after the last normalisation.
-        Its layers have the names of timm's modules, so that `load_backbone_weights` reads its
+        Its layers have the same names as timm's modules, so that `load_backbone_weights` reads its
         weights.
 
     Raises:
-        ValueError: If a height or width is no multiple of 16.
+        ValueError: If a height or width is not a multiple of 16.
 
     Example:
 
@@ -83,7 +83,7 @@ def vit_b16(input_shape: tuple[int, int, int] = (224, 224, 3)) -> keras.Model:
 
 
 def _block(tokens, name):
-    """Attention and a perceptron, each of normalised tokens and beside a connection past it."""
+    """Applies attention and a perceptron to normalised tokens, each with a residual connection."""
     normalized = _normalize(tokens, f"{name}.norm1")
     attended = keras.layers.MultiHeadAttention(_HEADS, _CHANNELS // _HEADS, name=f"{name}.attn")(
         normalized, normalized
