@@ -79,6 +79,12 @@ def test_links_lead_to_pages_and_places_that_exist(site, pages):
     assert "ccp_dml.losses.Mined" in followed
 
 
+def test_examples_in_docstrings_are_code(site):
+    # Markdown makes quotations of lines that begin with >>>.
+    for path in (site / "reference").glob("*.html"):
+        assert "<blockquote>" not in path.read_text(encoding="utf-8"), path
+
+
 def test_nothing_is_loaded_from_elsewhere(pages):
     loaded = {link for page in pages.values() for link in page.loaded}
     assert loaded
