@@ -6,8 +6,10 @@ import runpy
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
+from ccp_dml import main
 from tests.data.pictures import gradient
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -109,6 +111,23 @@ def test_ccp_step_by_step_draws_its_pictures(in_folder, capsys):
         with Image.open(in_folder / picture) as drawn, Image.open(TUTORIALS / picture) as committed:
             assert drawn.size == committed.size
     assert "[[0.9 0. ]\n [0.  0.8]]" in capsys.readouterr().out
+
+
+def test_commands_have_flags_and_flagfiles_that_exist():
+    flag_values = flags.FlagValues()
+    main.define_flags(flag_values)
+    blocks = re.findall(
+        r"```bash\n(.*?)```",
+        "".join(page.read_text(encoding="utf-8") for page in TUTORIALS.glob("*.md")),
+        flags=re.DOTALL,
+    )
+    commands = [line for block in blocks for line in block.splitlines() if "ccp_dml.main" in line]
+    assert len(commands) == 3
+    for command in commands:
+        for name in re.findall(r"--(\w+)=", command):
+            assert name == "flagfile" or name in flag_values, name
+        for path in re.findall(r"--flagfile=(\S+)", command):
+            assert (ROOT / path).exists(), path
 
 
 def test_all_pages_are_run():
