@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files."""
 
 import contextlib
 import os
@@ -12,17 +12,17 @@ _PREFIX = ".unfinished-"
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[epath.Path]:
-    """Lets a file be written under another name, and gives it its own when it is complete.
+    """A context that writes a file under another name and renames it when it is complete.
 
-    Processes that run at the same time never see half a file, and neither an exception nor a full
-    disk leaves one. Only a process that is killed leaves a file, under the other name; see
-    `remove_unfinished`.
+    Other processes never see half a file, and neither an exception nor a full disk leaves one. Only
+    a killed process leaves a file, under the other name; see `remove_unfinished`.
 
     Args:
-        path: The file; any path that `etils.epath` knows. Its folder is made if it does not exist.
+        path: The file; any path that `etils.epath` knows. Its folder is created if it does not
+            exist.
 
     Yields:
-        The name to write to, in the same folder and with the same ending.
+        The name to write to, in the same folder and with the same suffix.
 
     Example:
 
@@ -43,10 +43,10 @@ def atomic_write(path: str | os.PathLike) -> Iterator[epath.Path]:
 
 
 def remove_unfinished(folder: str | os.PathLike):
-    """Removes what a process that was killed while it wrote has left in a folder and below it.
+    """Removes the unfinished files of killed processes in a folder and its subfolders.
 
     Args:
-        folder: The folder, in which nobody writes at the moment.
+        folder: The folder, to which no process may be writing.
     """
     for path in epath.Path(folder).iterdir():
         if path.is_dir():

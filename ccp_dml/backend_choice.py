@@ -1,4 +1,4 @@
-"""The backend of Keras, asked about before Keras is imported."""
+"""Check of the backend of Keras before Keras is imported."""
 
 import importlib.util
 import os
@@ -8,10 +8,10 @@ _PACKAGES = {"tensorflow": "tensorflow", "jax": "ccp_dml[jax]"}
 
 
 def check_backend_choice():
-    """Checks that the environment variable `KERAS_BACKEND` names a backend that can be used.
+    """Checks that the environment variable `KERAS_BACKEND` names a usable backend.
 
-    Keras itself fails to import with an error of the backend's packages. A program that is started
-    with `python -m` ends in one line.
+    Keras itself would fail on import with an error of the backend's packages. A program started
+    with `python -m` ends with one line instead.
 
     Raises:
         ImportError: If this package does not run on the backend, or the backend is not installed.
@@ -19,7 +19,7 @@ def check_backend_choice():
     problem = _find_problem(os.environ.get("KERAS_BACKEND"))
     if problem is None:
         return
-    # While Python looks for the module to run, it has put its own option in the place of its path.
+    # While Python searches for the module to run, `sys.argv` has an option in place of its path.
     if sys.argv[:1] == ["-m"]:
         print(f"ccp_dml: {problem}", file=sys.stderr)
         raise SystemExit(2)
@@ -27,7 +27,7 @@ def check_backend_choice():
 
 
 def _find_problem(name):
-    # Without the variable it is the choice of Keras's own configuration; see `ccp_dml.backend`.
+    # Without the variable, Keras's own configuration decides; see `ccp_dml.backend`.
     if not name:
         return None
     if name not in _PACKAGES:

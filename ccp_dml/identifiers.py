@@ -1,4 +1,4 @@
-"""Objects from their identifiers: names, as on the command line and in `compile`, and configs."""
+"""Objects from identifiers: names, as on the command line and in `compile`, and configs."""
 
 import importlib
 import inspect
@@ -31,10 +31,11 @@ def unpack(
         classes: The classes by name.
         identifier: Anything; a config is a mapping with the keys `"class_name"` and `"config"`,
             as Keras serializes objects.
-        params: Parameters that are given beside the identifier.
+        params: Parameters given in addition to the identifier.
 
     Returns:
-        The name and the parameters; what is not the config of such a class is returned as it is.
+        The name and the parameters; anything that is not the config of such a class is returned as
+        it is.
     """
     if not params and isinstance(identifier, Mapping):
         class_name = identifier.get("class_name")
@@ -53,7 +54,7 @@ def get(
     params: Mapping[str, Any],
     is_valid: Callable[[Any], bool] | None = None,
 ) -> Any:
-    """Returns the object that an identifier stands for.
+    """Returns the object for an identifier.
 
     Args:
         kind: What the objects are, for messages.
@@ -62,7 +63,8 @@ def get(
         identifier: A key of `classes`; the config of an object, as Keras serializes it; or an
             object, which is returned as it is.
         params: Arguments of the class, if it is given by name.
-        is_valid: Whether an object will do. Defaults to `None`: those of the base class do.
+        is_valid: Function that returns whether an object is valid. Defaults to `None`: instances of
+            the base class are.
 
     Raises:
         ValueError: If the identifier or a parameter is unknown; the message lists the known ones.
@@ -91,7 +93,7 @@ def get(
 
 
 def load(kind: str, address: str, form: str = "module:name") -> Any:
-    """Loads what a module calls by a name.
+    """Loads an object from a module by name.
 
     Args:
         kind: What it is, for the message.
@@ -117,7 +119,7 @@ def load(kind: str, address: str, form: str = "module:name") -> Any:
 
 
 def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
-    """Makes an object of a class or a function of the user's.
+    """Makes an object with a class or a function of the user.
 
     Args:
         kind: What the objects are, for messages.
@@ -126,8 +128,8 @@ def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
         params: Its arguments by name.
 
     Raises:
-        ValueError: If there is no such class, it does not take the parameters, or makes something
-            else.
+        ValueError: If there is no such class, if it does not take the parameters, or if it returns
+            something else.
     """
     factory = load(kind, address, "module:Class")
     if not callable(factory):
@@ -145,7 +147,7 @@ def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
 
 
 def _accepted_parameters(cls, base):
-    """The parameters of a class and of its base class, and the loss that a wrapper takes."""
+    """Returns the parameters of a class and its base class, and the loss for a wrapper."""
     wrapped = [name for name in inspect.signature(cls).parameters if name == "loss"]
     return [*parameters(cls), *inspect.signature(base).parameters, *wrapped]
 

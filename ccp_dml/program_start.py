@@ -1,4 +1,4 @@
-"""What the command line does before TensorFlow is imported.
+"""Steps of the command line before TensorFlow is imported.
 
 `python -m ccp_dml.main` imports the package, and with it TensorFlow, before `ccp_dml.main`.
 """
@@ -14,18 +14,18 @@ from collections.abc import Iterator
 
 _HELP = pathlib.Path(__file__).parent / "experiment" / "help.txt"
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# The second is that of Windows's Linux.
+# The second is for the Windows Subsystem for Linux.
 _NVIDIA_DEVICES = "/dev/nvidia[0-9]*", "/dev/dxg"
-# What TensorFlow's libraries log while they are loaded, before they read the level.
+# Messages of TensorFlow's libraries while they are loaded, before they read the log level.
 _NOTES = re.compile(rb"I\d{4} |[-\d]+ [:.\d]+: I |WARNING: All log messages before absl::")
 
 
 def prepare_program():
-    """Prints the help or quiets TensorFlow, if this process is that of `python -m ccp_dml.main`.
+    """Prints the help or silences TensorFlow, if this process is `python -m ccp_dml.main`.
 
     A user's own `TF_CPP_MIN_LOG_LEVEL` is left as it is. Without it, TensorFlow's C++ code logs
-    errors alone; where there is no NVIDIA GPU it logs nothing, because it takes that for an error.
-    What goes wrong is raised in Python all the same.
+    only errors; without an NVIDIA GPU it logs nothing, because it takes that for an error. Failures
+    are still raised in Python.
     """
     if not _is_command_line():
         return
@@ -40,18 +40,18 @@ def prepare_program():
 
 
 def _is_command_line():
-    # While Python looks for the module to run, it has put its own option in the place of its path.
+    # While Python searches for the module to run, `sys.argv` has an option in place of its path.
     module = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
     return module.removeprefix("-m") == "ccp_dml.main"
 
 
 @contextlib.contextmanager
 def without_notes() -> Iterator[None]:
-    """Holds back what is written to the standard error, and then writes all but mere notes."""
+    """Holds back the standard error, and then writes everything except mere notes."""
     try:
         terminal = os.dup(2)
     except OSError:
-        # There is no standard error.
+        # Without a standard error.
         yield
         return
     with tempfile.TemporaryFile() as held:

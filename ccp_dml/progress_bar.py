@@ -1,4 +1,4 @@
-"""How far long work is: a line that is rewritten in a terminal, and a line a minute in a log."""
+"""Progress of long work: a line that is rewritten in a terminal, or a line per minute in a log."""
 
 import sys
 
@@ -9,11 +9,11 @@ _LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt}, {elapsed}<{remaining}, {rate_fmt}{po
 
 
 class ProgressBar(tqdm):
-    """tqdm's progress bar, which adds whole lines where what it writes to is no terminal.
+    """tqdm's progress bar, which writes separate lines if its output is not a terminal.
 
-    There it writes at most a line a minute, and one more at the end of what is to `leave` a line;
-    with a `delay`, which keeps short work silent, the first comes after a minute. Notebooks count
-    as terminals: they rewrite lines too.
+    These are at most one per minute, and one more at the end with `leave`; with a `delay`, which
+    keeps short work silent, the first comes after a minute. Notebooks count as terminals, because
+    they rewrite lines too.
 
     Args:
         *args: See `tqdm.tqdm`.
@@ -34,7 +34,7 @@ class ProgressBar(tqdm):
         super().__init__(*args, **kwargs)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Shows the present state, or a message in its place."""
+        """Shows the current state, or a message in its place."""
         if not self._logs:
             return super().display(msg, pos)
         # tqdm clears lines with empty messages.
@@ -47,6 +47,6 @@ class ProgressBar(tqdm):
         if self._logs and not self.disable:
             if self.leave and self.last_print_t >= self.start_t + self.delay:
                 self.display()
-            # The line has its end already.
+            # The line has already ended.
             self.leave = False
         super().close()

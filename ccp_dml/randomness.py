@@ -1,4 +1,4 @@
-"""Random numbers without state: equal seeds give equal numbers, on every replica and under XLA."""
+"""Stateless random numbers: equal seeds give equal numbers, on every replica and under XLA."""
 
 import math
 import zlib
@@ -11,12 +11,12 @@ _ROUNDS = 4
 
 
 def uniform(shape, seed, stream: int):
-    """Uniform random numbers in [0, 1).
+    """Draws uniform random numbers in [0, 1).
 
     Args:
         shape: Their shape.
         seed: An integer scalar.
-        stream: A constant; different ones give independent numbers from the same seed.
+        stream: A constant; different constants give independent numbers from the same seed.
 
     Returns:
         A float32 tensor.
@@ -30,21 +30,21 @@ def uniform(shape, seed, stream: int):
 
 
 def permute(points, size: int, seed, stream: int):
-    """Values of a random permutation of 0…size − 1 at some points, without making the whole of it.
+    """Evaluates a random permutation of 0…size − 1 at some points, without computing all of it.
 
-    A Feistel network: a number is a place in a grid that is about as wide as it is high, and in
-    turn its column moves by a random amount that depends on the row, and its row by one that
-    depends on the column. Each of these moves can be undone, so that different numbers stay
-    different. The few that end in the unused corner of the grid move on until they leave it.
+    It is a Feistel network: a number is a cell of a grid that is about as wide as it is high. In
+    turn, its column is shifted by a random amount that depends on the row, and its row by one that
+    depends on the column. Each shift is invertible, so that different numbers stay different.
+    Numbers that end in the unused corner of the grid are shifted again until they leave it.
 
     Args:
         points: int32 `(n,)`, from 0 to size − 1.
-        size: How many numbers are permuted, at least 1.
+        size: Number of permuted numbers, at least 1.
         seed: An integer scalar.
         stream: See `uniform`.
 
     Returns:
-        int32 `(n,)`, different where the points are. Time and memory are O(n + √size).
+        int32 `(n,)`, different for different points. Time and memory are O(n + √size).
 
     Example:
 
@@ -53,7 +53,7 @@ def permute(points, size: int, seed, stream: int):
     """
     width = math.isqrt(size - 1) + 1
     height = -(-size // width)
-    # Integers: those made of floats can be others under XLA.
+    # Integers: conversion from floats can differ under XLA.
     amounts = backend.integers((_ROUNDS, 2, width), (seed, stream))
 
     def move(places):
@@ -71,20 +71,20 @@ def permute(points, size: int, seed, stream: int):
 
 
 def stream_of(purpose: str, seed: int) -> int:
-    """A stream of random numbers for a purpose, another one for each seed.
+    """Returns a stream of random numbers for a purpose and a seed.
 
     Args:
         purpose: What the numbers are for.
         seed: The seed of the experiment.
 
     Returns:
-        What `uniform` takes, of 31 bits.
+        A number of 31 bits, as `uniform` takes it.
     """
     return zlib.crc32(f"{purpose} {seed}".encode()) >> 1
 
 
 def seed_of(vectors):
-    """A seed computed from the bits of vectors, different as soon as one of them is.
+    """Computes a seed from the bits of vectors; any change of a vector changes it.
 
     Args:
         vectors: A float tensor.
@@ -92,5 +92,5 @@ def seed_of(vectors):
     Returns:
         An int32 scalar: equal for equal vectors in any order.
     """
-    # Integers overflow the same way in any order, which floats added up do not.
+    # Sums of integers overflow in the same way in any order, while sums of floats depend on it.
     return ops.sum(backend.bits_of(vectors))

@@ -1,7 +1,7 @@
 """What Keras does not offer for all of its backends: the same functions for TensorFlow and JAX.
 
-What runs inside of a training step beside `keras.ops` is here, so that losses, layers and models do
-not ask which backend they run on. It is the one that was chosen before Keras was imported.
+Everything in a training step besides `keras.ops` is here, so that losses, layers and models do not
+depend on the backend, which was chosen before Keras was imported.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""What one worker knows, told to all."""
+"""Messages from one worker to all."""
 
 import json
 from collections.abc import Callable
@@ -10,14 +10,15 @@ from ccp_dml.distribution import is_chief, num_workers, sum_over_workers
 
 
 def from_chief(find: Callable[[], Any], strategy=None) -> Any:
-    """Lets the chief find something out, and returns it on all workers, which have to call this.
+    """Calls a function on the chief and returns its result on all workers, which must call this.
 
     Args:
-        find: Called on the chief alone; returns something that JSON can express.
-        strategy: Defaults to `None`: that in whose scope this is called.
+        find: Function that is called only on the chief and returns JSON values.
+        strategy: Defaults to `None`: the one in whose scope this is called.
 
     Returns:
-        What `find` returned; on the other workers as JSON gives it back, with lists for tuples.
+        What `find` returned; on the other workers after a round trip through JSON, with lists for
+        tuples.
     """
     if num_workers(strategy) == 1:
         return find()

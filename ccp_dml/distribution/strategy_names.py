@@ -1,4 +1,4 @@
-"""Which strategies the backends of Keras have."""
+"""The strategies of the backends of Keras."""
 
 import keras
 
@@ -13,7 +13,7 @@ STRATEGIES = STRATEGIES_OF_BACKENDS[keras.backend.backend()]
 
 
 def check_strategy(name: str, model_devices: int):
-    """Checks what `strategy` is called with.
+    """Checks the arguments of `strategy`.
 
     Args:
         name: The name of a strategy.

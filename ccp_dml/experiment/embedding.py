@@ -140,7 +140,7 @@ def embed_images(
     )
     folder = output.parent / f"{output.name}.parts"
     with WorkdirLock(folder):
-        _take_up(folder, inputs, output)
+        _remove_other_parts(folder, inputs, output)
         try:
             _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels)
         except KeyboardInterrupt:
@@ -172,7 +172,7 @@ def _fingerprint_inputs(embedder, listing):
     return digest.hexdigest()[:32]
 
 
-def _take_up(folder, inputs, output):
+def _remove_other_parts(folder, inputs, output):
     """Removes parts of other inputs from the folder."""
     remove_unfinished(folder)
     begun = read_json(folder / _DESCRIPTION)

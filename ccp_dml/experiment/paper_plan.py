@@ -157,7 +157,7 @@ def estimate_hours(cell: PlannedCell, times: StepTimes) -> float:
         if draws < settings.proxies_per_class:
             draws *= settings.proxies_per_class
         embedded += rounds * draws * count_classes(settings)
-    milliseconds = validations * settings.steps_per_validation * times.of_step(cell.method)
+    milliseconds = validations * settings.steps_per_validation * times.step_time(cell.method)
     return (milliseconds + embedded * times.embedding) / _MS_PER_HOUR
 
 
@@ -218,7 +218,7 @@ def format_plan(
                 "name": cell.name,
                 "published as": cell.title,
                 "steps": f"{cell.steps:,}{'' if cell.are_steps_published else ' *'}",
-                "ms a step": f"{times.of_step(cell.method):.0f}",
+                "ms a step": f"{times.step_time(cell.method):.0f}",
                 "hours a fold": f"{hours:.1f}",
                 **_format_totals(*numbers),
             }

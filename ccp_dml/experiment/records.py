@@ -113,7 +113,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
         kind = "an integer" if column in _INTEGERS else "a number"
         _refuse(wrong, path, f"{column} must be {kind}")
         runs[column] = runs[column].astype("float64")
-    runs = _typed(runs)
+    runs = _set_types(runs)
     _refuse(runs.duplicated(KEY), path, "the run stands there twice")
     return runs
 
@@ -139,7 +139,7 @@ def add_rows(runs: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
         runs: See `Record.runs`.
         rows: Values by column; absent columns are missing values.
     """
-    return _combine([runs, _typed(pd.DataFrame(rows))]) if rows else runs
+    return _combine([runs, _set_types(pd.DataFrame(rows))]) if rows else runs
 
 
 def _run_folders(path):
@@ -186,7 +186,7 @@ def _read_source(path):
     found = find_runs(path)
     if not found.runs:
         raise ValueError(f"{path} holds no finished run: {_explain(path, found.unfinished)}")
-    runs = _typed(pd.DataFrame([row for run in found.runs for row in _rows(path.name, run)]))
+    runs = _set_types(pd.DataFrame([row for run in found.runs for row in _rows(path.name, run)]))
     repeated = runs[runs.duplicated(KEY)]
     if len(repeated):
         row = repeated.iloc[0]
@@ -231,7 +231,7 @@ def _is_kept(column, value):
     return column == "best_phase" or isinstance(value, int | float)
 
 
-def _typed(runs):
+def _set_types(runs):
     """Returns runs with the columns of `KEY` first and one type per column."""
     runs = runs.copy()
     if "embedding" not in runs:

@@ -77,7 +77,7 @@ def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[
     return results if set(settings.method) <= set(results) else None
 
 
-def take_up(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
+def load_unfinished_results(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
     """Loads what an interrupted run has left, and moves results of another run away.
 
     Args:

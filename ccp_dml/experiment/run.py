@@ -47,7 +47,7 @@ from ccp_dml.experiment.networks import Float32Networks, make_embedding_model
 from ccp_dml.experiment.results import (
     VALIDATION_FILE,
     best_method,
-    take_up,
+    load_unfinished_results,
     write_results,
 )
 from ccp_dml.experiment.settings import Settings
@@ -136,7 +136,7 @@ class Run:
         """
         shared = epath.Path(workdir)
         interruption = interruption or Interruption()
-        results = from_chief(lambda: take_up(shared, self.settings))
+        results = from_chief(lambda: load_unfinished_results(shared, self.settings))
         results |= record_hardware(self.settings)
         if self.settings.label_noise:
             results["label_noise"] = self._count_replaced_labels()
@@ -163,7 +163,7 @@ class Run:
         """
         shared = epath.Path(workdir)
         interruption = interruption or Interruption()
-        left = from_chief(lambda: take_up(shared, self.settings))
+        left = from_chief(lambda: load_unfinished_results(shared, self.settings))
         # A folder may also contain results of `train`.
         results = {name: left[name] for name in ("seed", "fold", "versions")}
         results |= record_hardware(self.settings)

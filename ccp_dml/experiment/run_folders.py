@@ -108,7 +108,7 @@ def _read_run(folder):
     if not isinstance(results, dict):
         return None
     metrics = {name: value for name, value in results.items() if _are_metrics(value)}
-    methods = (_flag(flags, "method") or "").split(",") if flags else _trained(metrics)
+    methods = (_flag(flags, "method") or "").split(",") if flags else _list_trained_methods(metrics)
     if not methods or not set(methods) <= set(metrics):
         return None
     fold = results.get("fold", _flag(flags, "fold"))
@@ -125,7 +125,7 @@ def _read_run(folder):
     )
 
 
-def _trained(metrics):
+def _list_trained_methods(metrics):
     return [name for name in metrics if name not in BASELINES]
 
 

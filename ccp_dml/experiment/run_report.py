@@ -334,7 +334,7 @@ def _find_images(record, benchmark, labels):
         settings = next(iter(record.folders.values()))[0].settings()
         if settings is None:
             return None, "flags.txt does not have the settings of this version"
-        if not _is_there(settings):
+        if not _can_be_loaded(settings):
             return None, f"{settings.data_dir} does not hold {settings.dataset} any more"
         try:
             benchmark = load_benchmark(settings)
@@ -347,7 +347,7 @@ def _find_images(record, benchmark, labels):
     return benchmark, None
 
 
-def _is_there(settings):
+def _can_be_loaded(settings):
     """Returns whether a data set can be loaded without a download."""
     if settings.dataset in DATASETS_IN_MEMORY:
         return True

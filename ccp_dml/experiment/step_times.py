@@ -36,7 +36,7 @@ class StepTimes(NamedTuple):
     embedding: float
     source: str
 
-    def of_step(self, method: str) -> float:
+    def step_time(self, method: str) -> float:
         """Returns the milliseconds of a step of a method."""
         return self.steps.get(method, self.steps["plain"])
 
@@ -46,7 +46,7 @@ def published_times() -> StepTimes:
 
     Example:
 
-    >>> published_times().of_step("ccp")
+    >>> published_times().step_time("ccp")
     105.0
     """
     return _scale_published(1.0, "as the authors report of an RTX 2080 Ti")

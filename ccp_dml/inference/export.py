@@ -190,7 +190,7 @@ def _write_onnx(embedders, path, quantization):
     try:
         import onnxruntime
     except ImportError as error:
-        raise _missing("onnxruntime") from error
+        raise _missing_package_error("onnxruntime") from error
     write_onnx(_trace_portably(embedders), path, "images", "embeddings")
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     (taken,) = session.get_inputs()
@@ -201,7 +201,7 @@ def _write_tflite(embedders, path, quantization):
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise _missing("ai-edge-litert") from error
+        raise _missing_package_error("ai-edge-litert") from error
     # Not exported by TensorFlow.
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -235,7 +235,7 @@ def _write_tflite(embedders, path, quantization):
 _WRITERS = {"saved_model": _write_saved_model, "onnx": _write_onnx, "tflite": _write_tflite}
 
 
-def _missing(package):
+def _missing_package_error(package):
     return ValueError(f'the format requires {package}: pip install "ccp_dml[export]"')
 
 

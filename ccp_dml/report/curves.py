@@ -133,10 +133,10 @@ def _draw_radius(trainings):
     styles = line_styles([training.name for training in trainings])
     with panel(title) as axes:
         for name, radii in ends:
-            label = _unused(axes, name)
+            label = _label_once(axes, name)
             axes.plot(radii["round"], radii["covering_radius"], "o", **styles[name], label=label)
             if radii["next_covering_radius"].notna().any():
-                label = _unused(axes, f"{name}, renewed proxies")
+                label = _label_once(axes, f"{name}, renewed proxies")
                 axes.plot(
                     radii["round"],
                     radii["next_covering_radius"],
@@ -216,7 +216,7 @@ def _draw_over_steps(trainings, column, title, text) -> Picture:
                 values[rows],
                 **styles[name],
                 alpha=1 if is_single else 0.6,
-                label=_unused(axes, name),
+                label=_label_once(axes, name),
                 marker="." if len(rows) == 1 else None,
             )
             if column.startswith("val_") and column != "val_embedding_spread":
@@ -246,7 +246,7 @@ def _color(style):
     return {"color": style["color"]}
 
 
-def _unused(axes, label):
+def _label_once(axes, label):
     """Returns the label, unless a line already has it."""
     return None if label in axes.get_legend_handles_labels()[1] else label
 

@@ -92,10 +92,10 @@ def test_hours_are_those_of_steps_and_of_images_that_are_embedded():
 
 def test_times_are_in_the_proportions_of_the_published_ones():
     published, twice = published_times(), given_times(194)
-    assert (published.of_step("plain"), published.of_step("ccp")) == (97, 105)
-    assert published.of_step("xbm") == 97
+    assert (published.step_time("plain"), published.step_time("ccp")) == (97, 105)
+    assert published.step_time("xbm") == 97
     assert published.embedding == pytest.approx(97 / 3 / 32)
-    assert twice.of_step("ccp") == pytest.approx(210)
+    assert twice.step_time("ccp") == pytest.approx(210)
     assert twice.embedding == pytest.approx(2 * published.embedding)
 
 

@@ -19,7 +19,7 @@ from ccp_dml.experiment import training as training_module
 from ccp_dml.experiment import workdir as workdir_module
 from ccp_dml.experiment.flags import settings_from_flagfile
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
-from ccp_dml.experiment.results import finished_results, results_table, take_up
+from ccp_dml.experiment.results import finished_results, load_unfinished_results, results_table
 from ccp_dml.experiment.run_report import ReportFailedError
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json, write_json
@@ -121,7 +121,7 @@ def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "evaluation.json").write_text("{}")
     settings = Settings(validation="samples", classes_per_batch=5)
-    take_up(tmp_path, settings)
+    load_unfinished_results(tmp_path, settings)
     assert not (tmp_path / "evaluation.json").exists()
     assert (tmp_path / "important.txt").read_text() == "mine"
     assert settings_from_flagfile(tmp_path / "flags.txt") == settings
@@ -432,15 +432,15 @@ def test_results_of_the_other_backend_are_moved(tmp_path, capsys, monkeypatch, s
     assert first["backend"] == keras.backend.backend() == "tensorflow"
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert finished_results(tmp_path, small_settings) is None
-    taken_up = take_up(tmp_path, small_settings)
+    unfinished = load_unfinished_results(tmp_path, small_settings)
     (earlier,) = (tmp_path / "earlier").iterdir()
     assert (
         f"{tmp_path} held results of Keras's backend tensorflow, and this is jax: they are now in "
         f"{earlier}"
     ) in capsys.readouterr().out
     assert read_json(earlier / "results.json") == first
-    assert "plain" not in taken_up
-    assert taken_up["versions"]["jax"] == importlib.metadata.version("jax")
+    assert "plain" not in unfinished
+    assert unfinished["versions"]["jax"] == importlib.metadata.version("jax")
 
 
 def test_results_from_before_there_were_backends_are_tensorflows(tmp_path, small_settings):

@@ -18,7 +18,7 @@ def test_every_method_has_a_time():
     times = measure_times(settings, num_classes=10)
     assert list(times.steps) == ["plain", "ccp", "xbm"]
     assert all(milliseconds > 0 for milliseconds in (*times.steps.values(), times.embedding))
-    assert times.of_step("dvml") == times.of_step("plain")
+    assert times.step_time("dvml") == times.step_time("plain")
     assert times.source.startswith("measured on this machine")
 
 

@@ -1,4 +1,4 @@
-"""What is needed of JAX beside Keras."""
+"""Functions of JAX that Keras does not offer."""
 
 from ccp_dml.backend.jax.fusion import (
     compute_with_gradients,

@@ -9,7 +9,7 @@ from ccp_dml.backend.size import is_large
 
 
 def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Callable], Callable]:
-    """Has XLA compile a function where what it would write to memory is large.
+    """Makes XLA compile a function if what it would write to memory is large.
 
     Args:
         size: Function of the arguments: the shape of the largest result within the function.
@@ -31,17 +31,17 @@ def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Call
 
 
 def fuse_if_any_large(function: Callable) -> Callable:
-    """Returns a function as it is: it updates variables, which only a step does."""
+    """Returns a function as it is, because it updates variables, which happens only in a step."""
     return function
 
 
 def compute_with_gradients(
     function: Callable[..., jax.Array], arguments: Sequence, constants: Sequence = ()
 ) -> jax.Array:
-    """Computes a scalar, of which gradients can be taken.
+    """Computes a scalar that gradients can be taken of.
 
     Args:
-        function: Computes a scalar from the arguments and the constants.
+        function: Function that computes a scalar from the arguments and the constants.
         arguments: Arrays, or dictionaries or lists of them.
         constants: Arrays through which no gradient flows.
 

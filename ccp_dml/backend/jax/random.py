@@ -1,4 +1,4 @@
-"""Random numbers of two seeds, without state."""
+"""Stateless random numbers from two seeds."""
 
 import jax
 import keras
@@ -29,10 +29,10 @@ def normal(shape, seeds):
 
 
 def bits_of(vectors):
-    """The bits of a float array, taken in float32, as int32."""
+    """Returns the bits of a float array in float32, as int32."""
     return jax.lax.bitcast_convert_type(jnp.asarray(vectors, "float32"), jnp.int32)
 
 
 def _stack(seeds):
-    # With JAX, Keras takes it for the state of the generator.
+    # With JAX, Keras takes this for the state of the generator.
     return jnp.stack([jnp.asarray(seed).astype("uint32") for seed in seeds])

@@ -1,4 +1,4 @@
-"""Arrays and variables, as `keras.ops` does not have them."""
+"""Operations on arrays and variables that `keras.ops` does not have."""
 
 import contextlib
 
@@ -32,14 +32,14 @@ def write_rows(variable: keras.Variable, rows, values):
 
 
 def require(condition, message: str) -> contextlib.AbstractContextManager:
-    """Checks that something is true, outside of what is compiled: within, nothing can be checked.
+    """Checks a condition outside of compiled code; within, nothing can be checked.
 
     Args:
         condition: A boolean scalar.
-        message: What must be true.
+        message: The condition, in words.
 
     Returns:
-        A context for what depends on it.
+        A context for operations that depend on it.
 
     Raises:
         ValueError: If it is known to be false.
@@ -51,15 +51,15 @@ def require(condition, message: str) -> contextlib.AbstractContextManager:
 
 
 def known_value(tensor) -> np.ndarray | None:
-    """The value of an array, `None` if it is not known before the step."""
+    """Returns the value of an array; `None` if it is not known before the step."""
     return None if isinstance(tensor, jax.core.Tracer) else np.asarray(tensor)
 
 
 def has_fast_float64() -> bool:
-    """Whether products in float64 are possible and fast; JAX has them only where asked to."""
+    """Returns whether products in float64 are possible and fast; JAX enables them on request."""
     return False
 
 
 def half_square(tensor) -> jax.Array:
-    """`½ ‖x‖²` of an array, a scalar."""
+    """Computes `½ ‖x‖²` of an array, a scalar."""
     return 0.5 * jax.numpy.sum(jax.numpy.square(tensor))

@@ -1,4 +1,4 @@
-"""What is needed of TensorFlow beside Keras."""
+"""Functions of TensorFlow that Keras does not offer."""
 
 from ccp_dml.backend.tensorflow.fusion import (
     compute_with_gradients,

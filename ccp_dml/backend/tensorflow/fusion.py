@@ -9,15 +9,15 @@ from ccp_dml.backend.size import is_large
 
 
 def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Callable], Callable]:
-    """Has XLA compile a function where what it would write to memory is large.
+    """Makes XLA compile a function if what it would write to memory is large.
 
-    TensorFlow runs one operation after another, and each writes its result: `a * b + c` goes over
-    memory three times. XLA does it once, and writes nothing that a sum follows. Within a step that
-    is itself compiled (`jit_compile`) nothing is added.
+    TensorFlow runs one operation after another, and each writes its result: `a * b + c` passes over
+    memory three times. XLA does it in one pass, and does not store terms of a sum. Within a step
+    that is itself compiled (`jit_compile`) this has no effect.
 
     Args:
-        size: Function of the arguments: the shape of the largest result within the function. Where
-            it is not known before the step runs, the function is not compiled.
+        size: Function of the arguments: the shape of the largest result within the function. If it
+            is not known before the step, the function is not compiled.
 
     Returns:
         A decorator of functions of tensors.
@@ -36,14 +36,14 @@ def fuse_if_large(size: Callable[..., tuple[int | None, ...]]) -> Callable[[Call
 
 
 def fuse_if_any_large(function: Callable) -> Callable:
-    """Has XLA compile a function of tensors, which may update variables, if one of them is large.
+    """Makes XLA compile a function of tensors, which may update variables, if one is large.
 
     Args:
-        function: Takes tensors.
+        function: Function of tensors.
 
     Returns:
-        The function, compiled where it is called in a graph with a large tensor; with sparse ones,
-        such as the gradients of an embedding layer, it is not.
+        The function, compiled if it is called in a graph with a large tensor, but not with sparse
+        tensors, such as the gradients of an embedding layer.
     """
 
     def call(*tensors):
@@ -64,7 +64,7 @@ def compute_with_gradients(
 ) -> tf.Tensor:
     """Computes a scalar and, in the same compiled pass, its gradients, if a tensor is large.
 
-    A tape would compile the two apart, and keep what the second needs of the first.
+    A tape would compile the two separately, and store what the second needs from the first.
 
     Args:
         function: Computes a scalar from the arguments and the constants.
@@ -72,7 +72,7 @@ def compute_with_gradients(
         constants: Tensors through which no gradient flows.
 
     Returns:
-        The scalar. Gradients can be taken of it; where it was compiled, not of these again.
+        The scalar. Gradients can be taken of it, but if it was compiled, no second derivatives.
     """
     flat = tf.nest.flatten(arguments)
     if not _is_in_graph_and_large([*flat, *constants]):

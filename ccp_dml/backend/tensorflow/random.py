@@ -1,4 +1,4 @@
-"""Random numbers of two seeds, without state."""
+"""Stateless random numbers from two seeds."""
 
 import tensorflow as tf
 
@@ -13,7 +13,7 @@ def uniform(shape, seeds):
     Returns:
         A float32 tensor.
     """
-    # Left to itself, TensorFlow takes another algorithm under XLA.
+    # By default, TensorFlow uses another algorithm under XLA.
     return tf.random.stateless_uniform(shape, _stack(seeds), alg="philox")
 
 
@@ -30,7 +30,7 @@ def normal(shape, seeds):
 
 
 def bits_of(vectors):
-    """The bits of a float tensor, taken in float32, as int32."""
+    """Returns the bits of a float tensor in float32, as int32."""
     return tf.bitcast(tf.cast(vectors, tf.float32), tf.int32)
 
 

@@ -1,4 +1,4 @@
-"""Tensors and variables, as `keras.ops` does not have them."""
+"""Operations on tensors and variables that `keras.ops` does not have."""
 
 from contextlib import AbstractContextManager
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def read_rows(variable: keras.Variable | tf.Variable, rows) -> tf.Tensor:
-    """Reads some rows of a variable, and not all: what was written to in place is copied then.
+    """Reads only some rows of a variable: reading a variable written in place copies it.
 
     Args:
         variable: `(N, ...)`; within an optimizer the copy that a replica has.
@@ -36,11 +36,11 @@ def _tensor_of(variable):
 
 
 def require(condition, message: str) -> AbstractContextManager:
-    """Checks within a step that something is true.
+    """Checks a condition within a step.
 
     Args:
         condition: A boolean scalar.
-        message: What must be true.
+        message: The condition, in words.
 
     Returns:
         A context whose operations wait for the check. If it fails, the step ends in an
@@ -50,17 +50,17 @@ def require(condition, message: str) -> AbstractContextManager:
 
 
 def known_value(tensor) -> np.ndarray | None:
-    """The value of a tensor, `None` if it is not known before the step."""
+    """Returns the value of a tensor; `None` if it is not known before the step."""
     return tf.get_static_value(tensor)
 
 
 def has_fast_float64() -> bool:
-    """Whether products in float64 take no more than twice the time of float32: on CPUs."""
+    """Returns whether float64 products take at most twice the time of float32: on CPUs."""
     return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
 
 
 def half_square(tensor) -> tf.Tensor:
-    """`½ ‖x‖²` of a tensor, a scalar."""
-    # One operation: TensorFlow's graph optimiser would merge others with what made the tensor, and
-    # round the gradients that come of the same differently.
+    """Computes `½ ‖x‖²` of a tensor, a scalar."""
+    # A single operation: TensorFlow's graph optimiser would merge several with those that computed
+    # the tensor, and round the resulting gradients differently.
     return tf.nn.l2_loss(tensor)

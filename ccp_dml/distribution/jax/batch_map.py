@@ -1,4 +1,4 @@
-"""A function of the batches of a data set, computed by all devices of JAX."""
+"""A function of the batches of a data set, computed on all devices of JAX."""
 
 import collections
 from collections.abc import Callable, Iterable, Sequence
@@ -9,21 +9,21 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-# Devices compute one batch while the next one is read.
+# Devices compute one batch while the next one is being read.
 _BATCHES_AHEAD = 2
 
 
 class BatchMap:
-    """Applies a function to the batches of a data set, each of them divided among all devices.
+    """Applies a function to the batches of a data set, each divided among all devices.
 
-    The function is compiled for one size, that of the first batch, or as many more as the devices
-    divide: smaller batches are filled up, and the rows they were filled with are dropped. All
-    processes have to call it, with the same data, and all have the same result.
+    The function is compiled for one size, that of the first batch, rounded up to a multiple of the
+    number of devices. Smaller batches are padded, and the padding is dropped. All processes have to
+    call it with the same data, and all get the same result.
 
     Args:
-        function: From a batch to an array with one row per sample, which depends on that sample
-            alone.
-        variables: Those that the function reads, as they are when it is called.
+        function: Function from a batch to an array with one row per sample, which depends only on
+            that sample.
+        variables: The variables that the function reads, with their values at the time of the call.
         strategy: A `keras.distribution`; `None` for one device.
 
     Call arguments:
@@ -51,7 +51,7 @@ class BatchMap:
         strategy: keras.distribution.DataParallel | keras.distribution.ModelParallel | None,
     ):
         def run(values, batch):
-            # Compiled with the values, it would always compute with those of the first time.
+            # If the values were compiled in, it would always use those of the first call.
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                 return function(batch)
 
@@ -90,7 +90,7 @@ class BatchMap:
         return np.concatenate(results)
 
     def _spread(self, batch, size):
-        """A batch filled up to a size, with a share of it on each of the devices."""
+        """Pads a batch to a size, and puts a share of it on each of the devices."""
 
         def spread(rows):
             filling = np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)

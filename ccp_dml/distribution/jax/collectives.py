@@ -1,17 +1,17 @@
 """Batches and gradients on several devices of JAX.
 
-Within a step an array is that of all devices, whichever of them hold its parts, and XLA moves what
-has to be moved: there is nothing to gather and nothing to add up.
+Within a step an array belongs to all devices, wherever its parts are, and XLA moves data as needed:
+there is nothing to gather and nothing to sum.
 """
 
 
 def num_replicas() -> int:
-    """Number of programs that run the present code in sync: one."""
+    """Returns the number of programs that run the current code in sync: one."""
     return 1
 
 
 def gather(rows):
-    """The rows of all devices, which they are already."""
+    """Returns the rows, which are already those of all devices."""
     return rows
 
 
@@ -21,5 +21,5 @@ def apply_to_share(function, inputs):
 
 
 def sum_over_replicas(tensors):
-    """The sum over all devices, which they are already."""
+    """Returns the tensors, which are already sums over all devices."""
     return tensors

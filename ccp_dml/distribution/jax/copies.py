@@ -1,4 +1,4 @@
-"""Variables on several devices of JAX, which have no copies of their own."""
+"""Variables on several devices of JAX, which have no separate copies."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ def update_copies(variable: keras.Variable, update: Callable, *arguments):
 
     Args:
         variable: The variable.
-        update: Called with the variable and the arguments.
+        update: Function that is called with the variable and the arguments.
         *arguments: Arrays.
     """
     update(variable, *arguments)

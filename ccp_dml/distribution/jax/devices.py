@@ -1,4 +1,4 @@
-"""What the `keras.distribution` in whose scope this is called runs on."""
+"""Devices of the `keras.distribution` in whose scope functions are called."""
 
 import os
 
@@ -7,13 +7,13 @@ import keras
 
 
 def count_replicas() -> int:
-    """Into how many shares a batch is divided."""
+    """Returns the number of shares into which a batch is divided."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else distribution.num_model_replicas
 
 
 def list_local_devices() -> list[str]:
-    """The devices of this machine that compute, such as `"TPU:0"`."""
+    """Lists the devices of this machine that compute, such as `"TPU:0"`."""
     devices = jax.local_devices()
     if keras.distribution.distribution() is None:
         devices = devices[:1]
@@ -21,11 +21,11 @@ def list_local_devices() -> list[str]:
 
 
 def name_of_worker() -> str:
-    """What this process of several is called, such as `"process 1"`."""
+    """Returns the name of this process among several, such as `"process 1"`."""
     return f"process {jax.process_index()}"
 
 
 def count_gpus() -> int:
-    """How many GPUs this machine has; little of their memory is taken."""
+    """Returns the number of GPUs of this machine, without allocating much of their memory."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return sum(device.platform == "gpu" for device in jax.local_devices())

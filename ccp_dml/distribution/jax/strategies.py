@@ -28,8 +28,8 @@ Here they must: steps are compiled for this size.
 
 _BATCH, _MODEL = "batch", "model"
 
-# The rows of classes and of a memory, which grow with the data. The optimizer's moments lie where
-# their variable does; the number of steps of each row is a variable of the optimizer's own.
+# The rows of classes and of a memory, which grow with the data. The optimizer's moments are placed
+# like their variable; the number of steps of each row is a variable of its own.
 _SHARED_ROWS = {
     r"(.*/)?proxies/vectors": (_MODEL, None),
     r".*/row_steps_\d+": (_MODEL,),
@@ -37,7 +37,7 @@ _SHARED_ROWS = {
     r"(.*/)?[^/]*memory[^/]*/labels": (_MODEL,),
 }
 
-# What `keras.distribution.initialize` and JAX read.
+# Environment variables of `keras.distribution.initialize` and JAX.
 _ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
 
 
@@ -45,7 +45,7 @@ _ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
 def distribution_scope(
     distribution: keras.distribution.DataParallel | keras.distribution.ModelParallel | None,
 ):
-    """A context under a distribution, or under none, whichever is around it.
+    """A context with a distribution, or without one, regardless of the surrounding one.
 
     Args:
         distribution: The distribution, `None` for a single device.
@@ -62,17 +62,17 @@ class SingleDevice:
     """Training on the first device of this machine."""
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """A context in which models are made."""
+        """Returns a context in which to create models."""
         return distribution_scope(None)
 
 
 class RowParallel(keras.distribution.ModelParallel):
-    """Shares the rows of proxies and memories, with their moments, among devices.
+    """Divides the rows of proxies and memories, with their moments, among devices.
 
     The network, its heads and the reference point are on all devices.
 
     Args:
-        model_devices: Number of devices that share them; it divides the number of devices.
+        model_devices: Number of devices that share them, a divisor of the number of all devices.
     """
 
     def __init__(self, model_devices: int):
@@ -98,33 +98,33 @@ class RowParallel(keras.distribution.ModelParallel):
 def strategy(
     name: str, model_devices: int = 1
 ) -> SingleDevice | keras.distribution.DataParallel | RowParallel:
-    """Returns what spreads training over devices.
+    """Returns a strategy that distributes training over devices.
 
-    Under all of them a batch is that of all devices together, and training takes the steps of one
-    device up to rounding.
+    With all of them a batch is that of all devices together, and training takes the same steps as
+    on one device, up to rounding.
 
     Args:
-        name: `"none"`: the first device of this machine. `"data_parallel"`: all devices take a
-            share of every batch, and have all variables. `"model_parallel"`: besides, groups of
+        name: `"none"`: the first device of this machine. `"data_parallel"`: all devices get a share
+            of every batch, and have all variables. `"model_parallel"`: in addition, groups of
             `model_devices` devices share the rows of the proxies, of their moments and of the
-            cross-batch memory, so that there may be more classes than one device can hold; a batch
-            is divided among the groups.
+            cross-batch memory, so that there can be more classes than fit on one device; a batch is
+            divided among the groups.
         model_devices: Number N of devices of a group. Defaults to 1.
 
     With `"data_parallel"`, several hosts train together: the devices are those of all of them. The
     same program runs on each, with the same data. On a TPU pod slice the hosts find each other;
     elsewhere the environment variables `KERAS_DISTRIBUTION_JOB_ADDRESSES` (that of the first host,
-    with a port), `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` say who
-    they are, and the strategy has to be made before JAX computes anything.
+    with a port), `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` identify
+    them, and the strategy has to be created before JAX computes anything.
 
     Returns:
-        A strategy; models are made and compiled in its `scope()`.
+        A strategy; create and compile models in its `scope()`.
 
     Raises:
         ValueError: If the name is unknown or of another backend, if `model_devices` does not divide
             the number of devices, if it is too late for several hosts or they cannot find each
-            other, or if there are several with `"model_parallel"`. When a model is made, if N does
-            not divide the rows of its proxies or memory.
+            other, or if there are several with `"model_parallel"`. When a model is created, if N
+            does not divide the number of rows of its proxies or memory.
 
     Example:
 
@@ -152,10 +152,10 @@ def strategy(
 
 
 def strategy_of(model: keras.Model) -> keras.distribution.DataParallel | RowParallel | None:
-    """The distribution in whose scope a model was made.
+    """Returns the distribution in whose scope a model was created.
 
     Args:
-        model: The model. If it is none of `ccp_dml.models`, this must be called in the scope.
+        model: The model. If it is not from `ccp_dml.models`, call this in the scope.
 
     Returns:
         The distribution, `None` on a single device.
@@ -164,14 +164,14 @@ def strategy_of(model: keras.Model) -> keras.distribution.DataParallel | RowPara
 
 
 def count_shares(model: keras.Model) -> int:
-    """Into how many shares a batch is divided when a model is trained.
+    """Returns the number of shares into which a batch is divided when a model is trained.
 
     Args:
         model: The model.
 
     Returns:
-        A number that has to divide the size of a batch: that of the devices or, where groups of
-        them share variables, of the groups.
+        A divisor of the size of every batch: the number of devices or, if groups of them share
+        variables, of groups.
     """
     distribution = strategy_of(model)
     return 1 if distribution is None else distribution.num_model_replicas
@@ -179,7 +179,7 @@ def count_shares(model: keras.Model) -> int:
 
 @functools.cache
 def _join_hosts():
-    """Finds the other hosts, if there are some; once, as JAX wants it."""
+    """Finds the other hosts, if there are any; only once, as JAX requires."""
     if jax.distributed.is_initialized() or not any(map(os.environ.get, _ADDRESSES)):
         return
     try:

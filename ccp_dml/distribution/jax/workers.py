@@ -1,4 +1,4 @@
-"""What the processes of JAX agree on: who writes, and when all are done."""
+"""Coordination of the processes of JAX: who writes, and when all are done."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ from jax.experimental import multihost_utils
 
 
 def num_workers(strategy=None) -> int:
-    """Number of processes that train together.
+    """Returns the number of processes that train together.
 
     Args:
         strategy: Not used; all processes of JAX train together.
@@ -15,7 +15,7 @@ def num_workers(strategy=None) -> int:
 
 
 def is_chief(strategy=None) -> bool:
-    """Whether this process is the one that writes files and speaks to the user.
+    """Returns whether this process is the one that writes files and prints.
 
     Args:
         strategy: Not used; see `num_workers`.
@@ -24,19 +24,19 @@ def is_chief(strategy=None) -> bool:
 
 
 def sum_over_workers(array: np.ndarray, strategy=None) -> np.ndarray:
-    """Sums an array over the processes, all of which have to call this and get the same bits.
+    """Sums an array over the processes; all have to call this and get the same bits.
 
     Args:
         array: Numbers, of the same shape and dtype in every process.
         strategy: Not used; see `num_workers`.
 
     Returns:
-        The sum, of the same shape and dtype; `array` itself where there is one process.
+        The sum, of the same shape and dtype; `array` itself if there is only one process.
     """
     if num_workers() == 1:
         return array
     array = np.asarray(array)
-    # As bytes: JAX would make float32 of float64.
+    # As bytes: JAX would turn float64 into float32.
     shares = multihost_utils.process_allgather(np.frombuffer(array.tobytes(), "uint8"))
     shares = np.asarray(shares).view(array.dtype).reshape(num_workers(), *array.shape)
     return shares.sum(axis=0, dtype=array.dtype)

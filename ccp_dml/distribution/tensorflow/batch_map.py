@@ -1,4 +1,4 @@
-"""A function of the batches of a data set, computed by all replicas."""
+"""A function of the batches of a data set, computed on all replicas."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -12,17 +12,19 @@ from ccp_dml.distribution.tensorflow.workers import sum_over_workers
 
 
 class BatchMap:
-    """Applies a function to the batches of a data set, spread over the replicas.
+    """Applies a function to the batches of a data set, distributed over the replicas.
 
-    Each replica in turn takes a whole batch, which is then computed as a single device would
-    compute it, and is never too small to be divided. All workers read all batches, compute those of
-    their replicas and gather the results: all have to call it, with the same data, and all have the
-    same result, that of one device.
+    Each replica in turn gets a whole batch, which is then computed as on a single device, and is
+    never too small to be divided. All workers read all batches, compute those of their replicas and
+    gather the results: all have to call it with the same data, and all get the same result as on
+    one device.
 
     Args:
-        function: From a batch to a tensor with one row per sample; called in a `tf.function`.
-        variables: Those that the function reads. TensorFlow finds them by itself; JAX does not.
-        strategy: That of the variables.
+        function: Function from a batch to a tensor with one row per sample, called in a
+            `tf.function`.
+        variables: The variables that the function reads. TensorFlow finds them by itself; JAX does
+            not.
+        strategy: The strategy of the variables.
 
     Call arguments:
         batches: Arrays or tensors, or nests of them, with one row per sample.
@@ -68,14 +70,14 @@ class BatchMap:
         return sum_over_workers(np.concatenate(results), self.strategy)
 
     def _compute(self, group):
-        """The results of one batch per replica, zeros for those of other workers."""
+        """Computes one batch per replica; results of other workers are zeros."""
         if self.strategy.num_replicas_in_sync == 1:
             return [result.numpy() for result in self._run(*group)]
         local_replicas = []
 
         def choose(context):
             local_replicas.append(context.replica_id_in_sync_group)
-            # Where the batches have run out, the last one is computed again and not used.
+            # If there are no batches left, the last one is computed again and ignored.
             batch = group[min(local_replicas[-1], len(group) - 1)]
             return tf.nest.map_structure(tf.convert_to_tensor, batch)
 

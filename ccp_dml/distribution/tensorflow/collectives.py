@@ -1,14 +1,14 @@
 """Batches and gradients across the replicas of a `tf.distribute` strategy.
 
-A replica's share of a batch is not a batch: pairs across replicas count, so embeddings and labels
-are gathered before the loss.
+A replica's share of a batch is not a batch by itself: pairs across replicas count, so embeddings
+and labels are gathered before the loss.
 """
 
 import tensorflow as tf
 
 
 def num_replicas() -> int:
-    """Number of replicas that run the present code in sync; 1 outside of a replica context."""
+    """Returns the number of replicas running the current code; 1 outside a replica context."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
@@ -27,7 +27,7 @@ def gather(rows):
     """
     if num_replicas() == 1:
         return rows
-    # Rows are put into zeros and added up: `all_gather` fails for multi-worker CPU strategies.
+    # Rows are padded with zeros and summed: `all_gather` fails for multi-worker CPU strategies.
     if rows.shape.is_fully_defined() and not tf.executing_eagerly():
         return _gather_equal_shares(rows)
     return _gather_unequal_shares(rows)
@@ -55,17 +55,17 @@ def _replica_id():
 
 
 def apply_to_share(function, inputs):
-    """Applies a function to this replica's share of a batch, also if there is nothing in it.
+    """Applies a function to this replica's share of a batch, even if the share is empty.
 
     The last batch of an evaluation may be smaller than the number of replicas, and convolutions
-    fail on a share without rows: they get one of zeros, whose result is dropped.
+    fail on a share without rows: it gets a row of zeros, whose result is dropped.
 
     Args:
         function: From inputs to a tensor with one row per sample.
         inputs: A tensor, or a nest of tensors, with one row per sample.
 
     Returns:
-        The rows of the function.
+        The rows that the function returned.
     """
     first = tf.nest.flatten(inputs)[0]
     if num_replicas() == 1 or first.shape[0] is not None:

@@ -1,4 +1,4 @@
-"""The copies that the replicas of a `tf.distribute` strategy have of a variable."""
+"""The copies of a variable on the replicas of a `tf.distribute` strategy."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,14 @@ import tensorflow as tf
 
 
 def update_copies(variable: keras.Variable, update: Callable, *arguments):
-    """Updates every replica's copy of a variable, inside and outside of a replica context.
+    """Updates every replica's copy of a variable, inside and outside a replica context.
 
-    For what `keras.Variable` cannot do to a variable with copies, such as to write single rows.
+    For updates that `keras.Variable` does not support with copies, such as writing single rows.
 
     Args:
         variable: The variable.
-        update: Called with each copy, a `tf.Variable`, and the arguments of its replica.
+        update: Function that is called with each copy, a `tf.Variable`, and the arguments of its
+            replica.
         *arguments: Tensors; every replica has to pass equal ones if the copies are to stay equal.
     """
 
@@ -23,7 +24,7 @@ def update_copies(variable: keras.Variable, update: Callable, *arguments):
     strategy = getattr(variable.value, "distribute_strategy", tf.distribute.get_strategy())
     context = tf.distribute.get_replica_context()
     if context is not None and context.strategy is strategy:
-        # As Keras's optimizers do: some strategies have no `merge_call`.
+        # Like Keras's optimizers: some strategies have no `merge_call`.
         tf.__internal__.distribute.interim.maybe_merge_call(update_all, strategy, *arguments)
         return
     with strategy.scope():

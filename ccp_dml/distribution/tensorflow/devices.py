@@ -1,15 +1,15 @@
-"""What the strategy of `tf.distribute` in whose scope this is called runs on."""
+"""Devices of the strategy of `tf.distribute` in whose scope functions are called."""
 
 import tensorflow as tf
 
 
 def count_replicas() -> int:
-    """Into how many shares a batch is divided."""
+    """Returns the number of shares into which a batch is divided."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def list_local_devices() -> list[str]:
-    """The devices of this machine that compute, such as `"GPU:0"`."""
+    """Lists the devices of this machine that compute, such as `"GPU:0"`."""
     if tf.distribute.has_strategy():
         names = tf.distribute.get_strategy().extended.worker_devices
     else:
@@ -19,11 +19,11 @@ def list_local_devices() -> list[str]:
 
 
 def name_of_worker() -> str:
-    """What this worker of several is called, as in `TF_CONFIG`: `"worker 1"`."""
+    """Returns the name of this worker among several, as in `TF_CONFIG`: `"worker 1"`."""
     resolver = tf.distribute.get_strategy().cluster_resolver
     return f"{resolver.task_type} {resolver.task_id}"
 
 
 def count_gpus() -> int:
-    """How many GPUs this machine has; none of their memory is taken."""
+    """Returns the number of GPUs of this machine, without allocating their memory."""
     return len(tf.config.list_physical_devices("GPU"))

@@ -21,26 +21,27 @@ _EXAMPLE = (
 
 
 def strategy(name: str, model_devices: int = 1) -> tf.distribute.Strategy:
-    """Returns what spreads training over devices.
+    """Returns a strategy that distributes training over devices.
 
-    Under all of them a batch is that of all devices together, and training takes the steps of one
-    device up to rounding. The same name gives the same strategy as long as the process lives:
-    TensorFlow's collectives mix up the devices of two.
+    With all of them a batch is that of all devices together, and training takes the same steps as
+    on one device, up to rounding. The same name always gives the same strategy within a process,
+    because TensorFlow's collectives confuse the devices of two strategies.
 
     Args:
         name: `"none"`: the first GPU of this machine, or its CPU. `"mirrored"`: all GPUs of this
-            machine or, where it has none, all its logical CPUs. `"multi_worker"`: all GPUs, or the
+            machine or, if it has none, all its logical CPUs. `"multi_worker"`: all GPUs, or the
             CPU, of each of the machines that the environment variable `TF_CONFIG` lists; the same
-            program runs on all of them, and the strategy has to be made before TensorFlow computes
-            anything.
-        model_devices: 1, as by default: no strategy of TensorFlow shares variables among devices.
+            program runs on all of them, and the strategy has to be created before TensorFlow
+            computes anything.
+        model_devices: Must be 1, the default: no strategy of TensorFlow shares variables among
+            devices.
 
     Returns:
-        A strategy; models are made and fitted in its `scope()`.
+        A strategy; create and fit models in its `scope()`.
 
     Raises:
         ValueError: If the name is unknown or of another backend; for `"multi_worker"`, if
-            `TF_CONFIG` is missing or not as TensorFlow describes it, or if it is too late.
+            `TF_CONFIG` is missing or malformed, or if TensorFlow has already computed something.
 
     Example:
 
@@ -54,7 +55,7 @@ def strategy(name: str, model_devices: int = 1) -> tf.distribute.Strategy:
 
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy:
-    """The strategy in whose scope a model was made.
+    """Returns the strategy in whose scope a model was created.
 
     Args:
         model: The model.
@@ -63,7 +64,7 @@ def strategy_of(model: keras.Model) -> tf.distribute.Strategy:
 
 
 def count_shares(model: keras.Model) -> int:
-    """Into how many shares a batch is divided when a model is trained: the replicas.
+    """Returns the number of shares of a batch when a model is trained: the replicas.
 
     Args:
         model: The model.
@@ -90,7 +91,7 @@ def _make_multi_worker():
 
 
 def _check_cluster(text):
-    """Checks `TF_CONFIG`, in which TensorFlow itself takes a mistake for a single machine."""
+    """Checks `TF_CONFIG`; TensorFlow itself would take a mistake in it for a single machine."""
     if not text:
         raise ValueError(
             "the strategy multi_worker needs the environment variable TF_CONFIG, which lists the "

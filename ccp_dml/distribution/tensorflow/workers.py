@@ -1,6 +1,6 @@
-"""What the processes of a multi-worker strategy agree on: who writes, and when all are done.
+"""Coordination of the processes of a multi-worker strategy: who writes, and when all are done.
 
-In a process that is the only one, all of this is true of it alone and costs nothing.
+With a single process, these functions are trivial and cost nothing.
 """
 
 import numpy as np
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 
 def num_workers(strategy: tf.distribute.Strategy | None = None) -> int:
-    """Number of processes that train together.
+    """Returns the number of processes that train together.
 
     Args:
-        strategy: Defaults to `None`: that in whose scope this is called.
+        strategy: Defaults to `None`: the one in whose scope this is called.
     """
     strategy = strategy or tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -20,10 +20,10 @@ def num_workers(strategy: tf.distribute.Strategy | None = None) -> int:
 
 
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
-    """Whether this process is the one that writes files and speaks to the user.
+    """Returns whether this process is the one that writes files and prints.
 
     Args:
-        strategy: Defaults to `None`: that in whose scope this is called.
+        strategy: Defaults to `None`: the one in whose scope this is called.
     """
     strategy = strategy or tf.distribute.get_strategy()
     return bool(strategy.extended.should_checkpoint)
@@ -32,17 +32,16 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
 def sum_over_workers(
     array: np.ndarray, strategy: tf.distribute.Strategy | None = None
 ) -> np.ndarray:
-    """Sums an array over the workers, all of which have to call this and get the same bits.
+    """Sums an array over the workers; all have to call this and get the same bits.
 
-    What one worker knows reaches all others if they have zeros in its place; adding zeros changes
-    no bit.
+    To broadcast the array of one worker, let the others pass zeros; adding zeros changes no bit.
 
     Args:
         array: Numbers, of the same shape and dtype on every worker.
-        strategy: Defaults to `None`: that in whose scope this is called.
+        strategy: Defaults to `None`: the one in whose scope this is called.
 
     Returns:
-        The sum, of the same shape and dtype; `array` itself where there is one worker.
+        The sum, of the same shape and dtype; `array` itself if there is only one worker.
     """
     strategy = strategy or tf.distribute.get_strategy()
     if num_workers(strategy) == 1:
@@ -64,6 +63,6 @@ def wait_for_all(strategy: tf.distribute.Strategy | None = None):
     A worker must not end, nor read what the chief writes, before the chief has written it.
 
     Args:
-        strategy: Defaults to `None`: that in whose scope this is called.
+        strategy: Defaults to `None`: the one in whose scope this is called.
     """
     sum_over_workers(np.zeros((), "float32"), strategy)
