@@ -11,6 +11,7 @@ from ccp_dml.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from ccp_dml.callbacks.resumable_callback import ResumableCallback
 from ccp_dml.callbacks.retrieval_validation import MONITORS, RetrievalValidation
 from ccp_dml.callbacks.round_snapshots import RoundSnapshots
+from ccp_dml.callbacks.shrinkage_warning import ShrinkageWarning
 from ccp_dml.callbacks.tensorboard_logs import TensorBoardLogs
 from ccp_dml.callbacks.terminate_on_failure import TerminateOnFailure
 from ccp_dml.callbacks.training_state import TrainingInterruptedError, TrainingState
@@ -29,6 +30,7 @@ __all__ = [
     "ResumableCallback",
     "RetrievalValidation",
     "RoundSnapshots",
+    "ShrinkageWarning",
     "TensorBoardLogs",
     "TerminateOnFailure",
     "TrainingInterruptedError",

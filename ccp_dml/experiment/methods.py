@@ -12,6 +12,7 @@ from ccp_dml.callbacks import (
     HardClasses,
     LearningRateLog,
     ReduceLROnPlateau,
+    ShrinkageWarning,
     VariationalPhases,
 )
 from ccp_dml.checks import check_whole_number
@@ -219,6 +220,7 @@ def make_callbacks(
                 on_round_end=on_round_end,
             )
         )
+        callbacks.append(ShrinkageWarning(f"val_{settings.monitor}"))
     return callbacks
 
 
