@@ -85,6 +85,12 @@ def test_examples_in_docstrings_are_code(site):
         assert "<blockquote>" not in path.read_text(encoding="utf-8"), path
 
 
+def test_no_formula_is_left_as_tex(pages):
+    # There is nothing that would draw it.
+    for path in pages:
+        assert "$$" not in path.read_text(encoding="utf-8"), path
+
+
 def test_nothing_is_loaded_from_elsewhere(pages):
     loaded = {link for page in pages.values() for link in page.loaded}
     assert loaded
