@@ -31,12 +31,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[epath.Path]:
         unfinished.write_text("{}")
     ```
     """
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f"{_PREFIX}{uuid.uuid4().hex}-{path.name}"
+    target = epath.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.parent / f"{_PREFIX}{uuid.uuid4().hex}-{target.name}"
     try:
         yield unfinished
-        unfinished.replace(path)
+        unfinished.replace(target)
     finally:
         if unfinished.exists():
             unfinished.unlink()

@@ -26,22 +26,22 @@ def check_at_least(name: str, value: float | None, least: float, optional: bool 
     ...
     ValueError: patience must be at least 1; got 0
     """
-    _check(name, value, f"at least {least}", optional, lambda: value >= least)
+    _check(name, value, f"at least {least}", optional, lambda number: number >= least)
 
 
 def check_at_most(name: str, value: float | None, most: float, optional: bool = False):
     """Checks an inclusive upper bound; see `check_at_least`."""
-    _check(name, value, f"at most {most}", optional, lambda: value <= most)
+    _check(name, value, f"at most {most}", optional, lambda number: number <= most)
 
 
 def check_above(name: str, value: float | None, bound: float, optional: bool = False):
     """Checks an exclusive lower bound; see `check_at_least`."""
-    _check(name, value, f"above {bound}", optional, lambda: value > bound)
+    _check(name, value, f"above {bound}", optional, lambda number: number > bound)
 
 
 def check_below(name: str, value: float | None, bound: float, optional: bool = False):
     """Checks an exclusive upper bound; see `check_at_least`."""
-    _check(name, value, f"below {bound}", optional, lambda: value < bound)
+    _check(name, value, f"below {bound}", optional, lambda number: number < bound)
 
 
 def check_finite(name: str, value: float):
@@ -54,7 +54,7 @@ def check_finite(name: str, value: float):
     Raises:
         ValueError: If it is infinite or NaN.
     """
-    _check(name, value, "finite", False, lambda: math.isfinite(value))
+    _check(name, value, "finite", False, math.isfinite)
 
 
 def check_fraction(name: str, value: float):
@@ -67,7 +67,7 @@ def check_fraction(name: str, value: float):
     Raises:
         ValueError: If it is not.
     """
-    _check(name, value, "between 0 and 1", False, lambda: 0 < value < 1)
+    _check(name, value, "between 0 and 1", False, lambda number: 0 < number < 1)
 
 
 def check_whole_number(name: str, value: float, least: int, most: int | None = None) -> int:
@@ -92,7 +92,9 @@ def check_whole_number(name: str, value: float, least: int, most: int | None = N
     """
     allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
     in_range = value >= least and (most is None or value <= most)
-    _check(name, value, f"a whole number {allowed}", False, lambda: value % 1 == 0 and in_range)
+    _check(
+        name, value, f"a whole number {allowed}", False, lambda number: number % 1 == 0 and in_range
+    )
     return int(value)
 
 
@@ -228,5 +230,5 @@ _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 def _check(name, value, allowed, optional, is_valid):
     if optional and value is None:
         return
-    if not is_valid():
+    if not is_valid(value):
         raise ValueError(f"{name} must be {allowed}{' or None' if optional else ''}; got {value}")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from logging import getLogger
+from typing import NoReturn
 
 import tensorflow as tf
 from absl import app, flags, logging
@@ -92,7 +93,7 @@ def _explain_error(error):
     return f"out of memory, take smaller batches or embeddings: {reason}"
 
 
-def _stop(message, exit_code=2):
+def _stop(message, exit_code=2) -> NoReturn:
     print(f"ccp_dml: {message}", file=sys.stderr)
     sys.exit(exit_code)
 
@@ -275,11 +276,13 @@ def _tune(workdir):
 
 
 def _whole_numbers(name):
+    given = flags.FLAGS[name].value or []
     try:
-        return [int(number) for number in flags.FLAGS[name].value]
+        return [int(number) for number in given]
     except ValueError as error:
-        given = ",".join(flags.FLAGS[name].value)
-        raise ValueError(f"{name} must be whole numbers such as 1,2; got {given}") from error
+        raise ValueError(
+            f"{name} must be whole numbers such as 1,2; got {','.join(given)}"
+        ) from error
 
 
 def _train_runs(runs):

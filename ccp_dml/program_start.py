@@ -1,4 +1,4 @@
-"""Steps of the command line before TensorFlow is imported.
+"""Steps of the programs of the package before TensorFlow is imported.
 
 `python -m ccp_dml.main` imports the package, and with it TensorFlow, before `ccp_dml.main`.
 """
@@ -21,15 +21,18 @@ _NOTES = re.compile(rb"I\d{4} |[-\d]+ [:.\d]+: I |WARNING: All log messages befo
 
 
 def prepare_program():
-    """Prints the help or silences TensorFlow, if this process is `python -m ccp_dml.main`.
+    """Silences TensorFlow, if this process is `python -m` with a module of the package.
+
+    For `ccp_dml.main --help` it prints the help and ends the process.
 
     A user's own `TF_CPP_MIN_LOG_LEVEL` is left as it is. Without it, TensorFlow's C++ code logs
     only errors; without an NVIDIA GPU it logs nothing, because it takes that for an error. Failures
     are still raised in Python.
     """
-    if not _is_command_line():
+    module = _find_program()
+    if module.partition(".")[0] != "ccp_dml":
         return
-    if "--help" in sys.argv:
+    if module == "ccp_dml.main" and "--help" in sys.argv:
         print(_HELP.read_text(encoding="utf-8"), end="")
         raise SystemExit
     if _LOG_LEVEL in os.environ:
@@ -39,10 +42,11 @@ def prepare_program():
         import tensorflow  # noqa: F401
 
 
-def _is_command_line():
+def _find_program():
+    """Returns the module that Python was told to run, an empty string if it was something else."""
     # While Python searches for the module to run, `sys.argv` has an option in place of its path.
     module = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
-    return module.removeprefix("-m") == "ccp_dml.main"
+    return module.removeprefix("-m")
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ class ProgressBar(tqdm):
             }
         super().__init__(*args, **kwargs)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Shows the current state, or a message in its place."""
         if not self._logs:
             return super().display(msg, pos)

@@ -16,7 +16,8 @@ from absl import app, flags
 from ccp_dml.data.datasets import glyphs
 from ccp_dml.evaluation import embed, retrieval_metrics
 from ccp_dml.layers import GlobalPooling
-from ccp_dml.models import pretrained, small_convnet
+from ccp_dml.models import small_convnet
+from ccp_dml.models.backbones import pretrained
 
 _OUTPUT = flags.DEFINE_string("output", str(pretrained.SHIPPED["glyphs"]), "Where to write.")
 _SEED = flags.DEFINE_integer("seed", 0, "Fixes the initial weights and the order of the images.")

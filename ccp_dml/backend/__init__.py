@@ -18,4 +18,4 @@ else:
         f"KERAS_BACKEND to one of them before keras is imported; it is {keras.backend.backend()}"
     )
 
-__all__ = list(_of_backend)
+__all__ = list(_of_backend)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -10,4 +10,5 @@ _LARGE = 2**20
 
 def is_large(shape: Sequence[int | None]) -> bool:
     """Returns whether a shape is large enough to compile for; false if it is unknown."""
-    return None not in shape and math.prod(shape) >= _LARGE
+    sizes = [size for size in shape if size is not None]
+    return len(sizes) == len(shape) and math.prod(sizes) >= _LARGE

@@ -103,7 +103,7 @@ class AlternatingProjections(ResumableCallback):
 
     def __init__(
         self,
-        pool: Callable[[int], tf.data.Dataset],
+        pool: ClassPools | Callable[[int], tf.data.Dataset],
         monitor: str = "val_map_at_r",
         patience: int = 3,
         min_delta: float = 1e-5,
@@ -147,7 +147,6 @@ class AlternatingProjections(ResumableCallback):
         self.slice_bytes = slice_bytes
         self.on_round_end = on_round_end
         self._starts_over = True
-        self._embed = None
         self.reset()
 
     def reset(self):
@@ -160,8 +159,8 @@ class AlternatingProjections(ResumableCallback):
     def _forget_round(self):
         self._best = -np.inf
         self._epochs_without_improvement = self._epochs_of_round = 0
-        self._best_weights = None
-        self._best_proxies = None
+        self._best_weights: list[np.ndarray] | None = None
+        self._best_proxies: np.ndarray | None = None
 
     def on_train_begin(self, logs=None):
         if not isinstance(self.model, ChanceConstrainedModel):
@@ -252,7 +251,8 @@ class AlternatingProjections(ResumableCallback):
             self._end_round()
 
     def _end_round(self):
-        if self._best_weights is None:
+        best_proxies = self._best_proxies
+        if self._best_weights is None or best_proxies is None:
             # A round has no best value only if the metric was always NaN.
             logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
             return
@@ -264,8 +264,8 @@ class AlternatingProjections(ResumableCallback):
         for first_class, pool in self._embed_pool():
             classes = slice(first_class, first_class + len(pool))
             if renews:
-                next_proxies[classes] = select(pool, self._best_proxies[classes])
-            radii.append(_compute_radii(pool, self._best_proxies[classes]))
+                next_proxies[classes] = select(pool, best_proxies[classes])
+            radii.append(_compute_radii(pool, best_proxies[classes]))
             next_radii.append(_compute_radii(pool, next_proxies[classes]))
         self._covering_radius = float(np.concatenate(radii).mean())
         self._next_covering_radius = float(np.concatenate(next_radii).mean())
@@ -273,7 +273,7 @@ class AlternatingProjections(ResumableCallback):
             self.on_round_end(
                 RoundEnd(
                     round=ended,
-                    proxies=self._best_proxies,
+                    proxies=best_proxies,
                     next_proxies=next_proxies,
                     pool=pool if len(radii) == 1 else None,
                     covering_radius=self._covering_radius,
@@ -317,19 +317,22 @@ class AlternatingProjections(ResumableCallback):
             disable=not is_chief(strategy_of(self.model)),
         ) as line:
             for classes in slices:
-                pool = self.pool(self.round, classes) if len(slices) > 1 else self.pool(self.round)
+                if isinstance(self.pool, ClassPools) and len(slices) > 1:
+                    pool = self.pool(self.round, classes)
+                else:
+                    pool = self.pool(self.round)
                 yield classes.start, self._embed_classes(pool, classes, line.update)
 
     def _embed_classes(self, pool, classes, on_batches):
-        labels = []
+        read_labels = []
 
         def read_inputs():
             for inputs, batch_labels in pool:
-                labels.append(batch_labels.numpy())
+                read_labels.append(batch_labels.numpy())
                 yield inputs
 
         embeddings = self._embed(read_inputs(), on_batches)
-        labels = np.concatenate(labels)
+        labels = np.concatenate(read_labels)
         draws = len(labels) // len(classes)
         if not draws or not np.array_equal(labels.ravel(), np.tile(classes, draws)):
             raise ValueError(
@@ -376,7 +379,7 @@ class AlternatingProjections(ResumableCallback):
             "epochs_without_improvement": np.asarray(self._epochs_without_improvement),
             "epochs_of_round": np.asarray(self._epochs_of_round),
         }
-        if self._best_weights is not None:
+        if self._best_proxies is not None:
             state["best_proxies"] = self._best_proxies
         return state | pack_arrays("best_weights", self._best_weights)
 

@@ -8,9 +8,7 @@ from ccp_dml.progress_bar import ProgressBar
 class EmbeddingLine(keras.callbacks.Callback):
     """Shows the progress of `model.predict` on one line if it takes more than a second."""
 
-    def __init__(self):
-        super().__init__()
-        self._bar = None
+    _bar: ProgressBar
 
     def on_predict_begin(self, logs=None):
         total = (self.params or {}).get("steps")

@@ -21,7 +21,8 @@ class ProgressLine(keras.callbacks.Callback):
         self.description = description
         self.total_steps = total_steps
         self.initial_step = initial_step
-        self._bar = None
+        # Shows nothing until training begins.
+        self._bar = ProgressBar(disable=True)
         self._steps_in_epoch = 0
 
     def on_train_begin(self, logs=None):
@@ -58,5 +59,4 @@ class ProgressLine(keras.callbacks.Callback):
 
     def close(self):
         """Ends the line, even if training ends with an exception."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()

@@ -45,7 +45,7 @@ class ResumableCallback(keras.callbacks.Callback):
         try:
             self.set_state(state)
         except KeyError as error:
-            vars(self).update(attributes)
+            self.__dict__.update(attributes)
             raise ValueError(
                 f"not the state of {type(self).__name__}: {error} is missing; it holds "
                 f"{', '.join(sorted(state)) or 'nothing'}"

@@ -25,13 +25,17 @@ class TensorBoardLogs(ResumableLog):
     Args:
         validation: The validation whose embeddings are used.
         log_dir: Folder of the TensorBoard logs.
+
+    Raises:
+        ValueError: When an epoch ends before which `validation` has measured nothing.
     """
+
+    _writer: tf.summary.SummaryWriter
 
     def __init__(self, validation: RetrievalValidation, log_dir: str):
         super().__init__()
         self.validation = validation
         self.log_dir = log_dir
-        self._writer = None
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -39,12 +43,16 @@ class TensorBoardLogs(ResumableLog):
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
-        embeddings = self.validation.embeddings
+        embeddings, labels = self.validation.embeddings, self.validation.labels
+        if embeddings is None:
+            raise ValueError(
+                "nothing has been validated yet: put RetrievalValidation before TensorBoardLogs"
+            )
         with self._writer.as_default(step=self.count_steps(epoch + 1)):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(name, value)
             if np.isfinite(embeddings).all():
-                positive, negative = pair_distances(embeddings, self.validation.labels)
+                positive, negative = pair_distances(embeddings, labels)
                 tf.summary.histogram("distances/positive_pairs", positive)
                 tf.summary.histogram("distances/negative_pairs", negative)
         # Whatever is saved from now on is on disk.

@@ -32,6 +32,7 @@ class HasState(Protocol):
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the state between two steps of training."""
+        raise NotImplementedError
 
     def restore(self, state: Mapping[str, np.ndarray]):
         """Restores a state that `state()` returned."""
@@ -130,7 +131,7 @@ class TrainingState(keras.callbacks.Callback):
         self._saved = time.monotonic()
         self._logs: dict[str, float] = {}
         self._steps_to_skip = 0
-        self._metrics = None
+        self._metrics: list[np.ndarray] = []
         self._has_stopped = False
         self._is_between_epochs = True
 
@@ -162,7 +163,7 @@ class TrainingState(keras.callbacks.Callback):
         name = from_chief(lambda: found and found[0].name, strategy)
         if name is None:
             return False
-        if not is_chief(strategy):
+        if found is None:
             found = self._read_as_chief(self.folder / name)
         self._restore(model, *found)
         return True
@@ -191,8 +192,8 @@ class TrainingState(keras.callbacks.Callback):
             model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         saved = _group(arrays, "variables")
-        shapes = [list(np.shape(saved.get(str(index)))) for index in range(len(variables))]
-        if len(saved) != len(variables) or shapes != [list(each.shape) for each in variables]:
+        shapes = {str(index): tuple(each.shape) for index, each in enumerate(variables)}
+        if {key: array.shape for key, array in saved.items()} != shapes:
             raise ValueError(f"the checkpoint {path} is of a model with other weights")
         if position["callbacks"] != [type(callback).__name__ for callback in self.callbacks]:
             raise ValueError(

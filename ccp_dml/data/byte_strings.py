@@ -67,7 +67,7 @@ def big_endian(values: tf.Tensor) -> tf.Tensor:
     >>> int(big_endian(tf.constant([1, 2])))
     258
     """
-    places = 256 ** np.arange(values.shape[-1] - 1, -1, -1, "int32")
+    places = 256 ** np.arange(values.shape[-1] - 1, -1, -1, dtype="int32")
     return tf.reduce_sum(values * places, axis=-1)
 
 

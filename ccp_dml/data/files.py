@@ -163,16 +163,16 @@ class ImageFiles(LabeledSamples):
         path = cache_folder() / "evaluation" / f"{_fingerprint(self.paths, self.preprocessing)}.npy"
         with _explain_cache_error(path):
             crops = _open_array(path, shape)
-            if crops is None:
-                with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-                    # Not a memory map, with which a full disk would kill the process.
-                    np.lib.format.write_array_header_2_0(
-                        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-                    )
-                    for image in self._decode():
-                        file.write(image.tobytes())
-                crops = _open_array(path, shape)
-        return crops
+            if crops is not None:
+                return crops
+            with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+                # Not a memory map, with which a full disk would kill the process.
+                np.lib.format.write_array_header_2_0(
+                    file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+                )
+                for image in self._decode():
+                    file.write(image.tobytes())
+            return np.load(path, mmap_mode="r")
 
     def _decode(self):
         images = _decode_crops(self.paths, self.preprocessing).as_numpy_iterator()

@@ -48,8 +48,9 @@ def compose_augmentation(
         ValueError: If a number is out of range or unknown, or your own augmentation cannot be
             loaded.
     """
-    check_parameters("color_jitter", color_jitter or {}, COLOR_JITTER_PARAMETERS)
-    for name, strength in (color_jitter or {}).items():
+    strengths = dict(color_jitter or {})
+    check_parameters("color_jitter", strengths, COLOR_JITTER_PARAMETERS)
+    for name, strength in strengths.items():
         check_at_least(f"{name} of color_jitter", strength, 0)
         check_at_most(f"{name} of color_jitter", strength, 0.5 if name == "hue" else 1)
     check_at_least("rand_augment", rand_augment, 0)
@@ -62,8 +63,8 @@ def compose_augmentation(
     steps = []
     if rand_augment:
         steps.append(make_rand_augment(rand_augment, rand_augment_magnitude))
-    if any((color_jitter or {}).values()):
-        steps.append(lambda image, seed: jitter_colors(image, seed, **color_jitter))
+    if any(strengths.values()):
+        steps.append(lambda image, seed: jitter_colors(image, seed, **strengths))
     if augmentation:
         steps.append(load_augmentation(augmentation, image_size))
     if random_erasing:
@@ -285,10 +286,7 @@ def load_augmentation(address: str, image_size: int) -> ImageAugmentation:
     if isinstance(loaded, keras.Layer):
         augment = make_stateless(loaded, shape)
     elif callable(loaded):
-
-        def augment(image, seed):
-            return tf.cast(loaded(image, seed), tf.float32)
-
+        augment = _return_floats(loaded)
     else:
         raise ValueError(
             f"augmentation {address!r} must be a keras.Layer or a function of an image and a seed; "
@@ -312,6 +310,13 @@ def load_augmentation(address: str, image_size: int) -> ImageAugmentation:
         raise ValueError(
             f"augmentation {address!r} must keep the shape {shape}; got {tuple(returned)}"
         )
+    return augment
+
+
+def _return_floats(function) -> ImageAugmentation:
+    def augment(image, seed):
+        return tf.cast(function(image, seed), tf.float32)
+
     return augment
 
 

@@ -89,7 +89,9 @@ def image_problems(
         for path, state in zip(paths, states, strict=True):
             if state is not None and known.get(path, [None])[0] != state:
                 new.append((path, state))
-        results = executor.map(lambda each: _find_problem(*each, decoders, max_pixels), new)
+        results = executor.map(
+            lambda each: _find_problem(each[0], each[1], decoders, max_pixels), new
+        )
         bar = ProgressBar(results, "checking images", len(new), unit="image", delay=1, leave=False)
         try:
             for number, ((path, state), problem) in enumerate(zip(new, bar, strict=True)):

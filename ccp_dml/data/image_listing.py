@@ -91,19 +91,19 @@ def list_images(source: str | os.PathLike) -> ImageListing:
             is wrong.
         OSError: If it cannot be read.
     """
-    source = absolute_path(source)
-    if source.is_dir():
-        rows = _list_folder(os.fspath(source))
-    elif not source.exists():
-        raise ValueError(f"{source} does not exist: name a folder of images or a CSV file")
-    elif not is_regular_file(source):
-        raise ValueError(f"{source} is neither a folder nor a file")
-    elif source.suffix.lower() in IMAGE_SUFFIXES:
-        rows = [(os.fspath(source), None, None)]
+    path = absolute_path(source)
+    if path.is_dir():
+        rows = _list_folder(os.fspath(path))
+    elif not path.exists():
+        raise ValueError(f"{path} does not exist: name a folder of images or a CSV file")
+    elif not is_regular_file(path):
+        raise ValueError(f"{path} is neither a folder nor a file")
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        rows = [(os.fspath(path), None, None)]
     else:
-        rows = _list_csv(source)
+        rows = _list_csv(path)
     if not rows:
-        raise ValueError(f"{source} holds no images, files that end in {', '.join(IMAGE_SUFFIXES)}")
+        raise ValueError(f"{path} holds no images, files that end in {', '.join(IMAGE_SUFFIXES)}")
     images, labels, splits = map(list, zip(*rows, strict=True))
     return ImageListing(images, _unless_empty(labels), _unless_empty(splits))
 

@@ -1,5 +1,6 @@
 """Pipelines for training: batches, and pools to choose proxies from."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -117,7 +118,7 @@ class ClassPools:
         else:
             parts = _batches_with(classes, self.draws, self._num_classes)
         seed = stateless_seed(self._seed, "pool augmentation", round_number)
-        pool = None
+        pools = []
         for first, last in parts:
             batches = tf.data.Dataset.range(first, last).map(
                 lambda number: indices[number * _POOL_BATCH_SIZE : (number + 1) * _POOL_BATCH_SIZE]
@@ -125,13 +126,14 @@ class ClassPools:
             examples = self._data.training_examples(batches, _POOL_BATCH_SIZE, seed, first)
             if classes is not None:
                 examples = examples.enumerate(first).map(self._keep(classes))
-            pool = examples if pool is None else pool.concatenate(examples)
+            pools.append(examples)
+        pool = functools.reduce(tf.data.Dataset.concatenate, pools)
         # Keras warns about data sets of unknown length.
         num_batches = sum(last - first for first, last in parts)
         pool = pool.apply(tf.data.experimental.assert_cardinality(num_batches))
         return pool.prefetch(tf.data.AUTOTUNE)
 
-    def _draw(self, round_number):
+    def _draw(self, round_number) -> tf.Tensor:
         """Returns indices of the samples of a round's pool, draw by draw `(b · C,)`."""
         if round_number < self._round:
             self._restart()

@@ -11,4 +11,4 @@ else:
 
 from ccp_dml.distribution.messages import from_chief
 
-__all__ = [*_of_backend, "from_chief"]
+__all__ = [*_of_backend, "from_chief"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -48,7 +48,7 @@ def metrics_by_class(values: Mapping[str, np.ndarray], labels: np.ndarray) -> Cl
     labels = flatten_labels(labels)
     if labels.shape != measured.shape:
         raise ValueError(
-            f"labels must be ({len(measured)},) as the values of the queries; got {labels.shape}"
+            f"labels must be ({measured.size},) as the values of the queries; got {labels.shape}"
         )
     classes, members, counts = np.unique(labels[measured], return_inverse=True, return_counts=True)
     means = [np.bincount(members, column) / counts for column in matrix.T]

@@ -49,7 +49,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
     by_size = np.argsort(-sizes, kind="stable")
     start = 0
     while start < len(by_size):
-        size = sizes[by_size[start]]
+        size = int(sizes[by_size[start]])
         group = by_size[start : start + max(1, _MOST_VECTORS // size)]
         start += len(group)
         # The padding repeats a class's first samples, which changes no radius.

@@ -10,6 +10,7 @@ import tensorflow as tf
 from ccp_dml.data import LabeledSamples
 from ccp_dml.distribution import STATIC_SHAPES, BatchMap, count_shares, strategy_of
 from ccp_dml.layers import lipschitz_normalize
+from ccp_dml.models.keras_internals import trace_predict_function
 
 # Keeps a model from being traced again at every validation.
 _BATCH_MAPS: weakref.WeakKeyDictionary[keras.Model, BatchMap] = weakref.WeakKeyDictionary()
@@ -17,7 +18,7 @@ _BATCH_MAPS: weakref.WeakKeyDictionary[keras.Model, BatchMap] = weakref.WeakKeyD
 
 def embed(
     model: keras.Model,
-    inputs,
+    inputs: np.ndarray | tf.data.Dataset,
     batch_size: int = 256,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> np.ndarray:
@@ -42,9 +43,13 @@ def embed(
     if STATIC_SHAPES or count_shares(model) > 1:
         embeddings = _predict_on_all_devices(model, inputs, batch_size, callbacks)
     else:
-        batch_size = batch_size if isinstance(inputs, np.ndarray) else None
+        if isinstance(inputs, tf.data.Dataset):
+            trace_predict_function(model, inputs)
         embeddings = model.predict(
-            inputs, batch_size=batch_size, verbose=0, callbacks=list(callbacks)
+            inputs,
+            batch_size=batch_size if isinstance(inputs, np.ndarray) else None,
+            verbose=0,
+            callbacks=list(callbacks),
         )
     return np.asarray(lipschitz_normalize(embeddings), "float32")
 

@@ -33,7 +33,7 @@ def precision_at_1(ranked: RankedQueries) -> np.ndarray:
 
 def recall_at(ranked: RankedQueries, k: int) -> np.ndarray:
     """Whether any of the k nearest of each query is of its class `(n,)`."""
-    return ranked.correct[:, :k].any(axis=1)
+    return np.logical_or.reduce(ranked.correct[:, :k], axis=1)
 
 
 def r_precision(ranked: RankedQueries) -> np.ndarray:
@@ -116,8 +116,8 @@ def parse_metrics(names: Sequence[str]) -> dict[str, QueryMetric]:
     Raises:
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    found = {name: find_metric(name) for name in names}
-    unknown = [name for name, metric in found.items() if metric is None]
+    found = {name: metric for name in names if (metric := find_metric(name)) is not None}
+    unknown = [name for name in names if name not in found]
     if unknown:
         raise ValueError(
             f"metrics must be among {', '.join(QUERY_METRICS)}; got {list_first(unknown, 3)}"

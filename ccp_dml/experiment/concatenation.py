@@ -118,10 +118,10 @@ def measure_concatenation(
         ValueError: If a file is missing, damaged, or not of the same images as the first.
     """
     saved = [load_embeddings(path) for path in paths]
+    labels = _list_labels(saved[0])
     for path, arrays in zip(paths, saved, strict=True):
-        if not all(np.array_equal(arrays.get(name), saved[0].get(name)) for name in _LABELS):
+        if not _are_equal(_list_labels(arrays), labels):
             raise ValueError(f"{path} is not of the same images as {paths[0]}")
-    labels = [saved[0][name] for name in _LABELS if name in saved[0]]
     parts = [
         np.concatenate([arrays[name] for name in _EMBEDDINGS if name in arrays]) for arrays in saved
     ]
@@ -131,6 +131,14 @@ def measure_concatenation(
         for each in (parts, reduce_embeddings(parts, size))
     )
     return concatenated, reduced
+
+
+def _list_labels(arrays):
+    return [arrays[name] for name in _LABELS if name in arrays]
+
+
+def _are_equal(arrays, others):
+    return len(arrays) == len(others) and all(map(np.array_equal, arrays, others))
 
 
 def _measure(embeddings, labels, names, seed):
@@ -162,7 +170,7 @@ def load_embeddings(path: epath.PathLike) -> dict[str, np.ndarray]:
     for names in zip(_EMBEDDINGS, _LABELS, strict=True):
         if "gallery_" in names[0] and not set(names) & set(arrays):
             continue
-        shapes = [np.shape(arrays.get(name)) for name in names]
+        shapes = [arrays[name].shape if name in arrays else () for name in names]
         if len(shapes[0]) != 2 or shapes[1] != shapes[0][:1]:
             raise ValueError(
                 f"{path} must hold {names[0]} (n, d) and {names[1]} (n,); their shapes are "

@@ -122,32 +122,32 @@ def embed_images(
     _, parquet = import_pyarrow()
     check_at_least("batch_size", batch_size, 1)
     check_at_least("max_bad_images", max_bad_images, 0)
-    output = epath.Path(output)
-    if output.is_dir():
-        raise ValueError(f"output {output} is a folder: name a file in it, such as gallery.parquet")
+    path = epath.Path(output)
+    if path.is_dir():
+        raise ValueError(f"output {path} is a folder: name a file in it, such as gallery.parquet")
     inputs = _fingerprint_inputs(embedder, listing)
-    if read_metadata(output).get("inputs") == inputs:
-        with output.open("rb") as file:
+    if read_metadata(path).get("inputs") == inputs:
+        with path.open("rb") as file:
             count = parquet.read_metadata(file).num_rows
-        logging.info("%s holds these %d embeddings already.", output, count)
+        logging.info("%s holds these %d embeddings already.", path, count)
         return count
     schema = make_schema(
-        listing.images if listing.in_files else range(len(listing)),
+        _list_ids(listing),
         listing.labels,
         listing.splits,
         embedder.embedding_size,
         {"networks": embedder.fingerprints, "inputs": inputs},
     )
-    folder = output.parent / f"{output.name}.parts"
+    folder = path.parent / f"{path.name}.parts"
     with WorkdirLock(folder):
-        _remove_other_parts(folder, inputs, output)
+        _remove_other_parts(folder, inputs, path)
         try:
             _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels)
         except KeyboardInterrupt:
             logging.info("Finished embeddings are kept in %s: the same command resumes.", folder)
             raise
         parts = [_part_path(folder, start) for start in range(0, len(listing), _PART)]
-        count = _join_parts(parts, output, schema)
+        count = _join_parts(parts, path, schema)
     folder.rmtree()
     return count
 
@@ -245,13 +245,10 @@ def _check_bad(bad, max_bad_images, seen):
 
 
 def _write_part(path, schema, listing, rows, embeddings, bad):
-    ids, labels, splits = (
+    ids = _list_ids(listing)
+    labels, splits = (
         None if values is None else [values[row] for row in rows]
-        for values in (
-            listing.images if listing.in_files else range(len(listing)),
-            listing.labels,
-            listing.splits,
-        )
+        for values in (listing.labels, listing.splits)
     )
     schema = set_metadata(schema, {"bad": bad})
     with (
@@ -259,7 +256,12 @@ def _write_part(path, schema, listing, rows, embeddings, bad):
         unfinished.open("wb") as file,
         open_writer(file, schema) as writer,
     ):
-        writer.write_table(make_table(schema, embeddings, ids, labels, splits))
+        table = make_table(schema, embeddings, [ids[row] for row in rows], labels, splits)
+        writer.write_table(table)
+
+
+def _list_ids(listing):
+    return listing.images if listing.in_files else range(len(listing))
 
 
 def _join_parts(parts, output, schema):

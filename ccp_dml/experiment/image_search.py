@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -165,7 +166,7 @@ def _make_neighbors(gallery, distances, found):
     ]
     return [
         # Labels in an array of integers are NumPy's, which JSON does not know.
-        Neighbor(rank, distance, path, label.item() if hasattr(label, "item") else label)
+        Neighbor(rank, distance, path, label.item() if isinstance(label, np.generic) else label)
         for rank, (distance, path, label) in enumerate(
             zip(distances, found, labels, strict=True), start=1
         )

@@ -134,19 +134,19 @@ def inspect_images(
     k = check_whole_number("k", k, least=1)
     if len(listing) < 2:
         raise ValueError(f"there must be at least 2 images to compare; got {len(listing)}")
-    folder = epath.Path(folder)
-    embed_images(embedder, listing, folder / EMBEDDINGS, batch_size, max_bad_images, max_pixels)
-    stored = read_embeddings(folder / EMBEDDINGS)
+    output = epath.Path(folder)
+    embed_images(embedder, listing, output / EMBEDDINGS, batch_size, max_bad_images, max_pixels)
+    stored = read_embeddings(output / EMBEDDINGS)
     inspection = inspect_embeddings(
         stored.embeddings, stored.ids, stored.labels, stored.splits, k, max_distance
     )
     files = [EMBEDDINGS]
     for name, table in ((DUPLICATES, inspection.duplicates), (SUSPICIOUS, inspection.suspicious)):
-        with atomic_write(folder / name) as unfinished, unfinished.open("w") as file:
+        with atomic_write(output / name) as unfinished, unfinished.open("w") as file:
             table.to_csv(file, index=False, float_format="%.6g")
         files.append(name)
     page = render_page("Inspection", _make_sections(inspection, listing))
-    with atomic_write(folder / PAGE) as unfinished:
+    with atomic_write(output / PAGE) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     files.append(PAGE)
     return dataclasses.replace(inspection, files=tuple(files))

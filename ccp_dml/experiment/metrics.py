@@ -152,7 +152,7 @@ def find_chosen(names: Iterable[str]) -> list[str]:
     return [name for name in names if is_metric(name) and name not in _ALWAYS]
 
 
-def metric_titles(rows: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+def metric_titles(rows: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """Returns titles of the metrics of a table, by name.
 
     Args:

@@ -11,7 +11,7 @@ from etils import epath
 
 from ccp_dml.checks import check_one_of
 from ccp_dml.data import OFFICIAL_SETS
-from ccp_dml.experiment.paper import DATASETS, cells
+from ccp_dml.experiment.paper_cells import DATASETS, cells
 from ccp_dml.experiment.protocol import PlannedRun, missing_runs, plan_runs
 from ccp_dml.experiment.published import COMPARED, find_published
 from ccp_dml.experiment.settings import Settings
@@ -97,7 +97,8 @@ def _plan_cell(key, cell, changes):
 
 def _published_steps(settings):
     settings = Settings(**settings)
-    return find_published(settings, *settings.method).steps
+    published = find_published(settings, *settings.method)
+    return None if published is None else published.steps
 
 
 def _assume_steps(settings):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccp_dml.checks import check_one_of
+from ccp_dml.experiment.paper_cells import DATASETS, cells
 
 # From random weights. A warm-up on the batch loss keeps the embeddings of an untrained network from
 # collapsing onto their proxies. On images of 200 letters, 10 of each, 1,000 steps of C2 reach a
@@ -70,9 +71,6 @@ def preset_settings(preset: str, dataset: str) -> Mapping[str, Any]:
     """
     check_one_of("preset", preset, PRESETS)
     if preset == "paper":
-        # It is also run by itself (python -m) and must not have been imported before.
-        from ccp_dml.experiment import paper
-
-        cell = paper.cells(dataset if dataset in paper.DATASETS else "cub200_2011")["c2_ccp"]
+        cell = cells(dataset if dataset in DATASETS else "cub200_2011")["c2_ccp"]
         return {name: value for name, value in cell.settings.items() if name not in _OF_A_CELL}
     return {"none": {}, "small_images": _SMALL_IMAGES, "fine_tune": _FINE_TUNE}[preset]

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple, TextIO
 
 from etils import epath
@@ -43,7 +43,7 @@ class EndedTask(NamedTuple):
 
 def run_side_by_side(
     next_task: Callable[[], Task | None], environments: Sequence[Mapping[str, str]]
-) -> Iterator[EndedTask]:
+) -> Generator[EndedTask, None, None]:
     """Runs tasks in processes until there are none left.
 
     A single process at a time writes to this one's console, several to `log.txt` in their folders.

@@ -268,9 +268,9 @@ def _is_complete(run):
 
 def _summary(run, return_code, log):
     see = f", see {log}" if log else ""
-    if not _is_complete(run):
-        return f"FAILED with exit code {return_code}{see}"
     results = finished_results(run.folder, run.settings)
+    if results is None:
+        return f"FAILED with exit code {return_code}{see}"
     values = (f"{method} {results[method]['map_at_r']:.4f}" for method in run.settings.method)
     without = f", without a report (exit code {return_code}{see})" if return_code else ""
     return f"MAP@R {', '.join(values)}{without}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ccp_dml import losses, miners
-from ccp_dml.experiment.paper import DATASETS, cells
+from ccp_dml.experiment.paper_cells import DATASETS, cells
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.models.backbones.pretrained import IMAGENET_FILES
 

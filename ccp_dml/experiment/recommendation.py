@@ -3,7 +3,7 @@
 import numpy as np
 
 from ccp_dml.data import Benchmark
-from ccp_dml.experiment import paper
+from ccp_dml.experiment.paper_cells import DATASETS
 from ccp_dml.experiment.settings import Settings
 
 # With more classes than this, of fewer images than this, CCP fell behind the plain loss from
@@ -31,9 +31,9 @@ def recommend(benchmark: Benchmark, settings: Settings) -> str:
 
 
 def _choose_preset(benchmark, settings):
-    if settings.dataset in paper.DATASETS:
+    if settings.dataset in DATASETS:
         return "paper", [
-            f"{paper.DATASETS[settings.dataset]} is in the paper's tables, whose settings these "
+            f"{DATASETS[settings.dataset]} is in the paper's tables, whose settings these "
             "are: BN-Inception from weights of ImageNet"
         ]
     if benchmark.train.image_shape[2] == 1:

@@ -55,9 +55,9 @@ def finished_results(workdir: str | os.PathLike, settings: Settings) -> dict[str
         workdir: Its folder.
         settings: Its settings.
     """
-    workdir = epath.Path(workdir)
-    results = read_json(workdir / "results.json")
-    if not isinstance(results, dict) or _find_difference(workdir, settings, results):
+    folder = epath.Path(workdir)
+    results = read_json(folder / "results.json")
+    if not isinstance(results, dict) or _find_difference(folder, settings, results):
         return None
     wanted = {"before", *settings.method, *(["figure"] if settings.figure_rounds else [])}
     return results if wanted <= set(results) else None
@@ -70,9 +70,9 @@ def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[
         workdir: Its folder.
         settings: Its settings.
     """
-    workdir = epath.Path(workdir)
-    results = read_json(workdir / VALIDATION_FILE)
-    if not isinstance(results, dict) or _find_difference(workdir, settings, results):
+    folder = epath.Path(workdir)
+    results = read_json(folder / VALIDATION_FILE)
+    if not isinstance(results, dict) or _find_difference(folder, settings, results):
         return None
     return results if set(settings.method) <= set(results) else None
 

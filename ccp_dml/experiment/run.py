@@ -277,13 +277,15 @@ class Run:
         write_projector(log_dir, np.concatenate(test_embeddings), test)
         samples = make_samples(data.validation, data.validation_gallery, benchmark.class_names)
         callbacks = _embedding_callbacks(interruption)
-        parts = [
-            None if part is None else embed(model, part.evaluation_images(), callbacks=callbacks)
-            for part in (data.validation, data.validation_gallery)
-        ]
-        write_galleries(
-            log_dir / "galleries", make_retriever("validation", *parts, samples), samples, step
+        embeddings = embed(model, data.validation.evaluation_images(), callbacks=callbacks)
+        gallery = data.validation_gallery
+        gallery_embeddings = (
+            None
+            if gallery is None
+            else embed(model, gallery.evaluation_images(), callbacks=callbacks)
         )
+        retriever = make_retriever("validation", embeddings, gallery_embeddings, samples)
+        write_galleries(log_dir / "galleries", retriever, samples, step)
 
     def _make_model(self, method, embedding_model):
         return make_model(method, self.settings, embedding_model, self.data.train.num_classes)

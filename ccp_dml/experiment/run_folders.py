@@ -85,7 +85,7 @@ def find_runs(folder: epath.Path) -> RunFolders:
     found = {each: _read_run(each) for each in sorted(candidates, key=_numbers)}
     runs = [run for run in found.values() if run is not None]
     unfinished = [each.name for each, run in found.items() if run is None]
-    named = [_RUN_NAME.fullmatch(name)["fold"] for name in unfinished if _RUN_NAME.fullmatch(name)]
+    named = [match["fold"] for match in map(_RUN_NAME.fullmatch, unfinished) if match]
     folds = {run.fold for run in runs} | {int(fold) for fold in named if fold}
     return RunFolders(
         sorted(runs, key=lambda run: (run.fold, run.seed)), unfinished, frozenset(folds)

@@ -139,7 +139,7 @@ def _settings_section(record):
     """Makes the section of settings that are not the defaults or differ between folders."""
     settings = {name: _list_settings(runs) for name, runs in record.folders.items()}
     known = {name: values for name, values in settings.items() if values}
-    blocks = [
+    blocks: list[Note | Table] = [
         Note(f"The settings of {name} are not those of this version and are not shown.")
         for name in settings
         if name not in known
@@ -341,9 +341,10 @@ def _find_images(record, benchmark, labels):
         except ValueError as error:
             return None, str(error).splitlines()[0].rstrip(".")
     parts = (benchmark.test, benchmark.gallery)
-    for part, embedded in zip(parts, labels, strict=True):
-        if not np.array_equal(None if part is None else part.labels, embedded):
-            return None, "the data set has changed since"
+    known = [part.labels for part in parts if part is not None]
+    embedded = [each for each in labels if each is not None]
+    if len(known) != len(embedded) or not all(map(np.array_equal, known, embedded)):
+        return None, "the data set has changed since"
     return benchmark, None
 
 

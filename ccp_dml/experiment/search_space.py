@@ -73,7 +73,7 @@ class SearchParameter:
             return list(self.choices)
         low, high = self.bounds
         if self.points is None and self.kind == "int":
-            return list(range(low, high + 1))
+            return list(range(int(low), int(high) + 1))
         if self.points is None:
             raise ValueError(
                 f"tune_sampler=grid needs the number of values of {self.name}: "

@@ -2,10 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.stats
 
 from ccp_dml.checks import check_at_least
@@ -48,7 +48,7 @@ class PairedDifference(NamedTuple):
     count: int
 
 
-def estimate_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+def estimate_mean(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
     """Computes the mean of numbers with Student's confidence interval.
 
     Args:
@@ -75,7 +75,7 @@ def estimate_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Es
 
 
 def paired_difference(
-    ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
+    ours: npt.ArrayLike, theirs: npt.ArrayLike, confidence: float = CONFIDENCE
 ) -> PairedDifference:
     """Computes the mean of the paired differences `ours − theirs`, its interval and p-value.
 
@@ -115,7 +115,7 @@ def paired_difference(
     )
 
 
-def adjust_p_values(p_values: Sequence[float], count: int | None = None) -> np.ndarray:
+def adjust_p_values(p_values: npt.ArrayLike, count: int | None = None) -> np.ndarray:
     """Corrects the p-values of several tests for their number by Holm's method.
 
     Calling those that are at most α significant makes any false claim with a probability of at most

@@ -107,13 +107,12 @@ def read_study(folder: str | os.PathLike) -> Study:
         OSError: If a file cannot be read.
         ValueError: If something in the description is wrong.
     """
-    folder = epath.Path(folder)
-    path = folder / STUDY_FILE
+    path = epath.Path(folder) / STUDY_FILE
     try:
         description = json.loads(path.read_text())
         _check_keys("study", description)
         settings = {
-            name: _parse_flags(folder / description["base"], arguments)
+            name: _parse_flags(path.parent / description["base"], arguments)
             for name, arguments in description["variants"].items()
         }
         groups = tuple(_parse_group(group) for group in description["groups"])
@@ -175,9 +174,9 @@ def write_flagfiles(runs: Sequence[StudyRun]):
         write_flagfile(runs_of_variant)
 
 
-def runs_by_variant(runs: Sequence[StudyRun]) -> dict[str, list[StudyRun]]:
+def runs_by_variant(runs: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
     """Returns the runs of each variant, by its name."""
-    variants: dict[str, list[StudyRun]] = {}
+    variants: dict[str, list[PlannedRun]] = {}
     for run in runs:
         variants.setdefault(run.workdir.name, []).append(run)
     return variants

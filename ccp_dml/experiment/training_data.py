@@ -137,7 +137,7 @@ def sampler_arguments(data: TrainingData, settings: Settings) -> dict[str, Any]:
     Raises:
         ValueError: If it needs super-classes and the data have none, or only one.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         name: value
         for name, value in settings.sampler_params.items()
         if name not in HARD_CLASS_PARAMETERS

@@ -193,16 +193,16 @@ def tune(
         )
     # Before a folder is created.
     import_optuna()
-    workdir = epath.Path(workdir)
-    with Interruption(), WorkdirLock(workdir):
-        _make_room(search, workdir)
+    folder = epath.Path(workdir)
+    with Interruption(), WorkdirLock(folder):
+        _make_room(search, folder)
         # Asked before the GPUs are hidden from this process.
         environments = process_environments(
             min(processes, search.most_trials), search.settings.strategy
         )
-        place = None if storage is None else f"{socket.gethostname()}:{workdir}"
+        place = None if storage is None else f"{socket.gethostname()}:{folder}"
         study = OptunaStudy(
-            storage or f"sqlite:///{workdir / _DATABASE}",
+            storage or f"sqlite:///{folder / _DATABASE}",
             search.study_name(),
             search.parameters,
             search.sampler,
@@ -211,10 +211,10 @@ def tune(
         )
         if storage is not None:
             print(f"the trials are in {hide_password(storage)}, study {search.study_name()}")
-        _TrialRunner(search, workdir, study, arguments).run(environments)
+        _TrialRunner(search, folder, study, arguments).run(environments)
         trials = study.trials()
         importances = study.rank_parameters()
-    _show(search, workdir, trials, importances)
+    _show(search, folder, trials, importances)
     return trials
 
 

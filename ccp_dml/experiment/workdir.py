@@ -121,12 +121,12 @@ def move_to_earlier(folder: str | os.PathLike, names: Sequence[str]) -> epath.Pa
     Returns:
         The folder that they were moved to, `None` if there was nothing to move.
     """
-    folder = epath.Path(folder)
-    left = [path for path in (folder / name for name in names) if path.exists()]
+    root = epath.Path(folder)
+    left = [path for path in (root / name for name in names) if path.exists()]
     if not left:
         return None
     moment = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S-%f")
-    earlier = folder / "earlier" / moment
+    earlier = root / "earlier" / moment
     earlier.mkdir(parents=True)
     for path in left:
         path.rename(earlier / path.name)

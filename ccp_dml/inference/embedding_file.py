@@ -56,8 +56,8 @@ def import_pyarrow():
 
 
 def make_schema(
-    ids: Sequence[Any],
-    labels: Sequence[Any] | None,
+    ids: Sequence[Any] | np.ndarray,
+    labels: Sequence[Any] | np.ndarray | None,
     splits: Sequence[Any] | None,
     size: int,
     metadata: dict[str, Any],
@@ -97,8 +97,8 @@ def set_metadata(schema, metadata: dict[str, Any]):
 def make_table(
     schema,
     embeddings: np.ndarray,
-    ids: Sequence[Any],
-    labels: Sequence[Any] | None = None,
+    ids: Sequence[Any] | np.ndarray,
+    labels: Sequence[Any] | np.ndarray | None = None,
     splits: Sequence[Any] | None = None,
 ):
     """Makes a table of rows of a file.
@@ -164,11 +164,11 @@ def read_embeddings(path: str | os.PathLike) -> EmbeddingFile:
             embeddings differ in size, or pyarrow is not installed.
     """
     pa, parquet = import_pyarrow()
-    path = epath.Path(path)
-    if not path.is_file():
+    file_path = epath.Path(path)
+    if not file_path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
-        with path.open("rb") as file:
+        with file_path.open("rb") as file:
             return _read(pa, parquet.ParquetFile(file))
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]

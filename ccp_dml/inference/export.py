@@ -266,7 +266,7 @@ def _compare(embedders, embed_with, images):
 def _place(made, output, format, embedders):
     """Moves the model to its place, with a program that shows its use."""
     background = embedders[0].preprocessing.background_color
-    example = importlib.resources.files(__package__) / "examples" / f"{format}.py"
+    example = importlib.resources.files("ccp_dml.inference") / "examples" / f"{format}.py"
     (made / f"{format}_example.py").write_bytes(example.read_bytes())
     if format != "saved_model":
         (made / f"{format}_input.json").write_text(json.dumps({"background": background}))

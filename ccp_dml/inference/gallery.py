@@ -78,24 +78,32 @@ class Gallery:
     ([[0.5, 1.5]], [['b.jpg', 'a.jpg']])
     """
 
-    def __init__(self, embeddings, ids, labels, networks):
+    # Of an index that is not "exact".
+    _approximate: ApproximateSearch
+
+    def __init__(
+        self,
+        embeddings: np.ndarray,
+        ids: np.ndarray,
+        labels: np.ndarray | None,
+        networks: list[str],
+    ):
         self.embeddings = embeddings
         self.ids = ids
         self.labels = labels
         self.networks = networks
         self.index = "exact"
-        self.quality = None
+        self.quality: SearchQuality | None = None
         self._rows = _unique_index(ids)
-        self._exact = None
-        self._approximate = None
+        self._exact: NeighborSearch | None = None
 
     @classmethod
     def build(
         cls,
         embeddings: np.ndarray,
-        ids: Sequence[Any],
+        ids: Sequence[Any] | np.ndarray,
         index: str = "exact",
-        labels: Sequence[Any] | None = None,
+        labels: Sequence[Any] | np.ndarray | None = None,
         networks: Sequence[str] = (),
     ) -> "Gallery":
         """Makes a gallery of embeddings.
@@ -134,7 +142,7 @@ class Gallery:
         return len(self.ids)
 
     def search(
-        self, queries: np.ndarray, k: int, exclude_ids: Sequence[Any] | None = None
+        self, queries: np.ndarray, k: int, exclude_ids: Sequence[Any] | np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Finds the k nearest samples for each query.
 
@@ -164,7 +172,7 @@ class Gallery:
                 raise ValueError(f"the ids are integers; got exclude_ids {exclude_ids[0]!r}")
             own = self._rows.get_indexer(exclude_ids)
         check_whole_number("k", k, least=1, most=len(self) - (own is not None))
-        search = self._search_exactly if self._approximate is None else self._search_approximately
+        search = self._search_exactly if self.index == "exact" else self._search_approximately
         distances, rows = search(queries, int(k), own)
         return distances, self.ids[rows]
 
@@ -240,19 +248,19 @@ class Gallery:
         """Reads a saved index, or makes it and, if there is a path, saves it."""
         if index == "exact":
             return
-        fingerprint = None if path is None else _fingerprint(self.embeddings, index)
+        fingerprint = "" if path is None else _fingerprint(self.embeddings, index)
         self.index = index
         if path is not None:
-            self._approximate, quality = read_index(path, index, fingerprint)
-            if self._approximate is not None:
-                self.quality = SearchQuality(*quality)
-                self._log_quality(f"read from {path}")
+            kept, numbers_of_quality = read_index(path, index, fingerprint)
+            if kept is not None:
+                self._approximate = kept
+                self._set_quality(SearchQuality(*numbers_of_quality), f"read from {path}")
                 return
         self._approximate = ApproximateSearch.build(self.embeddings, index)
-        self.quality = self._measure()
-        self._log_quality("built")
+        quality = self._measure()
+        self._set_quality(quality, "built")
         if path is not None:
-            write_index(self._approximate, path, fingerprint, self.quality)
+            write_index(self._approximate, path, fingerprint, quality)
 
     def _search_exactly(self, queries, k, own):
         if self._exact is None:
@@ -294,14 +302,15 @@ class Gallery:
         # By distances, because any of equally distant samples may be found.
         return SearchQuality(float((found <= exact[:, -1:]).mean()), *rates)
 
-    def _log_quality(self, origin):
+    def _set_quality(self, quality, origin):
+        self.quality = quality
         logging.info(
             "%s index of %d embeddings, %s: recall@%d %.3f of exact, %.0f queries/s (exact %.0f).",
             self.index,
             len(self),
             origin,
             min(_MEASURED_NEIGHBORS, len(self) - 1),
-            *self.quality,
+            *quality,
         )
 
 

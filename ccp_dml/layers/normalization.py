@@ -1,10 +1,12 @@
 """Lipschitz-continuous L2 normalisation."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 
-def lipschitz_normalize(vectors):
+def lipschitz_normalize(vectors: Any) -> Any:
     """Scales vectors longer than one to unit length and leaves the others as they are.
 
     `v` if `‖v‖ <= 1`, else `v / ‖v‖`. Unlike `v / ‖v‖`, which has no limit at the origin, this is

@@ -69,7 +69,7 @@ class Proxies(keras.layers.Layer):
         self,
         num_classes: int,
         proxies_per_class: int = 8,
-        initializer=None,
+        initializer: keras.initializers.Initializer | str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -42,7 +42,8 @@ class SeveralProxies:
         return group_by_class(reference_labels, self.proxies_per_class, type(self).__name__)
 
     def get_config(self):
-        return {**super().get_config(), "proxies_per_class": self.proxies_per_class}
+        config = super().get_config()  # pyright: ignore[reportAttributeAccessIssue] (of a loss)
+        return {**config, "proxies_per_class": self.proxies_per_class}
 
 
 def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:

@@ -1,6 +1,7 @@
 """Distances between two sets of vectors, with finite gradients everywhere."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -31,7 +32,7 @@ def squared_distances(vectors, references):
     form = distance_forms.choose(vectors.dtype)
 
     @ops.custom_gradient
-    def compute(vectors, references):
+    def compute(vectors, references) -> Any:
         squared = form.squared(vectors, references)
 
         def gradient(upstream):
@@ -56,7 +57,7 @@ def euclidean_distances(vectors, references):
     form = distance_forms.choose(vectors.dtype)
 
     @ops.custom_gradient
-    def compute(vectors, references):
+    def compute(vectors, references) -> Any:
         distances = ops.sqrt(form.squared(vectors, references))
 
         def gradient(upstream):

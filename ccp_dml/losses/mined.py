@@ -1,10 +1,13 @@
 """A loss over the pairs or triplets that a miner chooses."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from ccp_dml import miners
 from ccp_dml.losses.distances import euclidean_distances
+from ccp_dml.losses.pairwise import PairwiseLoss
 from ccp_dml.losses.wrapper import LossWrapper
 from ccp_dml.randomness import seed_of
 
@@ -40,7 +43,7 @@ class Mined(LossWrapper):
     np.float32(0.4375)
     """
 
-    def __init__(self, loss, miner, **kwargs):
+    def __init__(self, loss: PairwiseLoss, miner: Any, **kwargs):
         super().__init__(loss, **kwargs)
         self.miner = miners.get(miner)
         if self._chooses_triplets and not loss.takes_triplets:
@@ -55,9 +58,8 @@ class Mined(LossWrapper):
 
     def labeled_loss(self, embeddings, references, pairs, seed, **weights):
         if self._chooses_triplets:
-            return self.loss.labeled_loss(
-                embeddings, references, pairs, seed, miner=self.miner, **weights
-            )
+            options = {"miner": self.miner, **weights}
+            return self.loss.labeled_loss(embeddings, references, pairs, seed, **options)
         seed = seed_of(embeddings) if seed is None else seed
         distances = ops.stop_gradient(euclidean_distances(embeddings, references))
         positives, negatives = self.miner(

@@ -6,7 +6,7 @@ from keras import ops
 
 from ccp_dml.checks import check_at_least
 from ccp_dml.losses.distances import euclidean_distances
-from ccp_dml.losses.pairwise import mean_where
+from ccp_dml.losses.pairwise import PairwiseLoss, mean_where
 from ccp_dml.losses.wrapper import LossWrapper
 
 LEVELS = (-3.0, 0.0, 3.0)
@@ -56,7 +56,7 @@ class MultiLevelDistance(LossWrapper):
     0.89
     """
 
-    def __init__(self, loss, weight: float = 0.1, **kwargs):
+    def __init__(self, loss: PairwiseLoss, weight: float = 0.1, **kwargs):
         super().__init__(loss, **kwargs)
         check_at_least("weight", weight, 0)
         self.weight = weight

@@ -82,7 +82,7 @@ def have_equal_labels(labels, reference_labels):
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-def have_common_label(labels, reference_labels):
+def have_common_label(labels: Any, reference_labels: Any) -> Any:
     """Returns which pairs have a label in common, for data with several labels per sample.
 
     Args:

@@ -7,7 +7,7 @@ from scipy import stats
 
 from ccp_dml.checks import check_above, check_at_most
 from ccp_dml.losses.distances import inner_products, lengths
-from ccp_dml.losses.pairwise import Pairs
+from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_per_class
 from ccp_dml.randomness import seed_of, uniform
 
@@ -54,7 +54,7 @@ class ProxySynthesis(LossWrapper):
     True
     """
 
-    def __init__(self, loss, alpha: float = 0.4, ratio: float = 1.0, **kwargs):
+    def __init__(self, loss: PairwiseLoss, alpha: float = 0.4, ratio: float = 1.0, **kwargs):
         super().__init__(loss, **kwargs)
         require_one_reference_per_class(self)
         check_above("alpha", alpha, 0)

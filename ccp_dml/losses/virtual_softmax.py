@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from ccp_dml.losses.distances import inner_products, lengths
-from ccp_dml.losses.pairwise import Pairs
+from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.wrapper import LossWrapper, require_one_reference_per_class
 
 
@@ -36,7 +36,7 @@ class VirtualSoftmax(LossWrapper):
     0.862
     """
 
-    def __init__(self, loss, **kwargs):
+    def __init__(self, loss: PairwiseLoss, **kwargs):
         super().__init__(loss, **kwargs)
         require_one_reference_per_class(self)
 

@@ -58,14 +58,14 @@ class WeightedSum(PairwiseLoss):
                 raise ValueError(f"WeightedSum adds PairwiseLosses; got {loss!r}")
             check_at_least(f"the weight of {type(loss).__name__}", weight, 0)
             check_finite(f"the weight of {type(loss).__name__}", weight)
-        if normalize is None:
-            normalize = self._find_common("normalize")
-        if same_class is None:
-            same_class = self._find_common("same_class")
-        super().__init__(normalize=normalize, same_class=same_class, name=name)
+        super().__init__(
+            normalize=self._find_common("normalize") if normalize is None else normalize,
+            same_class=self._find_common("same_class") if same_class is None else same_class,
+            name=name,
+        )
         self._proxies_per_class = self._find_common("proxies_per_class", ignored=None)
 
-    def _find_common(self, name, ignored=...):
+    def _find_common(self, name, ignored: Any = ...) -> Any:
         """Returns the common value of an attribute of all losses, except those to ignore."""
         values = [(getattr(loss, name), type(loss).__name__) for loss in self.losses]
         found = [value for value, _ in values if value is not ignored]

@@ -32,7 +32,7 @@ MINERS: dict[str, type[Miner | TripletMiner]] = {**TRIPLET_MINERS, **PAIR_MINERS
 """All miners by name."""
 
 
-def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **params):
+def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **params) -> Any:
     """Returns a miner, for `ccp_dml.losses.Mined`.
 
     Args:

@@ -58,15 +58,14 @@ def clip(gradients, clip_norm=None, clip_value=None):
     Returns:
         List of tensors.
     """
-    # Within a global norm of at most `clip_value`, no value is larger.
-    clips_values = clip_value is not None and (clip_norm is None or clip_value < clip_norm)
     if clip_norm is not None:
         norm = ops.sqrt(2.0 * ops.sum(ops.stack([backend.half_square(each) for each in gradients])))
-        clip_norm = ops.cast(clip_norm, norm.dtype)
-        scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm)
+        largest_norm = ops.cast(clip_norm, norm.dtype)
+        scale = largest_norm * ops.minimum(1.0 / norm, 1.0 / largest_norm)
         # Not 0 for gradients that are not finite: that would hide them.
         scale += norm - norm
         gradients = [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients]
-    if clips_values:
+    # Within a global norm of at most `clip_value`, no value is larger.
+    if clip_value is not None and (clip_norm is None or clip_value < clip_norm):
         gradients = [ops.clip(gradient, -clip_value, clip_value) for gradient in gradients]
     return gradients

@@ -38,7 +38,6 @@ class JaxStep(StatelessModel):
         trainable, others = list(state[0]), [*itertools.chain(*state[1:])]
         with self._scope_of(trainable, others):
             sample = self.sample_proxies(labels)
-        proxies = None if sample is None else self.index_of_proxies()
 
         count = len(self.non_trainable_variables)
 
@@ -46,6 +45,7 @@ class JaxStep(StatelessModel):
             """Computes the objective, and the new values of the non-trainable variables."""
             current, rows = list(values), sample
             if sample is not None:
+                proxies = self.index_of_proxies()
                 current[proxies] = trainable[proxies]
                 rows = sample._replace(vectors=values[proxies])
             of_variables = current, [*changed, *others[count:]]
@@ -56,7 +56,7 @@ class JaxStep(StatelessModel):
         values = list(trainable)
         if sample is not None:
             # Not a gradient of all rows that is zero except for these.
-            values[proxies] = sample.vectors
+            values[self.index_of_proxies()] = sample.vectors
         compute_gradients = (
             self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
         )

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -84,6 +85,35 @@ def wrap_train_function(model: keras.Model, take_step: Callable) -> Callable:
     return train_function
 
 
+def trace_predict_function(model: keras.Model, inputs: tf.data.Dataset):
+    """Lets TensorFlow trace what `predict` computes once, for batches of any size.
+
+    Keras has it traced for the size of the first batch, and again when another size comes. As
+    TensorFlow counts the traces of all models together, a few models that predict a few batches
+    each have it warn of frequent retracing.
+
+    Nothing is done where `predict` has been traced before, does not trace, or takes something else
+    than a batch at a time, or if shapes are not known.
+
+    Args:
+        model: The model, on a single device.
+        inputs: Batches of its inputs.
+    """
+    was_made = model.predict_function is not None
+    if was_made or not model.built or model.run_eagerly or model.steps_per_execution > 1:
+        return
+    if not all(
+        isinstance(spec, tf.TensorSpec) and spec.shape[1:].is_fully_defined()
+        for spec in tf.nest.flatten(inputs.element_spec)
+    ):
+        return
+    batch = tf.nest.map_structure(
+        lambda spec: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype), inputs.element_spec
+    )
+    model.make_predict_function()
+    model.predict_function.get_concrete_function([batch])
+
+
 class SelfBuiltModel(keras.Model):
     """A model that Keras does not call before training, if it has built all its variables.
 
@@ -142,6 +172,4 @@ class DistributedModel(SelfBuiltModel):
 
 
 def _is_multi_worker(strategy):
-    import tensorflow as tf
-
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

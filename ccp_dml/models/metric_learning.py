@@ -156,7 +156,7 @@ class MetricLearningModel(TrainingStep):
             lambda share: self.embedding_model(share, training=training), inputs
         )
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+    def compile(self, optimizer="rmsprop", loss: Any = None, **kwargs):
         """Configures training; see `keras.Model.compile`.
 
         Args:
@@ -322,16 +322,17 @@ class MetricLearningModel(TrainingStep):
 
     def _compute_sample_losses(self, labels, embeddings, memory_start):
         batch_loss = self._compute_pairwise_loss(labels, embeddings)
-        if self.memory is None:
+        memory = self.memory
+        if memory is None:
             return {"loss": batch_loss}
         memory_loss = ops.cond(
-            self.memory.is_ready(),
+            memory.is_ready(),
             lambda: self._compute_pairwise_loss(
                 labels,
                 embeddings,
                 # Read only once: after the ring was written to in place, every read copies it.
-                ops.convert_to_tensor(self.memory.embeddings.value),
-                ops.convert_to_tensor(self.memory.labels.value),
+                ops.convert_to_tensor(memory.embeddings.value),
+                ops.convert_to_tensor(memory.labels.value),
                 references_are_trained=False,
                 anchors_start=memory_start,
             ),

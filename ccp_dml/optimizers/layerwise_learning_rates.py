@@ -1,6 +1,7 @@
 """An optimizer whose learning rate differs between the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -41,6 +42,8 @@ class LayerwiseLearningRates(OptimizerWrapper):
     [0.5, 0.95]
     """
 
+    _read_frozen: Callable[[], Any]
+
     def __init__(
         self,
         inner_optimizer: keras.optimizers.Optimizer,
@@ -52,7 +55,6 @@ class LayerwiseLearningRates(OptimizerWrapper):
             check_at_least("multipliers", multiplier, 0)
         self.multipliers = tuple(multipliers)
         self._is_freezable = [False] * len(self.multipliers)
-        self._read_frozen = None
 
     def build(self, variables):
         """Builds the inner optimizer.

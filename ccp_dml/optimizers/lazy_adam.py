@@ -59,7 +59,7 @@ class LazyAdam(keras.optimizers.Adam):
     [[0.0], [-0.5], [0.0]]
     """
 
-    def __init__(self, learning_rate=0.001, lazy: Sequence[str] = ("proxies",), **kwargs):
+    def __init__(self, learning_rate: Any = 0.001, lazy: Sequence[str] = ("proxies",), **kwargs):
         super().__init__(learning_rate, **kwargs)
         if self.amsgrad:
             raise ValueError("LazyAdam has no amsgrad: use keras.optimizers.Adam for it")

@@ -1,5 +1,7 @@
 """Steps of an optimizer that change only some rows of a weight."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -41,7 +43,9 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
             )
 
 
-def update_rows(optimizer: keras.optimizers.Optimizer, gradient, variable: keras.Variable, rows):
+def update_rows(
+    optimizer: keras.optimizers.Optimizer, gradient: Any, variable: keras.Variable, rows: Any
+):
     """Takes the optimizer's step for some rows of a variable; call it before `optimizer.apply`.
 
     Under a `tf.distribute` strategy every replica has to pass the same gradient, that of all

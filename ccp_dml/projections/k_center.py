@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 # Classes are processed in blocks of about this many bytes of the pool: small enough for the
 # processor's caches, large enough that threads seldom wait for the interpreter.
 _BLOCK_BYTES = 2**22
 
 
-def greedy_k_center(pool, initial, k: int) -> np.ndarray:
+def greedy_k_center(pool: npt.ArrayLike, initial: npt.ArrayLike, k: int) -> np.ndarray:
     """Chooses k points of each class, each time the one farthest from those chosen so far.
 
     For each class separately: start from each pool point's squared distance to the nearest of the

@@ -146,7 +146,7 @@ def _draw_radius(trainings):
                     label=label,
                 )
         axes.set(title=title, xlabel="round", ylabel="covering radius", ylim=(0, None))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         add_legend(axes)
         return to_picture(
             axes,

@@ -6,6 +6,7 @@ import html
 import io
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -31,7 +32,7 @@ _STYLES = ("-", "--", "-.", ":")
 _REFERENCES = {"before": "-", "pooled_features": "--", "raw_pixels": ":"}
 # Stands for the colour of the page's text, which differs between light and dark.
 _INK = "#7f8489"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -63,7 +64,7 @@ _SMALL_SVG = 24_000
 _JPEG_QUALITY = 75
 
 
-def line_styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
+def line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Returns a colour and a dash pattern for each name, always the same for given names.
 
     Args:
@@ -102,9 +103,11 @@ def add_legend(axes: Axes):
     if len(names) <= _MOST_INSIDE:
         axes.legend()
         return
-    axes.figure.legend(handles, names, loc="outside lower center", ncols=2, handlelength=1.5)
-    width, height = axes.figure.get_size_inches()
-    axes.figure.set_size_inches(width, height + _LINE * ((len(names) + 1) // 2))
+    # The whole one, where these are axes of a part of it.
+    figure = axes.figure.figure
+    figure.legend(handles, names, loc="outside lower center", ncols=2, handlelength=1.5)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + _LINE * ((len(names) + 1) // 2))
 
 
 def to_picture(axes: Axes, description: str, caption: str) -> Picture:
@@ -133,7 +136,7 @@ def _to_svg(figure, description):
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # Names of groups that occur in every figure, and the size, which the page sets.
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
-    opening = re.match(r"<svg[^>]*>", svg).group()
+    opening = svg[: svg.index(">") + 1]
     sized = re.sub(r'\s(?:width|height|version)="[^"]*"', "", opening)
     label = html.escape(description, quote=True)
     svg = svg.replace(opening, f'{sized[:-1]} role="img" aria-label="{label}">', 1)

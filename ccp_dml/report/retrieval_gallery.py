@@ -71,11 +71,11 @@ def draw_queries(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> 
     chosen = choose_queries(choose_best(retrievers), samples, 1)
     for kind, query in ((kind, row) for kind, rows in chosen.items() for row in rows):
         label = samples.labels[query]
-        (image,) = samples.load_images(np.asarray([query]), False)
+        (image,) = samples.load(np.asarray([query]), False)
         for retriever in retrievers:
             nearest = retriever.found.nearest[query]
             nearest = nearest[nearest >= 0]
-            found = samples.load_images(nearest, samples.gallery_labels is not None)
+            found = samples.load(nearest, samples.gallery_labels is not None)
             labels = samples.searched_labels[nearest]
             tiles = [
                 Tile(each, samples.name(int(its_label)), bool(its_label == label))
@@ -120,7 +120,7 @@ def choose_queries(
 
 def _load(samples, rows, of_gallery):
     """Loads data URIs of images, and whether they are coarse, by row."""
-    images = samples.load_images(rows, of_gallery)
+    images = samples.load(rows, of_gallery)
     return {
         row: (encode_image(image), max(image.shape[:2]) < _COARSE)
         for row, image in zip(rows.tolist(), images, strict=True)

@@ -48,11 +48,21 @@ class RetrievalSamples:
         """Returns the name of a class."""
         return str(label) if self.class_names is None else self.class_names[label]
 
+    def load(self, rows: np.ndarray, of_gallery: bool) -> np.ndarray:
+        """What `load_images` gives.
+
+        Raises:
+            ValueError: If there are no images.
+        """
+        if self.load_images is None:
+            raise ValueError("the samples have no images")
+        return self.load_images(rows, of_gallery)
+
     def load_all(self, rows: np.ndarray) -> np.ndarray:
         """Loads small images of rows of all samples, queries first."""
         is_query = rows < len(self.labels)
         parts = [
-            self.load_images(part, of_gallery)
+            self.load(part, of_gallery)
             for part, of_gallery in (
                 (rows[is_query], False),
                 (rows[~is_query] - len(self.labels), True),
@@ -79,7 +89,7 @@ def make_samples(
     """
 
     def load_images(rows, of_gallery):
-        return make_thumbnails(gallery if of_gallery else queries, rows)
+        return make_thumbnails(queries if gallery is None or not of_gallery else gallery, rows)
 
     gallery_labels = None if gallery is None else gallery.labels
     return RetrievalSamples(queries.labels, gallery_labels, class_names, load_images)

@@ -3,6 +3,7 @@
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.projections import RoundSnapshot
@@ -68,4 +69,4 @@ def _draw(panel, snapshot):
     )
     panel.set_aspect("equal")
     panel.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-    panel.add_artist(matplotlib.patches.Circle((0, 0), 1, fill=False, color="0.8", zorder=0))
+    panel.add_artist(Circle((0, 0), 1, fill=False, color="0.8", zorder=0))

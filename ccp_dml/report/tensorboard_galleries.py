@@ -58,8 +58,8 @@ def draw_gallery(
     """
     nearest = retriever.found.nearest[queries]
     found_rows = np.unique(nearest[nearest >= 0])
-    query_images = samples.load_images(queries, False)
-    found_images = samples.load_images(found_rows, samples.gallery_labels is not None)
+    query_images = samples.load(queries, False)
+    found_images = samples.load(found_rows, samples.gallery_labels is not None)
     cell = _SIZE + 2 * _FRAME
     # A small gap after the query.
     left = cell + 2 * _FRAME

@@ -125,8 +125,11 @@ def centred(form):
 
 def weighted_offsets_in_float64(weights, vectors, references, _):
     """Gradients in float64."""
-    doubles = (tf.cast(each, tf.float64) for each in (weights, vectors, references))
-    return tuple(tf.cast(each, tf.float32) for each in offsets(*doubles, tf.matmul))
+    weights, vectors, references = (
+        tf.cast(each, tf.float64) for each in (weights, vectors, references)
+    )
+    found = offsets(weights, vectors, references, tf.matmul)
+    return tuple(tf.cast(each, tf.float32) for each in found)
 
 
 def slice_bits(dimensions):
@@ -171,7 +174,12 @@ def sliced(count):
         return tf.nn.relu(total) * tf.square(scale)
 
     return centred(
-        Form(squared, lambda *arguments: offsets(*arguments[:3], cut_product(arguments[3])))
+        Form(
+            squared,
+            lambda weights, vectors, references, product: offsets(
+                weights, vectors, references, cut_product(product)
+            ),
+        )
     )
 
 

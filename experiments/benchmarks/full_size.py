@@ -319,6 +319,8 @@ def main(argv):
     name = _SET.value
     network = _NETWORK.value or DEFAULT_NETWORKS[name]
     if _STAGE.value:
+        if _FOLDER.value is None:
+            raise app.UsageError("--stage needs the --folder of the stages before it")
         {"load": load_set, "measure": measure_parts}[_STAGE.value](
             name, pathlib.Path(_FOLDER.value)
         )

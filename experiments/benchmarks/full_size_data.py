@@ -110,7 +110,7 @@ def write_products(folder: pathlib.Path):
     """The archive of Stanford Online Products: 120,053 pictures with sides of 64 to 96 pixels."""
     generator = np.random.default_rng(1)
     header = ("image_id", "class_id", "super_class_id", "path")
-    tables = {"train": [header], "test": [header], "info": [header]}
+    tables: dict[str, list[tuple]] = {"train": [header], "test": [header], "info": [header]}
     sizes = _product_sizes(generator)
     files = []
     for split, of_classes in sizes.items():

@@ -100,7 +100,7 @@ def pillow_loop(paths):
             image = image.resize((_SIZE, _SIZE), Image.Resampling.BILINEAR, box)
             if generator.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            np.divide(image, 255, out=batch[number % 32])
+            np.divide(np.asarray(image), 255, out=batch[number % 32])
 
     return work
 

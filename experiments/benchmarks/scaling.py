@@ -68,10 +68,11 @@ def build_step(classes: int, with_network: bool, sampled_classes: int) -> Callab
     from ccp_dml.models import EmbeddingModel, ProxyModel, small_convnet
     from ccp_dml.optimizers import LazyAdam
 
-    shape = (32, 32, 3) if with_network else (_SIZE,)
     if with_network:
+        shape = (32, 32, 3)
         embedding_model = EmbeddingModel(small_convnet(shape), _SIZE)
     else:
+        shape = (_SIZE,)
         inputs = keras.Input(shape)
         embedding_model = keras.Model(inputs, keras.layers.Dense(_SIZE, use_bias=False)(inputs))
     model = ProxyModel(
@@ -136,9 +137,9 @@ def measure_sampler(classes: int) -> dict[str, float]:
         batches.append(iter(balanced_batches(labels, 8, 4, seed=0)))
         next(batches[0])
 
-    start = timed(start, 1)
+    first = timed(start, 1)
     each = timed(lambda: [next(batches[0]) for _ in range(100)], _REPEATS.value)
-    return {**start, "each": each["seconds"] / 100}
+    return {**first, "each": each["seconds"] / 100}
 
 
 def measure_retrieval(embeddings: int) -> dict[str, float]:

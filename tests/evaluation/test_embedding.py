@@ -1,4 +1,5 @@
 import gc
+import logging
 import weakref
 
 import keras
@@ -21,6 +22,23 @@ def test_embeddings_are_normalized(generator):
 def test_spread():
     assert embedding_spread(np.ones((5, 3))) == 0
     assert embedding_spread(np.array([[0.0, 0.0], [0.0, 2.0]])) == 1
+
+
+def test_several_models_are_traced_once_each(generator):
+    inputs = generator.standard_normal((7, 3)).astype("float32")
+    batches = tf.data.Dataset.from_tensor_slices(inputs).batch(5)
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    tf.get_logger().addHandler(handler)
+    try:
+        for _ in range(6):
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            embed(model, batches)
+            assert model.predict_function.experimental_get_tracing_count() == 1
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [message for message in messages if "retracing" in message]
 
 
 class Count(keras.callbacks.Callback):

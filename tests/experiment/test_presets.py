@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 
 from ccp_dml.experiment.flags import define_flags, format_preset, settings_from
-from ccp_dml.experiment.paper import cells
+from ccp_dml.experiment.paper_cells import cells
 from ccp_dml.experiment.presets import PRESETS, preset_settings
 from ccp_dml.experiment.settings import Settings
 

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from ccp_dml.experiment import Settings, paper
+from ccp_dml.experiment import Settings, paper_cells
 from ccp_dml.experiment.published import cell_name, find_published
 
-CELLS = [(dataset, name) for dataset in paper.DATASETS for name in paper.cells(dataset)]
+CELLS = [(dataset, name) for dataset in paper_cells.DATASETS for name in paper_cells.cells(dataset)]
 
 
 def settings_of(dataset, name):
-    return Settings(**paper.cells(dataset)[name].settings)
+    return Settings(**paper_cells.cells(dataset)[name].settings)
 
 
 def find_of_cell(dataset, name):
@@ -37,7 +37,7 @@ def test_every_published_result_but_those_of_hpl_is_of_one_cell():
     found = {}
     for dataset, name in CELLS:
         cell = find_of_cell(dataset, name)
-        assert (cell is None) == (paper.cells(dataset)[name].published_as is None)
+        assert (cell is None) == (paper_cells.cells(dataset)[name].published_as is None)
         for size, values in (cell.metrics if cell else {}).items():
             assert list(values) == ["precision_at_1", "r_precision", "map_at_r"]
             assert (dataset, cell.title, size) not in found

@@ -117,3 +117,39 @@ def test_variables_can_be_read_and_written_between_the_steps_of_jax():
         "what fit of JAX does with jax_state_sync and train_function",
         "read keras/src/backend/jax/trainer.py, and adapt sync_variables and wrap_train_function",
     )
+
+
+def test_predict_is_traced_once_for_batches_of_any_size():
+    advice = "see in Trainer.predict what predict_function is called with, and trace it for that"
+    assert hasattr(keras.Model, "make_predict_function"), changed(
+        "Trainer.make_predict_function", advice
+    )
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    rows = np.arange(21, dtype="float32").reshape(7, 3)
+    batches = tf.data.Dataset.from_tensor_slices(rows).batch(5)
+    keras_internals.trace_predict_function(model, batches)
+    traced = model.predict_function
+    outputs = model.predict(batches, verbose=0)
+    assert model.predict_function is traced
+    assert traced.experimental_get_tracing_count() == 1, changed(
+        "Trainer.predict_function([batch])", advice
+    )
+    np.testing.assert_allclose(outputs, rows @ model.get_weights()[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["eager", "not built", "several steps", "unknown shape"])
+def test_predict_is_left_to_keras(case):
+    model = keras.Sequential([keras.layers.Dense(2)])
+    if case != "not built":
+        model.build((None, 3))
+    model.compile(
+        run_eagerly=case == "eager", steps_per_execution=2 if case == "several steps" else 1
+    )
+    rows = np.ones((4, 3), "float32")
+    batches = tf.data.Dataset.from_tensor_slices(rows).batch(2)
+    if case == "unknown shape":
+        batches = tf.data.Dataset.from_generator(
+            lambda: iter([rows]), output_signature=tf.TensorSpec(None, tf.float32)
+        )
+    keras_internals.trace_predict_function(model, batches)
+    assert model.predict_function is None

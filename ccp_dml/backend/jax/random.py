@@ -1,11 +1,14 @@
 """Stateless random numbers from two seeds."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import keras
 from jax import numpy as jnp
 
 
-def uniform(shape, seeds):
+def uniform(shape: Sequence[Any], seeds: Sequence[Any]) -> jax.Array:
     """Uniform random numbers in [0, 1).
 
     Args:
@@ -18,17 +21,17 @@ def uniform(shape, seeds):
     return keras.random.uniform(shape, dtype="float32", seed=_stack(seeds))
 
 
-def integers(shape, seeds):
+def integers(shape: Sequence[Any], seeds: Sequence[Any]) -> jax.Array:
     """Random int32 of at least 0; see `uniform`."""
     return keras.random.randint(shape, 0, 2**31 - 1, dtype="int32", seed=_stack(seeds))
 
 
-def normal(shape, seeds):
+def normal(shape: Sequence[Any], seeds: Sequence[Any]) -> jax.Array:
     """Random numbers of the normal distribution N(0, 1); see `uniform`."""
     return keras.random.normal(shape, dtype="float32", seed=_stack(seeds))
 
 
-def bits_of(vectors):
+def bits_of(vectors: jax.Array) -> jax.Array:
     """Returns the bits of a float array in float32, as int32."""
     return jax.lax.bitcast_convert_type(jnp.asarray(vectors, "float32"), jnp.int32)
 

@@ -5,9 +5,10 @@ import contextlib
 import jax
 import keras
 import numpy as np
+from jax.core import Tracer
 
 
-def read_rows(variable: keras.Variable, rows) -> jax.Array:
+def read_rows(variable: keras.Variable, rows: jax.Array) -> jax.Array:
     """Reads some rows of a variable.
 
     Args:
@@ -20,7 +21,7 @@ def read_rows(variable: keras.Variable, rows) -> jax.Array:
     return variable.value[rows]
 
 
-def write_rows(variable: keras.Variable, rows, values):
+def write_rows(variable: keras.Variable, rows: jax.Array, values: jax.Array):
     """Replaces some rows of a variable, which XLA does in place within a step.
 
     Args:
@@ -31,7 +32,7 @@ def write_rows(variable: keras.Variable, rows, values):
     variable.assign(variable.value.at[rows].set(values, unique_indices=True))
 
 
-def require(condition, message: str) -> contextlib.AbstractContextManager:
+def require(condition: jax.Array, message: str) -> contextlib.AbstractContextManager:
     """Checks a condition outside of compiled code; within, nothing can be checked.
 
     Args:
@@ -50,9 +51,9 @@ def require(condition, message: str) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
-def known_value(tensor) -> np.ndarray | None:
+def known_value(tensor: jax.Array) -> np.ndarray | None:
     """Returns the value of an array; `None` if it is not known before the step."""
-    return None if isinstance(tensor, jax.core.Tracer) else np.asarray(tensor)
+    return None if isinstance(tensor, Tracer) else np.asarray(tensor)
 
 
 def has_fast_float64() -> bool:
@@ -60,6 +61,6 @@ def has_fast_float64() -> bool:
     return False
 
 
-def half_square(tensor) -> jax.Array:
+def half_square(tensor: jax.Array) -> jax.Array:
     """Computes `½ ‖x‖²` of an array, a scalar."""
     return 0.5 * jax.numpy.sum(jax.numpy.square(tensor))

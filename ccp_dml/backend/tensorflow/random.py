@@ -1,9 +1,12 @@
 """Stateless random numbers from two seeds."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 
-def uniform(shape, seeds):
+def uniform(shape: Sequence[Any], seeds: Sequence[Any]) -> tf.Tensor:
     """Uniform random numbers in [0, 1).
 
     Args:
@@ -17,19 +20,19 @@ def uniform(shape, seeds):
     return tf.random.stateless_uniform(shape, _stack(seeds), alg="philox")
 
 
-def integers(shape, seeds):
+def integers(shape: Sequence[Any], seeds: Sequence[Any]) -> tf.Tensor:
     """Random int32, of any size and sign; see `uniform`."""
     return tf.random.stateless_uniform(
         shape, _stack(seeds), alg="philox", minval=None, maxval=None, dtype=tf.int32
     )
 
 
-def normal(shape, seeds):
+def normal(shape: Sequence[Any], seeds: Sequence[Any]) -> tf.Tensor:
     """Random numbers of the normal distribution N(0, 1), others under XLA; see `uniform`."""
     return tf.random.stateless_normal(shape, _stack(seeds))
 
 
-def bits_of(vectors):
+def bits_of(vectors: tf.Tensor) -> tf.Tensor:
     """Returns the bits of a float tensor in float32, as int32."""
     return tf.bitcast(tf.cast(vectors, tf.float32), tf.int32)
 

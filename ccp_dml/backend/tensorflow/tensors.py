@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def read_rows(variable: keras.Variable | tf.Variable, rows) -> tf.Tensor:
+def read_rows(variable: keras.Variable | tf.Variable, rows: tf.Tensor) -> tf.Tensor:
     """Reads only some rows of a variable: reading a variable written in place copies it.
 
     Args:
@@ -20,7 +20,7 @@ def read_rows(variable: keras.Variable | tf.Variable, rows) -> tf.Tensor:
     return tf.gather(_tensor_of(variable), rows)
 
 
-def write_rows(variable: keras.Variable | tf.Variable, rows, values):
+def write_rows(variable: keras.Variable | tf.Variable, rows: tf.Tensor, values: tf.Tensor):
     """Replaces some rows of a variable in place; an assignment would copy all of them.
 
     Args:
@@ -35,7 +35,7 @@ def _tensor_of(variable):
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def require(condition, message: str) -> AbstractContextManager:
+def require(condition: tf.Tensor, message: str) -> AbstractContextManager:
     """Checks a condition within a step.
 
     Args:
@@ -49,7 +49,7 @@ def require(condition, message: str) -> AbstractContextManager:
     return tf.control_dependencies([tf.debugging.Assert(condition, [message])])
 
 
-def known_value(tensor) -> np.ndarray | None:
+def known_value(tensor: tf.Tensor) -> np.ndarray | None:
     """Returns the value of a tensor; `None` if it is not known before the step."""
     return tf.get_static_value(tensor)
 
@@ -59,7 +59,7 @@ def has_fast_float64() -> bool:
     return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
 
 
-def half_square(tensor) -> tf.Tensor:
+def half_square(tensor: tf.Tensor) -> tf.Tensor:
     """Computes `½ ‖x‖²` of a tensor, a scalar."""
     # A single operation: TensorFlow's graph optimiser would merge several with those that computed
     # the tensor, and round the resulting gradients differently.

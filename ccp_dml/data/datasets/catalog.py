@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,7 +69,7 @@ def load(
     max_bad_images: int = 0,
     max_pixels: int = MAX_PIXELS,
     augmentation: ImageAugmentation | None = None,
-    **params: float,
+    **params: Any,
 ) -> Benchmark:
     """Loads a data set.
 

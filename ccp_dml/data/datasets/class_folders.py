@@ -76,7 +76,8 @@ def read_class_folders(folder: epath.Path) -> ClassFolders:
         )
     parts = [_read_classes(root, root.name) for root in folders]
     return ClassFolders(
-        *([item for part in parts for item in part[field]] for field in range(2)),
+        [row for part in parts for row in part.rows],
+        [class_folder for part in parts for class_folder in part.folders],
         [*_note_loose_files(folder, children), *(note for part in parts for note in part.notes)],
     )
 

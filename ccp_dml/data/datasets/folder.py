@@ -59,23 +59,23 @@ def index_folder(
             than two classes to train, to validate or to test on, or more than `max_bad_images`
             files are bad; the message names them.
     """
-    source = absolute_path(source)
+    path = absolute_path(source)
     check_fraction("test_fraction", test_fraction)
     max_bad_images = check_whole_number("max_bad_images", max_bad_images, least=0)
     split_seed = check_whole_number("split_seed", split_seed, least=0)
     max_pixels = check_whole_number("max_pixels", max_pixels, least=1)
     folders = []
-    if source.is_dir():
-        rows, folders, notes = read_class_folders(source)
-    elif file_state(os.fspath(source)) is not None:
-        rows, notes = read_image_list(source)
+    if path.is_dir():
+        rows, folders, notes = read_class_folders(path)
+    elif file_state(os.fspath(path)) is not None:
+        rows, notes = read_image_list(path)
     else:
-        problem = "is neither a folder nor a file" if source.exists() else "does not exist"
+        problem = "is neither a folder nor a file" if path.exists() else "does not exist"
         raise ValueError(
-            f"data_dir {source} {problem}: name a folder with a subfolder of images for each "
+            f"data_dir {path} {problem}: name a folder with a subfolder of images for each "
             "class, or a CSV file with the columns path, label and, optionally, split"
         )
-    rows, skipped = _drop_bad_images(rows, os.fspath(source), max_bad_images, max_pixels, folders)
+    rows, skipped = _drop_bad_images(rows, os.fspath(path), max_bad_images, max_pixels, folders)
     notes += [*skipped, *_note_empty_folders(folders, rows)]
     rows.sort(key=lambda row: (row.class_name, row.path))
     paths, names, splits = (np.array(column) for column in zip(*rows, strict=True))

@@ -151,19 +151,19 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
     if name not in OFFICIAL_SETS:
         raise ValueError(f"unknown data set {name!r}; known are {', '.join(OFFICIAL_SETS)}")
     benchmark = OFFICIAL_SETS[name]
-    data_dir = absolute_path(data_dir)
+    folder = absolute_path(data_dir)
     try:
-        index = read_index(data_dir / name)
+        index = read_index(folder / name)
         if index is None:
             # TFDS takes a while to import, and is needed only once.
             from ccp_dml.data.datasets.official_archives import build_official
 
-            index = build_official(name, benchmark, data_dir)
+            index = build_official(name, benchmark, folder)
     except (OSError, tf.errors.OpError) as error:
         raise ValueError(
-            f"{name} cannot be read from or written to {data_dir}: {join_lines(error)}"
+            f"{name} cannot be read from or written to {folder}: {join_lines(error)}"
         ) from error
-    _check_sizes(index, name, benchmark, data_dir)
+    _check_sizes(index, name, benchmark, folder)
     return index
 
 

@@ -60,7 +60,7 @@ def build_official(name: str, benchmark: OfficialSet, data_dir: epath.Path) -> I
         builder.data_dir,
         data_dir / "downloads",
     )
-    return read_index(data_dir / name)
+    return read_index(data_dir / name)  # pyright: ignore[reportReturnType] (just written)
 
 
 def _prepare(name, benchmark, data_dir):

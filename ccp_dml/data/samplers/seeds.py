@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def stateless_seed(seed: int, purpose: str, *steps: tf.Tensor) -> tf.Tensor:
+def stateless_seed(seed: int, purpose: str, *steps: tf.Tensor | int) -> tf.Tensor:
     """Returns a seed for stateless random numbers that no other purpose or step shares.
 
     Args:

@@ -8,6 +8,7 @@ import jax
 import keras
 import numpy as np
 from jax import numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 # Devices compute one batch while the next one is being read.
 _BATCHES_AHEAD = 2
@@ -60,8 +61,8 @@ class BatchMap:
         if strategy is not None:
             mesh = strategy.device_mesh.backend_mesh
             self._num_devices = mesh.size
-            self._rows = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
-            everywhere = jax.NamedSharding(mesh, jax.P())
+            self._rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+            everywhere = NamedSharding(mesh, PartitionSpec())
         self._run = jax.jit(run, out_shardings=everywhere)
 
     def __call__(

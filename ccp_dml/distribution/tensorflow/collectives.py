@@ -4,6 +4,9 @@ A replica's share of a batch is not a batch by itself: pairs across replicas cou
 and labels are gathered before the loss.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -13,7 +16,7 @@ def num_replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def gather(rows):
+def gather(rows: Any) -> Any:
     """Concatenates the replicas' rows, in the replicas' order, on every replica.
 
     Gradients flow back to the rows of all replicas.
@@ -54,7 +57,7 @@ def _replica_id():
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
-def apply_to_share(function, inputs):
+def apply_to_share(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Applies a function to this replica's share of a batch, even if the share is empty.
 
     The last batch of an evaluation may be smaller than the number of replicas, and convolutions
@@ -80,7 +83,7 @@ def apply_to_share(function, inputs):
     return function(tf.nest.map_structure(pad, inputs))[:size]
 
 
-def sum_over_replicas(tensors):
+def sum_over_replicas(tensors: Any) -> Any:
     """Sums tensors over the replicas; returns them as they are outside of a replica context."""
     return tensors if num_replicas() == 1 else _sum(tensors)
 

@@ -13,10 +13,10 @@ def num_workers(strategy: tf.distribute.Strategy | None = None) -> int:
     Args:
         strategy: Defaults to `None`: the one in whose scope this is called.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    current = strategy or tf.distribute.get_strategy()
+    if not isinstance(current, tf.distribute.MultiWorkerMirroredStrategy):
         return 1
-    return strategy.num_replicas_in_sync // len(strategy.extended.worker_devices)
+    return current.num_replicas_in_sync // len(current.extended.worker_devices)
 
 
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
@@ -25,8 +25,8 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     Args:
         strategy: Defaults to `None`: the one in whose scope this is called.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    return bool(strategy.extended.should_checkpoint)
+    current = strategy or tf.distribute.get_strategy()
+    return bool(current.extended.should_checkpoint)
 
 
 def sum_over_workers(
@@ -43,18 +43,18 @@ def sum_over_workers(
     Returns:
         The sum, of the same shape and dtype; `array` itself if there is only one worker.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    if num_workers(strategy) == 1:
+    current = strategy or tf.distribute.get_strategy()
+    if num_workers(current) == 1:
         return array
     array = np.asarray(array)
-    local_replicas = len(strategy.extended.worker_devices)
+    local_replicas = len(current.extended.worker_devices)
 
     def share(context):
         is_first = context.replica_id_in_sync_group % local_replicas == 0
         return tf.constant(array if is_first else np.zeros_like(array))
 
-    shares = strategy.experimental_distribute_values_from_function(share)
-    return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None).numpy()
+    shares = current.experimental_distribute_values_from_function(share)
+    return current.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None).numpy()
 
 
 def wait_for_all(strategy: tf.distribute.Strategy | None = None):

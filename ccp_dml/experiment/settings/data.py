@@ -75,7 +75,7 @@ class ImageSettings(SettingGroup):
         "0.75-1.33, or a square of side 40-256 when the shorter side is 256.",
         choices=CROPS,
     )
-    crop_area: tuple[float, ...] = setting(
+    crop_area: tuple[float, float] = setting(
         (0.16, 1.0),
         "For crop=area: bounds of the relative area of the box, above 0 and up to 1.",
         above=0,

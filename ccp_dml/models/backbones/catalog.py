@@ -4,6 +4,7 @@ import inspect
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable
 
 import keras
@@ -108,7 +109,8 @@ def value_scaling(name: str) -> str:
         return _find_scaling(hub.find_rescaling(name)) or _SCALING_IN_NETWORK
     if name not in _list_applications():
         return _OWN[name][1] if name in _OWN else _SCALING_OF_OTHERS
-    scaling = _find_scaling(inspect.getmodule(_list_applications()[name]).preprocess_input)
+    module = sys.modules[_list_applications()[name].__module__]
+    scaling = _find_scaling(module.preprocess_input)
     if scaling is None:
         raise ValueError(
             f"{name} expects values that are scaled in none of the ways {', '.join(SCALINGS)}"

@@ -71,7 +71,7 @@ def find_rescaling(name: str) -> keras.layers.Rescaling:
 
 def _import(name):
     try:
-        import keras_hub
+        import keras_hub  # pyright: ignore[reportMissingImports] (of the extra `hub`)
     except ImportError as error:
         raise ValueError(
             f'backbone {name} requires KerasHub: pip install "ccp_dml[hub]"'
@@ -128,7 +128,7 @@ def _find_image_network(network, name):
     return network
 
 
-def _image_shape(network):
+def _image_shape(network) -> tuple[int | None, ...]:
     """Returns the shape of the images that a network takes, empty if it takes anything else."""
     shape = network.input_shape
     if isinstance(shape, dict):

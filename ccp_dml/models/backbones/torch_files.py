@@ -29,7 +29,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports] (of the extra `torch`)
     except ImportError as error:
         raise ValueError(
             f'reading {path} requires PyTorch: pip install "ccp_dml[torch]", or make a file of '
