@@ -254,7 +254,7 @@ class AlternatingProjections(ResumableCallback):
         best_proxies = self._best_proxies
         if self._best_weights is None or best_proxies is None:
             # A round has no best value only if the metric was always NaN.
-            logging.warning("Round %d goes on: %s was never a number.", self.round, self.monitor)
+            logging.warning("Round %d continues: %s was always NaN.", self.round, self.monitor)
             return
         ended, self.round = self.round, self.round + 1
         renews = self._renews_proxies()

@@ -26,7 +26,7 @@ class RetrievalValidation(ResumableCallback):
 
     Args:
         data: The validation samples: labelled samples in memory or in files, such as
-            `ccp_dml.data.split_by_class` gives, or a pair of inputs, an array or a
+            `ccp_dml.data.split_by_class` returns, or a pair of inputs, an array or a
             `tf.data.Dataset` of batches of them, and labels `(n,)`.
         monitor: The metric by which weights are best. Defaults to `"map_at_r"`.
         patience: Training stops when the metric has not improved for this many epochs. Defaults to

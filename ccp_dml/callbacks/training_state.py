@@ -181,7 +181,7 @@ class TrainingState(keras.callbacks.Callback):
             return path, *_read(path)
         except _DAMAGED as error:
             raise ValueError(
-                f"this worker cannot read the checkpoint {path}, which the chief goes on from: its "
+                f"this worker cannot read the checkpoint {path}, from which the chief resumes: its "
                 f"folder must be one that all workers share ({error})"
             ) from error
 

@@ -9,22 +9,23 @@ from ccp_dml.data.samples import LabeledSamples
 def split_by_class(
     data: LabeledSamples, num_folds: int = 4, fold: int = 1
 ) -> tuple[LabeledSamples, LabeledSamples]:
-    """Splits samples into those of classes to train on and those of other classes to validate on.
+    """Splits samples by class into training samples and validation samples of other classes.
 
     It is the split of `class_fold`.
 
     Args:
         data: Samples of at least three classes, such as `load(name).train`.
-        num_folds: Number of parts that the classes are cut into, one of which validates. Defaults
-            to 4.
-        fold: Which split, from 1 to `num_folds`. Defaults to 1.
+        num_folds: Number of parts into which the classes are divided, one of them for validation.
+            Defaults to 4.
+        fold: Number of the split, from 1 to `num_folds`. Defaults to 1.
 
     Returns:
         Training samples with the labels 0…C − 1, as proxies need them, and validation samples with
         the labels of `data`.
 
     Raises:
-        ValueError: If an argument is out of range, or fewer than two classes would validate.
+        ValueError: If an argument is out of range, or fewer than two classes would be left for
+            validation.
 
     Example:
 
@@ -46,7 +47,7 @@ def split_by_class(
 def split_by_sample(
     data: LabeledSamples, fraction: float = 0.25, seed: int = 0
 ) -> tuple[LabeledSamples, LabeledSamples]:
-    """Splits the samples of every class, for when there are too few classes to split by class.
+    """Splits the samples of every class, for data with too few classes to split by class.
 
     It is the split of `hold_out_samples`.
 

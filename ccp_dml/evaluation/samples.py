@@ -1,4 +1,4 @@
-"""Samples with labels as evaluation takes them, and the retrieval metrics of a model on them."""
+"""Labelled samples for evaluation, and the retrieval metrics of a model on them."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ def evaluate_retrieval(
         model: A Keras model from inputs to embeddings.
         data: The queries: labelled samples in memory or in files, such as `load(name).test`, or a
             pair of inputs and labels `(n,)`.
-        gallery: What they are searched in, such as `load(name).gallery`. Defaults to `None`: each
+        gallery: The samples to search, such as `load(name).gallery`. Defaults to `None`: each query
             is searched among the others.
-        recall_at: The k of recall@k. Defaults to `(1, 2, 4, 8)`.
+        recall_at: The values of k for recall@k. Defaults to `(1, 2, 4, 8)`.
         batch_size: Number of inputs embedded at a time, if they are not in batches. Defaults to
             256.
 

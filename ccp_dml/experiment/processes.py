@@ -18,7 +18,7 @@ class Task(NamedTuple):
     Attributes:
         name: Name of the task.
         arguments: Arguments of Python.
-        folder: Where the process writes `log.txt`, if there are several side by side.
+        folder: Folder for `log.txt` of the process, if there are several at a time.
     """
 
     name: str

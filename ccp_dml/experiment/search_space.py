@@ -15,10 +15,10 @@ EXAMPLE = "learning_rate=log:1e-4:1e-2,proxies_per_class=int:1:16"
 """A space, for messages."""
 
 KINDS = {
-    "uniform": "numbers, of which all are equally likely",
-    "log": "numbers, of which all orders of magnitude are equally likely",
-    "int": "whole numbers, of which all are equally likely",
-    "log_int": "whole numbers, of which all orders of magnitude are equally likely",
+    "uniform": "numbers, all equally likely",
+    "log": "numbers, all orders of magnitude equally likely",
+    "int": "whole numbers, all equally likely",
+    "log_int": "whole numbers, all orders of magnitude equally likely",
     "choice": "any of several values",
 }
 """The ranges that a setting can have."""

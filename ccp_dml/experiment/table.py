@@ -75,7 +75,7 @@ def write_tables(
         The tables for a terminal.
 
     Raises:
-        ValueError: If a path is no finished run, or there is no such baseline.
+        ValueError: If a path is not a finished run, or there is no such baseline.
         OSError: If `output` cannot be written to.
     """
     return save_tables(make_tables(paths, baseline, published), output)
@@ -135,7 +135,7 @@ def make_tables(
         published: See `write_tables`.
 
     Raises:
-        ValueError: If a path is no finished run, or there is no such baseline.
+        ValueError: If a path is not a finished run, or there is no such baseline.
     """
     record = _with_concatenations(read_runs(paths))
     summary = summarize(record.runs, _published_by_name(record, published))

@@ -112,11 +112,11 @@ class Gallery:
             embeddings: `(n, d)`, taken as float32.
             ids: A name for each, all different: strings or integers.
             index: How to search. `"exact"` computes all distances, in blocks. `"hnsw"` (a graph of
-                neighbours, beside a copy of the embeddings) and `"ivf_pq"` (short codes in cells,
-                little memory beside the embeddings) are approximate, take a while to build, and
-                require faiss. Many queries at once are searched faster exactly in galleries of up
-                to some hundred thousand; recall and speed beside the exact search are logged, and
-                in `quality`. Defaults to `"exact"`.
+                neighbours, with a copy of the embeddings) and `"ivf_pq"` (short codes in cells,
+                which need little additional memory) are approximate, take a while to build, and
+                require faiss. For many queries at once, the exact search is faster in galleries of
+                up to some hundred thousand samples; recall and speed relative to the exact search
+                are logged, and in `quality`. Defaults to `"exact"`.
             labels: Strings or integers, `None` where unknown. Defaults to `None`: there are none.
             networks: Fingerprints of the networks that computed the embeddings, such as
                 `ConcatenatedEmbedder.fingerprints`, which are saved with them. Defaults to none.

@@ -1,4 +1,4 @@
-"""From a model that was trained to a network that takes images as they are."""
+"""Conversion of a trained model to a network for unprocessed images."""
 
 import keras
 
@@ -14,8 +14,8 @@ def make_embedder(model: MetricLearningModel, data: LabeledSamples) -> ImageEmbe
     loaded with `ccp_dml.inference.load`.
 
     Args:
-        model: A model that was trained, or is to be.
-        data: What it was trained on, or other samples that are prepared alike.
+        model: A model, usually trained.
+        data: The samples it was trained on, or others with the same preprocessing.
 
     Returns:
         An embedder of image files and pixels.

@@ -48,8 +48,8 @@ class Mined(LossWrapper):
         self.miner = miners.get(miner)
         if self._chooses_triplets and not loss.takes_triplets:
             raise ValueError(
-                f"{type(self.miner).__name__} chooses triplets, which {type(loss).__name__} has "
-                f"none of: take one of {', '.join(miners.PAIR_MINERS)}"
+                f"{type(self.miner).__name__} chooses triplets, but {type(loss).__name__} is "
+                f"not a loss over triplets: take one of {', '.join(miners.PAIR_MINERS)}"
             )
 
     @property

@@ -19,8 +19,8 @@ class ChanceConstrainedModel(ProxyModel):
     WACV 2024). The callback `ccp_dml.callbacks.AlternatingProjections` runs the rounds: it sets
     the proxies, λ and the reference point θ_ref.
 
-    A training step takes the gradients of L, adds `λ(θ − θ_ref)` to those of θ, and goes on as
-    `MetricLearningModel` does; weight decay and clipping include the proxies.
+    A training step takes the gradients of L, adds `λ(θ − θ_ref)` to those of θ, and continues like
+    `MetricLearningModel`; weight decay and clipping include the proxies.
 
     Args:
         embedding_model: See `MetricLearningModel`.

@@ -93,7 +93,7 @@ def test_the_three_kinds_make_up_all_triplets(generator):
 
 def test_losses_without_triplets_refuse_them():
     with pytest.raises(
-        ValueError, match="SemiHardMiner chooses triplets, which Contrastive has none of: take one"
+        ValueError, match="SemiHardMiner chooses triplets, but Contrastive is not a loss over tri"
     ):
         losses.Mined(losses.Contrastive(), "semi_hard")
 

@@ -120,7 +120,7 @@ def _pool(features, pooling, name):
 
 
 def _inception(features, block):
-    """Convolutions and a pool side by side."""
+    """Applies convolutions and a pooling in parallel."""
     name = f"inception_{block.name}"
     halves = block.direct is None
     strides = 2 if halves else 1
