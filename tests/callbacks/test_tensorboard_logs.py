@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ccp_dml.callbacks import TensorBoardLogs
+from ccp_dml.callbacks import RetrievalValidation, TensorBoardLogs
 from ccp_dml.evaluation import pair_distances
 
 pytestmark = pytest.mark.both_backends(slow=True)
@@ -69,6 +69,13 @@ def test_embeddings_that_are_not_finite_have_no_distances(tmp_path, validation):
     write_epochs(TensorBoardLogs(validation, str(tmp_path)), range(1), close=True)
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["tensors"] == ["loss"]
+
+
+def test_a_validation_that_comes_too_late_is_named(tmp_path):
+    images, labels = np.ones((4, 8, 8, 1), "float32"), np.array([0, 0, 1, 1])
+    logs = TensorBoardLogs(RetrievalValidation((images, labels)), str(tmp_path))
+    with pytest.raises(ValueError, match="put RetrievalValidation before TensorBoardLogs"):
+        write_epochs(logs, range(1), close=True)
 
 
 @pytest.mark.parametrize("saved", [1, 3])
