@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 _RIGHT, _WRONG, _UNKNOWN = "#2c9f74", "#d2504b", "#7f8489"
 _WIDTH = 18
 _LINES = 3
+# Captions that fit below a tile in larger letters.
+_SHORT = 14
 
 
 class Tile(NamedTuple):
@@ -69,7 +71,9 @@ def _draw(panel, tile, is_query):
     # File names need not be Unicode, and may contain dollar signs, which matplotlib would take for
     # mathematics.
     caption = tile.caption.encode(errors="replace").decode()
-    panel.set_xlabel(_wrap(caption), fontsize=6.5, parse_math=False)
+    text = _wrap(caption)
+    is_short = max(map(len, text.splitlines()), default=0) <= _SHORT
+    panel.set_xlabel(text, fontsize=9.5 if is_short else 6.5, parse_math=False)
 
 
 def _wrap(caption):
