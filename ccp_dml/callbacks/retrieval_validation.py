@@ -68,17 +68,17 @@ class RetrievalValidation(ResumableCallback):
         predict_callbacks: Sequence[keras.callbacks.Callback] = (),
     ):
         super().__init__()
+        # Once, because a data set whose pipeline is built anew is traced anew.
+        self._inputs, self.labels = unpack_samples(data, batch_size)
+        self._gallery_inputs, self._gallery_labels = (
+            (None, None) if gallery is None else unpack_samples(gallery, batch_size)
+        )
         check_one_of("monitor", monitor, MONITORS)
         check_at_least("patience", patience, 1, optional=True)
         self.monitor = monitor
         self.patience = patience
         self.restore_best_weights = restore_best_weights
         self.batch_size = batch_size
-        # Once, because a data set whose pipeline is built anew is traced anew.
-        self._inputs, self.labels = unpack_samples(data, batch_size)
-        self._gallery_inputs, self._gallery_labels = (
-            (None, None) if gallery is None else unpack_samples(gallery, batch_size)
-        )
         self.predict_callbacks = tuple(predict_callbacks)
         self.embeddings = None
         self.reset()

@@ -75,6 +75,8 @@ def test_wrong_arguments_are_named(samples):
         RetrievalValidation(samples, monitor="recall")
     with pytest.raises(ValueError, match="patience must be at least 1 or None; got 0"):
         RetrievalValidation(samples, patience=0)
+    with pytest.raises(ValueError, match=r"or a pair \(inputs, labels\); got ndarray"):
+        RetrievalValidation(*samples)
 
 
 def test_the_state_can_be_saved_and_restored(samples, tmp_path):
