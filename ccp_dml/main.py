@@ -155,7 +155,7 @@ def _refuse_nul():
     for name, value in flags.FLAGS.flag_values_dict().items():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
-                _stop(f"--{name} cannot hold a NUL character; got {each!r}")
+                _stop(f"--{name} cannot contain a NUL character; got {each!r}")
 
 
 def _plan(workdir):

@@ -484,7 +484,7 @@ def test_training_that_fails_says_so(command, tmp_path):
 def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
     (tmp_path / "flags").write_text(f"--{flag}={tmp_path}/a\0b\n")
     message = command(f"--flagfile={tmp_path / 'flags'}")
-    assert f"--{flag} cannot hold a NUL character; got '{tmp_path}/a\\x00b'" in message
+    assert f"--{flag} cannot contain a NUL character; got '{tmp_path}/a\\x00b'" in message
 
 
 def test_a_flagfile_that_is_not_text(command, tmp_path):
@@ -540,7 +540,7 @@ def test_problems_of_search(tmp_path, run_command, capsys, monkeypatch):
     assert "data_dir is missing" in stop(*embed)
     assert "nowhere does not exist" in stop(*embed, "--data_dir=nowhere")
     (tmp_path / "images").mkdir()
-    assert "holds no images" in stop(*embed, "--data_dir=images")
+    assert "contains no images" in stop(*embed, "--data_dir=images")
     (tmp_path / "images" / "a.jpg").write_text("text")
     assert "max_bad_images is 0" in stop(*embed, "--data_dir=images")
     assert "image_size is 9" in stop(*embed, "--data_dir=images", "--image_size=9")

@@ -336,7 +336,9 @@ def _check_names(name, values, count, owners="embeddings", optional=False):
     elif array.dtype.kind not in "iu" and array.size:
         raise ValueError(f"{name} must all be strings or all integers; got {array.dtype}")
     if array.shape != (count,):
-        raise ValueError(f"{name} must be one for each of {count} {owners}; got {array.shape}")
+        raise ValueError(
+            f"{name} must have one entry for each of {count} {owners}; got {array.shape}"
+        )
     return array
 
 

@@ -109,5 +109,5 @@ def test_problems(embedder, gallery, tmp_path):
     with pytest.raises(ValueError, match=r"nothing.jpg does not exist"):
         search_images(embedder, path, tmp_path / "nothing.jpg")
     (tmp_path / "text.jpg").write_text("text")
-    with pytest.raises(ValueError, match=r"text.jpg is none of JPEG"):
+    with pytest.raises(ValueError, match=r"text.jpg is not in one of the formats JPEG"):
         search_images(embedder, path, tmp_path / "text.jpg")

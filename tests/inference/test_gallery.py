@@ -120,7 +120,7 @@ def test_what_is_no_table_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros((3, 2)), [1, 2]), r"one for each of 3 embeddings; got \(2,\)"),
+        ((np.zeros((3, 2)), [1, 2]), r"one entry for each of 3 embeddings; got \(2,\)"),
         ((np.zeros((3, 2)), ["a", "b", "a"]), "must all be different; more than once: a"),
         ((np.zeros((3, 2)), [0.0, 1.0, 2.0]), "must all be strings or all integers; got float64"),
         ((np.zeros((3, 2)), [True, False, True]), "must all be strings or all integers; got bool"),
@@ -150,7 +150,10 @@ def test_wrong_arguments_are_named(arguments, message):
         ((np.zeros((1, 11)), 1), "queries of size 11 .* gallery of size 12"),
         ((np.full((1, 12), np.nan), 1), "queries must be finite"),
         ((np.zeros((1, 12)), 1, ["a"]), "the ids are integers; got exclude_ids 'a'"),
-        ((np.zeros((2, 12)), 1, [3]), r"exclude_ids must be one for each of 2 queries; got \(1,\)"),
+        (
+            (np.zeros((2, 12)), 1, [3]),
+            r"exclude_ids must have one entry for each of 2 queries; got \(1,\)",
+        ),
     ],
 )
 def test_wrong_searches_are_named(arguments, message, embeddings):
