@@ -314,7 +314,7 @@ def _train_runs(runs):
         )
     files = ["report.html"] if flags.FLAGS.report else []
     files += ["table.md", "table.csv", "differences.csv", "runs.csv"]
-    print(f"\neverything is in {workdir}: {', '.join(files)}, and a folder for each run")
+    print(f"\nthe results are in {workdir}: {', '.join(files)}, and a folder for each run")
 
 
 def _tabulate(output):
@@ -455,7 +455,7 @@ def _inspect(workdir):
         settings.max_bad_images,
         settings.max_pixels,
     )
-    print(f"{inspection.summary}\n\neverything is in {folder}: {', '.join(inspection.files)}")
+    print(f"{inspection.summary}\n\nthe results are in {folder}: {', '.join(inspection.files)}")
 
 
 def _export(workdir):

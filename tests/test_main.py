@@ -163,7 +163,7 @@ def test_the_report_is_made_again_with_the_same_bytes(finished, tmp_path, run_co
     [
         (["--runs="], "--runs is missing"),
         (["--runs={folder},{folder}/plain"], "--workdir is missing: name a folder"),
-        (["--runs={folder}/plain"], "holds no finished run"),
+        (["--runs={folder}/plain"], "contains no finished run"),
         (["--runs={folder}/nothing", "--workdir={folder}"], "does not exist"),
         (["--runs={folder}", "--baseline=x:y"], "baseline must be one of"),
     ],
@@ -257,11 +257,11 @@ def test_the_plan_of_cells(tmp_path, run_command, capsys):
     flags = ("--mode=plan", "--cells=sop/c2,sop/c2_ccp", "--data_dir=/data", "--seeds=0,1")
     run_command(*flags, "--step_ms=50")
     shown = capsys.readouterr().out
-    assert "Step times: of a plain step of 50 ms; 0.52 ms to embed an image." in shown
+    assert "Step times: for a plain step of 50 ms; 0.52 ms to embed an image." in shown
     assert "16 of 16" in shown
     run_command(*flags, f"--workdir={tmp_path}", "--patience=7")
     shown = capsys.readouterr()
-    assert "as the authors report of an RTX 2080 Ti" in shown.err
+    assert "as the authors report for an RTX 2080 Ti" in shown.err
     commands = shown.out.splitlines()
     assert len(commands) == 16
     folder = tmp_path / "sop" / "c2_ccp"
@@ -277,7 +277,7 @@ def test_the_plan_of_cells(tmp_path, run_command, capsys):
     ("flags", "message"),
     [
         (["--cells=sop/c3"], "cells must be one of all, cub200_2011, cars196, inshop, sop, cub"),
-        (["--cells=sop", "--loss=triplet"], "loss is that of the cells, and cannot be given with"),
+        (["--cells=sop", "--loss=triplet"], "loss is set by the cells and cannot be given with"),
         (["--cells=sop", "--fold=2"], "the folds of --cells are given by --folds"),
         (["--cells=sop", "--folds=5"], "folds must be at most num_folds, 4; got 5"),
         (["--cells=sop", "--step_ms=9", "--measure_step"], "the time of a step, not both"),
@@ -520,7 +520,7 @@ def test_embed_search_and_inspect(tmp_path, run_command, capsys, monkeypatch):
     assert [neighbor["rank"] for neighbor in first["neighbors"]] == [1, 2, 3]
 
     run_command("--mode=inspect", *images, "--output=inspection", "--k=4")
-    assert "everything is in inspection: embeddings.parquet" in capsys.readouterr().out
+    assert "the results are in inspection: embeddings.parquet" in capsys.readouterr().out
     assert (tmp_path / "inspection" / "duplicates.csv").exists()
 
 
