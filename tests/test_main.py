@@ -250,7 +250,7 @@ def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, m
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "'inner.flags'" in line
-    assert "relative to the present folder" in line
+    assert "relative to the current folder" in line
 
 
 def test_the_plan_of_cells(tmp_path, run_command, capsys):
@@ -281,7 +281,10 @@ def test_the_plan_of_cells(tmp_path, run_command, capsys):
         (["--cells=sop", "--fold=2"], "the folds of --cells are given by --folds"),
         (["--cells=sop", "--folds=5"], "folds must be at most num_folds, 4; got 5"),
         (["--cells=sop", "--step_ms=9", "--measure_step"], "the time of a step, not both"),
-        (["--step_ms=9", "--workdir=/tmp/unused"], "--step_ms is for the hours of --cells"),
+        (
+            ["--step_ms=9", "--workdir=/tmp/unused"],
+            "--step_ms applies only to the hours of --cells",
+        ),
     ],
 )
 def test_plans_that_there_cannot_be(flags, message, run_command, capsys):
@@ -390,7 +393,7 @@ def command(capsys, run_command):
         ("--seed=-1", "seed must be at least 0; got -1"),
         ("--classes_per_batch=6", "a batch of 6 classes cannot be drawn from 5 classes"),
         ("--validation_fraction=1", "validation_fraction must be below 1; got 1.0"),
-        ("--proxies_per_class=1000000000000", "out of memory, take smaller batches or embeddings"),
+        ("--proxies_per_class=1000000000000", "out of memory; use smaller batches or embeddings"),
         ("--samples_per_class=1000000000000", "must be at most 65536; got 1000000000000"),
         ("--pool_size=1000000000000", "pool_size must be at most 65536; got 1000000000000"),
         ("--random_erasing=0.5", "augmentation is for images in files; those of digits are in mem"),
@@ -399,13 +402,13 @@ def command(capsys, run_command):
         ("word", "unexpected argument 'word'"),
         ("--workdir=", "--workdir is missing"),
         ("--mode=embed", "--output is missing: name a file for the embeddings"),
-        ("--mode=embed --output=unused.parquet", "--networks is missing: name what training left"),
+        ("--mode=embed --output=unused.parquet", "--networks is missing: name a trained network"),
         ("--mode=embed --output=x.parquet --networks=nowhere.keras", "the network nowhere.keras"),
         ("--mode=search", "--gallery is missing, such as --gallery=gallery.parquet"),
         ("--mode=search --gallery=a.parquet", "--query is missing, such as --query=image.jpg"),
         ("--mode=search --index=flat", "should be one of <exact|hnsw|ivf_pq>"),
         ("--mode=search --k=0", "integer"),
-        ("--mode=inspect", "--networks is missing: name what training left"),
+        ("--mode=inspect", "--networks is missing: name a trained network"),
         ("--mode=inspect --duplicate_distance=-1", "non-negative"),
     ],
 )
