@@ -80,7 +80,7 @@ def get(
         return classes[name](**params)
     if params:
         raise ValueError(
-            f"only a {kind} that is given by its name takes parameters; got {', '.join(params)} "
+            f"only a {kind} given by name takes parameters; got {', '.join(params)} "
             f"for {identifier!r}"
         )
     found = _deserialize(kind, identifier) if isinstance(identifier, Mapping) else identifier

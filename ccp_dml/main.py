@@ -90,7 +90,7 @@ def _explain_error(error):
     if not isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
         return _first_line(error)
     reason = _first_line(error) if str(error) else type(error).__name__
-    return f"out of memory, take smaller batches or embeddings: {reason}"
+    return f"out of memory; use smaller batches or embeddings: {reason}"
 
 
 def _stop(message, exit_code=2) -> NoReturn:
@@ -123,7 +123,7 @@ def main(argv: Sequence[str]):
     except (TrainingFailedError, WorkdirInUseError) as error:
         _stop(error)
     except ValueError as error:
-        logging.debug("Where this was found:", exc_info=error)
+        logging.debug("Where the error occurred:", exc_info=error)
         _stop(_first_line(error))
     except ReportFailedError as error:
         _stop(f"{error}: {_explain_error(error.__cause__)}")
@@ -155,7 +155,7 @@ def _refuse_nul():
     for name, value in flags.FLAGS.flag_values_dict().items():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
-                _stop(f"--{name} cannot hold a NUL character; got {each!r}")
+                _stop(f"--{name} cannot contain a NUL character; got {each!r}")
 
 
 def _plan(workdir):
@@ -163,7 +163,10 @@ def _plan(workdir):
     if not flag_values.cells:
         for name in ("measure_step", "step_ms"):
             if flag_values[name].present:
-                _stop(f"--{name} is for the hours of --cells, such as --cells=sop,inshop/c2_ccp")
+                _stop(
+                    f"--{name} applies only to the hours of --cells, such as "
+                    "--cells=sop,inshop/c2_ccp"
+                )
         _run_protocol(workdir)
         return
     for name in ("fold", "seed"):
@@ -314,7 +317,7 @@ def _train_runs(runs):
         )
     files = ["report.html"] if flags.FLAGS.report else []
     files += ["table.md", "table.csv", "differences.csv", "runs.csv"]
-    print(f"\neverything is in {workdir}: {', '.join(files)}, and a folder for each run")
+    print(f"\nthe results are in {workdir}: {', '.join(files)}, and a folder for each run")
 
 
 def _tabulate(output):
@@ -388,8 +391,8 @@ def _load_embedder():
     flag_values = flags.FLAGS
     if not flag_values.networks:
         _stop(
-            "--networks is missing: name what training left, such as --networks=model.keras; "
-            "--mode=train with --dataset=folder and the same --data_dir makes one"
+            "--networks is missing: name a trained network, such as --networks=model.keras; "
+            "--mode=train with --dataset=folder and the same --data_dir trains one"
         )
     settings = settings_from(flag_values)
     if not flag_values["dataset"].present:
@@ -443,7 +446,7 @@ def _inspect(workdir):
     flag_values = flags.FLAGS
     folder = flag_values.output or workdir
     if not folder:
-        _stop("--output is missing: name a folder for what is found, such as --output=inspection")
+        _stop("--output is missing: name a folder for the results, such as --output=inspection")
     settings, embedder = _load_embedder()
     inspection = inspect_images(
         embedder,
@@ -455,7 +458,7 @@ def _inspect(workdir):
         settings.max_bad_images,
         settings.max_pixels,
     )
-    print(f"{inspection.summary}\n\neverything is in {folder}: {', '.join(inspection.files)}")
+    print(f"{inspection.summary}\n\nthe results are in {folder}: {', '.join(inspection.files)}")
 
 
 def _export(workdir):
@@ -470,7 +473,10 @@ def _export(workdir):
         f"{model.path}: the largest difference from Keras is {model.largest_difference:.2g} over "
         f"the embeddings of {model.num_images} images"
     )
-    print(f"it takes {TAKEN[flag_values.format]}; try python {model.example} one.jpg another.jpg")
+    print(
+        f"it takes {TAKEN[flag_values.format]}; try it with python {model.example} one.jpg "
+        "another.jpg"
+    )
 
 
 _COMMANDS = {
@@ -499,8 +505,8 @@ def _parse_flags(argv):
         _stop(f"a flagfile is not a text file: {error}")
     except flags.CantOpenFlagFileError as error:
         _stop(
-            f"{str(error).removeprefix('ERROR:: ')}; paths, those inside flagfiles too, are "
-            "relative to the present folder"
+            f"{str(error).removeprefix('ERROR:: ')}; paths, including those inside flagfiles, are "
+            "relative to the current folder"
         )
     except flags.Error as error:
         _stop(f"{str(error).removeprefix('ERROR:: ')}; see --help")

@@ -163,7 +163,7 @@ def test_the_report_is_made_again_with_the_same_bytes(finished, tmp_path, run_co
     [
         (["--runs="], "--runs is missing"),
         (["--runs={folder},{folder}/plain"], "--workdir is missing: name a folder"),
-        (["--runs={folder}/plain"], "holds no finished run"),
+        (["--runs={folder}/plain"], "contains no finished run"),
         (["--runs={folder}/nothing", "--workdir={folder}"], "does not exist"),
         (["--runs={folder}", "--baseline=x:y"], "baseline must be one of"),
     ],
@@ -250,18 +250,18 @@ def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, m
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "'inner.flags'" in line
-    assert "relative to the present folder" in line
+    assert "relative to the current folder" in line
 
 
 def test_the_plan_of_cells(tmp_path, run_command, capsys):
     flags = ("--mode=plan", "--cells=sop/c2,sop/c2_ccp", "--data_dir=/data", "--seeds=0,1")
     run_command(*flags, "--step_ms=50")
     shown = capsys.readouterr().out
-    assert "Step times: of a plain step of 50 ms; 0.52 ms to embed an image." in shown
+    assert "Step times: for a plain step of 50 ms; 0.52 ms to embed an image." in shown
     assert "16 of 16" in shown
     run_command(*flags, f"--workdir={tmp_path}", "--patience=7")
     shown = capsys.readouterr()
-    assert "as the authors report of an RTX 2080 Ti" in shown.err
+    assert "as the authors report for an RTX 2080 Ti" in shown.err
     commands = shown.out.splitlines()
     assert len(commands) == 16
     folder = tmp_path / "sop" / "c2_ccp"
@@ -277,11 +277,14 @@ def test_the_plan_of_cells(tmp_path, run_command, capsys):
     ("flags", "message"),
     [
         (["--cells=sop/c3"], "cells must be one of all, cub200_2011, cars196, inshop, sop, cub"),
-        (["--cells=sop", "--loss=triplet"], "loss is that of the cells, and cannot be given with"),
+        (["--cells=sop", "--loss=triplet"], "loss is set by the cells and cannot be given with"),
         (["--cells=sop", "--fold=2"], "the folds of --cells are given by --folds"),
         (["--cells=sop", "--folds=5"], "folds must be at most num_folds, 4; got 5"),
         (["--cells=sop", "--step_ms=9", "--measure_step"], "the time of a step, not both"),
-        (["--step_ms=9", "--workdir=/tmp/unused"], "--step_ms is for the hours of --cells"),
+        (
+            ["--step_ms=9", "--workdir=/tmp/unused"],
+            "--step_ms applies only to the hours of --cells",
+        ),
     ],
 )
 def test_plans_that_there_cannot_be(flags, message, run_command, capsys):
@@ -390,7 +393,7 @@ def command(capsys, run_command):
         ("--seed=-1", "seed must be at least 0; got -1"),
         ("--classes_per_batch=6", "a batch of 6 classes cannot be drawn from 5 classes"),
         ("--validation_fraction=1", "validation_fraction must be below 1; got 1.0"),
-        ("--proxies_per_class=1000000000000", "out of memory, take smaller batches or embeddings"),
+        ("--proxies_per_class=1000000000000", "out of memory; use smaller batches or embeddings"),
         ("--samples_per_class=1000000000000", "must be at most 65536; got 1000000000000"),
         ("--pool_size=1000000000000", "pool_size must be at most 65536; got 1000000000000"),
         ("--random_erasing=0.5", "augmentation is for images in files; those of digits are in mem"),
@@ -399,13 +402,13 @@ def command(capsys, run_command):
         ("word", "unexpected argument 'word'"),
         ("--workdir=", "--workdir is missing"),
         ("--mode=embed", "--output is missing: name a file for the embeddings"),
-        ("--mode=embed --output=unused.parquet", "--networks is missing: name what training left"),
+        ("--mode=embed --output=unused.parquet", "--networks is missing: name a trained network"),
         ("--mode=embed --output=x.parquet --networks=nowhere.keras", "the network nowhere.keras"),
         ("--mode=search", "--gallery is missing, such as --gallery=gallery.parquet"),
         ("--mode=search --gallery=a.parquet", "--query is missing, such as --query=image.jpg"),
         ("--mode=search --index=flat", "should be one of <exact|hnsw|ivf_pq>"),
         ("--mode=search --k=0", "integer"),
-        ("--mode=inspect", "--networks is missing: name what training left"),
+        ("--mode=inspect", "--networks is missing: name a trained network"),
         ("--mode=inspect --duplicate_distance=-1", "non-negative"),
     ],
 )
@@ -484,7 +487,7 @@ def test_training_that_fails_says_so(command, tmp_path):
 def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
     (tmp_path / "flags").write_text(f"--{flag}={tmp_path}/a\0b\n")
     message = command(f"--flagfile={tmp_path / 'flags'}")
-    assert f"--{flag} cannot hold a NUL character; got '{tmp_path}/a\\x00b'" in message
+    assert f"--{flag} cannot contain a NUL character; got '{tmp_path}/a\\x00b'" in message
 
 
 def test_a_flagfile_that_is_not_text(command, tmp_path):
@@ -520,7 +523,7 @@ def test_embed_search_and_inspect(tmp_path, run_command, capsys, monkeypatch):
     assert [neighbor["rank"] for neighbor in first["neighbors"]] == [1, 2, 3]
 
     run_command("--mode=inspect", *images, "--output=inspection", "--k=4")
-    assert "everything is in inspection: embeddings.parquet" in capsys.readouterr().out
+    assert "the results are in inspection: embeddings.parquet" in capsys.readouterr().out
     assert (tmp_path / "inspection" / "duplicates.csv").exists()
 
 
@@ -540,7 +543,7 @@ def test_problems_of_search(tmp_path, run_command, capsys, monkeypatch):
     assert "data_dir is missing" in stop(*embed)
     assert "nowhere does not exist" in stop(*embed, "--data_dir=nowhere")
     (tmp_path / "images").mkdir()
-    assert "holds no images" in stop(*embed, "--data_dir=images")
+    assert "contains no images" in stop(*embed, "--data_dir=images")
     (tmp_path / "images" / "a.jpg").write_text("text")
     assert "max_bad_images is 0" in stop(*embed, "--data_dir=images")
     assert "image_size is 9" in stop(*embed, "--data_dir=images", "--image_size=9")

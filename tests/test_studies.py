@@ -61,7 +61,7 @@ def test_a_study_is_trained_group_by_group_and_tabulated(folder, tmp_path):
     workdir = f"--workdir={tmp_path / 'runs'}"
     nothing = call("tabulate_study.py", folder, workdir)
     assert nothing.returncode == 1
-    assert "holds no finished run of the study" in nothing.stderr
+    assert "contains no finished run of the study" in nothing.stderr
 
     output = call("run_study.py", folder, workdir, "--processes=2").stdout
     assert "0 of 4 runs are finished" in output

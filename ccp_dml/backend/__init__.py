@@ -14,8 +14,8 @@ elif keras.backend.backend() == "jax":
     from ccp_dml.backend.jax import __all__ as _of_backend
 else:
     raise ImportError(
-        "ccp_dml runs on Keras's backends tensorflow and jax: set the environment variable "
-        f"KERAS_BACKEND to one of them before keras is imported; it is {keras.backend.backend()}"
+        "ccp_dml requires the Keras backend tensorflow or jax: set the environment variable "
+        f"KERAS_BACKEND before keras is imported; got {keras.backend.backend()}"
     )
 
 __all__ = list(_of_backend)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -189,7 +189,7 @@ class AlternatingProjections(ResumableCallback):
     def on_epoch_begin(self, epoch, logs=None):
         if self._starts_over and epoch:
             raise ValueError(
-                f"training resumes at epoch {epoch}, but the rounds would start anew: save and "
+                f"training resumes at epoch {epoch}, but the rounds would start over: save and "
                 "restore the state of AlternatingProjections too, as "
                 "ccp_dml.callbacks.TrainingState does"
             )
@@ -231,7 +231,7 @@ class AlternatingProjections(ResumableCallback):
     def _read_metric(self, logs):
         if self.monitor not in logs:
             raise ValueError(
-                f"the logs of the epoch hold no {self.monitor!r}, only {', '.join(sorted(logs))}: "
+                f"the epoch's logs have no {self.monitor!r}, only {', '.join(sorted(logs))}: "
                 "put the callback that measures it, such as RetrievalValidation, before "
                 "AlternatingProjections"
             )
@@ -336,7 +336,7 @@ class AlternatingProjections(ResumableCallback):
         draws = len(labels) // len(classes)
         if not draws or not np.array_equal(labels.ravel(), np.tile(classes, draws)):
             raise ValueError(
-                "the pool must be draws of one sample of each of the classes "
+                "the pool must consist of draws of one sample from each of the classes "
                 f"{classes.start}…{classes.stop - 1} in this order; got {len(labels)} samples of "
                 f"the classes {labels[:10]}…"
             )

@@ -79,9 +79,9 @@ class ShrinkageWarning(ResumableCallback):
         is_no_better = metric < self.smallest_gain * self._metric
         if self.warning is None and has_shrunk and is_no_better:
             self.warning = (
-                "since the warm-up the proxies have drawn the embeddings together: their spread "
-                f"was {self._spread:.2g} and is {spread:.2g} after epoch {epoch + 1}, "
-                f"{self.monitor} was {self._metric:.3g} and is {metric:.3g}. A batch loss weight "
-                "of 1, a longer warm-up and a largest length of rounds keep them apart"
+                "the proxies have drawn the embeddings together since the warm-up: after epoch "
+                f"{epoch + 1} their spread is {spread:.2g} (it was {self._spread:.2g}), and "
+                f"{self.monitor} is {metric:.3g} (it was {self._metric:.3g}). To keep them apart, "
+                "use a batch loss weight of 1, a longer warm-up or a limit on the length of rounds"
             )
             logging.warning("Careful: %s.", self.warning)

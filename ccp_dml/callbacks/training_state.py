@@ -187,17 +187,17 @@ class TrainingState(keras.callbacks.Callback):
 
     def _restore(self, model, path, arrays, position):
         if position["fingerprint"] != self.fingerprint:
-            raise ValueError(f"the checkpoint {path} is of a training with other settings")
+            raise ValueError(f"the checkpoint {path} was saved by a training with other settings")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         saved = _group(arrays, "variables")
         shapes = {str(index): tuple(each.shape) for index, each in enumerate(variables)}
         if {key: array.shape for key, array in saved.items()} != shapes:
-            raise ValueError(f"the checkpoint {path} is of a model with other weights")
+            raise ValueError(f"the checkpoint {path} was saved from a model with other weights")
         if position["callbacks"] != [type(callback).__name__ for callback in self.callbacks]:
             raise ValueError(
-                f"the checkpoint {path} is of a training with the callbacks "
+                f"the checkpoint {path} was saved by a training with the callbacks "
                 f"{', '.join(position['callbacks'])}"
             )
         for index, variable in enumerate(variables):

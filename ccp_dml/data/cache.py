@@ -43,11 +43,11 @@ def cached_array(name: str, key: Mapping, compute: Callable[[], np.ndarray]) -> 
     except FileNotFoundError:
         pass
     except (OSError, ValueError, EOFError) as error:
-        logging.warning("%s cannot be read and is computed again: %s", path, error)
+        logging.warning("%s cannot be read and will be computed again: %s", path, error)
     array = compute()
     try:
         with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, array)
     except OSError as error:
-        logging.info("%s is not kept: %s", path, error)
+        logging.info("%s could not be cached: %s", path, error)
     return array

@@ -281,7 +281,7 @@ def load_augmentation(address: str, image_size: int) -> ImageAugmentation:
             loaded = loaded()
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"augmentation {address!r} must need no arguments: {_last_line(error)}"
+                f"augmentation {address!r} must be callable without arguments: {_last_line(error)}"
             ) from error
     if isinstance(loaded, keras.Layer):
         augment = make_stateless(loaded, shape)

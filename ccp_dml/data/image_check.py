@@ -28,7 +28,7 @@ from ccp_dml.progress_bar import ProgressBar
 # Formats that are not read, but should not be skipped silently.
 _OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 
-_NO_IMAGE = f"is none of {', '.join(IMAGE_FORMATS)}"
+_NO_IMAGE = f"is not in one of the formats {', '.join(IMAGE_FORMATS)}"
 _EMPTY = "is empty"
 _NO_FILE = "is not a file"
 # The largest size of a file without padding: 16 bits of four channels, and metadata.

@@ -87,7 +87,7 @@ def identify_format(contents: bytes) -> str:
         return "BMP"
     if contents.startswith(b"RIFF") and contents[8:12] == b"WEBP":
         return "WEBP"
-    raise ValueError(f"is none of {', '.join(IMAGE_FORMATS)}")
+    raise ValueError(f"is not in one of the formats {', '.join(IMAGE_FORMATS)}")
 
 
 def check_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS):

@@ -111,7 +111,7 @@ def read_index(folder: epath.PathLike) -> ImageIndex | None:
     # A file that is not text is not a CSV file either.
     except (csv.Error, ValueError) as error:
         raise ValueError(
-            f"{file} is damaged; delete it, and it will be made again: {error}"
+            f"{file} is damaged; delete it, and it will be rebuilt: {error}"
         ) from error
 
 
@@ -144,7 +144,7 @@ def absolute_path(path: epath.PathLike) -> epath.Path:
     'gs://bucket/images'
     """
     if "\0" in os.fspath(path):
-        raise ValueError(f"a path cannot hold a NUL character; got {os.fspath(path)!r}")
+        raise ValueError(f"a path cannot contain a NUL character; got {os.fspath(path)!r}")
     try:
         path = epath.Path(path).expanduser()
     except KeyError as error:

@@ -43,7 +43,8 @@ class ImageListing:
         for name, values in (("labels", self.labels), ("splits", self.splits)):
             if values is not None and len(values) != len(self.images):
                 raise ValueError(
-                    f"{name} must be one for each of {len(self.images)} images; got {len(values)}"
+                    f"{name} must have one entry for each of {len(self.images)} images; got "
+                    f"{len(values)}"
                 )
 
     def __len__(self) -> int:
@@ -103,7 +104,9 @@ def list_images(source: str | os.PathLike) -> ImageListing:
     else:
         rows = _list_csv(path)
     if not rows:
-        raise ValueError(f"{path} holds no images, files that end in {', '.join(IMAGE_SUFFIXES)}")
+        raise ValueError(
+            f"{path} contains no images, which are files that end in {', '.join(IMAGE_SUFFIXES)}"
+        )
     images, labels, splits = map(list, zip(*rows, strict=True))
     return ImageListing(images, _unless_empty(labels), _unless_empty(splits))
 
@@ -158,7 +161,7 @@ def _walk_images(folder):
         others += len(visible) - len(images)
         yield from (os.path.join(parent, name) for name in images)
     if others:
-        logging.info("%d files in %s are not images by their names.", others, folder)
+        logging.info("Skipped %d files in %s whose names are not those of images.", others, folder)
 
 
 def _list_csv(file):

@@ -38,7 +38,7 @@ def replace_labels(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
         return labels
     classes, places = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"labels must be of at least 2 classes to be replaced; got {len(classes)}")
+        raise ValueError(f"labels must have at least 2 classes to be replaced; got {len(classes)}")
     generator = make_generator(seed, "label noise")
     replaced = generator.permutation(len(labels))[:count]
     # One of the C − 1 classes that follow cyclically.

@@ -39,7 +39,8 @@ def split_by_class(
     if validation.num_classes < 2:
         raise ValueError(
             f"retrieval cannot be validated on {validation.num_classes} of {data.num_classes} "
-            "classes, which is what this fold leaves: choose fewer folds, or split_by_sample"
+            "classes, which are all that this fold leaves: choose fewer folds, or use "
+            "split_by_sample"
         )
     return _with_contiguous_labels(data.subset(training)), validation
 

@@ -48,7 +48,7 @@ def metrics_by_class(values: Mapping[str, np.ndarray], labels: np.ndarray) -> Cl
     labels = flatten_labels(labels)
     if labels.shape != measured.shape:
         raise ValueError(
-            f"labels must be ({measured.size},) as the values of the queries; got {labels.shape}"
+            f"labels must be ({measured.size},) like the values of the queries; got {labels.shape}"
         )
     classes, members, counts = np.unique(labels[measured], return_inverse=True, return_counts=True)
     means = [np.bincount(members, column) / counts for column in matrix.T]
@@ -104,7 +104,9 @@ def _stack(values):
     columns = [np.asarray(each, "float64") for each in values.values()]
     shapes = {column.shape for column in columns}
     if len(shapes) > 1 or columns[0].ndim != 1:
-        raise ValueError(f"values must be (n,), as many for each metric; got {sorted(shapes)}")
+        raise ValueError(
+            f"values must be (n,), with the same n for each metric; got {sorted(shapes)}"
+        )
     matrix = np.stack(columns, axis=1)
     measured = ~np.isnan(matrix).any(axis=1)
     if not measured.any():

@@ -145,6 +145,6 @@ def find_suspicious_labels(
 def _check_neighbors(distances, neighbors):
     if distances.ndim != 2 or distances.shape != neighbors.shape or not distances.size:
         raise ValueError(
-            "distances and neighbors must be (n, k), and there must be some; got "
+            "distances and neighbors must be (n, k) and not empty; got "
             f"{distances.shape} and {neighbors.shape}"
         )

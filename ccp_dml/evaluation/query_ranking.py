@@ -96,7 +96,7 @@ def rank_in_blocks(
     order = order[num_relevant[order] > 0]
     if not order.size:
         raise ValueError(
-            "no query has a sample of its class to be found: there is nothing to measure"
+            "no query has a sample of its class to retrieve: there is nothing to measure"
         )
 
     index = NeighborSearch(data.gallery)

@@ -121,7 +121,7 @@ def measure_concatenation(
     labels = _list_labels(saved[0])
     for path, arrays in zip(paths, saved, strict=True):
         if not _are_equal(_list_labels(arrays), labels):
-            raise ValueError(f"{path} is not of the same images as {paths[0]}")
+            raise ValueError(f"{path} does not contain the same images as {paths[0]}")
     parts = [
         np.concatenate([arrays[name] for name in _EMBEDDINGS if name in arrays]) for arrays in saved
     ]

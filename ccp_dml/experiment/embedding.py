@@ -129,7 +129,7 @@ def embed_images(
     if read_metadata(path).get("inputs") == inputs:
         with path.open("rb") as file:
             count = parquet.read_metadata(file).num_rows
-        logging.info("%s holds these %d embeddings already.", path, count)
+        logging.info("%s already contains these %d embeddings.", path, count)
         return count
     schema = make_schema(
         _list_ids(listing),
@@ -185,7 +185,7 @@ def _remove_other_parts(folder, inputs, output):
         write_json(folder / _DESCRIPTION, {"inputs": inputs})
     if output.exists():
         logging.info(
-            "%s is of other images or networks, and will be moved to %s.",
+            "%s has embeddings of other images or networks, and will be moved to %s.",
             output,
             output.parent / "earlier",
         )

@@ -84,8 +84,8 @@ def adopt_preprocessing(
     unknown = [path for path in networks if path not in known]
     for path in unknown:
         logging.warning(
-            "%s was saved without its preprocessing: images are prepared as the settings say, "
-            "which must be those of its training.",
+            "%s was saved without its preprocessing: images are prepared according to the "
+            "settings, which must be those of its training.",
             path,
         )
     if unknown or not known:
@@ -210,7 +210,7 @@ def _bare(network):
 
 def _check_shape(name, network, benchmark):
     if getattr(network, "input_shape", None) is None:
-        raise ValueError(f"{name} does not say the shape of the images that it takes")
+        raise ValueError(f"{name} does not specify the shape of its input images")
     wanted, given = tuple(network.input_shape[1:]), tuple(benchmark.train.image_shape)
     if len(wanted) != len(given) or any(
         size not in (None, there) for size, there in zip(wanted, given, strict=True)

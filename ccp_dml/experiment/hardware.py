@@ -67,7 +67,9 @@ def reserve_accelerators():
     try:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
-        logging.warning("TensorFlow was used before and keeps the memory of the GPUs it has taken.")
+        logging.warning(
+            "TensorFlow has already been used and keeps the GPU memory that it has allocated."
+        )
 
 
 @contextlib.contextmanager
@@ -92,7 +94,7 @@ def _check_replicas(settings):
         equally = "equally " if is_unequal else ""
         raise ValueError(
             f"a batch of classes_per_batch * samples_per_class = {batch_size} samples cannot be "
-            f"divided {equally}among {replicas} replicas: take other batches or fewer devices"
+            f"divided {equally}among {replicas} replicas: use another batch size or fewer devices"
         )
 
 

@@ -89,8 +89,8 @@ def search_images(
     size = gallery.embeddings.shape[1]
     if size != embedder.embedding_size:
         raise ValueError(
-            f"{gallery_path} has embeddings of size {size}, the networks make "
-            f"{embedder.embedding_size}: name those that the gallery was embedded with"
+            f"{gallery_path} has embeddings of size {size}, but those of the networks have size "
+            f"{embedder.embedding_size}: name the networks with which the gallery was embedded"
         )
     # Ids that are numbers do not refer to files.
     exclude_ids = listing.images if exclude_self and gallery.ids.dtype.kind == "O" else None
@@ -155,8 +155,8 @@ def _check_networks(gallery_path, networks, embedder):
     if networks and list(networks) != embedder.fingerprints:
         raise ValueError(
             f"{gallery_path} was embedded with other networks ({', '.join(networks)}) than those "
-            f"given ({', '.join(embedder.fingerprints)}): name the same in the same order, or "
-            "embed the images with these"
+            f"given ({', '.join(embedder.fingerprints)}): name the same networks in the same "
+            "order, or embed the images again with these"
         )
 
 

@@ -84,7 +84,7 @@ class Inspection:
         else:
             of_labels = (
                 f"{len(self.suspicious)} images have only neighbours of another label; those that "
-                "most of them contradict are listed first."
+                "most neighbours contradict are listed first."
             )
         return (
             f"{len(self.duplicates)} pairs of {len(self.paths)} images are near-duplicates, at a "
@@ -255,8 +255,8 @@ def _make_sections(inspection, listing):
             "Suspicious labels",
             SUSPICIOUS,
             inspection.suspicious,
-            "Images whose nearest ones all carry another label; those that most of them contradict "
-            "come first. ✓ marks those with the label that is suggested.",
+            "Images whose neighbours all have another label; those that most neighbours "
+            "contradict come first. ✓ marks neighbours with the suggested label.",
             _show_suspicious,
         ),
     ):
@@ -264,7 +264,7 @@ def _make_sections(inspection, listing):
         titles, rows = [title for title, _ in shown], [tiles for _, tiles in shown]
         note = f"{note} {len(shown)} of {len(table)} are shown; all are in {file}."
         sections.append(neighbor_section(title, note, rows, titles))
-    return [Section("What was found", [Note(inspection.summary)]), *sections]
+    return [Section("Summary", [Note(inspection.summary)]), *sections]
 
 
 def _show_pair(inspection, listing, place):
@@ -291,8 +291,8 @@ def _show_suspicious(inspection, listing, place):
         is_suggested = bool(label == image.suggested_label)
         tiles.append(_make_tile(listing, inspection.paths[row], str(label), is_suggested))
     title = (
-        f"{image.label}, or {image.suggested_label}? {image.votes} of {image.neighbors} say so of "
-        f"{os.path.basename(str(image.path))}"
+        f"{image.label}, or {image.suggested_label}? {image.votes} of {image.neighbors} "
+        f"neighbours of {os.path.basename(str(image.path))} suggest the latter"
     )
     return title, tiles
 

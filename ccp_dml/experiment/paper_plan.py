@@ -72,7 +72,7 @@ def plan_cells(names: Sequence[str], changes: Mapping[str, Any]) -> list[Planned
     for name in ("method", "loss_params", *COMPARED):
         if name in changes:
             raise ValueError(
-                f"{name} is that of the cells, and cannot be given with --cells; got "
+                f"{name} is set by the cells and cannot be given with --cells; got "
                 f"{changes[name]!r}"
             )
     table = {
@@ -111,7 +111,7 @@ def _assume_steps(settings):
         if steps := _published_steps(reported):
             per_validation = steps / reported["steps_per_validation"]
             return round(per_validation * settings["steps_per_validation"])
-    raise LookupError(f"no steps of {name} are published")
+    raise LookupError(f"no number of steps is published for {name}")
 
 
 def plan_cell_runs(

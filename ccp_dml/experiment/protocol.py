@@ -126,7 +126,7 @@ def make_room(runs: Sequence[PlannedRun]):
     workdir = runs[0].workdir
     if (workdir / "results.json").exists():
         earlier = move_to_earlier(workdir, RESULT_FILES)
-        print(f"{workdir} held the results of a single run: they are now in {earlier}")
+        print(f"{workdir} contained the results of a single run, which were moved to {earlier}")
 
 
 def write_flagfile(runs: Sequence[PlannedRun]):

@@ -26,33 +26,34 @@ def recommend(benchmark: Benchmark, settings: Settings) -> str:
     methods, why_methods = _choose_methods(benchmark, preset)
     reasons = [*why, *why_methods]
     return "\n".join(
-        [f"to begin with: --preset={preset} --method={methods}", *(f"- {each}" for each in reasons)]
+        [f"recommended: --preset={preset} --method={methods}", *(f"- {each}" for each in reasons)]
     )
 
 
 def _choose_preset(benchmark, settings):
     if settings.dataset in DATASETS:
         return "paper", [
-            f"{DATASETS[settings.dataset]} is in the paper's tables, whose settings these "
-            "are: BN-Inception from weights of ImageNet"
+            f"{DATASETS[settings.dataset]} is in the paper's tables, and these are its settings "
+            "there: BN-Inception with ImageNet weights"
         ]
     if benchmark.train.image_shape[2] == 1:
-        return "small_images", ["no network for photographs takes images with one channel"]
+        return "small_images", ["networks for photographs do not take images with one channel"]
     return "fine_tune", [
-        "what a network knows of photographs beforehand is worth more than any loss: it needs "
-        "weights of ImageNet, which Keras downloads, or a file of them (--weights)",
-        "without weights, or for pictures that are nothing like photographs: --preset=small_images",
+        "pretraining on photographs is worth more than any loss: it needs ImageNet weights, which "
+        "Keras downloads, or a file of weights (--weights)",
+        "without such weights, or for images that are nothing like photographs: "
+        "--preset=small_images",
     ]
 
 
 def _choose_methods(benchmark, preset):
     sizes = np.unique(benchmark.train.labels, return_counts=True)[1]
     median = int(np.median(sizes))
-    held = f"{len(sizes):,} training classes, half of them of at most {median} images"
+    held = f"{len(sizes):,} training classes, half of them with at most {median} images"
     if preset != "paper" and len(sizes) >= _MANY_CLASSES and median < _FEW_IMAGES:
         start = "from random weights " if preset == "small_images" else ""
         return "plain", [
             f"{held}: with many classes of few images CCP {start}can fall behind the plain loss, "
-            "so begin with that alone and compare (--method=plain,ccp) when it works"
+            "so start with that loss alone, and compare the two (--method=plain,ccp) once it works"
         ]
     return "plain,ccp", [f"{held}: enough for CCP to choose several proxies from"]

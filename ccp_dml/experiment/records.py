@@ -102,7 +102,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path} has no column {missing[0]!r}")
     if runs.empty:
-        raise ValueError(f"{path} holds no run")
+        raise ValueError(f"{path} contains no runs")
     for column in ("name", "method", "seed"):
         _refuse(runs[column].isna(), path, f"there is no {column}")
     for column in runs.columns.difference(_TEXTS):
@@ -114,7 +114,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
         _refuse(wrong, path, f"{column} must be {kind}")
         runs[column] = runs[column].astype("float64")
     runs = _set_types(runs)
-    _refuse(runs.duplicated(KEY), path, "the run stands there twice")
+    _refuse(runs.duplicated(KEY), path, "the run is listed twice")
     return runs
 
 
@@ -185,13 +185,13 @@ def _read_source(path):
         return _Source(list(runs["name"].unique()), runs)
     found = find_runs(path)
     if not found.runs:
-        raise ValueError(f"{path} holds no finished run: {_explain(path, found.unfinished)}")
+        raise ValueError(f"{path} contains no finished run: {_explain(path, found.unfinished)}")
     runs = _set_types(pd.DataFrame([row for run in found.runs for row in _rows(path.name, run)]))
     repeated = runs[runs.duplicated(KEY)]
     if len(repeated):
         row = repeated.iloc[0]
         raise ValueError(
-            f"{path} holds fold {row['fold']} of seed {row['seed']} more than once: move one of "
+            f"{path} contains fold {row['fold']} of seed {row['seed']} more than once: move one of "
             "them away"
         )
     notes = []

@@ -97,7 +97,7 @@ def load_unfinished_results(workdir: epath.Path, settings: Settings) -> dict[str
     else:
         earlier = move_to_earlier(workdir, RESULT_FILES)
         if earlier is not None:
-            print(f"{workdir} held results {difference}: they are now in {earlier}")
+            print(f"{workdir} contained results {difference}, which were moved to {earlier}")
         with atomic_write(workdir / "flags.txt") as unfinished:
             unfinished.write_text(flagfile(settings, workdir))
     return {
@@ -127,7 +127,7 @@ def _find_difference(workdir, settings, results):
         # Other random numbers give other results. The first versions had only one backend.
         backend = results.get("backend", "tensorflow")
         if backend != keras.backend.backend():
-            return f"of Keras's backend {backend}, and this is {keras.backend.backend()}"
+            return f"of the Keras backend {backend} (this is {keras.backend.backend()})"
     return None
 
 

@@ -236,8 +236,8 @@ class Run:
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
         if phase:
             logging.warning(
-                "The best weights of %s lie in its phase %r: its row is that of a training "
-                "without what comes after.",
+                "The best weights of %s are from its phase %r: its row is that of a training "
+                "without the later phases.",
                 method,
                 phase,
             )

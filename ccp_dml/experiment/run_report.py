@@ -119,9 +119,9 @@ def _result_section(tables, notes):
         titles = metric_titles(rows) | TRAINING_COLUMNS
         cells = metrics_cells("on unseen classes", rows, titles)
         caption = (
-            "What is found among classes that were not trained on. The first rows are what a "
-            "method has to be better than: the images themselves, where they are small, the "
-            "features of the backbone, and the embeddings before training."
+            "Retrieval among classes that were not trained on. The first rows are the baselines "
+            "that a method has to beat: the images themselves, where they are small, the features "
+            "of the backbone, and the embeddings before training."
         )
         blocks = [Table.from_cells(cells, caption, ["on unseen classes"])]
         shown = ["published"]
@@ -276,7 +276,7 @@ def _find_networks(record, benchmark):
     several = [name for name, runs in record.folders.items() if len(runs) > 1]
     if several:
         notes.append(
-            f"Of {', '.join(several)}, queries, classes, maps and distances are those of "
+            f"For {', '.join(several)}, queries, classes, maps and distances are those of "
             f"{', '.join(record.folders[name][0].folder.name for name in several)}."
         )
     return _Networks(retrievers, samples, notes)
@@ -300,8 +300,8 @@ def _choose_embeddings(record):
             first_title, first = next(iter(chosen.items()), (title, arrays))
             if not _are_same_images(arrays, first):
                 notes.append(
-                    f"{name} stands in tables and curves only: its test images are others than "
-                    f"those of {first_title.partition(': ')[0]}."
+                    f"{name} is in tables and curves only: its test images are not those of "
+                    f"{first_title.partition(': ')[0]}."
                 )
                 break
             if title.endswith("before") and _is_among(arrays, chosen.values()):
@@ -335,7 +335,7 @@ def _find_images(record, benchmark, labels):
         if settings is None:
             return None, "flags.txt does not have the settings of this version"
         if not _can_be_loaded(settings):
-            return None, f"{settings.data_dir} does not hold {settings.dataset} any more"
+            return None, f"{settings.data_dir} no longer contains {settings.dataset}"
         try:
             benchmark = load_benchmark(settings)
         except ValueError as error:
@@ -380,4 +380,4 @@ def _picture_sections(retrievers, samples):
     except (OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         note = Note(f"There are no images in this report, because one cannot be read: {reason}")
-        return [Section("Queries and what is found", [note])]
+        return [Section("Queries and their neighbours", [note])]

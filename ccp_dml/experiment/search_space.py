@@ -184,7 +184,7 @@ def _check_name(name):
         )
     if name not in _searchable():
         raise ValueError(
-            f"tune_space cannot vary {name}: it must be the same for all trials, or they cannot be "
+            f"tune_space cannot vary {name}: it must be the same for all trials, because they are "
             "compared by it"
         )
     field = fields[name]

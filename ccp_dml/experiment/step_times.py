@@ -49,7 +49,7 @@ def published_times() -> StepTimes:
     >>> published_times().step_time("ccp")
     105.0
     """
-    return _scale_published(1.0, "as the authors report of an RTX 2080 Ti")
+    return _scale_published(1.0, "as the authors report for an RTX 2080 Ti")
 
 
 def given_times(step_ms: float) -> StepTimes:
@@ -58,7 +58,7 @@ def given_times(step_ms: float) -> StepTimes:
     Args:
         step_ms: Its milliseconds.
     """
-    return _scale_published(step_ms / _PUBLISHED_MS["plain"], f"of a plain step of {step_ms:g} ms")
+    return _scale_published(step_ms / _PUBLISHED_MS["plain"], f"for a plain step of {step_ms:g} ms")
 
 
 def _scale_published(factor, source):

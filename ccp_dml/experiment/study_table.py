@@ -59,7 +59,7 @@ def read_study_runs(study: Study, workdir: str | os.PathLike) -> StudyRuns:
     missing = {(run.workdir, run.settings.seed) for run in missing_runs(planned)}
     finished = [run for run in planned if (run.workdir, run.settings.seed) not in missing]
     if not finished:
-        raise ValueError(f"{workdir} holds no finished run of the study")
+        raise ValueError(f"{workdir} contains no finished run of the study")
     folders = list(dict.fromkeys(run.workdir for run in finished))
     runs = read_runs(folders).runs
     keys = {(run.workdir.name, run.settings.seed) for run in finished}

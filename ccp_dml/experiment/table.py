@@ -190,8 +190,8 @@ def _warnings(runs, summary):
         title = f"{row['name']}, {row['method']}"
         if row["best_phase"]:
             yield (
-                f"{title}: the best weights lie in {row['best_phase']} runs, from before the "
-                "method came into effect."
+                f"{title}: the best weights are from {row['best_phase']} runs, before the method "
+                "took effect."
             )
         is_own = (runs["name"] == row["name"]) & (runs["method"] == row["method"])
         own = runs[is_own & (runs["embedding"] == SINGLE)]

@@ -92,8 +92,8 @@ def validate(
     """
     if settings.validation == "test":
         raise ValueError(
-            "validation=test measures the test classes, by which no settings must be chosen: take "
-            "validation=classes or validation=samples"
+            "validation=test measures the test classes, which must not be used to choose settings: "
+            "use validation=classes or validation=samples"
         )
     workdir = epath.Path(workdir)
     with use_hardware(settings), Interruption() as interruption:

@@ -145,7 +145,7 @@ def sampler_arguments(data: TrainingData, settings: Settings) -> dict[str, Any]:
     if settings.sampler == "hierarchical":
         if not isinstance(data.train, ImageFiles):
             raise ValueError(
-                f"the sampler hierarchical needs super-classes, and {settings.dataset} has none: "
+                f"the sampler hierarchical needs super-classes, but {settings.dataset} has none: "
                 "they are the folders above the folders of the classes' images"
             )
         arguments["super_classes"] = _find_super_classes(data)
@@ -163,10 +163,10 @@ def _find_super_classes(data):
     folders = np.array([path.rsplit("/", 2)[0] for path in data.train.paths.tolist()])
     if len(np.unique(folders)) < 2:
         raise ValueError(
-            "the sampler hierarchical needs at least two super-classes, and the folders of all "
-            f"classes are in {folders[0]}: put those that belong together into a folder of "
-            "their own, and list the images in a CSV file; a SOP or In-Shop that an earlier "
-            "version exported has to be made again"
+            "the sampler hierarchical needs at least two super-classes, but the folders of all "
+            f"classes are in {folders[0]}: put those that belong together into a folder of their "
+            "own, and list the images in a CSV file; SOP or In-Shop exported by an earlier version "
+            "has to be exported again"
         )
     labels = data.classes[data.train.labels]
     is_replaced = labels != data.true_labels
@@ -183,11 +183,11 @@ def check_given_validation(settings: Settings):
     """
     if settings.validation != "auto":
         raise ValueError(
-            "validation must be auto for a data set with a split val, which validates; got "
-            f"{settings.validation!r}: leave it out, or take val out of the data set"
+            "validation must be auto for a data set with a split val, on which it validates; got "
+            f"{settings.validation!r}: leave the flag out, or remove val from the data set"
         )
     if settings.fold != 1:
         raise ValueError(
-            f"there are no folds, because the split val of the data set validates; got fold "
+            f"there are no folds, because the data set has a split val to validate on; got fold "
             f"{settings.fold}"
         )

@@ -91,12 +91,12 @@ class Search:
         check_one_of("tune_sampler", self.sampler, SAMPLERS)
         if len(settings.method) > 1:
             raise ValueError(
-                "method must be a single one, whose settings are searched; got "
+                "method must name the single method whose settings are searched; got "
                 f"{','.join(settings.method)}"
             )
         if settings.validation == "test":
             raise ValueError(
-                "validation=test would choose settings by the test classes: take "
+                "validation=test would choose settings by the test classes: use "
                 "validation=classes or validation=samples"
             )
         check_space(self.parameters, settings)
@@ -188,7 +188,7 @@ def tune(
     """
     if storage is None and "://" in os.fspath(workdir):
         raise ValueError(
-            f"workdir {workdir} cannot hold a database: take a local folder, or name a server with "
+            f"workdir {workdir} cannot hold a database: use a local folder, or name a server with "
             "--tune_storage"
         )
     # Before a folder is created.
@@ -225,7 +225,7 @@ def _make_room(search, workdir):
     if not path.exists() or not path.read_text().startswith(first_line):
         earlier = move_to_earlier(workdir, _FILES)
         if earlier is not None:
-            print(f"{workdir} held another search: it is now in {earlier}")
+            print(f"{workdir} contained another search, which was moved to {earlier}")
     flags = {
         "mode": "tune",
         "tune_space": search.space,
@@ -360,7 +360,7 @@ def _last_line(log):
     if log is None:
         return "see above"
     lines = epath.Path(log).read_text(errors="replace").strip().splitlines()
-    return f"{lines[-1].removeprefix('ccp_dml: ') if lines else 'nothing was said'}, see {log}"
+    return f"{lines[-1].removeprefix('ccp_dml: ') if lines else 'no output'}, see {log}"
 
 
 def _write_trials(search, workdir, trials):
@@ -373,8 +373,8 @@ def _write_trials(search, workdir, trials):
     (first, *_) = runs = search.plan(workdir, best[0].values)
     text = (
         f"# Trial {best[0].number}, the best of {len(trials)}: {search.metric} "
-        f"{format_estimate(mean, half_width)} "
-        f"({count} run{'s' if count > 1 else ''}), by which it was chosen: others will be lower.\n"
+        f"{format_estimate(mean, half_width)} ({count} run{'s' if count > 1 else ''}), by which it "
+        "was chosen, so expect lower values elsewhere.\n"
     )
     text += flagfile(first.settings)
     if len(runs) > 1:
@@ -392,8 +392,8 @@ def _show(search, workdir, trials, importances):
     failed = sum(trial.state == "failed" for trial in trials)
     if running:
         print(
-            f"{running} trials still run elsewhere: the same command again shows theirs, once they "
-            "have ended"
+            f"{running} trials are still running elsewhere: run the same command again for their "
+            "results once they have finished"
         )
     if failed:
         print(f"{failed} of {len(trials)} trials failed; trials.csv says why")
@@ -407,6 +407,6 @@ def _show(search, workdir, trials, importances):
     with atomic_write(workdir / "responses.png") as path, path.open("wb") as file:
         figure.savefig(file, format="png", dpi=110)
     print(
-        f"\neverything is in {workdir}: trials.csv, responses.png and best.flags, the settings of "
-        "the best trial, which --mode=train measures on the test classes"
+        f"\nthe results are in {workdir}: trials.csv, responses.png and best.flags, the settings "
+        "of the best trial, which --mode=train measures on the test classes"
     )

@@ -89,10 +89,10 @@ class WorkdirLock:
     def _describe_owner(self):
         owner = read_json(self.folder / _OWNER)
         if owner is None:
-            return f"another process works in {self.folder}"
+            return f"another process is working in {self.folder}"
         return (
-            f"process {owner['process']} on {owner['host']} works in {self.folder} since "
-            f"{owner['since']}"
+            f"process {owner['process']} on {owner['host']} has been working in {self.folder} "
+            f"since {owner['since']}"
         )
 
 

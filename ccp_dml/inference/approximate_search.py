@@ -111,7 +111,7 @@ def write_index(
             )
     # faiss raises RuntimeError for problems with files.
     except (OSError, RuntimeError) as error:
-        logging.warning("The index is not kept: %s", str(error).splitlines()[0])
+        logging.warning("The index could not be saved: %s", str(error).splitlines()[0])
 
 
 def read_index(
@@ -135,14 +135,14 @@ def read_index(
     try:
         description = json.loads(_description(path).read_text())
         if description["embeddings"] != fingerprint:
-            logging.info("%s is of other embeddings: it is made anew.", path)
+            logging.info("%s belongs to other embeddings and is rebuilt.", path)
             return None, []
         search = ApproximateSearch(faiss.read_index(os.fspath(path)), index == "hnsw")
         return search, [float(number) for number in description["quality"]]
     except FileNotFoundError:
         return None, []
     except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
-        logging.warning("%s is made anew: %s", path, str(error).splitlines()[0])
+        logging.warning("%s is rebuilt: %s", path, str(error).splitlines()[0])
         return None, []
 
 

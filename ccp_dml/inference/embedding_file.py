@@ -197,7 +197,7 @@ def _read(pa, table):
     id_name = next((name for name in _IDS if name in names), None)
     if id_name is None or "embedding" not in names:
         missing = "'embedding'" if id_name else " or ".join(map(repr, _IDS))
-        raise ValueError(f"there is no column {missing}, but {list_first(names, 10)}")
+        raise ValueError(f"there is no column {missing}; the columns are {list_first(names, 10)}")
     embeddings, start = None, 0
     parts = {name: [] for name in (id_name, "label", "split") if name in names}
     for batch in table.iter_batches(ROWS_AT_A_TIME, columns=[*parts, "embedding"]):
@@ -226,6 +226,6 @@ def _vectors(pa, column):
         raise ValueError(f"the column 'embedding' must hold lists of numbers; it is {column.type}")
     lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
     if column.null_count or len(lengths) != 1:
-        raise ValueError("the embeddings must all be there and of the same size")
+        raise ValueError("the embeddings must have no missing values and all be of the same size")
     values = column.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
     return values.reshape(len(column), -1)

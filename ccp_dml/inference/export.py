@@ -98,8 +98,8 @@ def export(
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "networks are exported with Keras's backend tensorflow, which reads the same files: "
-            f"set KERAS_BACKEND=tensorflow; it is {keras.backend.backend()}"
+            "networks can be exported only with the Keras backend tensorflow, which reads the same "
+            f"files: set KERAS_BACKEND=tensorflow; got {keras.backend.backend()}"
         )
     check_one_of("format", format, FORMATS)
     check_one_of("quantization", quantization, QUANTIZATIONS)
@@ -216,7 +216,7 @@ def _write_tflite(embedders, path, quantization):
         path.write_bytes(converter.convert())
     except ConverterError as error:
         raise ValueError(
-            "TFLite lacks an operation that the network needs, choose the format saved_model: "
+            "TFLite lacks an operation that the network needs; choose the format saved_model: "
             f"{str(error).splitlines()[0]}"
         ) from error
     interpreter = Interpreter(os.fspath(path))

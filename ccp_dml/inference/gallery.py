@@ -167,9 +167,13 @@ class Gallery:
         if exclude_ids is not None:
             exclude_ids = _check_names("exclude_ids", exclude_ids, len(queries), "queries")
             if exclude_ids.dtype.kind != self.ids.dtype.kind and self.ids.dtype.kind == "O":
-                raise ValueError(f"the ids are strings; got exclude_ids of {exclude_ids.dtype}")
+                raise ValueError(
+                    f"exclude_ids must be strings, as the ids are; got {exclude_ids.dtype}"
+                )
             if exclude_ids.dtype.kind == "O" and self.ids.dtype.kind != "O":
-                raise ValueError(f"the ids are integers; got exclude_ids {exclude_ids[0]!r}")
+                raise ValueError(
+                    f"exclude_ids must be integers, as the ids are; got {exclude_ids[0]!r}"
+                )
             own = self._rows.get_indexer(exclude_ids)
         check_whole_number("k", k, least=1, most=len(self) - (own is not None))
         search = self._search_exactly if self.index == "exact" else self._search_approximately
@@ -336,7 +340,9 @@ def _check_names(name, values, count, owners="embeddings", optional=False):
     elif array.dtype.kind not in "iu" and array.size:
         raise ValueError(f"{name} must all be strings or all integers; got {array.dtype}")
     if array.shape != (count,):
-        raise ValueError(f"{name} must be one for each of {count} {owners}; got {array.shape}")
+        raise ValueError(
+            f"{name} must have one entry for each of {count} {owners}; got {array.shape}"
+        )
     return array
 
 
@@ -344,5 +350,5 @@ def _unique_index(ids):
     index = pd.Index(ids)
     if not index.is_unique:
         repeated = index[index.duplicated()].unique()
-        raise ValueError(f"ids must all be different; more than once: {list_first(repeated, 3)}")
+        raise ValueError(f"ids must be unique; these are repeated: {list_first(repeated, 3)}")
     return index

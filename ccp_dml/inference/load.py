@@ -86,7 +86,7 @@ def load(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     logging.warning(
-        "%s was saved without its preprocessing: taken is scaling %s and resize_size %d, as given.",
+        "%s was saved without its preprocessing: using the given scaling %s and resize_size %d.",
         path,
         scaling,
         embedder.preprocessing.shorter_side,

@@ -24,7 +24,7 @@ def check_features(shape: Sequence[int | None], owner: str):
     """
     if not isinstance(shape, tuple) or len(shape) not in _KINDS:
         raise ValueError(
-            f"{owner} must give {', or '.join(reversed(_KINDS.values()))}; got {shape}"
+            f"{owner} must return {', or '.join(reversed(_KINDS.values()))}; got {shape}"
         )
 
 

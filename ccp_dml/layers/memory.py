@@ -151,7 +151,7 @@ class CrossBatchMemory(keras.layers.Layer):
 
     def _require_batch_size(self, size):
         expected = (
-            f"the memory was made for batches of {self.batch_size} samples, and every batch must "
+            f"the memory was made for batches of {self.batch_size} samples, so every batch must "
             "have as many"
         )
         if not isinstance(size, int):

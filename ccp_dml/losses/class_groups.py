@@ -63,8 +63,8 @@ def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:
     """
     if len(reference_labels.shape) != 1:
         raise ValueError(
-            f"{owner} needs the number of each reference's class, labels (r,); got labels "
-            f"of the shape {tuple(reference_labels.shape)}"
+            f"{owner} needs one class number per reference, labels (r,); got labels of shape "
+            f"{tuple(reference_labels.shape)}"
         )
     order = ops.argsort(reference_labels)
     sorted_labels = ops.take(reference_labels, order)
@@ -74,7 +74,7 @@ def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:
     ):
         raise ValueError(
             f"{owner} needs {per_class} references of each class (proxies_per_class); got "
-            f"references of the labels {known.tolist()}"
+            f"references with the labels {known.tolist()}"
         )
     num_classes = ops.shape(sorted_labels)[0] // per_class
 

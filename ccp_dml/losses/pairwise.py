@@ -49,8 +49,8 @@ class Pairs(NamedTuple):
         shape = tuple(self.labels.shape)
         if len(shape) != 1:
             raise ValueError(
-                f"{owner} needs the number of each sample's class, labels (n,); got labels of the "
-                f"shape {shape}"
+                f"{owner} needs one class number per sample, labels (n,); got labels of shape "
+                f"{shape}"
             )
         return self.labels
 

@@ -158,7 +158,7 @@ class BatchChecks:
         if self.memory_batch_size is not None:
             yield (
                 size == self.memory_batch_size,
-                f"the memory was made for batches of {self.memory_batch_size} samples, and every "
+                f"the memory was made for batches of {self.memory_batch_size} samples, so every "
                 "batch must have as many",
             )
 

@@ -93,7 +93,7 @@ def check_parts_are_independent(model: keras.Model):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             raise ValueError(
                 f"gradient_cache_parts needs frozen batch normalisation, but {layer.name} "
-                "normalises with the statistics of what it sees at once: set freeze_batch_norm"
+                "normalises with the statistics of each part alone: set freeze_batch_norm"
             )
         if getattr(layer, "activity_regularizer", None) is not None:
             raise ValueError(

@@ -218,9 +218,8 @@ class MetricLearningModel(TrainingStep):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
         if half:
             raise ValueError(
-                f"{half[0].path} and {len(half) - 1} other weights are {half[0].dtype}, to which "
-                "small steps make no difference, so that nothing is learned: use the policy "
-                "mixed_bfloat16"
+                f"{half[0].path} and {len(half) - 1} other weights are {half[0].dtype}, in which "
+                "small updates are lost, so nothing is learned: use the policy mixed_bfloat16"
             )
         if self.gradient_cache_parts > 1:
             check_parts_are_independent(self.embedding_model)

@@ -62,7 +62,7 @@ class LazyAdam(keras.optimizers.Adam):
     def __init__(self, learning_rate: Any = 0.001, lazy: Sequence[str] = ("proxies",), **kwargs):
         super().__init__(learning_rate, **kwargs)
         if self.amsgrad:
-            raise ValueError("LazyAdam has no amsgrad: use keras.optimizers.Adam for it")
+            raise ValueError("LazyAdam does not support amsgrad: use keras.optimizers.Adam")
         self.lazy = tuple(lazy)
         self._row_steps = {}
 

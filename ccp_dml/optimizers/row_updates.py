@@ -31,7 +31,7 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
     is_lazy = isinstance(optimizer, LazyAdam) and optimizer.is_lazy(variable)
     if not is_lazy and (type(optimizer) is not keras.optimizers.SGD or optimizer.momentum):
         raise ValueError(
-            "only the rows of the sampled classes are updated, which takes "
+            "only the rows of the sampled classes are updated, which requires "
             "ccp_dml.optimizers.LazyAdam (with 'proxies' among its lazy weights) or "
             f"keras.optimizers.SGD without momentum; got {type(optimizer).__name__}"
         )

@@ -24,8 +24,8 @@ def class_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) ->
     by_class = {each.name: average_by_class(each, samples, labels) for each in retrievers}
     blocks = [
         Note(
-            f"How the classes fare, which only a mean is shown of above. The tables are ordered by "
-            f"{best.name}, the method with the highest MAP@R."
+            "The results of each class, of which only the mean is shown above. The tables are "
+            f"ordered by {best.name}, the method with the highest MAP@R."
         ),
         _draw_classes(by_class),
         _tabulate_hardest(by_class, best.name, labels, samples),
@@ -130,7 +130,7 @@ def _tabulate_confusions(retrievers, best, samples):
     return Table(
         ["class", "and", "queries", *counts],
         rows,
-        "The pairs of classes that are confused most: how many of their queries have an image of "
+        "The pairs of classes confused most often: how many of their queries have an image of "
         "the other class as their nearest.",
         ["class", "and"],
     )

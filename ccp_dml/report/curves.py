@@ -77,7 +77,7 @@ def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -
             "Spread of the validation embeddings",
             "How far embeddings lie from their mean: near 0 they have collapsed to one point.",
         ),
-        ("learning_rate", "Learning rate", "The factor of the optimizer's steps."),
+        ("learning_rate", "Learning rate", "The step size of the optimizer."),
         (
             "proximal_weight",
             "Proximal weight λ",
@@ -86,8 +86,8 @@ def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -
         (
             "covering_radius",
             "Covering radius of the proxies",
-            "The largest distance of a training class's samples to its nearest proxy, a mean over "
-            "the classes, where the latest round ended; smaller is better.",
+            "The largest distance of a training class's samples to its nearest proxy, averaged "
+            "over the classes, at the end of the latest round; smaller is better.",
         ),
     ]
     pictures = [

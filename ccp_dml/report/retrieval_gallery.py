@@ -54,7 +54,7 @@ def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) 
                 _make_answer(retriever, row, samples, found_sources) for retriever in retrievers
             ]
             blocks.append(Gallery(f"{kind.capitalize()} query", query, answers))
-    return Section("Queries and what is found", blocks)
+    return Section("Queries and their neighbours", blocks)
 
 
 def draw_queries(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Figure:

@@ -297,7 +297,7 @@ def kill_and_resume(name: str, folder: pathlib.Path, expected: dict):
         return max(steps, default=0) >= expected["steps"] // 2
 
     run_stage("run that is killed", arguments, until=is_on_the_way)
-    run_stage("run that goes on", arguments)
+    run_stage("run that continues", arguments)
     resumed = json.loads((workdir / "results.json").read_text())["ccp"]
     different = [
         key for key, value in expected.items() if key != "seconds" and resumed[key] != value
@@ -336,7 +336,7 @@ def main(argv):
         shutil.rmtree(folder / "downloads", ignore_errors=True)
         for builder in ("caltech_birds2011", "stanford_online_products"):
             shutil.rmtree(folder / builder, ignore_errors=True)
-        run_stage("data set that is there", [*own, "--stage=load"])
+        run_stage("data set that exists already", [*own, "--stage=load"])
         run_stage("parts", [*own, "--stage=measure"])
         workdir = folder / "runs" / network
         arguments = ["-m", "ccp_dml.main", *settings_flags(name, folder)]

@@ -37,7 +37,7 @@ def main(argv):
     except (ValueError, OSError, WorkdirInUseError) as error:
         sys.exit(f"run_study: {error}")
     except RunInterruptedError as error:
-        sys.exit(f"run_study: {error}; the same command goes on")
+        sys.exit(f"run_study: {error}; run the same command again to resume")
     if failed:
         sys.exit(f"{len(failed)} runs failed: {', '.join(run.title for run in failed)}")
 

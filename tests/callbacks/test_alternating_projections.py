@@ -365,7 +365,7 @@ def test_training_does_not_resume_without_the_state_of_the_rounds(generator, tmp
     def backup():
         return keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
 
-    message = "training resumes at epoch 2, but the rounds would start anew.*TrainingState"
+    message = "training resumes at epoch 2, but the rounds would start over.*TrainingState"
     with pytest.raises(ValueError, match=message):
         fit(make_model(), [AlternatingProjections(pool)], epochs=4, initial_epoch=2)
     rounds = AlternatingProjections(pool)

@@ -393,15 +393,15 @@ def test_training_starts_anew_if_every_checkpoint_is_damaged(clock, tmp_path, ca
 
 def test_checkpoints_of_another_training_are_refused(tmp_path):
     small_training(tmp_path, fingerprint="a")
-    with pytest.raises(ValueError, match="is of a training with other settings"):
+    with pytest.raises(ValueError, match="was saved by a training with other settings"):
         TrainingState(tmp_path, [], fingerprint="b").restore(make_small_model())
-    with pytest.raises(ValueError, match="is of a model with other weights"):
+    with pytest.raises(ValueError, match="was saved from a model with other weights"):
         TrainingState(tmp_path, [], fingerprint="a").restore(make_small_model(units=2))
     deeper = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), keras.layers.Dense(3)])
     deeper.compile("adam", "mse")
-    with pytest.raises(ValueError, match="is of a model with other weights"):
+    with pytest.raises(ValueError, match="was saved from a model with other weights"):
         TrainingState(tmp_path, [], fingerprint="a").restore(deeper)
-    with pytest.raises(ValueError, match=r"is of a training with the callbacks $"):
+    with pytest.raises(ValueError, match=r"was saved by a training with the callbacks $"):
         TrainingState(tmp_path, [TerminateOnFailure()], fingerprint="a").restore(make_small_model())
 
 

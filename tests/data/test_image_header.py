@@ -56,12 +56,14 @@ def test_damaged_headers_are_named(kind):
             assert read_header(contents[:length]) == ImageHeader(kind, 3, 3)
         except ValueError as error:
             errors.add(str(error))
-    assert errors == {"is none of JPEG, PNG, GIF, BMP, WEBP", "is damaged"}
+    assert errors == {"is not in one of the formats JPEG, PNG, GIF, BMP, WEBP", "is damaged"}
 
 
 @pytest.mark.parametrize("contents", [b"", b"notes", b"RIFF\0\0\0\0WAVEfmt ", b"\x89PNG", b"%PDF"])
 def test_what_is_no_image_is_named(contents):
-    with pytest.raises(ValueError, match=r"^is none of JPEG, PNG, GIF, BMP, WEBP$"):
+    with pytest.raises(
+        ValueError, match=r"^is not in one of the formats JPEG, PNG, GIF, BMP, WEBP$"
+    ):
         read_header(contents)
 
 

@@ -72,7 +72,7 @@ def test_links_in_a_circle_end(tmp_path):
         ("path,label\n,cat\n", "line 2 of .* has no path"),
         ("path,split\na.jpg,validation\n", "line 2 of .*: split must be one of train, "),
         ("path\na.jpg\n./a.jpg\n", "lines 2 and 3 of .* name the same .*a.jpg"),
-        ("path\n", "holds no images"),
+        ("path\n", "contains no images"),
         ("path\nfile:///a.jpg\n", "line 2 of .*file:///a.jpg"),
         ("", "must name the columns path"),
     ],
@@ -89,12 +89,12 @@ def test_wrong_lists_are_named(text, message, tmp_path):
 def test_other_sources_are_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere does not exist"):
         list_images(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"holds no images, files that end in \.jpg"):
+    with pytest.raises(ValueError, match=r"contains no images, which are files that end in \.jpg"):
         list_images(tmp_path)
     (tmp_path / "picture.tiff").write_bytes(bytes(range(128, 256)))
     with pytest.raises(ValueError, match="neither a folder, nor an image, nor a CSV file"):
         list_images(tmp_path / "picture.tiff")
-    with pytest.raises(ValueError, match="labels must be one for each of 2 images; got 1"):
+    with pytest.raises(ValueError, match="labels must have one entry for each of 2 images; got 1"):
         ImageListing(["a", "b"], ["cat"])
 
 

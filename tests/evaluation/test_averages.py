@@ -75,7 +75,7 @@ def test_queries_without_a_value_are_left_out(generator):
         (lambda: metrics_by_class({"a": np.zeros(3)}, np.zeros(2)), r"\(3,\) .*; got \(2,\)"),
         (
             lambda: metrics_by_class({"a": np.zeros(3), "b": np.zeros(2)}, np.zeros(3)),
-            r"as many for each metric; got \[\(2,\), \(3,\)\]",
+            r"with the same n for each metric; got \[\(2,\), \(3,\)\]",
         ),
         (lambda: metrics_by_class({"a": np.full(3, np.nan)}, np.zeros(3)), "no query has a value"),
         (lambda: bootstrap_intervals({"a": np.full(3, np.nan)}), "no query has a value"),

@@ -120,8 +120,8 @@ def test_files_that_do_not_go_together(generator, tmp_path):
     empty = tmp_path / "empty.npz"
     empty.touch()
     for path, message in {
-        other_order: "is not of the same images as",
-        with_gallery: "is not of the same images as",
+        other_order: "does not contain the same images as",
+        with_gallery: "does not contain the same images as",
         without_labels: r"labels \(n,\); their shapes are \(6, 4\) and \(\)",
         too_few: r"their shapes are \(5, 4\) and \(6,\)",
         half: "is damaged",

@@ -96,7 +96,9 @@ def test_galleries_of_other_networks_are_named(embedder, gallery, tmp_path):
         search_images(other, path, folder)
     # Of galleries that others wrote only the size is known.
     Gallery.build(np.eye(3), ["a", "b", "c"]).save(tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="embeddings of size 3, the networks make 16"):
+    with pytest.raises(
+        ValueError, match="embeddings of size 3, but those of the networks have size 16"
+    ):
         search_images(embedder, tmp_path / "other.parquet", folder)
 
 
@@ -109,5 +111,5 @@ def test_problems(embedder, gallery, tmp_path):
     with pytest.raises(ValueError, match=r"nothing.jpg does not exist"):
         search_images(embedder, path, tmp_path / "nothing.jpg")
     (tmp_path / "text.jpg").write_text("text")
-    with pytest.raises(ValueError, match=r"text.jpg is none of JPEG"):
+    with pytest.raises(ValueError, match=r"text.jpg is not in one of the formats JPEG"):
         search_images(embedder, path, tmp_path / "text.jpg")

@@ -62,8 +62,8 @@ def test_a_data_set_with_planted_faults(embedder, tmp_path):
     # Two of each pair; an image and five neighbours of each suspicious label.
     assert page.count('<img src="data:image/') == 6 * 2 + 4 * 6
     assert page.count("Across splits, distance") == 3
-    assert "class00, or class01? 5 of 5 say so" not in page
-    assert "class01, or class00? 5 of 5 say so" in page
+    assert "class00, or class01? 5 of 5 neighbours of" not in page
+    assert "class01, or class00? 5 of 5 neighbours of" in page
 
 
 def test_images_in_memory_without_labels(embedder, tmp_path):

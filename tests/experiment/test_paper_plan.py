@@ -57,7 +57,7 @@ def test_settings_that_do_not_make_it_another_cell_can_be_changed():
     assert (cell.settings.data_dir, cell.settings.patience) == ("/data", 5)
     assert cell.title == "C2-CCP-L"
     for name, value in {"loss": "triplet", "method": ("plain",), "label_noise": 0.1}.items():
-        with pytest.raises(ValueError, match=f"{name} is that of the cells"):
+        with pytest.raises(ValueError, match=f"{name} is set by the cells"):
             plan_cells(["sop/c2_ccp"], {name: value})
     with pytest.raises(ValueError, match=r"cells must be one of all, .*; got 'sop/c3'"):
         plan_cells(["sop/c3"], {})

@@ -124,7 +124,7 @@ def test_a_killed_protocol_ends_its_processes_and_goes_on(protocol):
     logs = [(protocol.folder / run / "log.txt").read_text() for run in RUNS]
     assert any("resumes after step" in log for log in logs)
     *_, last = protocol.output.splitlines()
-    assert last.startswith(f"everything is in {protocol.folder}: ")
+    assert last.startswith(f"the results are in {protocol.folder}: ")
     assert ("report.html" in last) == bool(reports)
 
 

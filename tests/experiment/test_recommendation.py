@@ -20,12 +20,12 @@ def benchmark(classes, size, channels):
         ("sop", 200, 5, 3, "--preset=paper --method=plain,ccp", "SOP is in the paper's tables"),
         ("glyphs", 200, 10, 1, "--preset=small_images --method=plain,ccp", "one channel"),
         ("digits", 100, 9, 1, "--preset=small_images --method=plain", "from random weights"),
-        ("folder", 99, 2, 3, "--preset=fine_tune --method=plain,ccp", "weights of ImageNet"),
+        ("folder", 99, 2, 3, "--preset=fine_tune --method=plain,ccp", "ImageNet weights"),
         ("folder", 500, 4, 3, "--preset=fine_tune --method=plain", "at most 4 images"),
     ],
 )
 def test_it_is_recommended_for_a_reason(dataset, classes, size, channels, flags, reason):
     text = recommend(benchmark(classes, size, channels), Settings(dataset=dataset))
     first, *reasons = text.splitlines()
-    assert first == f"to begin with: {flags}"
+    assert first == f"recommended: {flags}"
     assert reason in "\n".join(reasons)

@@ -171,7 +171,7 @@ def test_a_record_without_folds(tmp_path):
     [
         ("", "is not a record of runs"),
         ("name,seed,map_at_r\nold,0,0.1\n", "has no column 'method'"),
-        ("name,seed,method,map_at_r\n", "holds no run"),
+        ("name,seed,method,map_at_r\n", "contains no runs"),
         ("name,seed,method,map_at_r\nold,0,plain,0.1\nold,1,plain,0.1,2\n", "line 3"),
         ("name,seed,method,map_at_r\nold,0,plain,0.1\nold,1\n", "line 3: there is no method"),
         ("name,seed,method,map_at_r\nold,first,plain,0.1\n", "line 2: seed must be an integer"),
@@ -179,7 +179,7 @@ def test_a_record_without_folds(tmp_path):
         ("name,seed,method,map_at_r\nold,0,plain,high\n", "line 2: map_at_r must be a number"),
         (
             "name,seed,method,map_at_r\nold,0,plain,0.1\nold,0,plain,0.2\n",
-            "line 3: the run stands there twice",
+            "line 3: the run is listed twice",
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_folders_without_finished_runs(protocol, tmp_path):
     for path, message in {
         tmp_path / "nowhere": "nowhere does not exist: name the folder of a run",
         tmp_path / "pipe": "pipe is neither a folder nor a file",
-        empty: "holds no finished run: it is empty; name a folder with results.json",
+        empty: "contains no finished run: it is empty; name a folder with results.json",
         killed: "it has flags.txt; name a folder",
         only_killed: "seed10 not finished; the command that started them resumes them",
     }.items():
@@ -224,11 +224,11 @@ def test_a_folder_of_folders_stands_for_those_with_finished_runs(protocol, tmp_p
     with pytest.raises(ValueError, match="c2 is given 2 times"):
         read_runs([tmp_path / "runs", tmp_path / "runs" / "sop" / "c2"])
     (tmp_path / "deep" / "runs" / "deeper").mkdir(parents=True)
-    with pytest.raises(ValueError, match="runs holds no finished run: it has deeper; name a fo"):
+    with pytest.raises(ValueError, match="runs contains no finished run: it has deeper; name a fo"):
         read_runs([tmp_path / "deep" / "runs"])
 
 
 def test_a_run_that_is_there_twice(protocol):
     shutil.copytree(protocol / "fold1_seed9", protocol / "seed9")
-    with pytest.raises(ValueError, match="holds fold 1 of seed 9 more than once"):
+    with pytest.raises(ValueError, match="contains fold 1 of seed 9 more than once"):
         read_runs([protocol])

@@ -415,7 +415,9 @@ def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings)
     results = train(other, tmp_path, report=False)
     (earlier,) = (tmp_path / "earlier").iterdir()
     output = capsys.readouterr().out
-    assert f"{tmp_path} held results with other settings: they are now in {earlier}" in output
+    assert (
+        f"{tmp_path} contained results with other settings, which were moved to {earlier}" in output
+    )
     assert read_json(earlier / "results.json") == first
     assert settings_from_flagfile(earlier / "flags.txt") == small_settings
     names = {path.name for path in earlier.iterdir()}
@@ -435,8 +437,8 @@ def test_results_of_the_other_backend_are_moved(tmp_path, capsys, monkeypatch, s
     unfinished = load_unfinished_results(tmp_path, small_settings)
     (earlier,) = (tmp_path / "earlier").iterdir()
     assert (
-        f"{tmp_path} held results of Keras's backend tensorflow, and this is jax: they are now in "
-        f"{earlier}"
+        f"{tmp_path} contained results of the Keras backend tensorflow (this is jax), which were "
+        f"moved to {earlier}"
     ) in capsys.readouterr().out
     assert read_json(earlier / "results.json") == first
     assert "plain" not in unfinished
@@ -466,7 +468,7 @@ def test_checkpoints_of_other_settings_are_moved(tmp_path, small_settings):
 
 def test_a_folder_that_is_in_use(tmp_path, monkeypatch, small_settings):
     monkeypatch.setattr(workdir_module, "_SECONDS_TO_WAIT", 0.01)
-    with WorkdirLock(tmp_path), pytest.raises(WorkdirInUseError, match="works in"):
+    with WorkdirLock(tmp_path), pytest.raises(WorkdirInUseError, match="working in"):
         train(small_settings, tmp_path)
 
 

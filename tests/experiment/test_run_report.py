@@ -178,7 +178,7 @@ def test_folders_of_other_test_images(tmp_path, generator):
     page = report_of(
         tmp_path / "one", tmp_path / "two", output=tmp_path, benchmark=make_benchmark(generator)
     )
-    assert "two stands in tables and curves only: its test images" in page.texts["results"]
+    assert "two is in tables and curves only: its test images" in page.texts["results"]
     assert len(page.alt_texts("map-of-the-embeddings")) == 3
 
 
@@ -188,7 +188,7 @@ WITHOUT = "There are no images in this report:"
 def test_data_that_are_gone(tmp_path, generator):
     save_finished(tmp_path / "run", generator, data_dir="/nowhere/shoes")
     page = report_of(tmp_path / "run", output=tmp_path)
-    assert f"{WITHOUT} /nowhere/shoes does not hold folder any more." in page.texts["results"]
+    assert f"{WITHOUT} /nowhere/shoes no longer contains folder." in page.texts["results"]
     assert page.texts["results"].count(WITHOUT) == 1
     assert not page.images
     assert set(page.texts) == set(SECTIONS) - {
@@ -201,7 +201,7 @@ def test_data_that_are_not_downloaded_for_a_report(tmp_path, generator, monkeypa
     monkeypatch.setattr(run_report, "load_benchmark", None)
     save_finished(tmp_path / "run", generator, dataset="sop", data_dir=tmp_path)
     page = report_of(tmp_path / "run", output=tmp_path)
-    assert f"{WITHOUT} {tmp_path} does not hold sop any more." in page.texts["results"]
+    assert f"{WITHOUT} {tmp_path} no longer contains sop." in page.texts["results"]
 
 
 def test_data_that_cannot_be_loaded(tmp_path, generator):

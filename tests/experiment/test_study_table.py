@@ -176,7 +176,7 @@ def save_variant(run, map_at_r, rounds):
 
 def test_runs_are_read_from_their_folders(tmp_path):
     runs = plan_study(STUDY, tmp_path)
-    with pytest.raises(ValueError, match="holds no finished run of the study"):
+    with pytest.raises(ValueError, match="contains no finished run of the study"):
         read_study_runs(STUDY, tmp_path)
     of_both = [run for run in runs if run.workdir.name == "both"]
     for run, rounds in zip(of_both[:2], ([0, 0, 1], [0, 0, 0]), strict=True):

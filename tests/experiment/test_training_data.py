@@ -86,7 +86,9 @@ def test_samples_that_the_data_set_gives_validate(benchmark):
     assert data.validation is given
     assert data.validation_gallery is None
     for validation in ("classes", "samples", "test"):
-        with pytest.raises(ValueError, match=f"which validates; got '{validation}': leave it out"):
+        with pytest.raises(
+            ValueError, match=f"on which it validates; got '{validation}': leave the flag out"
+        ):
             split_benchmark(benchmark, Settings(validation=validation))
     with pytest.raises(ValueError, match=r"there are no folds, .* got fold 2"):
         split_benchmark(benchmark, Settings(fold=2))
@@ -214,7 +216,7 @@ def test_a_sample_with_a_wrong_label_is_of_the_super_class_of_that_label(nested)
 
 def test_data_without_super_classes_are_named(benchmark, tmp_path):
     settings = Settings(sampler="hierarchical", validation="samples")
-    with pytest.raises(ValueError, match="needs super-classes, and digits has none"):
+    with pytest.raises(ValueError, match="needs super-classes, but digits has none"):
         sampler_arguments(split_benchmark(benchmark, settings), settings)
     write_classes(tmp_path, {f"class{number}": 2 for number in range(4)})
     settings = Settings(

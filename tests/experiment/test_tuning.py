@@ -132,7 +132,10 @@ def test_another_search_is_moved_away(trainings, tmp_path, capsys):
     assert {"tune.db", "trials.csv", "best.flags", "trials"} <= {
         path.name for path in earlier.iterdir()
     }
-    assert f"{tmp_path} held another search: it is now in {earlier}" in capsys.readouterr().out
+    assert (
+        f"{tmp_path} contained another search, which was moved to {earlier}"
+        in capsys.readouterr().out
+    )
 
 
 def test_trials_that_fail_are_listed(trainings, tmp_path, capsys):
@@ -188,7 +191,7 @@ def test_machines_that_share_a_database(trainings, tmp_path, capsys):
     trainings.most = None
     there = tune(search, tmp_path / "there", storage)
     assert [trial.state for trial in there] == ["finished", "running", "finished", "finished"]
-    assert "1 trials still run elsewhere" in capsys.readouterr().out
+    assert "1 trials are still running elsewhere" in capsys.readouterr().out
     here = tune(search, tmp_path / "here", storage)
     assert [trial.state for trial in here] == ["finished"] * 4
     assert len(trainings.made) == 4
@@ -198,7 +201,7 @@ def test_machines_that_share_a_database(trainings, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "options", "message"),
     [
-        ({"method": ("plain", "ccp")}, {}, "method must be a single one, .*; got plain,ccp"),
+        ({"method": ("plain", "ccp")}, {}, "method must name the single method .*; got plain,ccp"),
         ({"validation": "test"}, {}, "validation=test would choose settings by the test classes"),
         ({}, {"sampler": "tpo"}, "tune_sampler must be one of tpe, .*: did you mean tpe"),
         ({}, {"num_trials": 0}, "tune_trials must be at least 1; got 0"),
@@ -215,7 +218,7 @@ def test_searches_that_make_no_sense(settings, options, message):
 def test_the_command_line(trainings, run_command, tmp_path, capsys):
     arguments = ["--mode=tune", "--dataset=glyphs", "--method=ccp", f"--workdir={tmp_path}"]
     run_command(*arguments, "--tune_space=pool_size=int:4:40", "--tune_trials=2", "--preset=paper")
-    assert "everything is in" in capsys.readouterr().out
+    assert "the results are in" in capsys.readouterr().out
     # The flagfile that it leaves is the same search.
     run_command(f"--flagfile={tmp_path / 'tune.flags'}")
     assert "2 of 2 trials are finished" in capsys.readouterr().out

@@ -140,4 +140,4 @@ def test_a_finished_run_is_not_made_again(searched, run_command, capsys):
     assert "makes a single run" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_command("--mode=validate", f"--flagfile={trial / 'flags.txt'}", "--validation=test")
-    assert "by which no settings must be chosen" in capsys.readouterr().err
+    assert "must not be used to choose settings" in capsys.readouterr().err

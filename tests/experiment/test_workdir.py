@@ -50,7 +50,10 @@ def test_a_second_process_is_told_who_works_there(tmp_path, impatient):
         with pytest.raises(WorkdirInUseError) as error, WorkdirLock(tmp_path / "run"):
             pass
         (line,) = str(error.value).splitlines()
-        assert f"process {process} on {socket.gethostname()} works in {tmp_path / 'run'}" in line
+        assert (
+            f"process {process} on {socket.gethostname()} has been working in {tmp_path / 'run'}"
+            in line
+        )
         # It is not disturbed by that.
         assert read_json(tmp_path / "run" / ".owner.json")["process"] == process
 
@@ -106,8 +109,8 @@ def test_an_address_has_no_locks_but_an_owner(bucket, host, process, is_free):
         assert not path.exists()
     else:
         message = (
-            f"process {process} on {host} works in gs://bucket/run since 2020-01-01 00:00:00; "
-            "if it no longer runs, delete gs://bucket/run/.owner.json"
+            f"process {process} on {host} has been working in gs://bucket/run since "
+            "2020-01-01 00:00:00; if it no longer runs, delete gs://bucket/run/.owner.json"
         )
         with pytest.raises(WorkdirInUseError, match=message):
             WorkdirLock("gs://bucket/run").__enter__()

@@ -91,9 +91,12 @@ def test_tables_of_others_are_read(embeddings, tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"id": [1], "vector": [[1.0]]}, "there is no column 'embedding', but id, vector"),
+        (
+            {"id": [1], "vector": [[1.0]]},
+            "there is no column 'embedding'; the columns are id, vector",
+        ),
         ({"id": [1, 2], "embedding": [[1.0], [1.0, 2.0]]}, "of the same size"),
-        ({"id": [1, 2], "embedding": [[1.0], None]}, "must all be there"),
+        ({"id": [1, 2], "embedding": [[1.0], None]}, "must have no missing values"),
         ({"id": [1], "embedding": [1.0]}, "must hold lists of numbers; it is double"),
         ({"id": [1], "embedding": [["a"]]}, "cannot be read"),
         ({"id": [1, 1], "embedding": [[1.0], [2.0]]}, "more than once: 1"),
@@ -120,8 +123,8 @@ def test_what_is_no_table_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros((3, 2)), [1, 2]), r"one for each of 3 embeddings; got \(2,\)"),
-        ((np.zeros((3, 2)), ["a", "b", "a"]), "must all be different; more than once: a"),
+        ((np.zeros((3, 2)), [1, 2]), r"one entry for each of 3 embeddings; got \(2,\)"),
+        ((np.zeros((3, 2)), ["a", "b", "a"]), "must be unique; these are repeated: a"),
         ((np.zeros((3, 2)), [0.0, 1.0, 2.0]), "must all be strings or all integers; got float64"),
         ((np.zeros((3, 2)), [True, False, True]), "must all be strings or all integers; got bool"),
         ((np.zeros((3, 2)), ["a", 1, "b"]), "must all be strings or all integers; got int, str"),
@@ -149,8 +152,11 @@ def test_wrong_arguments_are_named(arguments, message):
         ((np.zeros((1, 12)), 0), "from 1 to 500; got 0"),
         ((np.zeros((1, 11)), 1), "queries of size 11 .* gallery of size 12"),
         ((np.full((1, 12), np.nan), 1), "queries must be finite"),
-        ((np.zeros((1, 12)), 1, ["a"]), "the ids are integers; got exclude_ids 'a'"),
-        ((np.zeros((2, 12)), 1, [3]), r"exclude_ids must be one for each of 2 queries; got \(1,\)"),
+        ((np.zeros((1, 12)), 1, ["a"]), "exclude_ids must be integers, as the ids are; got 'a'"),
+        (
+            (np.zeros((2, 12)), 1, [3]),
+            r"exclude_ids must have one entry for each of 2 queries; got \(1,\)",
+        ),
     ],
 )
 def test_wrong_searches_are_named(arguments, message, embeddings):
@@ -270,5 +276,5 @@ def test_an_index_that_cannot_be_kept_is_used(embeddings, tmp_path, caplog):
     Gallery.build(embeddings, np.arange(500)).save(path)
     (tmp_path / "gallery.parquet.hnsw.faiss").mkdir()
     loaded = Gallery.load(path, "hnsw")
-    assert "The index is not kept" in caplog.text
+    assert "The index could not be saved" in caplog.text
     assert loaded.search(embeddings[:1], 1)[1].tolist() == [[0]]

@@ -200,7 +200,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(OSError, match="cannot be read"):
         embedder.embed([good, tmp_path])
     problems = {
-        "notes.png": "is none of JPEG, PNG, GIF, BMP, WEBP",
+        "notes.png": "is not in one of the formats JPEG, PNG, GIF, BMP, WEBP",
         "half.jpg": "is damaged",
     }
     for name, problem in problems.items():

@@ -96,9 +96,9 @@ def test_trains_any_keras_model_and_is_saved_with_it(generator, tmp_path):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (losses.get("contrastive", reduction="per_class"), "per_class needs the number of each"),
+        (losses.get("contrastive", reduction="per_class"), "per_class needs one class number per"),
         (losses.get("proxy_synthesis", loss="contrastive"), "ProxySynthesis needs the number"),
-        (losses.get("soft_triple", proxies_per_class=1), "SoftTriple needs the number of each"),
+        (losses.get("soft_triple", proxies_per_class=1), "SoftTriple needs one class number per"),
         (losses.get("margin"), r"boundaries needs .*; got labels of the shape \(7, 3\)"),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_batch_that_does_not_fill_its_place_in_the_memory(jit_compile, as_data
     images, labels = images_and_labels(18)
     memory = CrossBatchMemory(num_batches=2, batch_size=10)
     model = proxy_model(jit_compile, memory=memory)
-    message = "made for batches of 10 samples, and every batch must have as many"
+    message = "made for batches of 10 samples, so every batch must have as many"
     if as_dataset:
         batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(10)
         with pytest.raises(ValueError, match=message):

@@ -85,7 +85,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"pooling token takes .* got \(None, 2, 2, 128\)"):
         EmbeddingModel(small_convnet((8, 8, 1)), pooling="token")
     video = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Reshape((2, 2, 4, 4))])
-    with pytest.raises(ValueError, match=r"the backbone must give .*got \(None, 2, 2, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"the backbone must return .*got \(None, 2, 2, 4, 4\)"):
         EmbeddingModel(video)
     with pytest.raises(ValueError, match="at least one number of channels"):
         small_convnet((8, 8, 1), filters=())

@@ -220,6 +220,6 @@ def test_wrong_arguments_are_named():
     embedding_model = linear_model(np.ones((5, 3), "float32"))
     with pytest.raises(ValueError, match="sampled_classes must be at least 0; got -1"):
         ProxyModel(embedding_model, 5, sampled_classes=-1)
-    with pytest.raises(ValueError, match=r"takes ccp_dml.optimizers.LazyAdam .*; got Adam"):
+    with pytest.raises(ValueError, match=r"requires ccp_dml.optimizers.LazyAdam .*; got Adam"):
         model_of("adam", 8)
     model_of("adam", CLASSES)

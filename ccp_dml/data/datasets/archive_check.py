@@ -56,7 +56,7 @@ def check_archive(path: epath.Path, lists: tuple[str, ...] = ()):
             where = f"{path}: {printable(member.name)}"
             for target in (member.name, member.target):
                 if target and not is_inside(target):
-                    raise ValueError(f"{where} leads out of the archive, to {target!r}")
+                    raise ValueError(f"{where} points outside the archive, to {target!r}")
             is_image = member.name.lower().endswith(_IMAGE_SUFFIXES)
             largest = MAX_IMAGE_BYTES if is_image else _MAX_BYTES
             if member.size > largest:
@@ -65,7 +65,7 @@ def check_archive(path: epath.Path, lists: tuple[str, ...] = ()):
             _check_list(path, name)
     except (*ARCHIVE_ERRORS, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is cut off or damaged: {reason}") from error
+        raise ValueError(f"{path} is truncated or damaged: {reason}") from error
 
 
 def _read_members(path) -> Iterator[_Member]:
@@ -89,7 +89,7 @@ def _check_list(path, name):
         try:
             text = archive.read(name).decode()
         except (KeyError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {name} is missing or no text: {error}") from error
+            raise ValueError(f"{path}: {name} is missing or not a text file: {error}") from error
     rows = csv.DictReader(io.StringIO(text), delimiter=" ")
     for row in rows:
         if not is_inside(row.get("path") or ""):

@@ -71,8 +71,9 @@ def read_class_folders(folder: epath.Path) -> ClassFolders:
     unknown = [printable(child.name) for child in folders if child.name not in SPLITS]
     if unknown:
         raise ValueError(
-            f"{folder} has the folders of a given split, and other folders: "
-            f"{list_first(unknown, _LISTED_AT_MOST)}; a split has {', '.join(SPLITS)}"
+            f"{folder} has folders of a given split, but also other folders: "
+            f"{list_first(unknown, _LISTED_AT_MOST)}; the folders of a split are "
+            f"{', '.join(SPLITS)}"
         )
     parts = [_read_classes(root, root.name) for root in folders]
     return ClassFolders(
@@ -111,7 +112,7 @@ def _note_loose_files(folder, children):
     if not loose:
         return []
     listed = list_first(loose, _LISTED_AT_MOST)
-    return [f"{len(loose)} files in {folder} are in no class: {listed}"]
+    return [f"{len(loose)} files in {folder} belong to no class: {listed}"]
 
 
 def _list_folders(folder):

@@ -95,7 +95,7 @@ def _write_image(path, data):
     try:
         identify_format(data)
     except ValueError as error:
-        raise ValueError(f"what the archives have for {path} {error}") from error
+        raise ValueError(f"the image for {path} in the archives {error}") from error
     path.write_bytes(data)
 
 

@@ -100,10 +100,12 @@ def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
     stray = {path for path in problems if folders and is_stray(path, problems[path])}
     if stray:
         listed = list_first(_format_paths(sorted(stray), source), _NOTED_AT_MOST)
-        notes.append(f"Skipped {len(stray)} files that are no images: {listed}")
+        notes.append(f"Skipped {len(stray)} files that are not images: {listed}")
     rows = [row for row in rows if row.path not in stray]
     if not rows:
-        raise ValueError(f"{source} holds no images: it must have a subfolder of images per class")
+        raise ValueError(
+            f"{source} contains no images: it must have a subfolder of images for each class"
+        )
     bad = {path: problem for path, problem in problems.items() if path not in stray}
     listed = [f"{printable(path)} ({problem})" for path, problem in bad.items()]
     if len(bad) > max_bad_images:
@@ -135,7 +137,7 @@ def _note_empty_folders(folders, rows):
     if not empty:
         return []
     return [
-        f"{len(empty)} of {len(folders)} class folders hold no images: "
+        f"{len(empty)} of {len(folders)} class folders contain no images: "
         f"{list_first(empty, _NOTED_AT_MOST)}"
     ]
 
@@ -149,14 +151,19 @@ def _draw_split(labels, num_classes, test_fraction, split_seed):
 def _check_split(labels, splits, class_names):
     present = set(splits.tolist())
     if "test" in present and present & {"query", "gallery"}:
-        raise ValueError("the images to test on are either test, or query and gallery; got both")
+        raise ValueError(
+            "the test images must be in either the split test or the splits query and gallery; got "
+            "both"
+        )
     if len(present & {"query", "gallery"}) == 1:
         (only,) = present & {"query", "gallery"}
-        raise ValueError(f"there must be images of both query and gallery; got {only} only")
+        raise ValueError(
+            f"there must be images in both of the splits query and gallery; got only {only}"
+        )
     if "val" in present <= {"train", "val"}:
         raise ValueError(
-            f"there are images of {' and '.join(sorted(present))} only, and none to test on: "
-            "name some test, or query and gallery"
+            f"there are only images of {' and '.join(sorted(present))}, and none to test on: "
+            "assign some to the split test, or to query and gallery"
         )
     is_train, is_val = splits == "train", splits == "val"
     parts = {
@@ -168,7 +175,7 @@ def _check_split(labels, splits, class_names):
         common = np.intersect1d(parts[name], parts["test"])
         if common.size:
             raise ValueError(
-                f"{noun} and test must have no class in common; in both are "
+                f"{noun} and test must have no class in common; both have "
                 f"{list_first(class_names[common], _LISTED_AT_MOST)}"
             )
     for name, classes in parts.items():
@@ -181,7 +188,7 @@ def _check_split(labels, splits, class_names):
     for split, verb in (("test", "test"), ("val", "validate")):
         if split in present and np.bincount(labels[splits == split]).max() < 2:
             raise ValueError(
-                f"no class to {verb} on has two images, so that there is nothing to find"
+                f"no class to {verb} on has two images, so there is nothing to retrieve"
             )
 
 

@@ -52,11 +52,11 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
     if not rows:
-        raise ValueError(f"{file} holds no images: each line below the first must name one")
+        raise ValueError(f"{file} contains no images: each line below the first must name one")
     notes = []
     if repeated:
         notes.append(
-            f"{len(repeated)} rows of {file} repeat others and count once: lines "
+            f"{len(repeated)} rows of {file} repeat others and are counted once: lines "
             f"{list_first(repeated, _LISTED_AT_MOST)}"
         )
     return list(rows.values()), notes

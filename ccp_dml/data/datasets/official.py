@@ -92,7 +92,7 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
                 f"{_CARS}car196/cars_test_annos_withlabels.mat",
             ),
         ),
-        obstacle="its public address is gone",
+        obstacle="it is no longer at its public address",
         splits_by_class=True,
     ),
     "sop": OfficialSet(
@@ -123,7 +123,7 @@ OFFICIAL_SETS: dict[str, OfficialSet] = {
             Archive("inshop/Eval/list_eval_partition.txt", INSHOP_HOMEPAGE),
             Archive("inshop/Img/img.zip", INSHOP_HOMEPAGE, extracted="inshop/Img/img"),
         ),
-        obstacle="its files are given out on request",
+        obstacle="its files are available only on request",
     ),
 }
 """The benchmarks by name."""
@@ -187,8 +187,8 @@ def _check_sizes(index, name, benchmark, data_dir):
     folders = sorted({str(data_dir / name), str(data_dir / benchmark.builder)})
     raise ValueError(
         f"{name} in {data_dir} has {_format_sizes(found)}; the official set has "
-        f"{_format_sizes(benchmark.sizes)}. Delete {' and '.join(folders)}, and to make it again "
-        f"from the archives run: {describe_command(name, data_dir)}"
+        f"{_format_sizes(benchmark.sizes)}. Delete {' and '.join(folders)}, and to build it again "
+        f"from the archives, run: {describe_command(name, data_dir)}"
     )
 
 

@@ -54,7 +54,7 @@ def build_official(name: str, benchmark: OfficialSet, data_dir: epath.Path) -> I
         builder, benchmark.label, benchmark.split_of, data_dir / name, benchmark.super_label
     )
     logging.info(
-        "%s is complete in %s: it needs neither %s nor %s any more.",
+        "%s is complete in %s: %s and %s are no longer needed.",
         name,
         data_dir / name,
         builder.data_dir,
@@ -70,7 +70,7 @@ def _prepare(name, benchmark, data_dir):
         return builder
     if benchmark.needs_opencv and importlib.util.find_spec("cv2") is None:
         raise ValueError(
-            f"TensorFlow Datasets needs OpenCV to make {name} from its archives: "
+            f"TensorFlow Datasets needs OpenCV to build {name} from its archives: "
             'pip install "ccp_dml[cub]"'
         )
     manual_dir = data_dir / "downloads" / "manual"
@@ -97,14 +97,14 @@ def _prepare(name, benchmark, data_dir):
                     f"{path} is incomplete or not the official archive: its checksum is wrong. "
                     f"Replace it and run: {describe_command(name, data_dir)}"
                 ) from error
-        reason = "what its address gives is not the official archive"
+        reason = "the file at its address is not the official archive"
         raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
     except _DOWNLOAD_ERRORS as error:
         reason = f"the download failed ({join_lines(error)})"
         raise ValueError(_explain_manual_download(name, benchmark, data_dir, reason)) from error
     except _FORMAT_ERRORS as error:
         raise ValueError(
-            f"{name} cannot be made from the files in {manual_dir}: {join_lines(error)}"
+            f"{name} cannot be built from the files in {manual_dir}: {join_lines(error)}"
         ) from error
     return builder
 

@@ -74,15 +74,15 @@ class ClassNeighbors:
         first, nearest = first_step // self.steps, self.nearest
         if first != self.updates:
             raise ValueError(
-                f"step {first_step} needs the neighbours of update {first}, and these are of "
-                f"{self.updates}: restore them first"
+                f"step {first_step} needs the neighbours of update {first}, but the current ones "
+                f"are of update {self.updates}: restore them first"
             )
 
         def check_attached():
             if not self.is_attached:
                 raise RuntimeError(
-                    "nobody updates the neighbours of the classes: pass HardClasses to fit, among "
-                    "the callbacks"
+                    "the neighbours of the classes are never updated: add HardClasses to the "
+                    "callbacks of fit"
                 )
             return np.int64(0)
 

@@ -78,8 +78,8 @@ def hierarchical_batches(
     if small.size:
         names = [f"{groups.names[group]} ({groups.sizes[group]})" for group in small]
         raise ValueError(
-            f"a batch takes {classes_each} classes of a super-class, and some have fewer: "
-            f"{list_first(names, _SHOWN)}; take more super_classes_per_batch or fewer "
+            f"a batch takes {classes_each} classes of each super-class, but some have fewer: "
+            f"{list_first(names, _SHOWN)}; increase super_classes_per_batch or decrease "
             "classes_per_batch"
         )
     batch_size = classes_per_batch * samples_per_class
@@ -101,7 +101,7 @@ def _group_classes(classes, super_classes):
     """Groups the classes, as positions in `classes`, by super-class."""
     if super_classes.shape != classes.group_of.shape:
         raise ValueError(
-            f"super_classes must be ({len(classes.group_of)},) as the labels; got "
+            f"super_classes must be ({len(classes.group_of)},) like the labels; got "
             f"{super_classes.shape}"
         )
     first_sample = np.unique(classes.group_of, return_index=True)[1]
@@ -110,7 +110,7 @@ def _group_classes(classes, super_classes):
     if other.size:
         label = classes.group_of[other[0]]
         raise ValueError(
-            f"class {classes.names[label]} is of two super-classes: {of_class[label]} and "
+            f"class {classes.names[label]} is in two super-classes: {of_class[label]} and "
             f"{super_classes[other[0]]}"
         )
     return Groups(of_class)

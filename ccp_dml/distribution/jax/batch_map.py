@@ -87,7 +87,7 @@ class BatchMap:
         while computing:
             finish()
         if not results:
-            raise ValueError("there are no batches to compute anything of")
+            raise ValueError("there are no batches to compute anything from")
         return np.concatenate(results)
 
     def _spread(self, batch, size):

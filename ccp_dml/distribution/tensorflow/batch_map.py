@@ -66,7 +66,7 @@ class BatchMap:
             if on_batches is not None:
                 on_batches(len(group))
         if not results:
-            raise ValueError("there are no batches to compute anything of")
+            raise ValueError("there are no batches to compute anything from")
         return sum_over_workers(np.concatenate(results), self.strategy)
 
     def _compute(self, group):

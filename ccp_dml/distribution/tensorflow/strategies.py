@@ -85,8 +85,8 @@ def _make_multi_worker():
         return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise ValueError(
-            "the strategy multi_worker has to be made before TensorFlow computes anything: make it "
-            "at the beginning of the program"
+            "the strategy multi_worker must be created before TensorFlow computes anything: create "
+            "it at the start of the program"
         ) from error
 
 

@@ -56,8 +56,8 @@ class Settings(
             )
         if self.sampled_classes and (self.optimizer != "adam" or self.ema_momentum):
             raise ValueError(
-                "sampled_classes changes the proxies that were drawn alone, for which optimizer "
-                f"must be adam and ema_momentum 0; got {self.optimizer} and {self.ema_momentum}"
+                "sampled_classes updates only the proxies that were drawn, which requires "
+                f"optimizer adam and ema_momentum 0; got {self.optimizer} and {self.ema_momentum}"
             )
 
     def same_results(self, other: "Settings") -> bool:

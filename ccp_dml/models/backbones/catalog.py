@@ -113,7 +113,7 @@ def value_scaling(name: str) -> str:
     scaling = _find_scaling(module.preprocess_input)
     if scaling is None:
         raise ValueError(
-            f"{name} expects values that are scaled in none of the ways {', '.join(SCALINGS)}"
+            f"{name} expects its inputs scaled in a way other than {', '.join(SCALINGS)}"
         )
     return scaling
 
@@ -155,7 +155,7 @@ def _build_application(name, input_shape, weights):
     from_keras = weights == "imagenet"
     if from_keras and input_shape[-1] != 3:
         raise ValueError(
-            f"the weights imagenet of {name} take images of 3 channels, red, green and blue; got "
+            f"the weights imagenet of {name} take images with 3 channels, red, green and blue; got "
             f"{input_shape[-1]}"
         )
     try:

@@ -63,7 +63,7 @@ def find_rescaling(name: str) -> keras.layers.Rescaling:
     """
     converter = _load(_import(name).layers.ImageConverter, name)
     if converter is None:
-        raise ValueError(f"backbone {name} does not say how images are prepared for it")
+        raise ValueError(f"backbone {name} does not specify how to prepare images for it")
     scale = 1.0 if converter.scale is None else converter.scale
     offset = 0.0 if converter.offset is None else converter.offset
     return keras.layers.Rescaling(scale, offset, name="rescaling")
@@ -124,7 +124,7 @@ def _find_image_network(network, name):
     """Returns a network for images, or the image part of a network of images and texts."""
     network = getattr(network, "vision_encoder", network)
     if len(_image_shape(network)) != 3:
-        raise ValueError(f"backbone {name} is not a network for images alone")
+        raise ValueError(f"backbone {name} is not a network whose only inputs are images")
     return network
 
 

@@ -83,7 +83,7 @@ def _find_file(weights):
 def _read_torch_weights(path, backbone):
     if backbone.name not in _TORCH_NETWORKS:
         raise ValueError(
-            f"{path} has weights of PyTorch, which the backbones {', '.join(_TORCH_NETWORKS)} "
+            f"{path} has PyTorch weights, which only the backbones {', '.join(_TORCH_NETWORKS)} "
             f"take; got the backbone {backbone.name}"
         )
     state_dict = read_state_dict(path)
@@ -96,8 +96,8 @@ def _read_torch_weights(path, backbone):
 def _find_imagenet_file(backbone):
     if backbone.name != "bn_inception":
         raise ValueError(
-            "there are weights imagenet for bn_inception and the networks of keras.applications; "
-            f"got the backbone {backbone.name}"
+            "the weights imagenet exist only for bn_inception and the networks of "
+            f"keras.applications; got the backbone {backbone.name}"
         )
     folder = cache_folder() / "weights"
     for name in IMAGENET_FILES:

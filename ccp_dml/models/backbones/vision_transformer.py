@@ -70,8 +70,8 @@ def vit_b16(input_shape: tuple[int, int, int] = (224, 224, 3)) -> keras.Model:
     """
     if any(side is None or side % _PATCH for side in input_shape[:2]):
         raise ValueError(
-            f"vit_b16 takes heights and widths of multiples of {_PATCH} pixels, such as 224; got "
-            f"{input_shape[0]} x {input_shape[1]}"
+            f"vit_b16 takes heights and widths that are multiples of {_PATCH} pixels, such as 224; "
+            f"got {input_shape[0]} x {input_shape[1]}"
         )
     inputs = keras.Input(input_shape)
     patches = keras.layers.Conv2D(_CHANNELS, _PATCH, _PATCH, name="patch_embed.proj")(inputs)

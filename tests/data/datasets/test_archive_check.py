@@ -29,7 +29,7 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
     archives.write_zip(tmp_path / "a.zip", {"a/x.jpg": b"", name: b""})
     write_tar(tmp_path / "a.tgz", name)
     for archive in ("a.zip", "a.tgz"):
-        with pytest.raises(ValueError, match=rf"{archive}: {name} leads out of the archive, to"):
+        with pytest.raises(ValueError, match=rf"{archive}: {name} points outside the archive, to"):
             check(tmp_path / archive)
 
 
@@ -46,7 +46,7 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
 def test_links_that_lead_out_are_refused(tmp_path, kind, target, is_refused):
     write_tar(tmp_path / "a.tgz", "folder/x.jpg", type=kind, linkname=target)
     if is_refused:
-        with pytest.raises(ValueError, match=r"a.tgz: folder/x.jpg leads out of the archive, to"):
+        with pytest.raises(ValueError, match=r"a.tgz: folder/x.jpg points outside the archive, to"):
             check(tmp_path / "a.tgz")
     else:
         check(tmp_path / "a.tgz")
@@ -73,7 +73,7 @@ def test_large_members_are_refused_before_they_are_read(tmp_path, monkeypatch):
 
 def test_a_file_that_is_no_archive_is_named(tmp_path):
     (tmp_path / "a.tgz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"a.tgz is cut off or damaged: "):
+    with pytest.raises(ValueError, match=r"a.tgz is truncated or damaged: "):
         check(tmp_path / "a.tgz")
 
 
@@ -81,5 +81,5 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 def test_lists_must_be_there_as_text(tmp_path, contents):
     files = {"a/x.jpg": b"", **({"a/list.txt": contents} if contents else {})}
     archives.write_zip(tmp_path / "a.zip", files)
-    with pytest.raises(ValueError, match=r"a.zip: a/list.txt is missing or no text"):
+    with pytest.raises(ValueError, match=r"a.zip: a/list.txt is missing or not a text file"):
         check(tmp_path / "a.zip", "a/list.txt")

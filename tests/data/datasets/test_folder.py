@@ -87,7 +87,8 @@ def test_folders_of_queries_and_a_gallery(tmp_path):
     assert (len(benchmark.train), len(benchmark.test), len(benchmark.gallery)) == (5, 3, 3)
     write_classes(tmp_path / "dev", {"e": 2})
     with pytest.raises(
-        ValueError, match="and other folders: dev; a split has train, val, test, query"
+        ValueError,
+        match="but also other folders: dev; the folders of a split are train, val, test, query",
     ):
         load("folder", str(tmp_path))
 
@@ -171,9 +172,9 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         (["path,label", "b.jpg,a", "xyz://a/b.jpg,a"], "line 3 of .*: xyz://a/b.jpg is neither a"),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,val"],
-            "there are images of train and val only, and none to test on",
+            "there are only images of train and val, and none to test on",
         ),
-        (["path,label"], "holds no images: each line"),
+        (["path,label"], "contains no images: each line"),
         ([], "must name the columns path, label .* got nothing"),
         (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
         (["path,label", "a\0.jpg,a"], r"line 2 of .* NUL .*'a\\x00.jpg'|not a CSV file"),
@@ -197,11 +198,11 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         (["path,label", "gone.jpg,a"], r"1 of 1 files .*gone.jpg \(is not a file\)"),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,test"],
-            "no class in common; in both are a",
+            "no class in common; both have a",
         ),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,b,query"],
-            "both query and gallery; got query only",
+            "both of the splits query and gallery; got only query",
         ),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,b,test"],
@@ -215,7 +216,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
                 "heel/0.jpg,c,test",
                 "heel/1.jpg,d,query",
             ],
-            "either test, or query and gallery; got both",
+            "either the split test or the splits query and gallery; got both",
         ),
     ],
 )
@@ -251,9 +252,9 @@ def test_bad_images_stop_with_a_list(shoes):
     for name, problem in [
         ("boot/cut.jpg", "is damaged"),
         ("boot/empty.jpg", "is empty"),
-        ("heel/text.jpg", "is none of JPEG, PNG, GIF, BMP, WEBP"),
+        ("heel/text.jpg", "is not in one of the formats JPEG, PNG, GIF, BMP, WEBP"),
         ("heel/flipped.png", "is damaged"),
-        ("heel/photo.tiff", "is none of JPEG, PNG, GIF, BMP, WEBP"),
+        ("heel/photo.tiff", "is not in one of the formats JPEG, PNG, GIF, BMP, WEBP"),
     ]:
         assert f"{shoes / name} ({problem})" in message
 
@@ -296,7 +297,7 @@ def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     assert len(index_folder(str(shoes))) == sum(SIZES.values()) - 1
     assert looked_at == []
     (shoes / "boot" / "1.jpg").write_bytes(b"not an image any more")
-    with pytest.raises(ValueError, match="is none of JPEG"):
+    with pytest.raises(ValueError, match="is not in one of the formats JPEG"):
         index_folder(str(shoes))
     assert [os.path.basename(path) for path in looked_at] == ["1.jpg"]
 
@@ -326,7 +327,7 @@ def test_wrong_arguments_are_named(shoes, arguments, message):
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"data_dir .*nowhere does not exist: name a folder"):
         index_folder(str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="holds no images"):
+    with pytest.raises(ValueError, match="contains no images"):
         index_folder(str(tmp_path))
     with pytest.raises(ValueError, match="data_dir is missing: name the folder of the data set"):
         load("folder")
@@ -345,12 +346,10 @@ def test_a_val_split_validates(tmp_path):
     np.testing.assert_array_equal(benchmark.validation.labels, [1, 1, 2, 2])
     np.testing.assert_array_equal(benchmark.test.labels, [3, 3, 4])
     (tmp_path / "test" / "d").rename(tmp_path / "test" / "c")
-    with pytest.raises(
-        ValueError, match=r"validation and test must have no class .* in both are c"
-    ):
+    with pytest.raises(ValueError, match=r"validation and test must have no class .* both have c"):
         index_folder(str(tmp_path))
     (tmp_path / "test").rename(tmp_path / ".test")
-    with pytest.raises(ValueError, match="images of train and val only, and none to test on"):
+    with pytest.raises(ValueError, match="only images of train and val, and none to test on"):
         index_folder(str(tmp_path))
 
 
@@ -382,7 +381,7 @@ def test_repeated_rows_count_once(shoes, warnings_of):
     file = write_csv(shoes / "list.csv", "path,label", *rows, "./boot/0.jpg, boot", rows[3])
     index = index_folder(file)
     assert len(index) == 8
-    assert index.notes == (f"2 rows of {file} repeat others and count once: lines 10, 11",)
+    assert index.notes == (f"2 rows of {file} repeat others and are counted once: lines 10, 11",)
     assert f"{index.notes[0]}." in warnings_of()
 
 
@@ -400,12 +399,12 @@ def test_what_is_odd_about_a_folder_is_noted(shoes, warnings_of):
     np.testing.assert_array_equal(np.bincount(index.labels), [4, 2, 4, 2])
     assert index.class_names == tuple(SIZES)
     assert index.notes == (
-        f"1 files in {shoes} are in no class: alone.jpg",
+        f"1 files in {shoes} belong to no class: alone.jpg",
         f"2 folders in {shoes} are inside the folder of a class, and so are their images: "
         "boot/brown, boot/brown/new",
-        "Skipped 4 files that are no images: heel/Thumbs.db, heel/desktop.ini, heel/film.mp4, "
+        "Skipped 4 files that are not images: heel/Thumbs.db, heel/desktop.ini, heel/film.mp4, "
         "hollow/readme.md",
-        "2 of 6 class folders hold no images: empty, hollow",
+        "2 of 6 class folders contain no images: empty, hollow",
     )
     assert {f"{note}." for note in index.notes} <= set(warnings_of())
     assert load("folder", str(shoes)).notes == index.notes
@@ -420,12 +419,12 @@ def test_images_need_no_suffix_but_a_suffix_promises_an_image(shoes):
     with pytest.raises(ValueError, match=r"2 of 15 files") as error:
         index_folder(str(shoes))
     assert "boot/cut (is damaged)" in str(error.value)
-    assert "boot/text.JPG (is none of JPEG" in str(error.value)
+    assert "boot/text.JPG (is not in one of the formats JPEG" in str(error.value)
 
 
 def test_a_listed_file_is_meant_to_be_an_image(shoes):
     (shoes / "boot" / "notes.txt").write_text("no image")
-    with pytest.raises(ValueError, match=r"1 of 1 .*notes.txt \(is none of JPEG"):
+    with pytest.raises(ValueError, match=r"1 of 1 .*notes.txt \(is not in one of the formats JPEG"):
         index_folder(write_csv(shoes / "list.csv", "path,label", "boot/notes.txt,boot"))
 
 
@@ -477,7 +476,7 @@ def test_only_files_are_read_as_lists(tmp_path):
     for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(ValueError, match=f"data_dir {path} is neither a folder nor a file"):
             index_folder(str(path))
-    with pytest.raises(ValueError, match=r"cannot hold a NUL character; got '.*a\\x00b'"):
+    with pytest.raises(ValueError, match=r"cannot contain a NUL character; got '.*a\\x00b'"):
         index_folder(f"{tmp_path}/a\0b")
 
 

@@ -160,7 +160,7 @@ def test_zeros_are_not_stored_as_an_image(tmp_path, extracted):
         archives.write_zip(folder / "img.zip", {**files, name: contents})
 
     replace(bytes(1000))
-    with pytest.raises(ValueError, match=f"{name} is none of JPEG, PNG"):
+    with pytest.raises(ValueError, match=f"{name} is not in one of the formats JPEG, PNG"):
         load(tmp_path)
     replace(bytes(inshop.MAX_IMAGE_BYTES + 1))
     with pytest.raises(ValueError, match=f"{name} has more than 33,554,432 bytes"):

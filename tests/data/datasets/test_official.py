@@ -267,8 +267,8 @@ def test_missing_archives_are_listed_with_what_to_do(tmp_path, manual_dir):
     (manual_dir / "cars_test.tgz").unlink()
     message = message_of("cars196", tmp_path)
     assert (
-        f"its public address is gone. Missing in {manual_dir}: cars_test.tgz (official address: "
-        in message
+        f"it is no longer at its public address. Missing in {manual_dir}: cars_test.tgz (official "
+        "address: " in message
     )
     assert "cars_train.tgz" not in message
     assert message.endswith(
@@ -331,7 +331,7 @@ def test_a_truncated_archive_is_named_whatever_its_checksum(
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
     accept(name)
     message = message_of(name, tmp_path)
-    assert message.startswith(f"{path} is cut off or damaged: ")
+    assert message.startswith(f"{path} is truncated or damaged: ")
     assert f"Replace it and run: python -m ccp_dml.main --mode=describe --dataset={name}" in message
 
 
@@ -342,7 +342,7 @@ def test_archives_in_another_format_are_named(tmp_path, manual_dir, accept):
     archives.write_tgz(manual_dir / "CUB_200_2011.tgz", lists)
     accept("cub200_2011")
     message = message_of("cub200_2011", tmp_path)
-    assert message.startswith(f"cub200_2011 cannot be made from the files in {manual_dir}: ")
+    assert message.startswith(f"cub200_2011 cannot be built from the files in {manual_dir}: ")
 
 
 @pytest.mark.parametrize(
@@ -372,8 +372,8 @@ def test_what_is_no_image_is_not_stored(tmp_path, manual_dir, accept):
     archives.write_tgz(archive, {**files, name: bytes(1000)})
     accept("cub200_2011")
     message = message_of("cub200_2011", tmp_path)
-    assert f"what the archives have for {tmp_path}/cub200_2011/images/" in message
-    assert "is none of JPEG" in message
+    assert f"the image for {tmp_path}/cub200_2011/images/" in message
+    assert "is not in one of the formats JPEG" in message
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):

@@ -202,12 +202,12 @@ def test_what_cannot_be_drawn_is_named(arguments, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"super_classes": np.zeros(5)}, r"\(180,\) as the labels; got \(5,\)"),
-        ({"super_classes": np.arange(180)}, "class [0-9]+ is of two super-classes: "),
+        ({"super_classes": np.zeros(5)}, r"\(180,\) like the labels; got \(5,\)"),
+        ({"super_classes": np.arange(180)}, "class [0-9]+ is in two super-classes: "),
         ({"super_classes_per_batch": 3}, "must be a multiple of super_classes_per_batch, 3; got 8"),
         ({"super_classes_per_batch": 4}, "a whole number from 1 to 3; got 4"),
         ({"super_classes_per_batch": 1.5}, "a whole number from 1 to 3; got 1.5"),
-        ({"super_classes_per_batch": 1}, r"takes 8 classes of .*: cars \(4\); take more"),
+        ({"super_classes_per_batch": 1}, r"takes 8 classes of .*: cars \(4\); increase"),
     ],
 )
 def test_wrong_super_classes_are_named(changes, message):

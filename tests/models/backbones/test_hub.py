@@ -98,7 +98,7 @@ def test_presets_that_are_none(tmp_path):
     assert "\n" not in str(raised.value)
     texts = keras_hub.models.BertBackbone(20, 1, 2, 8, 16, max_sequence_length=4)
     texts.save_to_preset(tmp_path / "texts")
-    with pytest.raises(ValueError, match="texts is not a network for images alone"):
+    with pytest.raises(ValueError, match="texts is not a network whose only inputs are images"):
         get_backbone(f"hub:{tmp_path / 'texts'}", (28, 28, 3))
 
 
