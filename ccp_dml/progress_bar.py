@@ -22,7 +22,8 @@ class ProgressBar(tqdm):
 
     def __init__(self, *args, **kwargs):
         file = kwargs.get("file") or sys.stderr
-        self._logs = not file.isatty() and "ipykernel" not in sys.modules
+        is_notebook = type(file).__module__.startswith("ipykernel")
+        self._logs = not file.isatty() and not is_notebook
         if self._logs:
             kwargs |= {
                 "mininterval": _LOG_SECONDS,

@@ -61,3 +61,9 @@ def test_a_terminal_has_one_line_that_is_rewritten(clock):
     text = terminal.getvalue()
     assert text.count("\r") > 100
     assert text.count("\n") == 1
+
+
+def test_the_output_of_a_notebook_is_rewritten_too(clock):
+    output = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    work(output, clock, steps=600, mininterval=0.5)
+    assert output.getvalue().count("\r") > 100

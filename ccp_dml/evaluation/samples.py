@@ -75,6 +75,6 @@ def unpack_samples(data: Samples, batch_size: int = 256) -> tuple[Any, np.ndarra
     inputs, labels = data[0], np.asarray(data[1])
     if labels.shape[1:] not in ((), (1,)):
         raise ValueError(
-            "retrieval needs one class per sample, labels (n,); got labels of shape {labels.shape}"
+            f"retrieval needs one class per sample, labels (n,); got labels of shape {labels.shape}"
         )
     return inputs, labels
