@@ -376,7 +376,7 @@ def command(capsys, run_command):
             "or of the form hub:preset or module:callable; got 'vgg16': did you mean",
         ),
         ("--backbone=my_networks:tiny", "importable: No module named 'my_networks'"),
-        ("--backbone=resnet50", "ResNet50 cannot be made for images of the shape (8, 8, 1)"),
+        ("--backbone=resnet50", "ResNet50 cannot be made for images of shape (8, 8, 1)"),
         ("--backbone=resnet50 --weights=imagenet", "take images of 3 channels"),
         # Before data are looked for.
         (

@@ -304,7 +304,7 @@ def load_augmentation(address: str, image_size: int) -> ImageAugmentation:
         tf.errors.OpError,
     ) as error:
         raise ValueError(
-            f"augmentation {address!r} fails on an image of the shape {shape}: {_last_line(error)}"
+            f"augmentation {address!r} fails on an image of shape {shape}: {_last_line(error)}"
         ) from error
     if returned != shape:
         raise ValueError(

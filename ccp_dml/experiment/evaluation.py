@@ -215,4 +215,4 @@ def _check_shape(name, network, benchmark):
     if len(wanted) != len(given) or any(
         size not in (None, there) for size, there in zip(wanted, given, strict=True)
     ):
-        raise ValueError(f"{name} is for images of the shape {wanted}; those here have {given}")
+        raise ValueError(f"{name} is for images of shape {wanted}; those here have {given}")

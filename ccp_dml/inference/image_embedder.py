@@ -247,7 +247,7 @@ def _list_images(images) -> Sequence[Image]:
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OSU" and images.ndim != 4:
         raise ValueError(
             "an array of images must be (n, height, width, channels), and one image must be in a "
-            f"list; got the shape {images.shape}"
+            f"list; got shape {images.shape}"
         )
     images = list(images)
     first_kind = None
@@ -271,7 +271,7 @@ def _check_array(pixels, position):
     if pixels.ndim != 3 or pixels.shape[2] not in _CHANNELS or not pixels.size:
         raise ValueError(
             "arrays must be (height, width, channels) of 1, 3 or 4 channels, or (height, width); "
-            f"got the shape {shape} at position {position}"
+            f"got shape {shape} at position {position}"
         )
     if pixels.dtype == np.uint8:
         return pixels

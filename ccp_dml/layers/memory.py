@@ -141,7 +141,7 @@ class CrossBatchMemory(keras.layers.Layer):
         _, *shape = labels.shape
         if shape not in ([*self._label_shape], [None] * len(self._label_shape)):
             raise ValueError(
-                f"the memory was made with label_size={self.label_size}, for labels of the shape "
+                f"the memory was made with label_size={self.label_size}, for labels of shape "
                 f"{(self.batch_size, *self._label_shape)}; got {tuple(labels.shape)}"
             )
 

@@ -138,8 +138,7 @@ def _check_same_class(same, labels, others):
     )
     if dtype != "bool" or not fits:
         raise ValueError(
-            f"same_class must return booleans of the shape {expected}; got {dtype} of the shape "
-            f"{shape}"
+            f"same_class must return booleans of shape {expected}; got {dtype} of shape {shape}"
         )
     return same
 

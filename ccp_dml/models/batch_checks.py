@@ -208,12 +208,12 @@ def _check_kind(labels, several_labels):
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
     if several_labels and dtype != "string":
         if rank not in (1, 2):
-            raise ValueError(f"labels must be (n,) or (n, k); got {dtype} of the shape {shape}")
+            raise ValueError(f"labels must be (n,) or (n, k); got {dtype} of shape {shape}")
         return
     is_column = rank == 2 and shape[1] in (None, 1)
     if dtype == "string" or not (rank in (None, 1) or is_column):
         raise ValueError(
             "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
-            f"one-hot vectors; got {dtype} of the shape {shape} (several labels per sample need a "
+            f"one-hot vectors; got {dtype} of shape {shape} (several labels per sample need a "
             "loss with same_class, and nothing that is learned for each class, such as proxies)"
         )

@@ -200,7 +200,7 @@ def test_wrong_numbers_are_named(settings, message):
         ("my_augmentation:gone", "importable: module 'my_augmentation' has no attribute 'gone'"),
         ("my_augmentation:number", "a keras.Layer or a function of an image and a seed; got 3"),
         ("my_augmentation:cut", r"must keep the shape \(24, 24, 3\); got \(5, 24, 3\)"),
-        ("my_augmentation:fails", r"fails on an image of the shape \(24, 24, 3\): .*must be equal"),
+        ("my_augmentation:fails", r"fails on an image of shape \(24, 24, 3\): .*must be equal"),
     ],
 )
 def test_what_is_no_augmentation_is_told_in_one_line(address, message):

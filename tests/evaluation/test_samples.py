@@ -78,5 +78,5 @@ def test_a_gallery_is_searched_instead(model, images, kernel):
 def test_what_are_no_samples_is_named():
     with pytest.raises(ValueError, match=r"or a pair \(inputs, labels\); got ndarray"):
         unpack_samples(np.zeros((2, *SHAPE)))
-    with pytest.raises(ValueError, match=r"labels \(n,\); got labels of the shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"labels \(n,\); got labels of shape \(2, 3\)"):
         unpack_samples((np.zeros((2, *SHAPE)), np.zeros((2, 3))))

@@ -99,7 +99,7 @@ def test_trains_any_keras_model_and_is_saved_with_it(generator, tmp_path):
         (losses.get("contrastive", reduction="per_class"), "per_class needs one class number per"),
         (losses.get("proxy_synthesis", loss="contrastive"), "ProxySynthesis needs the number"),
         (losses.get("soft_triple", proxies_per_class=1), "SoftTriple needs one class number per"),
-        (losses.get("margin"), r"boundaries needs .*; got labels of the shape \(7, 3\)"),
+        (losses.get("margin"), r"boundaries needs .*; got labels of shape \(7, 3\)"),
     ],
 )
 def test_what_needs_classes_says_so(loss, message, generator):
@@ -118,7 +118,7 @@ def test_what_needs_classes_says_so(loss, message, generator):
         (3, "same_class must be a function of labels or None; got 3"),
         (None, r"labels \(n,\); got \(7, 4\) and \(7, 3\)"),
         (lambda labels, others: ops.cast(labels, "float32"), "must return booleans .* got float32"),
-        (lambda labels, others: labels > 0, r"of the shape \(7, 7\); got bool of the shape \(7, 3"),
+        (lambda labels, others: labels > 0, r"of shape \(7, 7\); got bool of shape \(7, 3"),
     ],
 )
 def test_errors_say_what_is_allowed(same_class, message):

@@ -146,7 +146,7 @@ def test_what_needs_one_class_per_sample_says_so(as_dataset):
     batch = images, LABELS
     if as_dataset:
         batch = (tf.data.Dataset.from_tensor_slices(batch).batch(6, drop_remainder=True),)
-    message = r"labels must be .*\(n, 1\).* got int64 of the shape .*, 3\) .*need a loss with"
+    message = r"labels must be .*\(n, 1\).* got int64 of shape .*, 3\) .*need a loss with"
     for model, loss in [
         (MetricLearningModel(network), losses.get("contrastive")),
         (MetricLearningModel(network, num_classes=5), compared_by_label()),

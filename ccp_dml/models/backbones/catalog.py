@@ -164,7 +164,7 @@ def _build_application(name, input_shape, weights):
         )
     except ValueError as error:
         raise ValueError(
-            f"{name} cannot be made for images of the shape {input_shape}: {_join_lines(error)}"
+            f"{name} cannot be made for images of shape {input_shape}: {_join_lines(error)}"
         ) from error
     # If a download fails, Keras raises `Exception` itself; its subclasses are other errors.
     except Exception as error:
@@ -200,7 +200,7 @@ def _call_factory(address, input_shape, name):
         backbone = function(input_shape)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"backbone {name!r} cannot be made for images of the shape {input_shape}: "
+            f"backbone {name!r} cannot be made for images of shape {input_shape}: "
             f"{_join_lines(error)}"
         ) from error
     if not isinstance(backbone, keras.Model):
@@ -217,8 +217,7 @@ def _fix_shapes(backbone, input_shape, name):
         output_shape = backbone.compute_output_shape((None, *input_shape))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"backbone {name!r} does not take images of the shape {input_shape}: "
-            f"{_join_lines(error)}"
+            f"backbone {name!r} does not take images of shape {input_shape}: {_join_lines(error)}"
         ) from error
     check_features(output_shape, f"backbone {name!r}")
     return backbone

@@ -40,7 +40,7 @@ def load_preset(name: str, input_shape: tuple[int | None, int | None, int]) -> k
         except _PROBLEMS as error:
             advice = f": choose image_size {expected[0]}" if expected[0] else ""
             raise ValueError(
-                f"backbone {name} takes images of the shape {expected}; got {tuple(input_shape)}"
+                f"backbone {name} takes images of shape {expected}; got {tuple(input_shape)}"
                 f"{advice}"
             ) from error
     inputs = keras.Input(input_shape)

@@ -166,10 +166,10 @@ def test_presets_without_keras_hub():
         (f"{__name__}:no_model", "must return a keras.Model; got 'model'"),
         (f"{__name__}:video", r"a feature map .* or feature vectors .*; got \(None, 2, 2, 8, 6\)"),
         (f"{__name__}:two_outputs", r"feature map .*; got \[\(None, 8, 8, 3\), "),
-        (f"{__name__}:build_another_shape", r"does not take images of the shape \(8, 8, 3\): "),
-        (f"{__name__}:failing", r"of the shape \(8, 8, 3\): too small: \(8, 8, 3\)"),
-        (f"{__name__}:without_arguments", r"of the shape \(8, 8, 3\): .* 0 positional arguments"),
-        ("ResNet50", r"ResNet50 cannot be made for images of the shape \(8, 8, 3\): .*32x32"),
+        (f"{__name__}:build_another_shape", r"does not take images of shape \(8, 8, 3\): "),
+        (f"{__name__}:failing", r"of shape \(8, 8, 3\): too small: \(8, 8, 3\)"),
+        (f"{__name__}:without_arguments", r"of shape \(8, 8, 3\): .* 0 positional arguments"),
+        ("ResNet50", r"ResNet50 cannot be made for images of shape \(8, 8, 3\): .*32x32"),
     ],
 )
 def test_what_is_no_backbone_is_said_in_one_line(name, message):

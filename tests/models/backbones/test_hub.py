@@ -81,7 +81,7 @@ def test_sizes_of_images(tmp_path):
     # Positions are interpolated: a class token and 3 x 3 patches of 14 pixels.
     assert get_backbone(f"hub:{tmp_path / 'dinov2'}", (42, 42, 3)).output_shape == (None, 10, 8)
     for shape in [(48, 48, 3), (227, 227, 3), (32, 32, 1)]:
-        with pytest.raises(ValueError, match=r"of the shape \(32, 32, 3\); got .*image_size 32$"):
+        with pytest.raises(ValueError, match=r"of shape \(32, 32, 3\); got .*image_size 32$"):
             get_backbone(f"hub:{tmp_path / 'vit'}", shape)
 
 
