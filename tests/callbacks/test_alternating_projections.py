@@ -341,7 +341,7 @@ def test_wrong_models_and_pools_are_named():
         callback.on_train_begin()
     callback = AlternatingProjections(lambda _: pool(0).map(lambda x, y: (x, y + 1)))
     callback.set_model(make_model())
-    with pytest.raises(ValueError, match="one sample of each of the classes 0…2"):
+    with pytest.raises(ValueError, match="one sample from each of the classes 0…2"):
         callback.on_train_begin()
 
 
