@@ -99,7 +99,7 @@ def test_tables_of_others_are_read(embeddings, tmp_path):
         ({"id": [1, 2], "embedding": [[1.0], None]}, "must have no missing values"),
         ({"id": [1], "embedding": [1.0]}, "must hold lists of numbers; it is double"),
         ({"id": [1], "embedding": [["a"]]}, "cannot be read"),
-        ({"id": [1, 1], "embedding": [[1.0], [2.0]]}, "more than once: 1"),
+        ({"id": [1, 1], "embedding": [[1.0], [2.0]]}, "these are repeated: 1"),
         ({"id": [1, None], "embedding": [[1.0], [2.0]]}, "ids must all be strings or all integers"),
         ({"id": [1], "embedding": [[np.nan]]}, "gallery.parquet: embeddings must be finite"),
         ({"id": pa.array([], "int64"), "embedding": pa.array([], pa.list_(pa.float32()))}, "empty"),
