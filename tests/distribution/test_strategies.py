@@ -68,5 +68,5 @@ def test_several_workers_must_be_the_first_thing_a_program_makes(monkeypatch):
     tf.constant(1.0)
     config = {"cluster": CLUSTER, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    with pytest.raises(ValueError, match="at the beginning of the program"):
+    with pytest.raises(ValueError, match="at the start of the program"):
         distribution.strategy("multi_worker")

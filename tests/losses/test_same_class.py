@@ -97,7 +97,10 @@ def test_trains_any_keras_model_and_is_saved_with_it(generator, tmp_path):
     ("loss", "message"),
     [
         (losses.get("contrastive", reduction="per_class"), "per_class needs one class number per"),
-        (losses.get("proxy_synthesis", loss="contrastive"), "ProxySynthesis needs the number"),
+        (
+            losses.get("proxy_synthesis", loss="contrastive"),
+            "ProxySynthesis needs one class number per sample",
+        ),
         (losses.get("soft_triple", proxies_per_class=1), "SoftTriple needs one class number per"),
         (losses.get("margin"), r"boundaries needs .*; got labels of shape \(7, 3\)"),
     ],

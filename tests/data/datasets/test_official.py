@@ -193,7 +193,7 @@ def test_a_second_load_needs_neither_tfds_nor_the_archives(inshop, monkeypatch):
 
 def test_birds_need_opencv_before_anything_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r'make cub200_2011 .*: pip install "ccp_dml\[cub\]"'):
+    with pytest.raises(ValueError, match=r'build cub200_2011 .*: pip install "ccp_dml\[cub\]"'):
         load_official("cub200_2011", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

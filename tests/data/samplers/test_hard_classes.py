@@ -100,12 +100,12 @@ def test_the_seed_fixes_batches_and_the_first_step_passes_over_some():
 def test_without_updates_an_error_says_what_to_do():
     iterator, _ = draw(ClassNeighbors(5), 0)
     take(iterator, 5)
-    with pytest.raises(Exception, match="pass HardClasses to fit"):
+    with pytest.raises(Exception, match="add HardClasses to the callbacks of fit"):
         next(iterator)
 
 
 def test_neighbors_of_another_step_are_refused():
-    with pytest.raises(ValueError, match=r"step 12 needs the neighbours of update 2, .* of 0"):
+    with pytest.raises(ValueError, match=r"step 12 needs the neighbours of update 2, .* of update 0"):
         draw(ClassNeighbors(5), 0, first_step=12)
 
 
