@@ -377,7 +377,7 @@ def command(capsys, run_command):
         ),
         ("--backbone=my_networks:tiny", "importable: No module named 'my_networks'"),
         ("--backbone=resnet50", "ResNet50 cannot be made for images of shape (8, 8, 1)"),
-        ("--backbone=resnet50 --weights=imagenet", "take images of 3 channels"),
+        ("--backbone=resnet50 --weights=imagenet", "take images with 3 channels"),
         # Before data are looked for.
         (
             "--dataset=sop --data_dir=/nowhere --backbone=bn_inception --weights=imagenet",

@@ -31,7 +31,7 @@ from ccp_dml.experiment.settings import Settings
         ),
         (
             {"sampled_classes": 5, "optimizer": "adamw"},
-            "optimizer must be adam and ema_momentum 0; got adamw and 0.0",
+            "requires optimizer adam and ema_momentum 0; got adamw and 0.0",
         ),
         ({"steps_per_execution": 2}, "must divide steps_per_validation, 25; got 2"),
         ({"first_phase_weights": ("1",) * 4}, "first_phase_weights must be 4 numbers; got 1,1,1,1"),
