@@ -45,7 +45,7 @@ def test_all_samples_and_all_other_classes_are_equally_likely():
 
 def test_there_must_be_another_class_and_a_share():
     assert replace_labels(np.zeros(5, int), 0, 0).tolist() == [0] * 5
-    with pytest.raises(ValueError, match="of at least 2 classes to be replaced; got 1"):
+    with pytest.raises(ValueError, match="have at least 2 classes to be replaced; got 1"):
         replace_labels(np.zeros(5, int), 0.5, 0)
     for share in (-0.1, 1.1):
         with pytest.raises(ValueError, match=f"share must be at .* got {share}"):

@@ -105,7 +105,7 @@ def test_without_updates_an_error_says_what_to_do():
 
 
 def test_neighbors_of_another_step_are_refused():
-    with pytest.raises(ValueError, match=r"step 12 needs the neighbours of update 2, .* of update 0"):
+    with pytest.raises(ValueError, match=r"needs the neighbours of update 2, .* of update 0"):
         draw(ClassNeighbors(5), 0, first_step=12)
 
 
