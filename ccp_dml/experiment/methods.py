@@ -220,7 +220,8 @@ def make_callbacks(
                 on_round_end=on_round_end,
             )
         )
-        callbacks.append(ShrinkageWarning(f"val_{settings.monitor}"))
+        if settings.warmup_steps:
+            callbacks.append(ShrinkageWarning(f"val_{settings.monitor}"))
     return callbacks
 
 

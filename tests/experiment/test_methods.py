@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ccp_dml.callbacks import AlternatingProjections
+from ccp_dml.callbacks import AlternatingProjections, ShrinkageWarning
 from ccp_dml.data import load, training_batches
 from ccp_dml.experiment.methods import (
     best_phase,
@@ -236,6 +236,14 @@ def test_methods_need_no_other_callbacks(digits):
             *(["AlternatingProjections"] if "ccp" in method else []),
         ]
         assert names == expected
+
+
+def test_a_warmup_is_compared_with_what_follows(digits):
+    settings = settings_of("triplet", warmup_steps=5, monitor="r_precision")
+    model = small_model("ccp", settings, digits[0].num_classes)
+    _, warning = make_callbacks(model, settings, digits[0])
+    assert isinstance(warning, ShrinkageWarning)
+    assert warning.monitor == "val_r_precision"
 
 
 def test_plateaus_lower_the_learning_rate(digits):
