@@ -90,7 +90,7 @@ SECTIONS = [
     "results",
     "settings",
     "recall",
-    "queries-and-what-is-found",
+    "queries-and-their-neighbours",
     "map-of-the-embeddings",
     "classes",
     "distances-of-pairs",
@@ -113,9 +113,9 @@ def test_the_report_of_a_run(gallery, tmp_path, generator):
         assert name in page.texts["classes"]
     assert len(page.alt_texts("map-of-the-embeddings")) == 3
     # Three queries of each kind, with what three methods find.
-    assert len(page.alt_texts("queries-and-what-is-found")) == 9 * (1 + 3 * 10)
+    assert len(page.alt_texts("queries-and-their-neighbours")) == 9 * (1 + 3 * 10)
     searched = "the gallery" if gallery else "all other test images"
-    assert searched in page.texts["queries-and-what-is-found"]
+    assert searched in page.texts["queries-and-their-neighbours"]
 
 
 def test_the_same_folder_gives_the_same_bytes(tmp_path, generator):
@@ -192,7 +192,7 @@ def test_data_that_are_gone(tmp_path, generator):
     assert page.texts["results"].count(WITHOUT) == 1
     assert not page.images
     assert set(page.texts) == set(SECTIONS) - {
-        "queries-and-what-is-found",
+        "queries-and-their-neighbours",
         "map-of-the-embeddings",
     }
 
@@ -226,7 +226,7 @@ def test_an_image_that_cannot_be_read(tmp_path, generator, monkeypatch):
     monkeypatch.setattr(LabeledImages, "show", fail)
     save_finished(tmp_path / "run", generator)
     page = report_of(tmp_path / "run", output=tmp_path, benchmark=make_benchmark(generator))
-    assert "cannot be read: x.jpg; No such file" in page.texts["queries-and-what-is-found"]
+    assert "cannot be read: x.jpg; No such file" in page.texts["queries-and-their-neighbours"]
     assert not page.images
     assert page.texts["classes"]
 
