@@ -121,6 +121,7 @@ def _finish(workdir, settings, results, is_trained, report, run):
 def _exists(workdir):
     try:
         return workdir.exists()
-    # A location that cannot be read cannot be written to either, which the lock reports.
-    except tf.errors.OpError:
+    # A location that cannot be read cannot be written to either, which the lock reports. Of some,
+    # the package that reads them is missing.
+    except (ImportError, tf.errors.OpError):
         return False

@@ -54,7 +54,7 @@ class WorkdirLock:
                 "since": datetime.datetime.now().isoformat(sep=" ", timespec="seconds"),
             }
             write_json(self.folder / _OWNER, owner)
-        except (OSError, tf.errors.OpError) as error:
+        except (OSError, ImportError, tf.errors.OpError) as error:
             self._release()
             reason = str(error).splitlines()[0]
             raise OSError(f"workdir {self.folder} cannot be written to: {reason}") from error

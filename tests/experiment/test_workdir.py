@@ -84,6 +84,17 @@ def test_a_folder_is_free_when_its_owner_could_not_enter(tmp_path, impatient, mo
         assert (tmp_path / ".owner.json").exists()
 
 
+@pytest.mark.parametrize("uses_tensorflow", ["0", "1"])
+def test_a_bucket_that_nothing_can_write_to(uses_tensorflow, monkeypatch):
+    # Without TensorFlow etils needs a package that this one does not ask for.
+    monkeypatch.setenv("EPATH_USE_TF", uses_tensorflow)
+    with (
+        pytest.raises(OSError, match="workdir s3://nowhere/x cannot be written to: "),
+        WorkdirLock("s3://nowhere/x"),
+    ):
+        pass
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"workdir .*file/run cannot be written to"):
