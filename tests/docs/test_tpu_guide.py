@@ -6,10 +6,8 @@ import re
 import subprocess
 import sys
 
-from absl import flags
-
-from ccp_dml import main
 from ccp_dml.distribution.strategy_names import STRATEGIES_OF_BACKENDS
+from tests.docs.commands import assert_flags_and_flagfiles_exist
 from tests.processes_on_jax import ENVIRONMENT
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -17,15 +15,9 @@ GUIDE = (ROOT / "docs" / "guides" / "tpu.md").read_text(encoding="utf-8")
 
 
 def test_its_commands_have_flags_and_flagfiles_that_exist():
-    flag_values = flags.FlagValues()
-    main.define_flags(flag_values)
     commands = re.findall(r"ccp_dml\.main(.*?)(?:\n```|'\n|\nKERAS)", GUIDE, flags=re.DOTALL)
     assert len(commands) == 4
-    for command in commands:
-        for name in re.findall(r"--(\w+)=", command):
-            assert name == "flagfile" or name in flag_values, name
-        for path in re.findall(r"--flagfile=(\S+)", command):
-            assert (ROOT / path).exists(), path
+    assert_flags_and_flagfiles_exist(commands)
 
 
 def test_it_names_the_strategies_of_jax():

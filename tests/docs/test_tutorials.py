@@ -6,11 +6,10 @@ import runpy
 
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
-from ccp_dml import main
 from tests.data.pictures import gradient
+from tests.docs.commands import assert_flags_and_flagfiles_exist
 
 ROOT = pathlib.Path(__file__).parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"
@@ -114,8 +113,6 @@ def test_ccp_step_by_step_draws_its_pictures(in_folder, capsys):
 
 
 def test_commands_have_flags_and_flagfiles_that_exist():
-    flag_values = flags.FlagValues()
-    main.define_flags(flag_values)
     blocks = re.findall(
         r"```bash\n(.*?)```",
         "".join(page.read_text(encoding="utf-8") for page in TUTORIALS.glob("*.md")),
@@ -123,11 +120,7 @@ def test_commands_have_flags_and_flagfiles_that_exist():
     )
     commands = [line for block in blocks for line in block.splitlines() if "ccp_dml.main" in line]
     assert len(commands) == 3
-    for command in commands:
-        for name in re.findall(r"--(\w+)=", command):
-            assert name == "flagfile" or name in flag_values, name
-        for path in re.findall(r"--flagfile=(\S+)", command):
-            assert (ROOT / path).exists(), path
+    assert_flags_and_flagfiles_exist(commands)
 
 
 def test_all_pages_are_run():

@@ -1,0 +1,22 @@
+"""What the commands of all pages must have."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+from absl import flags
+
+from ccp_dml import main
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def assert_flags_and_flagfiles_exist(commands: Sequence[str]):
+    """Fails if a command has a flag that the program has not, or a flagfile that is not there."""
+    flag_values = flags.FlagValues()
+    main.define_flags(flag_values)
+    for command in commands:
+        for name in re.findall(r"--(\w+)=", command):
+            assert name == "flagfile" or name in flag_values, name
+        for path in re.findall(r"--flagfile=(\S+)", command):
+            assert (ROOT / path).exists(), path
