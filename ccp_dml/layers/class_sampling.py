@@ -38,9 +38,24 @@ def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int)
     drawn = permute(ops.arange(count, dtype="int32"), num_classes, seed, stream)
     # With the labels in front, at least `count` candidates do not repeat an earlier one.
     candidates = ops.concatenate([labels, drawn], axis=0)
-    order = ops.argsort(candidates)
-    in_order = ops.take(candidates, order)
+    is_first = ops.concatenate([_is_first(labels), ~_is_among(drawn, labels)], axis=0)
+    places = ops.cumsum(ops.cast(is_first, "int32")) - 1
+    # Those that repeat an earlier one, and those that are too many, go to one more place.
+    places = ops.where(is_first, ops.minimum(places, count), count)
+    classes = ops.scatter(places[:, None], candidates, (count + 1,))[:count]
+    num_own = ops.sum(ops.cast(is_first[:num_labels], "int32"))
+    return classes, ops.arange(count, dtype="int32") < num_own
+
+
+def _is_first(labels):
+    """Returns for each label whether no earlier one equals it; their order stays as it is."""
+    order = ops.argsort(labels)
+    in_order = ops.take(labels, order)
     before = ops.concatenate([ops.full((1,), -1, dtype="int32"), in_order[:-1]], axis=0)
-    last = ops.shape(candidates)[0]
-    places = ops.sort(ops.where(in_order == before, last, order))[:count]
-    return ops.take(candidates, places), places < num_labels
+    return ops.scatter(order[:, None], ops.cast(in_order != before, "int32"), ops.shape(labels)) > 0
+
+
+def _is_among(values, labels):
+    in_order = ops.sort(labels)
+    places = ops.searchsorted(in_order, values)
+    return ops.take(in_order, ops.minimum(places, ops.shape(labels)[0] - 1)) == values

@@ -427,7 +427,13 @@ class MetricLearningModel(TrainingStep):
             weights[proxies] = sample.vectors
         gradients = self.transform_gradients(list(gradients), variables, weights)
         if sample is not None:
-            update_rows(self.optimizer, gradients.pop(proxies), variables.pop(proxies), sample.rows)
+            update_rows(
+                self.optimizer,
+                gradients.pop(proxies),
+                variables.pop(proxies),
+                sample.rows,
+                sample.vectors,
+            )
         if distribution.num_replicas() > 1:
             # The optimizer sums over the replicas once more.
             gradients = [gradient / distribution.num_replicas() for gradient in gradients]

@@ -13,12 +13,14 @@ class RowGradient(NamedTuple):
     """The gradient of some rows of a weight.
 
     Attributes:
-        values: `(n, ...)`.
+        gradient: `(n, ...)`.
         rows: The indices of these rows, int32 `(n,)`, all different.
+        values: What these rows are before the step `(n, ...)`.
     """
 
-    values: Any
+    gradient: Any
     rows: Any
+    values: Any
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -87,11 +89,11 @@ class LazyAdam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         momentums, velocities = self._momentums[index], self._velocities[index]
         row_steps = self._row_steps[index]
-        rows, gradient = gradient.rows, ops.cast(gradient.values, variable.dtype)
+        rows, values = gradient.rows, gradient.values
         steps = backend.read_rows(row_steps, rows) + 1
         values, momentum, velocity = _take_adam_step(
-            backend.read_rows(variable, rows),
-            gradient,
+            values,
+            ops.cast(gradient.gradient, variable.dtype),
             backend.read_rows(momentums, rows),
             backend.read_rows(velocities, rows),
             ops.cast(steps, variable.dtype)[:, None],

@@ -44,7 +44,11 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
 
 
 def update_rows(
-    optimizer: keras.optimizers.Optimizer, gradient: Any, variable: keras.Variable, rows: Any
+    optimizer: keras.optimizers.Optimizer,
+    gradient: Any,
+    variable: keras.Variable,
+    rows: Any,
+    values: Any = None,
 ):
     """Takes the optimizer's step for some rows of a variable; call it before `optimizer.apply`.
 
@@ -56,18 +60,22 @@ def update_rows(
         gradient: `(n, ...)`.
         variable: `(N, ...)`.
         rows: int32 `(n,)`, all different.
+        values: The values of these rows `(n, ...)`, where they have been read before: rows of a
+            large variable are not in the caches. Defaults to `None`: they are read.
     """
+    if values is None:
+        values = backend.read_rows(variable, rows)
 
-    def update(copy, gradient, rows, learning_rate):
+    def update(copy, gradient, rows, values, learning_rate):
         if isinstance(optimizer, LayerwiseLearningRates):
             learning_rate = learning_rate * optimizer.multiplier_of(copy)
         inner_optimizer = _unwrap(optimizer)
         if isinstance(inner_optimizer, LazyAdam):
-            inner_optimizer.update_step(RowGradient(gradient, rows), copy, learning_rate)
+            inner_optimizer.update_step(RowGradient(gradient, rows, values), copy, learning_rate)
         else:
-            _descend(gradient, copy, rows, learning_rate)
+            _descend(gradient, copy, rows, values, learning_rate)
 
-    update_copies(variable, update, gradient, rows, optimizer.learning_rate)
+    update_copies(variable, update, gradient, rows, values, optimizer.learning_rate)
 
 
 def _unwrap(optimizer):
@@ -76,8 +84,8 @@ def _unwrap(optimizer):
     return optimizer
 
 
-def _descend(gradient, variable, rows, learning_rate):
+def _descend(gradient, variable, rows, values, learning_rate):
     """Takes the step of SGD, which Keras can only take for whole variables."""
     gradient = ops.cast(gradient, variable.dtype)
     steps = gradient * ops.cast(learning_rate, variable.dtype)
-    backend.write_rows(variable, rows, backend.read_rows(variable, rows) - steps)
+    backend.write_rows(variable, rows, values - steps)
