@@ -15,8 +15,11 @@ from ccp_dml.experiment.protocol import PlannedRun, plan_runs, write_flagfile
 from ccp_dml.experiment.settings import Settings
 
 STUDY_FILE = "study.json"
+# Titles of the metrics of a study by name, and of those that it has with `--clustering`.
+METRICS = {"map_at_r": "MAP@R", "precision_at_1": "P@1", "covering_radius": "covering radius"}
+CLUSTERING_METRICS = {"nmi": "NMI", "pairwise_f1": "F1"}
 _KEYS = {
-    "study": {"title", "base", "variants", "groups", "comparisons", "renewals"},
+    "study": {"title", "base", "variants", "groups", "comparisons", "renewals", "metric"},
     "group": {"name", "title", "seeds", "variants", "axis", "points", "minus"},
 }
 
@@ -57,6 +60,7 @@ class Study:
             of the study, one family for the correction of p-values.
         renewals: Pairs, likewise, whose validation is plotted from the first renewal of the first
             side.
+        metric: Name of the metric that the claims are about, whose differences are tested.
     """
 
     title: str
@@ -64,6 +68,7 @@ class Study:
     groups: tuple[Group, ...]
     comparisons: tuple[tuple[str, str], ...]
     renewals: tuple[tuple[str, str], ...] = ()
+    metric: str = "map_at_r"
 
     def seeds(self, variant: str) -> list[int]:
         """Returns the seeds of a variant in all groups, in the order of their training."""
@@ -98,7 +103,9 @@ def read_study(folder: str | os.PathLike) -> Study:
       once;
     - `comparisons`: pairs of `variant:method`;
     - `renewals`, optional: some of these pairs, whose validation is plotted over the steps since
-      the first renewal.
+      the first renewal;
+    - `metric`, optional: the name of the metric that is tested, `"map_at_r"` by default, `"nmi"` or
+      `"pairwise_f1"` if all variants have `--clustering`.
 
     Args:
         folder: The folder.
@@ -119,11 +126,14 @@ def read_study(folder: str | os.PathLike) -> Study:
         comparisons = tuple((ours, theirs) for ours, theirs in description["comparisons"])
         renewals = tuple((ours, theirs) for ours, theirs in description.get("renewals", []))
         _check_names(settings, groups, (*comparisons, *renewals))
+        metric = description.get("metric", "map_at_r")
+        has_clusters = all(each.clustering for each in settings.values())
+        check_one_of("metric", metric, [*METRICS, *(CLUSTERING_METRICS if has_clusters else ())])
     except KeyError as error:
         raise ValueError(f"{path}: {error} is missing") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Study(description["title"], settings, groups, comparisons, renewals)
+    return Study(description["title"], settings, groups, comparisons, renewals, metric)
 
 
 def plan_study(

@@ -13,15 +13,14 @@ from ccp_dml.experiment.protocol import missing_runs
 from ccp_dml.experiment.records import SINGLE, read_runs
 from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.statistics import adjust_p_values, estimate_mean, paired_difference
-from ccp_dml.experiment.study import Group, Study, plan_study
+from ccp_dml.experiment.study import CLUSTERING_METRICS, METRICS, Group, Study, plan_study
 from ccp_dml.report import format_estimate, markdown_table
 
-METRICS = {"map_at_r": "MAP@R", "precision_at_1": "P@1", "covering_radius": "covering radius"}
 _HISTORY = "history.csv"
 _CLAIMS = (
     "Paired differences over the seeds ± half of Student's 95 % interval; p of the exact sign-flip "
-    "permutation test of MAP@R, and the same after Holm's correction for the {count} comparisons "
-    "of the study:"
+    "permutation test of {metric}, and the same after Holm's correction for the {count} "
+    "comparisons of the study:"
 )
 _RADIUS = (
     "Spearman's rank correlation of the covering radius of the test classes with MAP@R: "
@@ -97,6 +96,23 @@ def _read_histories(run):
     return pd.concat(frames)
 
 
+def find_metrics(runs: pd.DataFrame) -> dict[str, str]:
+    """Returns the titles of the metrics that tables show, by name.
+
+    Args:
+        runs: See `StudyRuns`.
+
+    Returns:
+        Those of `METRICS`, and of `CLUSTERING_METRICS` if all runs have them.
+    """
+    clustering = {
+        name: title
+        for name, title in CLUSTERING_METRICS.items()
+        if name in runs and runs[name].notna().all()
+    }
+    return METRICS | clustering
+
+
 def unfinished_groups(study: Study, runs: pd.DataFrame) -> dict[str, str]:
     """Returns the progress of unfinished groups, by name.
 
@@ -123,16 +139,18 @@ def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each: `name` and `minus`, the two sides as `variant:method`; `pairs`; `p_value`
-        and `adjusted_p_value` of MAP@R, corrected for all comparisons of the study, including those
-        left out; `positive`; and for each of `METRICS`, with its name as prefix, `_difference` and
-        `_half_width`.
+        and `adjusted_p_value` of the study's metric, corrected for all comparisons of the study,
+        including those left out; `positive`; and for each metric of `find_metrics`, with its name
+        as prefix, `_difference` and `_half_width_of_difference`.
     """
+    metrics = find_metrics(runs)
     rows = []
     for ours, theirs in study.comparisons:
         sides = [_values_of(runs, each) for each in (ours, theirs)]
         seeds = [study.seeds(_variant_of(each)) for each in (ours, theirs)]
         if all(set(own) <= set(side.index) for own, side in zip(seeds, sides, strict=True)):
-            rows.append({"name": ours, "minus": theirs, **_difference(*sides)})
+            difference = _difference(*sides, metrics, study.metric)
+            rows.append({"name": ours, "minus": theirs, **difference})
     table = pd.DataFrame(rows)
     if rows:
         adjusted = adjust_p_values(table["p_value"], len(study.comparisons))
@@ -149,11 +167,11 @@ def summarize_group(group: Group, runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each variant and method: `name`, `method`, `at`, its position on the axis, if
-        there is one; `runs`; for each of `METRICS` the mean and, with the ending `_half_width`,
-        half of Student's 95 % interval; the means of `best_step`, `rounds` and `first_round_steps`.
-        For a curve also `minus`, `map_at_r_difference` and its `_half_width`.
+        there is one; `runs`; for each metric of `find_metrics` the mean and, with the ending
+        `_half_width`, half of Student's 95 % interval; the means of `best_step`, `rounds` and
+        `first_round_steps`. For a curve also `minus`, `map_at_r_difference` and its `_half_width`.
     """
-    rows = []
+    rows, metrics = [], find_metrics(runs)
     for number, variant in enumerate(group.variants):
         own = runs[(runs["name"] == variant) & runs["seed"].isin(group.seeds)]
         methods = list(own["method"].unique())
@@ -163,14 +181,15 @@ def summarize_group(group: Group, runs: pd.DataFrame) -> pd.DataFrame:
             if group.axis:
                 row["at"] = group.values[number]
             row["runs"] = len(values)
-            for metric in METRICS:
+            for metric in metrics:
                 estimate = estimate_mean(values[metric])
                 row |= {metric: estimate.mean, f"{metric}_half_width": estimate.half_width}
             for column in ("best_step", "rounds", "first_round_steps"):
                 row[column] = float(values[column].mean())
             minus = group.minus or f"{variant}:{methods[0]}"
             if group.axis and minus != f"{variant}:{method}":
-                difference = _difference(values.set_index("seed"), _values_of(runs, minus))
+                sides = values.set_index("seed"), _values_of(runs, minus)
+                difference = _difference(*sides, ["map_at_r"], "map_at_r")
                 row |= {"minus": minus} | {
                     column: difference[column]
                     for column in ("map_at_r_difference", "map_at_r_half_width_of_difference")
@@ -218,12 +237,13 @@ def _variant_of(side):
     return side.rpartition(":")[0]
 
 
-def _difference(ours, theirs):
+def _difference(ours, theirs, metrics, tested):
+    """Paired differences of the metrics, with the p-value of the tested one."""
     both = ours.join(theirs, how="inner", rsuffix="_theirs")
     row = {"pairs": len(both)}
-    for metric in METRICS:
+    for metric in metrics:
         found = paired_difference(both[metric], both[f"{metric}_theirs"])
-        if metric == "map_at_r":
+        if metric == tested:
             row |= {"p_value": found.p_value, "positive": found.positive}
         row |= {
             f"{metric}_difference": found.mean,
@@ -273,7 +293,9 @@ def format_study(study: Study, runs: pd.DataFrame) -> str:
     parts = [f"# {study.title}"]
     claims = compare_claims(study, runs)
     if len(claims):
-        parts += [_CLAIMS.format(count=len(study.comparisons)), _claims_table(claims)]
+        metrics = find_metrics(runs)
+        about = _CLAIMS.format(count=len(study.comparisons), metric=metrics[study.metric])
+        parts += [about, _claims_table(claims, metrics, study.metric)]
         parts.append(_RADIUS.format(**correlate_radius(study, runs)))
     unfinished = unfinished_groups(study, runs)
     for group in study.groups:
@@ -291,13 +313,13 @@ def _describe(group):
     return f"{text}, and paired differences likewise:" if group.axis else f"{text}:"
 
 
-def _claims_table(claims):
+def _claims_table(claims, metrics, tested):
     rows = []
     for row in claims.to_dict("records"):
         cells = {"name": row["name"], "minus": row["minus"]}
-        for metric, title in METRICS.items():
+        for metric, title in metrics.items():
             cells[title] = _format_difference(row, metric)
-            if metric == "map_at_r":
+            if metric == tested:
                 cells["p"] = f"{row['p_value']:.4f}"
                 cells["p, Holm"] = f"{row['adjusted_p_value']:.4f}"
                 cells["positive"] = f"{row['positive']} of {row['pairs']}"
@@ -310,7 +332,7 @@ def _group_table(group, runs):
     for row in summarize_group(group, runs).to_dict("records"):
         cells = {group.axis: f"{row['at']:g}"} if group.axis else {}
         cells |= {"name": row["name"], "method": row["method"], "runs": str(row["runs"])}
-        for metric, title in METRICS.items():
+        for metric, title in find_metrics(runs).items():
             cells[title] = format_estimate(row[metric], row[f"{metric}_half_width"])
         if "minus" in row:
             is_compared = not pd.isna(row["minus"])

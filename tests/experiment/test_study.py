@@ -112,6 +112,7 @@ def test_commands_take_their_settings_from_the_flagfile_of_the_variant(tmp_path)
             {"groups": [{**DESCRIPTION["groups"][1], "minus": "both:xbm"}]},
             "minus of lengths must be one of .*; got 'both:xbm'",
         ),
+        ({"metric": "nmi"}, "metric must be one of map_at_r, .*radius; got 'nmi'"),
     ],
 )
 def test_what_is_wrong_in_a_description_is_named(changes, message, tmp_path):

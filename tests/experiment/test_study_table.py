@@ -62,6 +62,25 @@ def values(runs, name, method, metric="map_at_r"):
     return own.sort_values("seed")[metric].to_numpy()
 
 
+def test_clusters_are_compared_and_tested_if_all_runs_have_them():
+    runs = make_runs()
+    runs["nmi"] = np.random.default_rng(0).uniform(size=len(runs))
+    runs["pairwise_f1"] = runs["nmi"].where(runs["seed"] > 1)
+    study = dataclasses.replace(STUDY, metric="nmi")
+    row = compare_claims(study, runs).iloc[0]
+    difference = values(runs, "both", "ccp", "nmi") - values(runs, "both", "plain", "nmi")
+    flips = scipy.stats.permutation_test(
+        (difference,), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert row["nmi_difference"] == pytest.approx(difference.mean())
+    assert row["p_value"] == pytest.approx(flips.pvalue)
+    assert row["positive"] == (difference > 0).sum()
+    text = format_study(study, runs)
+    assert "permutation test of NMI" in text
+    assert "| NMI |" in text
+    assert "F1" not in text
+
+
 def test_claims_are_paired_tests():
     runs = make_runs()
     claims = compare_claims(STUDY, runs)
