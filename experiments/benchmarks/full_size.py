@@ -41,10 +41,16 @@ WRITERS = {"cub200_2011": write_birds, "sop": write_products}
 # What a run changes in the flagfile of the cell, and further with each network.
 CHANGES = ("--weights=none", "--round_patience=1", "--method=plain,ccp")
 NETWORKS = {
-    "bn_inception": ("--max_steps=6", "--steps_per_validation=2", "--learning_rate=1e-4"),
+    "bn_inception": (
+        "--max_steps=6",
+        "--steps_per_validation=2",
+        "--max_round_validations=1",
+        "--learning_rate=1e-4",
+    ),
     "small": (
         "--max_steps=100",
         "--steps_per_validation=20",
+        "--max_round_validations=2",
         "--learning_rate=1e-3",
         "--backbone=small_convnet",
         "--image_size=64",
