@@ -9,6 +9,7 @@ The first reads the runs that `run_study.py` left and writes into the folder of 
 and `figure.png`. The second makes the last two again from the first two.
 """
 
+import itertools
 import pathlib
 import sys
 
@@ -120,16 +121,20 @@ def _draw_validation(axes, group, validation):
 
 def _draw_radius(axes, groups, runs):
     axes.set_title("Covering radius")
+    # More variants than colours have different markers.
+    markers = itertools.cycle("osD^vPX*<>h")
     for group in groups:
         if not group.axis:
             own = runs[runs["name"].isin(group.variants) & runs["seed"].isin(group.seeds)]
             for (name, method), rows in own.groupby(["name", "method"], sort=False):
-                points = axes.scatter(rows["covering_radius"], rows["map_at_r"], s=6, alpha=0.5)
+                points = axes.scatter(rows["covering_radius"], rows["map_at_r"], s=6, alpha=0.4)
                 means = rows[["covering_radius", "map_at_r"]].mean()
-                color = points.get_facecolor()[0]
-                axes.annotate(f"{name}:{method}", means, ha="center", fontsize=7, color=color)
+                color = points.get_facecolor()[0, :3]
+                label = f"{name}:{method}"
+                axes.scatter(*means, s=50, marker=next(markers), color=color, label=label)
     axes.set_xlabel("covering radius of the test classes")
     axes.set_ylabel("MAP@R of the test classes")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _draw_renewals(axes, pairs, found, unfinished):
