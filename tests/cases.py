@@ -1,6 +1,9 @@
 """Small cases of every loss and every method, as experiments make them from settings."""
 
+from collections.abc import Sequence
+
 import keras
+import pytest
 
 from ccp_dml.experiment.methods import make_model
 from ccp_dml.experiment.settings import Settings
@@ -40,6 +43,19 @@ AROUND_LOSSES = {
     "distance_weighted": {"loss": "margin", "miner": "distance_weighted"},
 }
 CASES = {**OF_LOSSES, **AROUND_LOSSES}
+
+
+def slow_except(quick: Sequence, cases: Sequence) -> list:
+    """Values of a parameter, all but the quick ones only where slow tests run."""
+    missing = [case for case in quick if case not in cases]
+    if missing:
+        raise ValueError(f"quick must be among cases; got {missing}")
+    return [
+        case
+        if case in quick
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
 
 
 def settings_of(case, **changes):
