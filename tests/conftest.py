@@ -30,8 +30,28 @@ def pytest_unconfigure(config):
     config.cache_of_tests.cleanup()
 
 
+# Begun last, one of them would keep one process busy while the others have nothing left to do.
+LONGEST = (
+    "test_both_backends.py",
+    "test_whole_way.py",
+    "experiment/test_protocol_processes.py",
+    "experiment/test_tuning_processes.py",
+    "experiment/test_devices.py",
+    "test_main.py",
+    # From here on little is set up for several tests: processes can share them.
+    "experiment/test_resuming.py",
+    "distribution/test_jax.py",
+    "distribution/test_replicas.py",
+    "test_notebooks.py",
+    "docs/test_tutorials.py",
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    tests = pathlib.Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     if keras.backend.backend() == "tensorflow":
         return
     for item in items:

@@ -33,7 +33,7 @@ def check_equal(found, *cases):
     ("cpus", "cases"),
     [
         (2, ["ccp", ALL_PARTS]),
-        (3, ["ccp", ALL_PARTS]),
+        pytest.param(3, ["ccp", ALL_PARTS], marks=pytest.mark.slow),
         pytest.param(2, ["ccp+hard"], marks=pytest.mark.slow),
         pytest.param(1, ["ccp", "ccp+xbm", ALL_PARTS], marks=pytest.mark.slow),
         pytest.param(4, ["ccp", "ccp+xbm", ALL_PARTS], marks=pytest.mark.slow),

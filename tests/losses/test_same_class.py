@@ -27,7 +27,7 @@ def pairs_of(embeddings, *references):
 NAMES = ("contrastive", "triplet", "multi_similarity", "n_pair", "normalized_softmax", "circle")
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("against_references", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_pairs_are_those_with_a_common_label(name, against_references, generator):

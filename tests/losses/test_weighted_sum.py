@@ -28,7 +28,7 @@ def test_equals_the_sum_of_the_naive_losses(against_references, generator):
     assert float(make()(labels, embeddings, **proxies)) == pytest.approx(expected, rel=TOLERANCE)
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases_are_finite(case):
     labels, embeddings = EDGE_CASES[case]
