@@ -215,10 +215,10 @@ def test_flags_can_be_passed_back_and_give_the_same_numbers(finished, tmp_path):
     assert len(written) == 1 + len(Settings.__dataclass_fields__)
 
 
-def test_an_earlier_run_is_kept(tmp_path):
+def test_an_earlier_run_is_kept(tmp_path, run_command):
     (tmp_path / "results.json").write_text("{}")
-    process = run(DIGITS, f"--workdir={tmp_path}", *SHORT, "--method=plain", "--noreport")
-    assert process.returncode == 0, process.stderr
+    flags = [*SHORT, "--max_steps=5", "--method=plain", "--noreport"]
+    run_command(DIGITS, f"--workdir={tmp_path}", *flags)
     (earlier,) = (tmp_path / "earlier").iterdir()
     assert (earlier / "results.json").read_text() == "{}"
     assert "plain" in json.loads((tmp_path / "results.json").read_text())
@@ -435,11 +435,11 @@ def test_parameters_of_the_data_set(flag, message, command, tmp_path):
     assert not (tmp_path / "unused").exists()
 
 
-def test_describe_shows_what_the_data_set_holds(tmp_path):
+def test_describe_shows_what_the_data_set_holds(tmp_path, run_command, capsys, caplog):
     sizes = {"ant": 3, "bee": 5, "cat": 2, "dog": 9, "elk": 4, "fox": 3}
     write_classes(tmp_path / "animals" / "train", sizes)
     write_classes(tmp_path / "animals" / "test", {"gnu": 7, "hen": 1})
-    process = run(
+    run_command(
         "--mode=describe",
         "--dataset=folder",
         f"--data_dir={tmp_path / 'animals'}",
@@ -447,32 +447,32 @@ def test_describe_shows_what_the_data_set_holds(tmp_path):
         "--num_folds=3",
         f"--workdir={tmp_path / 'out'}",
     )
-    assert process.returncode == 0, process.stderr
-    assert "--image_size=32" in process.stdout
-    assert "34 images" in process.stdout
-    rows = [line for line in process.stdout.splitlines() if line.startswith("| t")]
+    printed = capsys.readouterr().out
+    assert "--image_size=32" in printed
+    assert "34 images" in printed
+    rows = [line for line in printed.splitlines() if line.startswith("| t")]
     assert rows == [
         "| train | 26 | 6 | 2 images: class 2 (cat) | 9 images: class 3 (dog) |",
         "| test | 8 | 2 | 1 images: class 7 (hen) | 7 images: class 6 (gnu) |",
     ]
-    folds = [line for line in process.stdout.splitlines() if line.startswith("fold")]
+    folds = [line for line in printed.splitlines() if line.startswith("fold")]
     assert folds[0] == (
         "fold 1 of 3 (chosen): trains on 19 images of 4 classes, validates on 7 images of 2 "
         "classes, from class 4 (elk) to class 5 (fox)"
     )
     assert folds[2].endswith("from class 0 (ant) to class 1 (bee)")
-    assert "1 of 8 classes have a single image" in process.stderr
+    assert "1 of 8 classes have a single image" in caplog.text
     from matplotlib import image
 
     pixels = image.imread(tmp_path / "out" / "folder_samples.png")
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 500
 
 
-def test_describe_stops_with_one_line(tmp_path):
-    process = run("--mode=describe", "--dataset=cars196", f"--data_dir={tmp_path}")
-    assert process.returncode == 2
-    assert "Traceback" not in process.stderr
-    message = process.stderr.strip().splitlines()[-1]
+def test_describe_stops_with_one_line(tmp_path, run_command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_command("--mode=describe", "--dataset=cars196", f"--data_dir={tmp_path}")
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "cars_train.tgz" in message
     assert f"--mode=describe --dataset=cars196 --data_dir={tmp_path}" in message
 

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from ccp_dml.distribution.tensorflow import strategies
 from tests.distribution.processes import worker_environments
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -282,10 +283,16 @@ def test_workers_that_do_not_fit_each_other(change, message, start_workers, tmp_
         (["--jit_compile"], "jit_compile"),
     ],
 )
-def test_what_cannot_work_is_said_before_data_are_loaded(flags, message, start, tmp_path):
+def test_what_cannot_work_is_said_before_data_are_loaded(
+    flags, message, two_replicas, run_command, monkeypatch, capsys, tmp_path
+):
+    # The strategy that the other tests of this process use: there must not be two.
+    monkeypatch.setattr(strategies, "_make_mirrored", lambda: two_replicas)
     workdir = tmp_path / "run"
-    program = start(*TWO_CPUS, *DIGITS, "--strategy=mirrored", f"--workdir={workdir}", *flags)
-    line = last_line(program.end(2))
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*DIGITS, "--strategy=mirrored", f"--workdir={workdir}", *flags)
+    assert stopped.value.code == 2
+    line = last_line(capsys.readouterr().err)
     assert line.startswith("ccp_dml: ")
     assert message in line
     assert not workdir.exists()
