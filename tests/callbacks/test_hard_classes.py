@@ -1,5 +1,7 @@
 """Near classes are found while a model trains, and batches are drawn from them."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from ccp_dml.callbacks import HardClasses, TrainingInterruptedError, TrainingState
 from ccp_dml.data import LabeledImages, class_pools, training_batches
 from ccp_dml.models import EmbeddingModel, MetricLearningModel
+from tests.cases import slow_except
 
 STEPS = 4
 
@@ -82,8 +85,10 @@ def test_near_classes_have_near_centers(data, tmp_path):
     np.testing.assert_array_equal(recorder.nearest[0], np.argsort(distances, axis=1)[:, :2])
 
 
-@pytest.mark.parametrize("every", [1, 2])
-@pytest.mark.parametrize("stop_after", [3, 8, 13])
+@pytest.mark.parametrize(
+    ("stop_after", "every"),
+    slow_except([(3, 2), (8, 1), (13, 2)], list(itertools.product([3, 8, 13], [1, 2]))),
+)
 def test_a_training_that_was_interrupted_goes_on_bit_for_bit(data, tmp_path, stop_after, every):
     whole, recorded = train(data, tmp_path / "whole", every=every)
     with pytest.raises(TrainingInterruptedError):
