@@ -52,8 +52,8 @@ from ccp_dml.experiment.paper_plan import (
 )
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
-    make_room,
     missing_runs,
+    move_single_run,
     plan_runs,
     prepare_data,
     process_environments,
@@ -291,7 +291,7 @@ def _whole_numbers(name):
 def _train_runs(runs):
     workdir = runs[0].workdir
     with Interruption(), WorkdirLock(workdir):
-        make_room(runs)
+        move_single_run(runs)
         write_flagfile(runs)
         missing = missing_runs(runs)
         failed = []

@@ -9,6 +9,6 @@ else:
     from ccp_dml.distribution.tensorflow import *  # noqa: F403
     from ccp_dml.distribution.tensorflow import __all__ as _of_backend
 
-from ccp_dml.distribution.messages import from_chief
+from ccp_dml.distribution.messages import broadcast_from_chief
 
-__all__ = [*_of_backend, "from_chief"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_of_backend, "broadcast_from_chief"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -122,10 +122,10 @@ class ChanceConstrainedModel(ProxyModel):
 
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""
-        half_squares = [
-            backend.half_square(variable.value - reference.value)
+        half_squared_norms = [
+            backend.half_squared_norm(variable.value - reference.value)
             for variable, reference in zip(
                 self.proximal_variables, self.reference_point, strict=True
             )
         ]
-        return self.proximal_weight.value * sum(half_squares)
+        return self.proximal_weight.value * sum(half_squared_norms)

@@ -355,14 +355,14 @@ class MetricLearningModel(TrainingStep):
         Returns:
             List of tensors.
         """
-        undecayed = set(map(id, self.undecayed_weights()))
-        is_decayed = [id(variable) not in undecayed for variable in variables]
+        excluded = set(map(id, self.weights_without_decay()))
+        is_decayed = [id(variable) not in excluded for variable in variables]
         gradients = gradient_steps.add_weight_decay(
             gradients, weights or variables, self.weight_decay, is_decayed
         )
         return gradient_steps.clip(gradients, self.clip_norm, self.clip_value)
 
-    def undecayed_weights(self) -> list[keras.Variable]:
+    def weights_without_decay(self) -> list[keras.Variable]:
         """Returns the weights that `weight_decay` does not apply to."""
         return [*_find_batch_norm_weights(self), *self.loss_weights.weights]
 
@@ -370,7 +370,7 @@ class MetricLearningModel(TrainingStep):
         """Computes the inputs of the losses from this replica's inputs: here their embeddings."""
         return self.embedding_model(inputs, training=training)
 
-    def embeddings_of(self, outputs):
+    def extract_embeddings(self, outputs):
         """Returns embeddings `(n, d)`, before normalisation, from what `loss_inputs` returned."""
         return outputs
 
@@ -385,9 +385,11 @@ class MetricLearningModel(TrainingStep):
         Returns:
             The scalar to minimise, divided by the number of replicas, and `StepResults`.
         """
-        return self.compute_objective_of(self.loss_inputs(inputs, training=True), labels, sample)
+        return self.compute_objective_from_outputs(
+            self.loss_inputs(inputs, training=True), labels, sample
+        )
 
-    def compute_objective_of(self, outputs, labels, sample: ProxySample | None):
+    def compute_objective_from_outputs(self, outputs, labels, sample: ProxySample | None):
         """Computes the objective of a step from the output of the network.
 
         Args:
@@ -403,13 +405,13 @@ class MetricLearningModel(TrainingStep):
         if self.memory is not None:
             self.memory.check_labels(labels)
         if self.memory is not None and self.memory.includes_batch:
-            self.memory.add(labels, self.embeddings_of(all_outputs))
+            self.memory.add(labels, self.extract_embeddings(all_outputs))
             memory_start = self.memory.last_batch_start()
         batch_losses = self.batch_losses(labels, all_outputs, sample, memory_start)
         batch_losses["loss"] += sum(self.embedding_model.losses)
         # Every replica computes the whole loss, and the gradient of gathering adds up theirs.
         loss = batch_losses["loss"] / distribution.num_replicas()
-        embeddings = map(self.embeddings_of, (outputs, all_outputs))
+        embeddings = map(self.extract_embeddings, (outputs, all_outputs))
         return loss, StepResults(batch_losses, *embeddings)
 
     def apply_gradients(self, gradients, sample: ProxySample | None):

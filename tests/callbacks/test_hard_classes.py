@@ -84,7 +84,7 @@ def test_near_classes_have_near_centers(data, tmp_path):
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("stop_after", [3, 8, 13])
-def test_a_training_that_was_interrupted_goes_on_bit_for_bit(data, tmp_path, stop_after, every):
+def test_interrupted_training_resumes_bit_for_bit(data, tmp_path, stop_after, every):
     whole, recorded = train(data, tmp_path / "whole", every=every)
     with pytest.raises(TrainingInterruptedError):
         train(data, tmp_path / "parts", stop_after=stop_after, every=every)

@@ -137,4 +137,6 @@ def _image_shape(network) -> tuple[int | None, ...]:
 
 
 def _fits(shape, expected):
-    return all(of_network in (None, side) for side, of_network in zip(shape, expected, strict=True))
+    return all(
+        network_value in (None, side) for side, network_value in zip(shape, expected, strict=True)
+    )
