@@ -29,7 +29,7 @@ _UPRIGHT_PIXELS = (
     "pixels of any size, uint8 (batch, height, width, 3): it cannot decode images, whose "
     "orientation and transparency have to be applied before"
 )
-TAKEN = {
+INPUTS = {
     "saved_model": "encoded images, or pixels with the signature pixels",
     "onnx": _UPRIGHT_PIXELS,
     "tflite": _UPRIGHT_PIXELS,

@@ -241,7 +241,9 @@ def test_the_command_line(trainings, run_command, tmp_path, capsys):
 )
 def test_the_response_curves_can_be_searched(path, run_command, monkeypatch, tmp_path):
     searches = []
-    monkeypatch.setattr("ccp_dml.main.tune", lambda search, *others: searches.append(search))
+    monkeypatch.setattr(
+        "ccp_dml.experiment.commands.tune.tune", lambda search, *others: searches.append(search)
+    )
     run_command(
         "--mode=tune",
         f"--flagfile={RESPONSES / 'base.flags'}",
