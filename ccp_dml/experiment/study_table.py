@@ -239,7 +239,7 @@ def _variant_of(side):
 
 def _difference(ours, theirs, metrics, tested):
     """Paired differences of the metrics, with the p-value of the tested one."""
-    both = ours.join(theirs, how="inner", rsuffix="_theirs")
+    both = ours.join(theirs.add_suffix("_theirs"), how="inner")
     row = {"pairs": len(both)}
     for metric in metrics:
         found = paired_difference(both[metric], both[f"{metric}_theirs"])
