@@ -20,7 +20,7 @@ class ConstantsLast(griffe.Extension):
         modules = [pkg]
         while modules:
             module = modules.pop()
-            modules += module.modules.values()
+            modules += (each for each in module.modules.values() if not each.is_alias)
             if module.exports:
                 module.exports = sorted(module.exports, key=lambda name: str(name).isupper())
 
