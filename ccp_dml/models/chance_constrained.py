@@ -5,7 +5,7 @@ from keras import ops
 
 from ccp_dml import backend
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.metric_learning import LossTerm
+from ccp_dml.models.metric_learning_step import LossTerm
 from ccp_dml.models.proxy import ProxyModel
 
 

@@ -5,7 +5,8 @@ from keras import ops
 
 from ccp_dml.checks import check_at_least
 from ccp_dml.layers import Proxies
-from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
+from ccp_dml.models.metric_learning import MetricLearningModel
+from ccp_dml.models.metric_learning_step import LossTerm
 from ccp_dml.optimizers import check_row_updates
 from ccp_dml.randomness import stream_of
 

@@ -8,7 +8,8 @@ from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models.embedding import EmbeddingModel
-from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
+from ccp_dml.models.metric_learning import MetricLearningModel
+from ccp_dml.models.metric_learning_step import LossTerm
 
 _TERMS = ("divergence", "reconstruction", "synthesized", "invariant")
 
