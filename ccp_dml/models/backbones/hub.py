@@ -137,6 +137,4 @@ def _image_shape(network) -> tuple[int | None, ...]:
 
 
 def _fits(shape, expected):
-    return all(
-        network_value in (None, side) for side, network_value in zip(shape, expected, strict=True)
-    )
+    return all(allowed in (None, side) for side, allowed in zip(shape, expected, strict=True))
