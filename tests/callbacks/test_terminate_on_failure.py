@@ -1,4 +1,4 @@
-"""Trainings that cannot come to anything."""
+"""Training that has failed and is stopped."""
 
 import numpy as np
 import pytest
