@@ -149,7 +149,7 @@ def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
         sides = [_values_of(runs, each) for each in (ours, theirs)]
         seeds = [study.seeds(_variant_of(each)) for each in (ours, theirs)]
         if all(set(own) <= set(side.index) for own, side in zip(seeds, sides, strict=True)):
-            difference = _difference(*sides, metrics, study.metric)
+            difference = _difference(sides[0], sides[1], metrics, study.metric)
             rows.append({"name": ours, "minus": theirs, **difference})
     table = pd.DataFrame(rows)
     if rows:
