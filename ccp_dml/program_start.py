@@ -38,7 +38,7 @@ def prepare_program():
     if _LOG_LEVEL in os.environ:
         return
     os.environ[_LOG_LEVEL] = "2" if any(map(glob.glob, _NVIDIA_DEVICES)) else "3"
-    with without_notes():
+    with silence_startup_messages():
         import tensorflow  # noqa: F401
 
 
@@ -50,7 +50,7 @@ def _find_program():
 
 
 @contextlib.contextmanager
-def without_notes() -> Iterator[None]:
+def silence_startup_messages() -> Iterator[None]:
     """Holds back the standard error, and then writes everything except mere notes."""
     try:
         terminal = os.dup(2)

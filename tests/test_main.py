@@ -168,7 +168,7 @@ def test_the_report_is_made_again_with_the_same_bytes(finished, tmp_path, run_co
         (["--runs={folder}", "--baseline=x:y"], "baseline must be one of"),
     ],
 )
-def test_reports_that_there_cannot_be(flags, message, finished, command):
+def test_impossible_reports(flags, message, finished, command):
     flags = [flag.format(folder=finished[0]) for flag in flags]
     assert message in command("--mode=report", *flags)
 
@@ -287,7 +287,7 @@ def test_the_plan_of_cells(tmp_path, run_command, capsys):
         ),
     ],
 )
-def test_plans_that_there_cannot_be(flags, message, run_command, capsys):
+def test_impossible_plans(flags, message, run_command, capsys):
     with pytest.raises(SystemExit) as stopped:
         run_command("--mode=plan", *flags)
     assert stopped.value.code == 2

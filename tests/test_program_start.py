@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from ccp_dml.experiment.help import HELP_FILE, format_help
-from ccp_dml.program_start import without_notes
+from ccp_dml.program_start import silence_startup_messages
 
 
 def run(*arguments, **environment):
@@ -33,7 +33,7 @@ def test_the_help_imports_no_tensorflow():
     assert not imported & {"tensorflow", "keras", "numpy", "absl"}
 
 
-def test_a_machine_without_a_gpu_is_no_news(tmp_path):
+def test_a_machine_without_a_gpu_logs_nothing(tmp_path):
     process = run("-m", "ccp_dml.main", "--mode=table", CUDA_VISIBLE_DEVICES="-1")
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
@@ -64,6 +64,6 @@ def test_only_notes_are_held_back(capfd):
         "E0000 00:00:1700000000.000000    4715 loader.cc:1] a library is broken",
         "If this is read, something else went wrong",
     ]
-    with without_notes():
+    with silence_startup_messages():
         os.write(2, "".join(f"{line}\n" for line in lines).encode())
     assert capfd.readouterr().err.splitlines() == lines[3:]

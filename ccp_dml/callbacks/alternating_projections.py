@@ -243,11 +243,8 @@ class AlternatingProjections(ResumableCallback):
             self._best_proxies = self.model.proxies.by_class()
         else:
             self._epochs_without_improvement += 1
-        most_epochs = self.max_round_epochs or np.inf
-        if (
-            self._epochs_without_improvement >= self.patience
-            or self._epochs_of_round >= most_epochs
-        ):
+        max_epochs = self.max_round_epochs or np.inf
+        if self._epochs_without_improvement >= self.patience or self._epochs_of_round >= max_epochs:
             self._end_round()
 
     def _end_round(self):

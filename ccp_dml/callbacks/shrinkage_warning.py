@@ -76,8 +76,8 @@ class ShrinkageWarning(ResumableCallback):
             return
         # Comparisons with NaN, as without a warm-up, are false.
         has_shrunk = spread < self.largest_shrinkage * self._spread
-        is_no_better = metric < self.smallest_gain * self._metric
-        if self.warning is None and has_shrunk and is_no_better:
+        has_not_improved = metric < self.smallest_gain * self._metric
+        if self.warning is None and has_shrunk and has_not_improved:
             self.warning = (
                 "the proxies have drawn the embeddings together since the warm-up: after epoch "
                 f"{epoch + 1} their spread is {spread:.2g} (it was {self._spread:.2g}), and "

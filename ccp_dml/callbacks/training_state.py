@@ -15,7 +15,7 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.checks import check_above, check_at_least
 from ccp_dml.distribution import (
-    from_chief,
+    broadcast_from_chief,
     is_chief,
     num_workers,
     strategy_of,
@@ -160,7 +160,7 @@ class TrainingState(keras.callbacks.Callback):
         """
         strategy = strategy_of(model)
         found = self._read_newest() if is_chief(strategy) else None
-        name = from_chief(lambda: found and found[0].name, strategy)
+        name = broadcast_from_chief(lambda: found and found[0].name, strategy)
         if name is None:
             return False
         if found is None:

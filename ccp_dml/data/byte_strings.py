@@ -150,7 +150,7 @@ def find_segment(
         )
 
     _, _, start, length = tf.while_loop(
-        lambda _, goes_on, *__: goes_on,
+        lambda _, is_searching, *__: is_searching,
         search,
         (tf.constant(start), tf.constant(True), tf.constant(0), tf.constant(0)),
         maximum_iterations=_MAX_SEGMENTS,

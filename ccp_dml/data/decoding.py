@@ -113,7 +113,7 @@ def decode_region(
     shape, orientation, image = tf.cond(
         is_jpeg,
         lambda: _read_jpeg_header(contents),
-        lambda: _decode_other(contents) if portable else _decode_other_here(contents),
+        lambda: _decode_other(contents) if portable else _decode_other_in_python(contents),
     )
     upright = turn_shape(shape, orientation)
     box = locate_stored(box_of(upright), upright, orientation)
@@ -192,7 +192,7 @@ def _decode_other(contents):
 
 
 @separate_function()
-def _decode_other_here(contents):
+def _decode_other_in_python(contents):
     """Does the same by a graph that calls Python for images other than PNGs."""
     return _decode_png_or(_call_decode_rare, contents)
 

@@ -241,8 +241,8 @@ def make_stateless(
     if not layer.built:
         # Before the pipeline is traced, where no variables can be created.
         layer.build((None, *image_shape))
-    knows_training = "training" in inspect.signature(layer.call).parameters
-    options = {"training": True} if knows_training else {}
+    takes_training = "training" in inspect.signature(layer.call).parameters
+    options = {"training": True} if takes_training else {}
 
     def augment(image, seed):
         states = [

@@ -108,7 +108,7 @@ def list_images(source: str | os.PathLike) -> ImageListing:
             f"{path} contains no images, which are files that end in {', '.join(IMAGE_SUFFIXES)}"
         )
     images, labels, splits = map(list, zip(*rows, strict=True))
-    return ImageListing(images, _unless_empty(labels), _unless_empty(splits))
+    return ImageListing(images, _none_if_all_missing(labels), _none_if_all_missing(splits))
 
 
 def list_benchmark(benchmark: Benchmark) -> ImageListing:
@@ -135,7 +135,7 @@ def list_benchmark(benchmark: Benchmark) -> ImageListing:
     return ImageListing(images, labels, splits)
 
 
-def _unless_empty(values):
+def _none_if_all_missing(values):
     return values if any(value is not None for value in values) else None
 
 
@@ -166,7 +166,7 @@ def _walk_images(folder):
 
 def _list_csv(file):
     """Lists path, class and split of every line of a CSV file."""
-    rows, line_of = [], {}
+    rows, line_numbers = [], {}
     try:
         text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")
         reader = csv.DictReader(text, skipinitialspace=True)
@@ -188,11 +188,12 @@ def _list_csv(file):
                 path = resolve_path(file.parent, path)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
-            if path in line_of:
+            if path in line_numbers:
                 raise ValueError(
-                    f"lines {line_of[path]} and {reader.line_num} of {file} name the same {path}"
+                    f"lines {line_numbers[path]} and {reader.line_num} of {file} name "
+                    f"the same {path}"
                 )
-            line_of[path] = reader.line_num
+            line_numbers[path] = reader.line_num
             rows.append((path, label, split))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(

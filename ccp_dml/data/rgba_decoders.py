@@ -117,7 +117,7 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
     rows = tf.ensure_shape(rows, (None, None))
     rows = tf.cond(height > 0, lambda: rows[::-1], lambda: rows)
 
-    def look_up():
+    def look_up_colors():
         palette = read_bytes(contents, 14 + header_size, 1024)
         palette = tf.cast(tf.reshape(palette, [256, 4])[:, 2::-1], tf.uint8)
         shifts = tf.range(8 - bits, -1, -bits)
@@ -135,7 +135,7 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
             lambda: _add_alpha(pixels[..., 2::-1]),
         )
 
-    return tf.cond(bits <= 8, look_up, split)
+    return tf.cond(bits <= 8, look_up_colors, split)
 
 
 def decode_webp(contents: tf.Tensor) -> tf.Tensor:
@@ -204,11 +204,11 @@ def _skip_blocks(contents, start):
     data = tf.io.decode_raw(contents, tf.uint8)
     size = tf.strings.length(contents)
 
-    def goes_on(position):
+    def has_block(position):
         return tf.cond(position < size, lambda: data[position] > 0, lambda: False)
 
     (end,) = tf.while_loop(
-        goes_on,
+        has_block,
         lambda position: (position + 1 + tf.cast(data[position], tf.int32),),
         (start,),
         maximum_iterations=_MAX_BLOCKS,

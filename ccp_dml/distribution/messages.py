@@ -9,7 +9,7 @@ import numpy as np
 from ccp_dml.distribution import is_chief, num_workers, sum_over_workers
 
 
-def from_chief(find: Callable[[], Any], strategy: Any = None) -> Any:
+def broadcast_from_chief(find: Callable[[], Any], strategy: Any = None) -> Any:
     """Calls a function on the chief and returns its result on all workers, which must call this.
 
     Args:

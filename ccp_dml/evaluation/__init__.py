@@ -26,7 +26,12 @@ from ccp_dml.evaluation.retrieval import (
     retrieval_by_query,
     retrieval_metrics,
 )
-from ccp_dml.evaluation.samples import Samples, evaluate_retrieval, unpack_samples
+from ccp_dml.evaluation.samples import (
+    EvaluationSamples,
+    Samples,
+    evaluate_retrieval,
+    unpack_samples,
+)
 from ccp_dml.evaluation.verification import VERIFICATION_METRICS, verification_metrics
 
 __all__ = [
@@ -36,6 +41,7 @@ __all__ = [
     "VERIFICATION_METRICS",
     "ChosenMetrics",
     "ClassMetrics",
+    "EvaluationSamples",
     "NearDuplicates",
     "QueryRetrieval",
     "Samples",

@@ -7,7 +7,7 @@ from ccp_dml.evaluation.class_labels import flatten_labels
 from ccp_dml.losses.distances import squared_distances, to_float
 
 # Classes are handled together, padded to the largest among them, up to this many vectors.
-_MOST_VECTORS = 2**18
+_MAX_VECTORS = 2**18
 
 
 def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
     start = 0
     while start < len(by_size):
         size = int(sizes[by_size[start]])
-        group = by_size[start : start + max(1, _MOST_VECTORS // size)]
+        group = by_size[start : start + max(1, _MAX_VECTORS // size)]
         start += len(group)
         # The padding repeats a class's first samples, which changes no radius.
         members = starts[group, None] + np.arange(size) % sizes[group, None]

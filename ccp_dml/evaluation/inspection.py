@@ -133,10 +133,10 @@ def find_suspicious_labels(
     rows = np.flatnonzero(is_suspicious)
     found = found[rows]
     # How many of a sample's neighbours share the label of each of them; argmax is the nearest.
-    votes_of_each = (found[:, :, None] == found[:, None, :]).sum(axis=2)
-    best = votes_of_each.argmax(axis=1)
+    vote_counts = (found[:, :, None] == found[:, None, :]).sum(axis=2)
+    best = vote_counts.argmax(axis=1)
     each = np.arange(len(rows))
-    suggested, votes = names[found[each, best]], votes_of_each[each, best]
+    suggested, votes = names[found[each, best]], vote_counts[each, best]
     nearest = distances[rows, best]
     order = np.lexsort((nearest, -votes))
     return SuspiciousLabels(rows[order], suggested[order], votes[order], nearest[order])

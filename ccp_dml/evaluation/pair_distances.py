@@ -6,7 +6,7 @@ from ccp_dml.evaluation.class_labels import flatten_labels
 from ccp_dml.losses.distances import euclidean_distances
 from ccp_dml.losses.pairwise import pair_masks
 
-_MOST_SAMPLES = 1000
+_MAX_SAMPLES = 1000
 
 
 def pair_distances(
@@ -23,12 +23,12 @@ def pair_distances(
         Two vectors of Euclidean distances.
     """
     embeddings, labels = np.asarray(embeddings, "float32"), flatten_labels(labels)
-    if len(labels) > _MOST_SAMPLES:
+    if len(labels) > _MAX_SAMPLES:
         # Whole classes, so that there are positive pairs however many classes there are.
         classes = np.unique(labels)
         shuffled = np.random.default_rng(seed).permutation(len(classes))
         rank = shuffled[np.searchsorted(classes, labels)]
-        chosen = np.argsort(rank, kind="stable")[:_MOST_SAMPLES]
+        chosen = np.argsort(rank, kind="stable")[:_MAX_SAMPLES]
         embeddings, labels = embeddings[chosen], labels[chosen]
     distances = np.asarray(euclidean_distances(embeddings, embeddings))
     positives, negatives = map(np.asarray, pair_masks(labels))

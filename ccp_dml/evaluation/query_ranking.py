@@ -17,7 +17,7 @@ from ccp_dml.evaluation.ranking import find_ranks, map_rows
 
 # Ranks of up to this many relevant samples of a query are counted; with more, sorting the whole
 # ranking takes no longer.
-_MOST_COUNTED = 100
+_MAX_COUNTED = 100
 
 
 class MatchedLabels(NamedTuple):
@@ -110,7 +110,7 @@ def rank_in_blocks(
         while start < queue.size:
             block = queue[start : start + index.block_size]
             most = num_relevant[block[-1]]
-            is_whole = relevant_ranks == "all" and most > _MOST_COUNTED
+            is_whole = relevant_ranks == "all" and most > _MAX_COUNTED
             depth = index.size if is_whole else min(max(most, least_depth), index.size)
             # For deep rankings, the result is as large as the scores.
             block = block[: max(1, neighbors.BLOCK_BYTES // (neighbors.BYTES_PER_NEIGHBOR * depth))]

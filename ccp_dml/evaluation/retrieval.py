@@ -71,7 +71,7 @@ def retrieval_metrics(
     values = metrics_by_query(
         embeddings, labels, gallery_embeddings, gallery_labels, names, gallery_indices
     )
-    return {name: float(np.nanmean(of_queries)) for name, of_queries in values.items()}
+    return {name: float(np.nanmean(query_values)) for name, query_values in values.items()}
 
 
 def metrics_by_query(

@@ -1,15 +1,29 @@
 """Labelled samples for evaluation, and the retrieval metrics of a model on them."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
 
-from ccp_dml.data import LabeledSamples
 from ccp_dml.evaluation.embedding import embed
 from ccp_dml.evaluation.retrieval import retrieval_metrics
 
-Samples = LabeledSamples | tuple[Any, np.ndarray]
+
+@runtime_checkable
+class EvaluationSamples(Protocol):
+    """What evaluation needs of labelled samples; those of `ccp_dml.data` have it."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels `(n,)`."""
+        ...
+
+    def evaluation_images(self, batch_size: int) -> Any:
+        """Returns the inputs in order, a `tf.data.Dataset` of batches."""
+        ...
+
+
+Samples = EvaluationSamples | tuple[Any, np.ndarray]
 """Labelled samples, or a pair of inputs, an array or a `tf.data.Dataset` of batches, and labels."""
 
 
@@ -65,7 +79,7 @@ def unpack_samples(data: Samples, batch_size: int = 256) -> tuple[Any, np.ndarra
     Raises:
         ValueError: If `data` is neither, or there is not one label per sample.
     """
-    if isinstance(data, LabeledSamples):
+    if isinstance(data, EvaluationSamples):
         return data.evaluation_images(batch_size), data.labels
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise ValueError(

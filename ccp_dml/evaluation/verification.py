@@ -10,7 +10,7 @@ from ccp_dml.checks import check_fraction, check_whole_number
 from ccp_dml.evaluation.class_labels import flatten_labels
 from ccp_dml.evaluation.neighbors import check_gallery_indices, check_vectors
 
-MOST_PAIRS = 2_000_000_000
+MAX_PAIRS = 2_000_000_000
 """All pairs of 63,000 samples."""
 VERIFICATION_METRICS = ("roc_auc", "tar_at_far_<rate>")
 """Names of the metrics; `<rate>` stands for a false-accept rate."""
@@ -59,7 +59,7 @@ def verification_metrics(
     gallery_labels: np.ndarray | None = None,
     metrics: Sequence[str] = ("roc_auc", "tar_at_far_0.001"),
     gallery_indices: np.ndarray | None = None,
-    max_pairs: int = MOST_PAIRS,
+    max_pairs: int = MAX_PAIRS,
     seed: int = 0,
 ) -> dict[str, float]:
     """Measures how well the distance of two samples tells whether they are of the same class.
@@ -201,7 +201,7 @@ def pair_samples(
     gallery_embeddings: np.ndarray | None = None,
     gallery_labels: np.ndarray | None = None,
     gallery_indices: np.ndarray | None = None,
-    max_pairs: int = MOST_PAIRS,
+    max_pairs: int = MAX_PAIRS,
     seed: int = 0,
 ) -> PairedSamples:
     """Checks samples and chooses among their pairs; see `verification_metrics`.

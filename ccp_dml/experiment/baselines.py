@@ -13,8 +13,8 @@ from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models import MetricLearningModel
 
 # For one image, 64 x 64 in colour, and for all test images, in bytes.
-_MOST_PIXELS = 64 * 64 * 3
-_MOST_BYTES = 2**30
+_MAX_PIXELS = 64 * 64 * 3
+_MAX_BYTES = 2**30
 
 
 def measure_baselines(
@@ -52,7 +52,7 @@ def measure_baselines(
 
 def _are_small(parts: list[LabeledSamples]) -> bool:
     pixels = math.prod(parts[0].image_shape)
-    return pixels <= _MOST_PIXELS and 4 * pixels * sum(map(len, parts)) <= _MOST_BYTES
+    return pixels <= _MAX_PIXELS and 4 * pixels * sum(map(len, parts)) <= _MAX_BYTES
 
 
 def _embed_twice(model, part, callbacks):

@@ -72,18 +72,18 @@ def concatenate_folds(
     if len(folds) < 2:
         return rows, notes
     for seed in sorted({run.seed for run in runs}):
-        run_of_fold = {run.fold: run for run in runs if run.seed == seed}
-        missing = sorted(folds - set(run_of_fold))
+        run_by_fold = {run.fold: run for run in runs if run.seed == seed}
+        missing = sorted(folds - set(run_by_fold))
         if missing:
             named = ", ".join(str(fold) for fold in missing)
             notes.append(f"no concatenation for seed {seed}: fold {named} is missing.")
             continue
-        for method in run_of_fold[min(folds)].methods:
-            of_folds = [run_of_fold[fold] for fold in sorted(folds)]
-            paths = [run.folder / method / EMBEDDINGS_FILE for run in of_folds]
+        for method in run_by_fold[min(folds)].methods:
+            fold_runs = [run_by_fold[fold] for fold in sorted(folds)]
+            paths = [run.folder / method / EMBEDDINGS_FILE for run in fold_runs]
             logging.info("Measuring the concatenation of %s, seed %d.", method, seed)
             try:
-                measured = measure_concatenation(paths, _common_metrics(of_folds, method), seed)
+                measured = measure_concatenation(paths, _common_metrics(fold_runs, method), seed)
             except ValueError as error:
                 notes.append(f"no concatenation for seed {seed} of {method}: {error}.")
                 continue

@@ -33,7 +33,7 @@ from ccp_dml.progress_bar import ProgressBar
 # Number of images per part; starting a part takes seconds.
 _PART = 8192
 _DESCRIPTION = "job.json"
-_LISTED_AT_MOST = 20
+_MAX_LISTED = 20
 
 
 def list_inputs(settings: Settings) -> ImageListing:
@@ -202,13 +202,13 @@ def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, 
                 _check_bad(bad, max_bad_images, end)
             else:
                 images = listing.images[start:end]
-                bad_here, embeddings = _embed_good(embedder, images, batch_size, max_pixels)
-                _check_bad(bad | bad_here, max_bad_images, end)
-                bad |= bad_here
+                bad_in_part, embeddings = _embed_good(embedder, images, batch_size, max_pixels)
+                _check_bad(bad | bad_in_part, max_bad_images, end)
+                bad |= bad_in_part
                 rows = np.arange(start, end)
-                if bad_here:
-                    rows = [row for row in rows if listing.images[row] not in bad_here]
-                _write_part(part, schema, listing, rows, embeddings, bad_here)
+                if bad_in_part:
+                    rows = [row for row in rows if listing.images[row] not in bad_in_part]
+                _write_part(part, schema, listing, rows, embeddings, bad_in_part)
             bar.update(end - start)
     for path, problem in bad.items():
         logging.warning("Left out %s: %s.", path, problem)
@@ -240,7 +240,7 @@ def _check_bad(bad, max_bad_images, seen):
         listed = [f"{path} ({problem})" for path, problem in bad.items()]
         raise ValueError(
             f"{len(bad)} of the first {seen} files cannot be decoded as images, and max_bad_images "
-            f"is {max_bad_images}: {list_first(listed, _LISTED_AT_MOST, '; ')}"
+            f"is {max_bad_images}: {list_first(listed, _MAX_LISTED, '; ')}"
         )
 
 

@@ -120,10 +120,10 @@ def _check_given(path, saved, settings, given):
             wanted["background"] = (settings.background, saved.background)
         if "fit" in given:
             wanted["fit"] = (settings.fit, saved.fit)
-    for name, (value, of_network) in wanted.items():
-        if value != of_network:
+    for name, (value, network_value) in wanted.items():
+        if value != network_value:
             raise ValueError(
-                f"{name} is {value}, but {path} was trained with {of_network}: leave the flag "
+                f"{name} is {value}, but {path} was trained with {network_value}: leave the flag "
                 "out, because the network knows it"
             )
 

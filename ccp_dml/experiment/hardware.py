@@ -44,7 +44,7 @@ def use_hardware(settings: Settings) -> Iterator[Any]:
     reserve_accelerators()
     if settings.strategy == "multi_worker":
         logging.info("Waiting for all workers of TF_CONFIG.")
-        with _ended_by_ctrl_c():
+        with _default_interrupt_handler():
             distribution.strategy(settings.strategy)
     strategy = distribution.strategy(settings.strategy, settings.model_devices)
     try:
@@ -54,7 +54,7 @@ def use_hardware(settings: Settings) -> Iterator[Any]:
             _check_same_settings(settings)
             yield strategy
     except tf.errors.OpError as error:
-        reason = _reason_of_collective(error)
+        reason = _explain_collective_error(error)
         if reason is None or distribution.num_workers(strategy) == 1:
             raise
         raise WorkerLostError(f"another worker has ended or cannot be reached: {reason}") from error
@@ -73,7 +73,7 @@ def reserve_accelerators():
 
 
 @contextlib.contextmanager
-def _ended_by_ctrl_c():
+def _default_interrupt_handler():
     """Lets Ctrl-C end the process while TensorFlow waits and Python handles no signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -101,7 +101,7 @@ def _check_replicas(settings):
 def _check_same_settings(settings):
     """Checks that this worker has the settings of the chief, except for where the data are."""
     ours = flagfile(dataclasses.replace(settings.without_machine(), data_dir="")).splitlines()
-    theirs = distribution.from_chief(lambda: ours)
+    theirs = distribution.broadcast_from_chief(lambda: ours)
     if ours != theirs:
         different = (pair for pair in zip(ours, theirs, strict=True) if len(set(pair)) > 1)
         raise ValueError(
@@ -110,7 +110,7 @@ def _check_same_settings(settings):
         )
 
 
-def _reason_of_collective(error):
+def _explain_collective_error(error):
     """Returns why a collective operation of all workers has failed; `None` for other errors."""
     _, found, reason = str(error).partition("Collective ops is aborted by: ")
     return reason.splitlines()[0].rstrip(" :.") if found else None
@@ -151,7 +151,7 @@ def record_hardware(settings: Settings) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def folder_to_write_to(workdir: str | os.PathLike) -> Iterator[epath.Path]:
+def writable_folder(workdir: str | os.PathLike) -> Iterator[epath.Path]:
     """Yields the folder that this worker writes to: `workdir` for the chief, else a temporary one.
 
     All workers then do the same, and only the chief's files remain.

@@ -10,6 +10,7 @@ import textwrap
 
 from absl import flags
 
+from ccp_dml.experiment.command_flags import define_command_flags
 from ccp_dml.experiment.flags import define_flags
 from ccp_dml.experiment.settings import SETTING_GROUPS
 
@@ -45,9 +46,8 @@ def format_help() -> str:
         title: [field.name for field in dataclasses.fields(group)]
         for title, group in SETTING_GROUPS.items()
     }
-    settings = {name for names in groups.values() for name in names}
-    defined = flag_values.flags_by_module_dict()[define_flags.__module__]
-    groups = {"What is done": [flag.name for flag in defined if flag.name not in settings]} | groups
+    command_flags = flag_values.flags_by_module_dict()[define_command_flags.__module__]
+    groups = {"What is done": [flag.name for flag in command_flags]} | groups
     listed = (
         f"\n{title}:\n\n" + "".join(_format_flag(flag_values[name]) for name in names)
         for title, names in groups.items()

@@ -98,8 +98,8 @@ def search_images(
     distances, found = gallery.search(embeddings, k, exclude_ids)
     labels = listing.labels or [None] * len(listing)
     return [
-        Query(path, label, _make_neighbors(gallery, *of_query))
-        for path, label, *of_query in zip(
+        Query(path, label, _make_neighbors(gallery, *results))
+        for path, label, *results in zip(
             listing.images, labels, distances.tolist(), found.tolist(), strict=True
         )
     ]

@@ -80,16 +80,16 @@ class Inspection:
         """A summary in two sentences."""
         across = int(self.duplicates["across_splits"].sum())
         if not self.has_labels:
-            of_labels = "There are no labels to inspect."
+            label_summary = "There are no labels to inspect."
         else:
-            of_labels = (
+            label_summary = (
                 f"{len(self.suspicious)} images have only neighbours of another label; those that "
                 "most neighbours contradict are listed first."
             )
         return (
             f"{len(self.duplicates)} pairs of {len(self.paths)} images are near-duplicates, at a "
             f"distance of {self.max_distance:.4g} or less, {across} of them across splits. "
-            f"{of_labels}"
+            f"{label_summary}"
         )
 
 

@@ -32,7 +32,7 @@ from ccp_dml.models import (
 from ccp_dml.optimizers import LazyAdam
 
 # Weights exempt from an optimizer's own decay: biases, normalisation and what a loss learns.
-_UNDECAYED = ("bias", "gamma", "beta", "boundaries")
+_WITHOUT_DECAY = ("bias", "gamma", "beta", "boundaries")
 _PROXIES = "vectors"
 
 
@@ -78,8 +78,8 @@ def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(**options)
     optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **options)
-    undecayed = _UNDECAYED if settings.decay_proxies else (*_UNDECAYED, _PROXIES)
-    optimizer.exclude_from_weight_decay(var_names=undecayed)
+    without_decay = _WITHOUT_DECAY if settings.decay_proxies else (*_WITHOUT_DECAY, _PROXIES)
+    optimizer.exclude_from_weight_decay(var_names=without_decay)
     return optimizer
 
 
@@ -120,12 +120,12 @@ def make_model(
         )
     if has_proxies:
         # Without rounds and a memory a proxy loss uses proxies only, as in its paper.
-        alone = not {"ccp", "xbm"} & set(parts)
+        needs_batch_alone = not {"ccp", "xbm"} & set(parts)
         options |= {
             "proxies_per_class": loss.proxies_per_class
             or (settings.proxies_per_class if "ccp" in parts else 1),
             "proxy_loss_weight": settings.proxy_loss_weight,
-            "batch_loss_weight": 0.0 if alone else settings.batch_loss_weight,
+            "batch_loss_weight": 0.0 if needs_batch_alone else settings.batch_loss_weight,
             "sampled_classes": settings.sampled_classes,
             "sampling_seed": settings.seed,
             "decay_proxies": settings.decay_proxies,

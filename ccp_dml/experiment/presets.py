@@ -44,7 +44,7 @@ _FINE_TUNE = {
     "pool_size": 10,
 }
 # The settings of the paper's cells that do not depend on the table, the loss or the split.
-_OF_A_CELL = ("dataset", "method", "loss", "loss_params", "validation", "cache")
+_CELL_SETTINGS = ("dataset", "method", "loss", "loss_params", "validation", "cache")
 PRESETS = ("none", "small_images", "fine_tune", "paper")
 
 
@@ -72,5 +72,5 @@ def preset_settings(preset: str, dataset: str) -> Mapping[str, Any]:
     check_one_of("preset", preset, PRESETS)
     if preset == "paper":
         cell = cells(dataset if dataset in DATASETS else "cub200_2011")["c2_ccp"]
-        return {name: value for name, value in cell.settings.items() if name not in _OF_A_CELL}
+        return {name: value for name, value in cell.settings.items() if name not in _CELL_SETTINGS}
     return {"none": {}, "small_images": _SMALL_IMAGES, "fine_tune": _FINE_TUNE}[preset]

@@ -114,7 +114,7 @@ def missing_runs(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return [run for run in runs if finished_results(run.folder, run.settings) is None]
 
 
-def make_room(runs: Sequence[PlannedRun]):
+def move_single_run(runs: Sequence[PlannedRun]):
     """Moves the results of a single run in the folder of a protocol to the folder `earlier`.
 
     Args:

@@ -27,13 +27,13 @@ from ccp_dml.callbacks import (
     TrainingState,
 )
 from ccp_dml.data import training_batches
-from ccp_dml.distribution import from_chief, is_chief, num_workers
+from ccp_dml.distribution import broadcast_from_chief, is_chief, num_workers
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test
 from ccp_dml.experiment.flags import flagfile
-from ccp_dml.experiment.hardware import folder_to_write_to, record_hardware
+from ccp_dml.experiment.hardware import record_hardware, writable_folder
 from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
 from ccp_dml.experiment.methods import (
     best_phase,
@@ -136,12 +136,12 @@ class Run:
         """
         shared = epath.Path(workdir)
         interruption = interruption or Interruption()
-        results = from_chief(lambda: load_unfinished_results(shared, self.settings))
+        results = broadcast_from_chief(lambda: load_unfinished_results(shared, self.settings))
         results |= record_hardware(self.settings)
         if self.settings.label_noise:
             results["label_noise"] = self._count_replaced_labels()
         _check_shared(shared)
-        with folder_to_write_to(shared) as folder:
+        with writable_folder(shared) as folder:
             return self._train_missing(
                 results, folder, shared / "checkpoints", checkpoint_minutes, interruption
             )
@@ -163,12 +163,12 @@ class Run:
         """
         shared = epath.Path(workdir)
         interruption = interruption or Interruption()
-        left = from_chief(lambda: load_unfinished_results(shared, self.settings))
+        left = broadcast_from_chief(lambda: load_unfinished_results(shared, self.settings))
         # A folder may also contain results of `train`.
         results = {name: left[name] for name in ("seed", "fold", "versions")}
         results |= record_hardware(self.settings)
         _check_shared(shared)
-        with folder_to_write_to(shared) as folder:
+        with writable_folder(shared) as folder:
             for method in self.settings.method:
                 _, results[method] = self._train_model(
                     method,

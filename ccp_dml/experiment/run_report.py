@@ -45,7 +45,7 @@ REPORT_FILE = "report.html"
 GALLERY_FILE = "gallery.png"
 
 # More would make the file too large for a phone.
-_MOST_RETRIEVERS = 6
+_MAX_RETRIEVERS = 6
 _STEPS_PER_VALIDATION = 25
 
 
@@ -306,14 +306,14 @@ def _choose_embeddings(record):
                 break
             if title.endswith("before") and _is_among(arrays, chosen.values()):
                 continue
-            if len(chosen) < _MOST_RETRIEVERS:
+            if len(chosen) < _MAX_RETRIEVERS:
                 chosen[title] = arrays
             else:
                 left_out.append(title)
     if left_out:
         notes.append(
             f"{', '.join(left_out)}: in tables and curves only, because there is room for "
-            f"{_MOST_RETRIEVERS} methods; --mode=report with fewer --runs shows them."
+            f"{_MAX_RETRIEVERS} methods; --mode=report with fewer --runs shows them."
         )
     return chosen, notes
 

@@ -149,7 +149,7 @@ def compare_claims(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
         sides = [_values_of(runs, each) for each in (ours, theirs)]
         seeds = [study.seeds(_variant_of(each)) for each in (ours, theirs)]
         if all(set(own) <= set(side.index) for own, side in zip(seeds, sides, strict=True)):
-            difference = _difference(*sides, metrics, study.metric)
+            difference = _difference(sides[0], sides[1], metrics, study.metric)
             rows.append({"name": ours, "minus": theirs, **difference})
     table = pd.DataFrame(rows)
     if rows:
@@ -239,7 +239,7 @@ def _variant_of(side):
 
 def _difference(ours, theirs, metrics, tested):
     """Paired differences of the metrics, with the p-value of the tested one."""
-    both = ours.join(theirs, how="inner", rsuffix="_theirs")
+    both = ours.join(theirs.add_suffix("_theirs"), how="inner")
     row = {"pairs": len(both)}
     for metric in metrics:
         found = paired_difference(both[metric], both[f"{metric}_theirs"])

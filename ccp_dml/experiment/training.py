@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ccp_dml.distribution import from_chief, is_chief, wait_for_all
+from ccp_dml.distribution import broadcast_from_chief, is_chief, wait_for_all
 from ccp_dml.experiment.hardware import use_hardware
 from ccp_dml.experiment.interruption import Interruption
 from ccp_dml.experiment.published import find_published
@@ -59,9 +59,9 @@ def train(
     workdir = epath.Path(workdir)
     with use_hardware(settings), Interruption() as interruption:
         # A folder is created only if nothing is wrong with the settings and the data.
-        run = None if from_chief(lambda: _exists(workdir)) else Run(settings)
+        run = None if broadcast_from_chief(lambda: _exists(workdir)) else Run(settings)
         with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
-            results = from_chief(lambda: finished_results(workdir, settings))
+            results = broadcast_from_chief(lambda: finished_results(workdir, settings))
             is_trained = results is None
             if is_trained:
                 run = run or Run(settings)
@@ -99,7 +99,7 @@ def validate(
     with use_hardware(settings), Interruption() as interruption:
         run = Run(settings)
         with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
-            results = from_chief(lambda: finished_validation(workdir, settings))
+            results = broadcast_from_chief(lambda: finished_validation(workdir, settings))
             if results is None:
                 results = run.validate(workdir, checkpoint_minutes, interruption)
         wait_for_all()

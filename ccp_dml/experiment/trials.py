@@ -14,7 +14,7 @@ from ccp_dml.report import Response, format_estimate, markdown_table
 
 # Number of ended trials in the printed table.
 _SHOWN = 10
-_FEWEST_IN_WINDOW = 5
+_MIN_IN_WINDOW = 5
 # Share of all trials in the window of a rolling mean.
 _WINDOW = 0.2
 _RUN_NUMBERS = ("best_step", "steps", "rounds", "seconds")
@@ -192,7 +192,7 @@ def _group(positions, trials):
 def _roll(positions, means):
     order = np.argsort(positions, kind="stable")
     positions, means = positions[order], means[order]
-    width = max(_FEWEST_IN_WINDOW, round(_WINDOW * len(means)))
+    width = max(_MIN_IN_WINDOW, round(_WINDOW * len(means)))
     rows = []
     for first in range(len(means) - width + 1):
         window = slice(first, first + width)

@@ -54,7 +54,7 @@ FLAGFILE = "tune.flags"
 _DATABASE = "tune.db"
 _FILES = (FLAGFILE, _DATABASE, "trials", "trials.csv", "best.flags", "responses.png")
 # Number of failures before any success after which the search gives up.
-_MOST_FAILURES = 3
+_MAX_FAILURES = 3
 _KEPT_OF_RUNS = ("best_step", "steps", "rounds", "seconds", "best_phase")
 
 
@@ -118,7 +118,7 @@ class Search:
         return f"validation {metric_titles({'': {name: 0.0}})[name]}"
 
     @property
-    def most_trials(self) -> int:
+    def max_trials(self) -> int:
         """Final number of trials."""
         return len(grid_points(self.parameters)) if self.sampler == "grid" else self.num_trials
 
@@ -195,10 +195,10 @@ def tune(
     import_optuna()
     folder = epath.Path(workdir)
     with Interruption(), WorkdirLock(folder):
-        _make_room(search, folder)
+        _prepare_folder(search, folder)
         # Asked before the GPUs are hidden from this process.
         environments = process_environments(
-            min(processes, search.most_trials), search.settings.strategy
+            min(processes, search.max_trials), search.settings.strategy
         )
         place = None if storage is None else f"{socket.gethostname()}:{folder}"
         study = OptunaStudy(
@@ -218,8 +218,8 @@ def tune(
     return trials
 
 
-def _make_room(search, workdir):
-    """Moves files of another search away, and writes the flagfile of this one."""
+def _prepare_folder(search, workdir):
+    """Moves the files of another search away and writes the flagfile of this one."""
     first_line = f"# {search.study_name()}\n"
     path = workdir / FLAGFILE
     if not path.exists() or not path.read_text().startswith(first_line):
@@ -260,21 +260,21 @@ class _TrialRunner:
     def run(self, environments):
         ended_before = sum(trial.state != "running" for trial in self.study.trials())
         if ended_before:
-            print(f"{ended_before} of {self.search.most_trials} trials are finished", flush=True)
+            print(f"{ended_before} of {self.search.max_trials} trials are finished", flush=True)
         if len(environments) > 1:
             print(f"the trials write their output to {self.workdir}/trials/**/log.txt", flush=True)
         for trial in self.study.unfinished():
-            self._go_on(trial)
+            self._resume(trial)
         with contextlib.closing(run_side_by_side(self._next_task, environments)) as ended:
             for task in ended:
                 self._end_run(task)
 
     def _next_task(self):
         while not self.waiting:
-            trial = self.study.start(self.search.most_trials)
+            trial = self.study.start(self.search.max_trials)
             if trial is None:
                 return None
-            self._go_on(trial)
+            self._resume(trial)
         trial, run = self.waiting.popleft()
         self.running[os.fspath(run.folder)] = trial
         if not self.is_prepared:
@@ -282,7 +282,7 @@ class _TrialRunner:
             self.is_prepared = True
         return Task(os.fspath(run.folder), [*run.command(), *self.arguments], run.folder)
 
-    def _go_on(self, trial):
+    def _resume(self, trial):
         """Queues the next run of a trial, or ends the trial."""
         folder = self.workdir / "trials" / f"{trial.number:04}"
         try:
@@ -320,7 +320,7 @@ class _TrialRunner:
         if task.return_code:
             self._fail(trial, f"{_last_line(task.log)} (exit code {task.return_code})")
         else:
-            self._go_on(trial)
+            self._resume(trial)
 
     def _fail(self, trial, reason):
         self.study.fail(trial.number, reason)
@@ -332,14 +332,14 @@ class _TrialRunner:
         self.ended += 1
         ended = [trial for trial in trials if trial.state != "running"]
         print(self._describe(trials[number], trials, len(ended)), flush=True)
-        if len(ended) >= _MOST_FAILURES and all(trial.state == "failed" for trial in ended):
+        if len(ended) >= _MAX_FAILURES and all(trial.state == "failed" for trial in ended):
             raise ValueError(
                 f"all of the first {len(ended)} trials have failed, the last one with: "
                 f"{trials[number].reason}"
             )
 
     def _describe(self, trial, trials, num_ended):
-        line = f"{num_ended} of {self.search.most_trials}: trial {trial.number} "
+        line = f"{num_ended} of {self.search.max_trials}: trial {trial.number} "
         if trial.state == "failed":
             line += f"FAILED: {trial.reason}; {trial.describe_values()}"
         else:
@@ -351,7 +351,7 @@ class _TrialRunner:
             )
         if best := best_trials(trials):
             line += f"; best {format_value(best[0].estimate().mean)} (trial {best[0].number})"
-        left = self.search.most_trials - num_ended
+        left = self.search.max_trials - num_ended
         minutes = (time.monotonic() - self.start) / 60 / self.ended * left
         return line + (f"; about {minutes:.0f} minutes left" if left else "")
 

@@ -21,8 +21,8 @@ _SEARCH_DEPTH = 128
 # A code of 8 bits for this many values of an embedding; faiss asks for 39 samples to learn each of
 # the 256 codes from.
 _VALUES_PER_CODE = 4
-_LEAST_SAMPLES = 39 * 256
-_MOST_TRAINING_SAMPLES = 2**18
+_MIN_SAMPLES = 39 * 256
+_MAX_TRAINING_SAMPLES = 2**18
 # Number of cells that a search visits, of 4 √n.
 _SEARCHED_CELLS = 64
 # Number of rows to add at a time.
@@ -60,13 +60,13 @@ class ApproximateSearch:
             faiss_index = faiss.IndexHNSWFlat(size, _LINKS)
             faiss_index.hnsw.efConstruction = _CONSTRUCTION_DEPTH
         else:
-            check_at_least("the number of embeddings for index='ivf_pq'", count, _LEAST_SAMPLES)
+            check_at_least("the number of embeddings for index='ivf_pq'", count, _MIN_SAMPLES)
             cells = min(int(4 * count**0.5), count // 39)
             most = max(1, size // _VALUES_PER_CODE)
             codes = max(number for number in range(1, most + 1) if size % number == 0)
             faiss_index = faiss.IndexIVFPQ(faiss.IndexFlatL2(size), size, cells, codes, 8)
             faiss_index.nprobe = _SEARCHED_CELLS
-            faiss_index.train(_sample(embeddings, _MOST_TRAINING_SAMPLES))
+            faiss_index.train(_sample(embeddings, _MAX_TRAINING_SAMPLES))
         for start in range(0, count, _BLOCK):
             faiss_index.add(embeddings[start : start + _BLOCK])
         return cls(faiss_index, index == "hnsw")

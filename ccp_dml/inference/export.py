@@ -29,7 +29,7 @@ _UPRIGHT_PIXELS = (
     "pixels of any size, uint8 (batch, height, width, 3): it cannot decode images, whose "
     "orientation and transparency have to be applied before"
 )
-TAKEN = {
+INPUTS = {
     "saved_model": "encoded images, or pixels with the signature pixels",
     "onnx": _UPRIGHT_PIXELS,
     "tflite": _UPRIGHT_PIXELS,
@@ -131,10 +131,10 @@ def export(
 def _embed(embedders, crop):
     """Embeds the results of `crop` for the `Preprocessing` of each network."""
     parts = [embedder.embed_crops(crop(embedder.preprocessing)) for embedder in embedders]
-    return {"embeddings": _put_together(parts)}
+    return {"embeddings": _concatenate_parts(parts)}
 
 
-def _put_together(parts):
+def _concatenate_parts(parts):
     return parts[0] if len(parts) == 1 else lipschitz_normalize(tf.concat(parts, axis=1))
 
 
@@ -253,7 +253,7 @@ def _compare(embedders, embed_with, images):
         found = embed_with(contents, pixels[np.newaxis])
         # A model for pixels alone has one result.
         expected = [
-            _put_together([embedder.embed([image]) for embedder in embedders])
+            _concatenate_parts([embedder.embed([image]) for embedder in embedders])
             for image in (contents, pixels)[-len(found) :]
         ]
         differences += [

@@ -6,7 +6,7 @@ import numpy as np
 
 from ccp_dml.checks import check_fraction
 from ccp_dml.evaluation.verification import (
-    MOST_PAIRS,
+    MAX_PAIRS,
     compare_pairs,
     count_allowed,
     pair_samples,
@@ -35,7 +35,7 @@ def threshold_at_false_accept_rate(
     embeddings: np.ndarray,
     labels: np.ndarray,
     rate: float,
-    max_pairs: int = MOST_PAIRS,
+    max_pairs: int = MAX_PAIRS,
     seed: int = 0,
 ) -> VerificationThreshold:
     """Chooses a threshold of the distance of two images of the same class.

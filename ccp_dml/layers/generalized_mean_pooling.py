@@ -7,7 +7,7 @@ from ccp_dml.checks import check_at_least
 from ccp_dml.layers.feature_shapes import check_positions, position_axes
 
 _SMALLEST = 1e-6
-_LEAST_EXPONENT = 1.0
+_MIN_EXPONENT = 1.0
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
@@ -43,7 +43,7 @@ class GeneralizedMeanPooling(keras.layers.Layer):
 
     def __init__(self, exponent: float = 3.0, **kwargs):
         super().__init__(**kwargs)
-        check_at_least("exponent", exponent, _LEAST_EXPONENT)
+        check_at_least("exponent", exponent, _MIN_EXPONENT)
         self.exponent = exponent
 
     def build(self, input_shape):
@@ -53,7 +53,7 @@ class GeneralizedMeanPooling(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        power = ops.maximum(self.power, _LEAST_EXPONENT)
+        power = ops.maximum(self.power, _MIN_EXPONENT)
         logarithms = ops.log(ops.maximum(inputs, _SMALLEST))
         axes = position_axes(inputs)
         largest = ops.max(logarithms, axis=axes, keepdims=True)

@@ -47,9 +47,9 @@ class Angular(PairwiseLoss):
     def labeled_loss(self, embeddings, references, pairs, seed):
         squared_tangent = math.tan(math.radians(self.alpha)) ** 2
         similarities = inner_products(embeddings, references)
-        of_anchors = 4.0 * squared_tangent * similarities
-        of_positives = 4.0 * squared_tangent * inner_products(references, references)
-        logits = _log_sum_exp_of_sums(of_anchors, of_positives, pairs)
+        anchor_logits = 4.0 * squared_tangent * similarities
+        positive_logits = 4.0 * squared_tangent * inner_products(references, references)
+        logits = _log_sum_exp_of_sums(anchor_logits, positive_logits, pairs)
         logits -= 2.0 * (1.0 + squared_tangent) * similarities
         return mean_where(ops.softplus(logits), pairs.positives)
 
@@ -57,18 +57,18 @@ class Angular(PairwiseLoss):
         return {**super().get_config(), "alpha": self.alpha}
 
 
-def _log_sum_exp_of_sums(of_anchors, of_positives, pairs):
+def _log_sum_exp_of_sums(anchor_logits, positive_logits, pairs):
     """`log Σ_N e^{aᵢₙ + bⱼₙ}` of `(n, r)` and `(r, r)`: `(n, r)`; -1e30 if N is empty.
 
     The exponential of a sum is a product, and the sum of products a matrix product.
     """
-    of_negatives = ops.where(pairs.negatives, of_anchors, -1e30)
+    negative_logits = ops.where(pairs.negatives, anchor_logits, -1e30)
     has_negative = ops.any(pairs.negatives, axis=1, keepdims=True)
-    largest = ops.max(of_negatives, axis=1, keepdims=True)
+    largest = ops.max(negative_logits, axis=1, keepdims=True)
     largest = ops.stop_gradient(ops.where(has_negative, largest, 0.0))
-    terms = pairs.weigh_negatives(ops.exp(of_negatives - largest))
-    largest_of_positives = ops.stop_gradient(ops.max(of_positives, axis=1, keepdims=True))
-    sums = inner_products(terms, ops.exp(of_positives - largest_of_positives))
+    terms = pairs.weigh_negatives(ops.exp(negative_logits - largest))
+    largest_positives = ops.stop_gradient(ops.max(positive_logits, axis=1, keepdims=True))
+    sums = inner_products(terms, ops.exp(positive_logits - largest_positives))
     logs = ops.log(ops.where(has_negative, sums, 1.0))
-    logs = logs + largest + ops.transpose(largest_of_positives)
+    logs = logs + largest + ops.transpose(largest_positives)
     return ops.where(has_negative, logs, -1e30)

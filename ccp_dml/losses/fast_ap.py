@@ -50,13 +50,15 @@ class FastAP(PairwiseLoss):
         )
         positives = ops.cast(pairs.positives, places.dtype)
         negatives = pairs.weigh_negatives(ops.cast(pairs.negatives, places.dtype))
-        positives_so_far = all_so_far = precision = ops.zeros_like(places[:, 0])
+        positives_so_far = total_so_far = precision = ops.zeros_like(places[:, 0])
         for place in range(self.num_bins + 1):
             shares = ops.relu(1.0 - ops.abs(places - place))
             in_bin = ops.sum(positives * shares, axis=1)
             positives_so_far += in_bin
-            all_so_far += in_bin + ops.sum(negatives * shares, axis=1)
-            precision += in_bin * positives_so_far / ops.where(all_so_far > 0.0, all_so_far, 1.0)
+            total_so_far += in_bin + ops.sum(negatives * shares, axis=1)
+            precision += (
+                in_bin * positives_so_far / ops.where(total_so_far > 0.0, total_so_far, 1.0)
+            )
         counts = ops.sum(positives, axis=1)
         return mean_where(1.0 - precision / ops.maximum(counts, 1.0), counts > 0.0)
 

@@ -39,9 +39,9 @@ class LiftedStructure(PairwiseLoss):
     def labeled_loss(self, embeddings, references, pairs, seed):
         distances = euclidean_distances(embeddings, references)
         push = self.alpha - distances
-        of_anchors = log_sum_exp(pairs.weigh_negative_logits(push), pairs.negatives)
-        of_positives = log_sum_exp(ops.transpose(push), ops.transpose(pairs.negatives))
-        lifted = ops.logaddexp(of_anchors[:, None], of_positives[None, :]) + distances
+        anchor_sums = log_sum_exp(pairs.weigh_negative_logits(push), pairs.negatives)
+        positive_sums = log_sum_exp(ops.transpose(push), ops.transpose(pairs.negatives))
+        lifted = ops.logaddexp(anchor_sums[:, None], positive_sums[None, :]) + distances
         return 0.5 * mean_where(ops.square(ops.relu(lifted)), pairs.positives)
 
     def get_config(self):

@@ -40,8 +40,8 @@ class MarginSoftmaxLoss(PairwiseLoss):
 
     def labeled_loss(self, embeddings, references, pairs, seed):
         similarities = inner_products(embeddings, references)
-        of_others = pairs.weigh_negative_logits(self.scale * similarities)
-        return self.cross_entropy(similarities, of_others, pairs.positives, pairs.negatives)
+        negative_logits = pairs.weigh_negative_logits(self.scale * similarities)
+        return self.cross_entropy(similarities, negative_logits, pairs.positives, pairs.negatives)
 
     def cross_entropy(self, similarities, negative_logits, positives, negatives):
         """The mean over the positives.
@@ -55,9 +55,9 @@ class MarginSoftmaxLoss(PairwiseLoss):
         Returns:
             A scalar.
         """
-        of_negatives = log_sum_exp(negative_logits, negatives)[:, None]
+        negative_sums = log_sum_exp(negative_logits, negatives)[:, None]
         logits = self.scale * self.add_margin(similarities)
-        return mean_where(ops.softplus(of_negatives - logits), positives)
+        return mean_where(ops.softplus(negative_sums - logits), positives)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin, "scale": self.scale}

@@ -47,6 +47,6 @@ class NPair(TemperatureLoss):
 
     def labeled_loss(self, embeddings, references, pairs, seed):
         logits = self.logits(embeddings, references)
-        of_negatives = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
-        terms = ops.softplus(of_negatives[:, None] - logits)
+        negative_sums = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
+        terms = ops.softplus(negative_sums[:, None] - logits)
         return self.reduce(ops.where(pairs.positives, terms, 0.0), pairs.positives, pairs)

@@ -14,7 +14,7 @@ from ccp_dml.losses.distances import to_float
 from ccp_dml.losses.row_sums import normalize_rows, sum_rows
 
 # What stands for -∞ in exponents: e^-1e30 is 0, and no gradient becomes ∞ − ∞.
-_NEVER = -1e30
+_LARGE_NEGATIVE = -1e30
 
 
 class Pairs(NamedTuple):
@@ -165,8 +165,10 @@ def mean_where(terms, mask, weigh=lambda terms: terms):
 
 def log_sum_exp(logits, mask):
     """`log Σ_mask e^logits` along the last of two axes; -1e30 for an empty mask."""
-    never = ops.full((ops.shape(logits)[0], 1), _NEVER, dtype=logits.dtype)
-    return ops.logsumexp(ops.concatenate([never, ops.where(mask, logits, _NEVER)], axis=1), axis=1)
+    never = ops.full((ops.shape(logits)[0], 1), _LARGE_NEGATIVE, dtype=logits.dtype)
+    return ops.logsumexp(
+        ops.concatenate([never, ops.where(mask, logits, _LARGE_NEGATIVE)], axis=1), axis=1
+    )
 
 
 def log_one_plus_sum_exp(logits, mask):

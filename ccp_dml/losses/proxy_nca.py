@@ -50,6 +50,6 @@ class ProxyNCA(TemperatureLoss):
     def labeled_loss(self, embeddings, references, pairs, seed):
         logits = self.logits(embeddings, references)
         # −log(Σ_P / (Σ_P + Σ_N)) = log(1 + Σ_N / Σ_P)
-        of_others = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
-        losses = ops.softplus(of_others - log_sum_exp(logits, pairs.positives))
+        negative_sums = log_sum_exp(pairs.weigh_negative_logits(logits), pairs.negatives)
+        losses = ops.softplus(negative_sums - log_sum_exp(logits, pairs.positives))
         return self.reduce(losses, ops.any(pairs.positives, axis=1), pairs)

@@ -30,8 +30,8 @@ def per_anchor(terms, mask, pairs: Pairs):
 
 def per_class(terms, mask, pairs: Pairs):
     """Like `per_anchor`, but anchors are averaged within each class first."""
-    of_anchors = _mean_of_each_anchor(terms, mask, pairs)
-    return mean_per_class(of_anchors, ops.ones_like(of_anchors, dtype="bool"), pairs)
+    anchor_means = _mean_of_each_anchor(terms, mask, pairs)
+    return mean_per_class(anchor_means, ops.ones_like(anchor_means, dtype="bool"), pairs)
 
 
 def _mean_of_each_anchor(terms, mask, pairs):

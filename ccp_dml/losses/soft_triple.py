@@ -76,8 +76,8 @@ class SoftTriple(SeveralProxies, PairwiseLoss):
         counts = ops.ones_like(logits[0])
         if pairs.negative_counts is not None:
             counts = group(ops.cast(pairs.negative_counts, logits.dtype)[None])[0, :, 0]
-        of_others = log_sum_exp(logits + ops.log(counts), is_other)
-        losses = ops.softplus(of_others - log_sum_exp(logits, is_own))
+        other_sums = log_sum_exp(logits + ops.log(counts), is_other)
+        losses = ops.softplus(other_sums - log_sum_exp(logits, is_own))
         classes = ops.transpose(group(ops.transpose(references)), (1, 2, 0))
         spread = self._center_spread(classes, counts)
         return mean_where(losses, ops.any(is_own, axis=1)) + self.tau * spread
@@ -85,8 +85,8 @@ class SoftTriple(SeveralProxies, PairwiseLoss):
     def _center_spread(self, classes, counts):
         distances = ops.sum(euclidean_distances(classes, classes), axis=(1, 2))
         # k and l, and l and k
-        twice_pairs = ops.sum(counts) * self.proxies_per_class * (self.proxies_per_class - 1)
-        return ops.sum(counts * distances) / (2.0 * ops.maximum(twice_pairs, 1.0))
+        doubled_pairs = ops.sum(counts) * self.proxies_per_class * (self.proxies_per_class - 1)
+        return ops.sum(counts * distances) / (2.0 * ops.maximum(doubled_pairs, 1.0))
 
     def get_config(self):
         return {

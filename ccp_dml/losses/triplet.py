@@ -93,20 +93,20 @@ def _mean_by_positives(distances, pairs, margin, columns, total_count):
     fixed = ops.stop_gradient(distances)
 
     def add_triplets(left, total, count, slopes):
-        of_hinges = 0.0
+        sums = 0.0
         for place in range(_POSITIVES_AT_ONCE):
-            of_positives = left[:, place : place + 1]
-            hinges = ops.relu(of_positives + margin - fixed)
+            positive_distances = left[:, place : place + 1]
+            hinges = ops.relu(positive_distances + margin - fixed)
             violated = ops.where(hinges > 0.0, negative_weights, 0.0)
-            of_hinges += negative_weights * hinges
+            sums += negative_weights * hinges
             counts = sum_rows(violated)
             count += ops.sum(counts)
             # Equal distances have equal counts.
-            is_positive = ops.logical_and(pairs.positives, fixed == of_positives)
+            is_positive = ops.logical_and(pairs.positives, fixed == positive_distances)
             slopes = ops.where(is_positive, counts, slopes - violated)
         none = ops.full_like(left[:, :_POSITIVES_AT_ONCE], _NO_POSITIVE)
         left = ops.concatenate([left[:, _POSITIVES_AT_ONCE:], none], axis=1)
-        return left, total + ops.sum(sum_rows(of_hinges)), count, slopes
+        return left, total + ops.sum(sum_rows(sums)), count, slopes
 
     # Not 0 if a distance is not finite: then the loss must not be finite either.
     total = 0.0 * ops.sum(sum_rows(fixed))

@@ -47,7 +47,7 @@ class HardMiner(TripletMiner):
     lower, upper = -_FAR, 0.0
 
 
-class _BesideMargin(TripletMiner):
+class _MarginMiner(TripletMiner):
     def __init__(self, margin: float = 0.2):
         check_above("margin", margin, 0)
         self.margin = margin
@@ -57,7 +57,7 @@ class _BesideMargin(TripletMiner):
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class SemiHardMiner(_BesideMargin):
+class SemiHardMiner(_MarginMiner):
     """Chooses triplets whose negative is farther than the positive by at most a margin.
 
     These are the triplets of FaceNet (Schroff et al., CVPR 2015), which draws one of them for each
@@ -78,7 +78,7 @@ class SemiHardMiner(_BesideMargin):
 
 
 @keras.saving.register_keras_serializable("ccp_dml")
-class EasyMiner(_BesideMargin):
+class EasyMiner(_MarginMiner):
     """Chooses triplets whose negative is farther than the positive by more than a margin.
 
     They contribute to a triplet loss only if its own margin is larger.

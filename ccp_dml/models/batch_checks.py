@@ -63,24 +63,24 @@ class BatchChecks:
             if y.dtype.kind in "biuf":
                 _check_kind(y, self.several_labels)
             train = math.floor(len(y) * (1 - validation_split))
-            keeps_rest = steps_per_epoch is None
-            self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
+            keeps_remainder = steps_per_epoch is None
+            self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_remainder)
         return x
 
-    def check_arrays(self, labels, batch_size: int, keeps_rest: bool):
+    def check_arrays(self, labels, batch_size: int, keeps_remainder: bool):
         """Checks the batches that arrays are split into.
 
         Args:
             labels: Labels of all samples.
             batch_size: Number of samples of a batch.
-            keeps_rest: Whether the last samples are a batch even if there are fewer of them.
+            keeps_remainder: Whether the last samples are a batch even if there are fewer of them.
 
         Raises:
             ValueError: If a check fails.
         """
         labels = np.asarray(labels)
         sizes = [min(batch_size, len(labels))]
-        if keeps_rest and len(labels) % batch_size:
+        if keeps_remainder and len(labels) % batch_size:
             sizes.append(len(labels) % batch_size)
         for size in sizes:
             for is_right, message in self._size_checks(size):
@@ -112,7 +112,9 @@ class BatchChecks:
         if not labels.shape.rank:
             return batches
         if labels.shape[0] is not None:
-            self.check_arrays(np.empty(labels.shape[0], "O"), labels.shape[0], keeps_rest=False)
+            self.check_arrays(
+                np.empty(labels.shape[0], "O"), labels.shape[0], keeps_remainder=False
+            )
 
         def check(*batch):
             labels = _find_labels(batch)

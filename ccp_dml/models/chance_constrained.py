@@ -5,7 +5,7 @@ from keras import ops
 
 from ccp_dml import backend
 from ccp_dml.models import gradients as gradient_steps
-from ccp_dml.models.metric_learning import LossTerm
+from ccp_dml.models.metric_learning_step import LossTerm
 from ccp_dml.models.proxy import ProxyModel
 
 
@@ -122,10 +122,10 @@ class ChanceConstrainedModel(ProxyModel):
 
     def _proximal_term(self):
         """`λ/2 ‖θ − θ_ref‖²`."""
-        half_squares = [
-            backend.half_square(variable.value - reference.value)
+        half_squared_norms = [
+            backend.half_squared_norm(variable.value - reference.value)
             for variable, reference in zip(
                 self.proximal_variables, self.reference_point, strict=True
             )
         ]
-        return self.proximal_weight.value * sum(half_squares)
+        return self.proximal_weight.value * sum(half_squared_norms)

@@ -59,7 +59,9 @@ def clip(gradients, clip_norm=None, clip_value=None):
         List of tensors.
     """
     if clip_norm is not None:
-        norm = ops.sqrt(2.0 * ops.sum(ops.stack([backend.half_square(each) for each in gradients])))
+        norm = ops.sqrt(
+            2.0 * ops.sum(ops.stack([backend.half_squared_norm(each) for each in gradients]))
+        )
         largest_norm = ops.cast(clip_norm, norm.dtype)
         scale = largest_norm * ops.minimum(1.0 / norm, 1.0 / largest_norm)
         # Not 0 for gradients that are not finite: that would hide them.

@@ -48,8 +48,8 @@ class JaxStep(StatelessModel):
                 proxies = self.index_of_proxies()
                 current[proxies] = trainable[proxies]
                 rows = sample._replace(vectors=values[proxies])
-            of_variables = current, [*changed, *others[count:]]
-            with self._scope_of(*of_variables, collect_losses=True) as scope:
+            variable_values = current, [*changed, *others[count:]]
+            with self._scope_of(*variable_values, collect_losses=True) as scope:
                 result = compute(*arguments, sample=rows)
             return result, [scope.get_current_value(each) for each in self.non_trainable_variables]
 
@@ -99,7 +99,7 @@ class JaxStep(StatelessModel):
 
         def compute_objective(values, outputs):
             (loss, results), aside = apply(
-                self.compute_objective_of, values, changed, outputs, labels
+                self.compute_objective_from_outputs, values, changed, outputs, labels
             )
             return loss, (results, aside)
 
@@ -114,8 +114,8 @@ class JaxStep(StatelessModel):
             _, pull_back, present = jax.vjp(
                 lambda values: embed(values, present, index), values, has_aux=True
             )
-            (of_part,) = pull_back(take_part(output_gradients, index))
-            sums = [total + each for total, each in zip(sums, of_part, strict=True)]
+            (part_gradients,) = pull_back(take_part(output_gradients, index))
+            sums = [total + each for total, each in zip(sums, part_gradients, strict=True)]
             return (present, sums), None
 
         (_, gradients), _ = jax.lax.scan(add_next, (initial, gradients), indices)
@@ -181,8 +181,8 @@ class JaxStep(StatelessModel):
         """
         if isinstance(y, np.ndarray):
             checks = BatchChecks(count_shares(self), equal_shares=True)
-            keeps_rest = kwargs.get("steps") is None
-            checks.check_arrays(y, batch_size or DEFAULT_BATCH_SIZE, keeps_rest)
+            keeps_remainder = kwargs.get("steps") is None
+            checks.check_arrays(y, batch_size or DEFAULT_BATCH_SIZE, keeps_remainder)
         with distribution_scope(self.distribution):
             return super().evaluate(x, y, batch_size, *args, **kwargs)
 

@@ -99,8 +99,8 @@ def trace_predict_function(model: keras.Model, inputs: tf.data.Dataset):
         model: The model, on a single device.
         inputs: Batches of its inputs.
     """
-    was_made = model.predict_function is not None
-    if was_made or not model.built or model.run_eagerly or model.steps_per_execution > 1:
+    was_traced = model.predict_function is not None
+    if was_traced or not model.built or model.run_eagerly or model.steps_per_execution > 1:
         return
     if not all(
         isinstance(spec, tf.TensorSpec) and spec.shape[1:].is_fully_defined()

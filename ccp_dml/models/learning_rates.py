@@ -11,7 +11,7 @@ import keras
 from ccp_dml.checks import list_first, suggest
 from ccp_dml.optimizers import LayerwiseLearningRates
 
-_LISTED_AT_MOST = 16
+_MAX_LISTED = 16
 _BACKBONE = "backbone/"
 # As in conv2_block1_1_conv, transformer_block_3, layers_11, stage_0_block_2, block1a, inception_3a.
 _BLOCK = re.compile(r".*(?:block|layer|layers|stage|inception)_?\d+[a-z]?(?=[_/])")
@@ -28,9 +28,9 @@ def name_weights(model: keras.Model, variables: Sequence[keras.Variable]) -> lis
         Their paths; those of the backbone begin with `backbone/`.
     """
     backbone = getattr(model.embedding_model, "backbone", None)
-    of_backbone = set(map(id, backbone.variables)) if backbone is not None else set()
+    backbone_variables = set(map(id, backbone.variables)) if backbone is not None else set()
     return [
-        f"{_BACKBONE if id(variable) in of_backbone else ''}{variable.path}"
+        f"{_BACKBONE if id(variable) in backbone_variables else ''}{variable.path}"
         for variable in variables
     ]
 
@@ -112,7 +112,7 @@ def decay_by_depth(names: Sequence[str], layer_decay: float) -> list[float]:
     if not blocks:
         raise ValueError(
             "layer_decay needs a backbone of numbered blocks, such as block_3 or layers_11: use "
-            f"learning_rate_multipliers; the weights are {list_first(names, _LISTED_AT_MOST)}"
+            f"learning_rate_multipliers; the weights are {list_first(names, _MAX_LISTED)}"
         )
     return [
         1.0 if depth is None else float(layer_decay ** (len(blocks) + 1 - depth))
@@ -186,5 +186,5 @@ def _matches(name, pattern):
 def _suggest(pattern, names):
     parts = dict.fromkeys(part for name in names for part in name.split("/"))
     # The last ones first, because the backbone's, often hundreds, come first.
-    listed = f"the weights are {list_first(reversed(names), _LISTED_AT_MOST)}"
+    listed = f"the weights are {list_first(reversed(names), _MAX_LISTED)}"
     return listed + suggest(pattern.split("/")[-1].strip("*"), parts)

@@ -5,7 +5,8 @@ from keras import ops
 
 from ccp_dml.checks import check_at_least
 from ccp_dml.layers import Proxies
-from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
+from ccp_dml.models.metric_learning import MetricLearningModel
+from ccp_dml.models.metric_learning_step import LossTerm
 from ccp_dml.optimizers import check_row_updates
 from ccp_dml.randomness import stream_of
 
@@ -114,17 +115,17 @@ class ProxyModel(MetricLearningModel):
             )
 
     @property
-    def samples_classes(self) -> bool:
+    def has_sampled_classes(self) -> bool:
         """Whether a step uses only some of the classes."""
         return 0 < self.sampled_classes < self.proxies.num_classes
 
     def _prepare_optimizer(self):
-        if self.samples_classes:
+        if self.has_sampled_classes:
             check_row_updates(self.optimizer, self.proxies.vectors)
         super()._prepare_optimizer()
 
     def sample_proxies(self, labels):
-        if not self.samples_classes:
+        if not self.has_sampled_classes:
             return None
         return self.proxies.sample(
             labels,
@@ -163,9 +164,9 @@ class ProxyModel(MetricLearningModel):
     def _references(self):
         return self.proxies.vectors.value, self.proxies.labels
 
-    def undecayed_weights(self):
-        undecayed = super().undecayed_weights()
-        return undecayed if self.decay_proxies else [*undecayed, self.proxies.vectors]
+    def weights_without_decay(self):
+        excluded = super().weights_without_decay()
+        return excluded if self.decay_proxies else [*excluded, self.proxies.vectors]
 
     def evaluation_loss(self, labels, embeddings):
         if self.loss.needs_references:

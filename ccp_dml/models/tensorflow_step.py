@@ -62,7 +62,7 @@ class TensorFlowStep(DistributedModel):
             tape.watch(outputs)
             if sample is not None:
                 tape.watch(sample.vectors)
-            loss, results = self.compute_objective_of(outputs, labels, sample)
+            loss, results = self.compute_objective_from_outputs(outputs, labels, sample)
         gradients, output_gradients = tape.gradient(
             loss, (values, outputs), unconnected_gradients=_ZERO
         )
@@ -74,12 +74,12 @@ class TensorFlowStep(DistributedModel):
         def add_part(index, *sums):
             with tf.GradientTape() as part_tape:
                 part_outputs = self.loss_inputs(take_part(parts, index), training=True)
-            of_part = part_tape.gradient(
+            part_gradients = part_tape.gradient(
                 part_outputs, values, output_gradients=take_part(output_gradients, index)
             )
             return index + 1, *(
                 total if gradient is None else total + gradient
-                for total, gradient in zip(sums, of_part, strict=True)
+                for total, gradient in zip(sums, part_gradients, strict=True)
             )
 
         _, *gradients = self._repeat(add_part, 0, *map(tf.convert_to_tensor, gradients))

@@ -1,8 +1,9 @@
 """The training step of the backend that Keras runs on.
 
-What is minimised, and what happens to its gradients, is defined once, in `MetricLearningModel`. The
-steps in `tensorflow_step.py` and `jax_step.py` differ only in how gradients are computed and how
-variables change: TensorFlow writes to them, JAX takes and returns their values.
+What is minimised, and what happens to its gradients, is defined once, in `MetricLearningStep` and
+`MetricLearningModel`. The steps in `tensorflow_step.py` and `jax_step.py` differ only in how
+gradients are computed and how variables change: TensorFlow writes to them, JAX takes and returns
+their values.
 """
 
 import keras

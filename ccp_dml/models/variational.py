@@ -8,7 +8,8 @@ from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models.embedding import EmbeddingModel
-from ccp_dml.models.metric_learning import LossTerm, MetricLearningModel
+from ccp_dml.models.metric_learning import MetricLearningModel
+from ccp_dml.models.metric_learning_step import LossTerm
 
 _TERMS = ("divergence", "reconstruction", "synthesized", "invariant")
 
@@ -126,7 +127,7 @@ class VariationalModel(MetricLearningModel):
         """Computes the pooled features of the backbone `(n, f)`."""
         return self.embedding_model.features(inputs, training=training)
 
-    def embeddings_of(self, outputs):
+    def extract_embeddings(self, outputs):
         return self.embedding_model.projection(outputs)
 
     def batch_losses(self, labels, outputs, sample=None, memory_start=None):
@@ -202,7 +203,7 @@ class VariationalModel(MetricLearningModel):
 
     def _apply_heads(self, features):
         """Computes z_I, μ and log σ², each `(n, d)`."""
-        heads = (self.embeddings_of, self.spread_mean, self.spread_log_variance)
+        heads = (self.extract_embeddings, self.spread_mean, self.spread_log_variance)
         return [to_float(head(features)) for head in heads]
 
     def get_config(self):

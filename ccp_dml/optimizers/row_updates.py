@@ -11,7 +11,7 @@ from ccp_dml.optimizers.layerwise_learning_rates import LayerwiseLearningRates
 from ccp_dml.optimizers.lazy_adam import LazyAdam, RowGradient
 
 # What Keras's optimizers do to whole variables besides their steps.
-_OF_WHOLE_VARIABLES = ("weight_decay", "use_ema", "gradient_accumulation_steps")
+_WHOLE_VARIABLE_OPTIONS = ("weight_decay", "use_ema", "gradient_accumulation_steps")
 _CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
@@ -35,7 +35,7 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
             "ccp_dml.optimizers.LazyAdam (with 'proxies' among its lazy weights) or "
             f"keras.optimizers.SGD without momentum; got {type(optimizer).__name__}"
         )
-    for name in (*_OF_WHOLE_VARIABLES, *_CLIPPING):
+    for name in (*_WHOLE_VARIABLE_OPTIONS, *_CLIPPING):
         if getattr(optimizer, name):
             raise ValueError(
                 f"an optimizer with {name} cannot update only the rows of the sampled classes; "

@@ -9,7 +9,7 @@ from ccp_dml.report.page import Note, Section, Table
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 
 _ROWS = 12
-_MOST_POINTS = 300
+_MAX_POINTS = 300
 
 
 def class_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> Section:
@@ -48,9 +48,9 @@ def average_by_class(
         `(C,)`, NaN where no query has anything to find.
     """
     known = ~np.isnan(retriever.found.average_precision)
-    of_class = np.searchsorted(labels, samples.labels[known])
-    counts = np.bincount(of_class, minlength=len(labels))
-    sums = np.bincount(of_class, retriever.found.average_precision[known], len(labels))
+    class_indices = np.searchsorted(labels, samples.labels[known])
+    counts = np.bincount(class_indices, minlength=len(labels))
+    sums = np.bincount(class_indices, retriever.found.average_precision[known], len(labels))
     return np.divide(sums, counts, out=np.full(len(labels), np.nan), where=counts > 0)
 
 
@@ -79,7 +79,7 @@ def _draw_classes(by_class):
     with panel(title) as axes:
         for name, values in by_class.items():
             values = np.sort(values[~np.isnan(values)])
-            rows = thin_out(len(values), _MOST_POINTS)
+            rows = thin_out(len(values), _MAX_POINTS)
             share = 100 * (rows + 0.5) / len(values)
             axes.plot(share, values[rows], **styles[name], label=name)
         axes.set(title=title, xlabel="% of the classes", xlim=(0, 100), ylim=(0, 1))

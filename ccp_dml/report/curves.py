@@ -9,8 +9,8 @@ import pandas as pd
 from ccp_dml.report.figures import add_legend, embed_png, line_styles, panel, thin_out, to_picture
 from ccp_dml.report.page import Note, Picture, Section
 
-_MOST_POINTS = 300
-_MOST_MARKS = 60
+_MAX_POINTS = 300
+_MAX_MARKS = 60
 _VALIDATION_TITLES = {
     "map_at_r": "MAP@R",
     "r_precision": "R-precision",
@@ -209,7 +209,7 @@ def _draw_over_steps(trainings, column, title, text) -> Picture:
     with panel(title) as axes:
         for name, history in drawn:
             values = history[column].to_numpy()
-            rows = thin_out(len(history), _MOST_POINTS)
+            rows = thin_out(len(history), _MAX_POINTS)
             steps = history["step"].to_numpy()
             axes.plot(
                 steps[rows],
@@ -224,7 +224,7 @@ def _draw_over_steps(trainings, column, title, text) -> Picture:
                 axes.plot(steps[best], values[best], "o", markersize=4, **_color(styles[name]))
             if is_single:
                 starts = _round_starts(history)
-                marked = np.asarray(starts, int)[thin_out(len(starts), _MOST_MARKS)]
+                marked = np.asarray(starts, int)[thin_out(len(starts), _MAX_MARKS)]
                 # From the bottom of the panel to its top.
                 axes.vlines(
                     steps[marked - 1],

@@ -13,14 +13,14 @@ from ccp_dml.report.figures import encode_image
 from ccp_dml.report.page import Note, Picture, Section
 from ccp_dml.report.retriever import RetrievalSamples, Retriever
 
-_MOST_SAMPLES = 800
+_MAX_SAMPLES = 800
 # Per class, so that several classes fit.
-_MOST_OF_CLASS = 40
+_MIN_PER_CLASS = 40
 _ITERATIONS = 500
 _PERPLEXITY = 30.0
 # Coarser than the default, without a visible difference.
 _ANGLE = 0.7
-_LEAST_SPREAD = 1e-5
+_MIN_SPREAD = 1e-5
 _SIZE = 880
 _THUMBNAIL = 30
 _DOT = 4
@@ -57,7 +57,7 @@ def map_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> S
     return Section("Map of the embeddings", [note, *pictures])
 
 
-def choose_mapped(labels: np.ndarray, most: int = _MOST_SAMPLES) -> np.ndarray:
+def choose_mapped(labels: np.ndarray, most: int = _MAX_SAMPLES) -> np.ndarray:
     """Chooses samples of random classes, in ascending order, always the same for given labels.
 
     Args:
@@ -66,12 +66,12 @@ def choose_mapped(labels: np.ndarray, most: int = _MOST_SAMPLES) -> np.ndarray:
     """
     generator = np.random.default_rng(_SEED)
     classes = generator.permutation(np.unique(labels))
-    of_class = max(_MOST_OF_CLASS, most // len(classes))
+    per_class = max(_MIN_PER_CLASS, most // len(classes))
     order = generator.permutation(len(labels))
     by_class = {}
     for row, label in zip(order.tolist(), labels[order].tolist(), strict=True):
         by_class.setdefault(label, []).append(row)
-    chosen = [row for label in classes.tolist() for row in by_class[label][:of_class]]
+    chosen = [row for label in classes.tolist() for row in by_class[label][:per_class]]
     return np.sort(chosen[:most])
 
 
@@ -85,7 +85,7 @@ def lay_out(embeddings: np.ndarray) -> np.ndarray:
         `(n, 2)`.
     """
     # PCA divides by the spread: without any, scikit-learn's C code would crash.
-    has_spread = embeddings.shape[1] > 1 and embedding_spread(embeddings) > _LEAST_SPREAD
+    has_spread = embeddings.shape[1] > 1 and embedding_spread(embeddings) > _MIN_SPREAD
     # With several threads, rounding would depend on the order in which they end.
     with threadpoolctl.threadpool_limits(1):
         places = TSNE(
@@ -138,12 +138,12 @@ def _fit(image):
 
 def _color_classes(labels):
     """Returns a colour for each sample; neighbouring classes differ in hue and darkness."""
-    _, of_class = np.unique(labels, return_inverse=True)
-    count = of_class.max() + 1
+    _, class_indices = np.unique(labels, return_inverse=True)
+    count = class_indices.max() + 1
     # Steps by the golden ratio come close to no earlier hue.
     shades = [
         colorsys.hls_to_rgb(index * 0.618 % 1, (0.55, 0.7, 0.42)[index % 3], 0.75)
         for index in range(count)
     ]
     rounded = [tuple(round(255 * part) for part in shade) for shade in shades]
-    return [rounded[index] for index in of_class]
+    return [rounded[index] for index in class_indices]

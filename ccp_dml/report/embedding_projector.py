@@ -13,7 +13,7 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.report.embedding_map import choose_mapped
 from ccp_dml.report.retriever import RetrievalSamples
 
-_MOST_SAMPLES = 1500
+_MAX_SAMPLES = 1500
 
 
 def write_projector(log_dir: os.PathLike, embeddings: np.ndarray, samples: RetrievalSamples):
@@ -29,7 +29,7 @@ def write_projector(log_dir: os.PathLike, embeddings: np.ndarray, samples: Retri
         OSError: If the files cannot be written.
     """
     folder = epath.Path(log_dir) / "projector"
-    rows = choose_mapped(samples.all_labels, _MOST_SAMPLES)
+    rows = choose_mapped(samples.all_labels, _MAX_SAMPLES)
     images = samples.load_all(rows)
     # Each line of the file is one sample.
     names = (" ".join(samples.name(int(label)).split()) for label in samples.all_labels[rows])

@@ -56,7 +56,7 @@ _STYLE: dict[Any, Any] = {
 }
 # Largest number of names in a legend inside a panel, and the height of a line of other legends, in
 # inches.
-_MOST_INSIDE = 3
+_MAX_INSIDE = 3
 _LINE = 0.17
 _PNG_DPI = 160
 # In characters; hardly any PNG would be smaller.
@@ -100,7 +100,7 @@ def panel(description: str, height: float = 2.6) -> Iterator[Axes]:
 def add_legend(axes: Axes):
     """Adds a legend: inside the panel, or below it if there are many lines."""
     handles, names = axes.get_legend_handles_labels()
-    if len(names) <= _MOST_INSIDE:
+    if len(names) <= _MAX_INSIDE:
         axes.legend()
         return
     # The whole one, where these are axes of a part of it.

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-_MOST_COLUMNS = 3
+_MAX_COLUMNS = 3
 _COLOR = "#2f7fd0"
 
 
@@ -48,7 +48,7 @@ def draw_responses(responses: Sequence[Response], metric: str) -> Figure:
     """
     if not responses:
         raise ValueError("there are no responses to draw")
-    columns = min(_MOST_COLUMNS, len(responses))
+    columns = min(_MAX_COLUMNS, len(responses))
     rows = math.ceil(len(responses) / columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat

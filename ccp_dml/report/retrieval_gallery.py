@@ -14,7 +14,7 @@ from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 _KINDS = {"easy": (0.9, 1.0), "typical": (0.45, 0.55), "failed": (0.0, 0.1)}
 _QUERIES = 3
 # The more methods there are, the fewer queries, so that the file stays small.
-_MOST_THUMBNAILS = 480
+_MAX_THUMBNAILS = 480
 _COARSE = 48
 _SEED = 0
 
@@ -28,7 +28,7 @@ def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) 
     """
     best = choose_best(retrievers)
     depth = best.found.nearest.shape[1]
-    count = max(1, min(_QUERIES, _MOST_THUMBNAILS // (len(_KINDS) * depth * len(retrievers))))
+    count = max(1, min(_QUERIES, _MAX_THUMBNAILS // (len(_KINDS) * depth * len(retrievers))))
     chosen = choose_queries(best, samples, count)
     queries = np.unique(np.concatenate(list(chosen.values())))
     nearest = np.concatenate([each.found.nearest[queries].ravel() for each in retrievers])
@@ -78,8 +78,8 @@ def draw_queries(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> 
             found = samples.load(nearest, samples.gallery_labels is not None)
             labels = samples.searched_labels[nearest]
             tiles = [
-                Tile(each, samples.name(int(its_label)), bool(its_label == label))
-                for each, its_label in zip(found, labels, strict=True)
+                Tile(each, samples.name(int(neighbor_label)), bool(neighbor_label == label))
+                for each, neighbor_label in zip(found, labels, strict=True)
             ]
             rows.append([Tile(image, f"{kind} query\n{retriever.name}"), *tiles])
     return draw_neighbors(rows)
@@ -118,9 +118,9 @@ def choose_queries(
     return chosen
 
 
-def _load(samples, rows, of_gallery):
+def _load(samples, rows, from_gallery):
     """Loads data URIs of images, and whether they are coarse, by row."""
-    images = samples.load(rows, of_gallery)
+    images = samples.load(rows, from_gallery)
     return {
         row: (encode_image(image), max(image.shape[:2]) < _COARSE)
         for row, image in zip(rows.tolist(), images, strict=True)

@@ -48,7 +48,7 @@ class RetrievalSamples:
         """Returns the name of a class."""
         return str(label) if self.class_names is None else self.class_names[label]
 
-    def load(self, rows: np.ndarray, of_gallery: bool) -> np.ndarray:
+    def load(self, rows: np.ndarray, from_gallery: bool) -> np.ndarray:
         """What `load_images` gives.
 
         Raises:
@@ -56,14 +56,14 @@ class RetrievalSamples:
         """
         if self.load_images is None:
             raise ValueError("the samples have no images")
-        return self.load_images(rows, of_gallery)
+        return self.load_images(rows, from_gallery)
 
     def load_all(self, rows: np.ndarray) -> np.ndarray:
         """Loads small images of rows of all samples, queries first."""
         is_query = rows < len(self.labels)
         parts = [
-            self.load(part, of_gallery)
-            for part, of_gallery in (
+            self.load(part, from_gallery)
+            for part, from_gallery in (
                 (rows[is_query], False),
                 (rows[~is_query] - len(self.labels), True),
             )
@@ -88,8 +88,8 @@ def make_samples(
         class_names: A name for each label. Defaults to `None`: the labels themselves.
     """
 
-    def load_images(rows, of_gallery):
-        return make_thumbnails(queries if gallery is None or not of_gallery else gallery, rows)
+    def load_images(rows, from_gallery):
+        return make_thumbnails(queries if gallery is None or not from_gallery else gallery, rows)
 
     gallery_labels = None if gallery is None else gallery.labels
     return RetrievalSamples(queries.labels, gallery_labels, class_names, load_images)

@@ -57,7 +57,11 @@ def _draw(panel, snapshot):
         points = np.asarray(lipschitz_normalize(proxies))
         panel.scatter(
             *points.reshape(-1, 2).T,
-            c=[shade for shade, of_class in zip(shades, points, strict=True) for _ in of_class],
+            c=[
+                shade
+                for shade, class_points in zip(shades, points, strict=True)
+                for _ in class_points
+            ],
             edgecolors="black",
             linewidths=0.8,
             **style,

@@ -10,7 +10,7 @@ from ccp_dml.data import LabeledSamples
 
 _SIZE = 72
 # Limit for decoding an untrusted image.
-_MOST_PIXELS = 50_000_000
+_MAX_PIXELS = 50_000_000
 # What Pillow and file systems raise; SyntaxError is for damaged PNG files.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
@@ -52,7 +52,7 @@ def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | Non
     """
     try:
         with epath.Path(path).open("rb") as file, Image.open(file) as image:
-            if image.width * image.height > _MOST_PIXELS:
+            if image.width * image.height > _MAX_PIXELS:
                 return None
             # A JPEG is decoded no larger than necessary.
             image.draft("RGB", (2 * size, 2 * size))

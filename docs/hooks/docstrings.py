@@ -1,4 +1,4 @@
-"""Prepares docstrings for Markdown."""
+"""Prepares docstrings for Markdown, and the order in which names are shown."""
 
 import griffe
 
@@ -10,6 +10,19 @@ class Doctests(griffe.Extension):
         """Rewrites the docstring of a module, class, function or attribute."""
         if obj.docstring:
             obj.docstring.value = fence_doctests(obj.docstring.value)
+
+
+class ConstantsLast(griffe.Extension):
+    """Puts constants behind the classes and functions of a package; `__all__` begins with them."""
+
+    def on_package(self, *, pkg, **kwargs):
+        """Sorts what the package and its parts export."""
+        modules = [pkg]
+        while modules:
+            module = modules.pop()
+            modules += (each for each in module.modules.values() if not each.is_alias)
+            if module.exports:
+                module.exports = sorted(module.exports, key=lambda name: str(name).isupper())
 
 
 def fence_doctests(text: str) -> str:

@@ -59,11 +59,11 @@ def class_pictures(
     generator: np.random.Generator, count: int, sides: tuple[int, int]
 ) -> list[bytes]:
     """Pictures of a new class, whose sides are between two bounds."""
-    of_class = generator.uniform(0, 255, (_PATTERN, _PATTERN, 3))
+    class_pattern = generator.uniform(0, 255, (_PATTERN, _PATTERN, 3))
     pictures = []
     for _ in range(count):
-        own = generator.uniform(0, 255, of_class.shape)
-        pattern = _SHARE_OF_CLASS * of_class + (1 - _SHARE_OF_CLASS) * own
+        own = generator.uniform(0, 255, class_pattern.shape)
+        pattern = _SHARE_OF_CLASS * class_pattern + (1 - _SHARE_OF_CLASS) * own
         size = generator.integers(sides[0], sides[1] + 1, 2).tolist()
         pictures.append(encode_picture(generator, pattern.astype("uint8"), tuple(size)))
     return pictures

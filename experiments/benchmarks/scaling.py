@@ -83,7 +83,7 @@ def build_step(classes: int, with_network: bool, sampled_classes: int) -> Callab
         weight_decay=1e-4,
         sampled_classes=sampled_classes,
     )
-    optimizer = LazyAdam if model.samples_classes else keras.optimizers.Adam
+    optimizer = LazyAdam if model.has_sampled_classes else keras.optimizers.Adam
     model.compile(optimizer(1e-4), loss="contrastive")
     generator = np.random.default_rng(0)
     inputs = generator.standard_normal((1, _BATCH, *shape)).astype("float32")

@@ -100,7 +100,7 @@ def test_a_round_ends_as_the_method_says():
     np.testing.assert_allclose(end.pool, points, rtol=1e-5)
     np.testing.assert_allclose(end.next_proxies, chosen(points, initial + 2), rtol=1e-5)
     np.testing.assert_allclose(script.model.proxies.by_class(), end.next_proxies)
-    # Held to the best weights, of epoch 2, while training goes on from those of epoch 4.
+    # Held to the best weights, of epoch 2, while training continues from those of epoch 4.
     np.testing.assert_allclose(script.model.reference_point[0], np.eye(SIZE) * (1 + 2))
     np.testing.assert_allclose(script.model.embedding_model.get_weights()[0], script.kernel)
     np.testing.assert_allclose(script.kernel, np.eye(SIZE) * (1 + 4))
@@ -224,7 +224,7 @@ def test_random_proxies_are_samples_of_the_pool_and_others_in_each_round():
     np.testing.assert_array_equal(script.model.proxies.by_class(), script.ends[0].next_proxies)
 
 
-def test_proxies_that_nothing_selects_go_on_while_rounds_end():
+def test_proxies_without_a_selection_stay_when_rounds_end():
     script = Script(proxy_selection="none")
     start = script.model.proxies.by_class()
     script.begin()
@@ -240,7 +240,7 @@ def test_proxies_that_nothing_selects_go_on_while_rounds_end():
 
 
 @pytest.mark.parametrize("max_renewals", [0, 1, 2])
-def test_proxies_are_renewed_so_often(max_renewals):
+def test_the_number_of_renewals_is_limited(max_renewals):
     script = Script(max_renewals=max_renewals)
     script.begin()
     started = script.model.proxies.by_class()
@@ -372,7 +372,7 @@ def test_training_does_not_resume_without_the_state_of_the_rounds(generator, tmp
     fit(make_model(), [rounds, backup()], epochs=2)
     with pytest.raises(ValueError, match=message):
         fit(make_model(), [AlternatingProjections(pool), backup()], epochs=4)
-    # With it, training goes on.
+    # With it, training continues.
     resumed = AlternatingProjections(pool)
     resumed.restore(rounds.state())
     fit(make_model(), [resumed, backup()], epochs=4)

@@ -89,7 +89,7 @@ def test_near_classes_have_near_centers(data, tmp_path):
     ("stop_after", "every"),
     slow_except([(3, 2), (8, 1), (13, 2)], list(itertools.product([3, 8, 13], [1, 2]))),
 )
-def test_a_training_that_was_interrupted_goes_on_bit_for_bit(data, tmp_path, stop_after, every):
+def test_interrupted_training_resumes_bit_for_bit(data, tmp_path, stop_after, every):
     whole, recorded = train(data, tmp_path / "whole", every=every)
     with pytest.raises(TrainingInterruptedError):
         train(data, tmp_path / "parts", stop_after=stop_after, every=every)

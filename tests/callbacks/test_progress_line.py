@@ -25,7 +25,7 @@ def test_progress_shows_steps_and_metrics(steps_per_execution, capsys):
     assert "loss=" in shown
 
 
-def test_a_resumed_training_goes_on_where_it_was(capsys):
+def test_resumed_training_shows_where_it_resumes(capsys):
     line = ProgressLine("ccp", total_steps=6, initial_step=4)
     line.on_train_begin()
     line.on_train_batch_begin(1)

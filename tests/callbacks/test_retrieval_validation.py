@@ -39,7 +39,7 @@ def test_measures_this_epochs_weights_and_restores_the_best(samples):
 
 
 def test_moving_averages_are_measured_and_kept(samples):
-    """The average of two kernels is measured while training goes on from the second."""
+    """The average of two kernels is measured while training continues from the second."""
     first, second = np.eye(3, dtype="float32"), np.diag(np.array([0.3, 0.2, 0.1], "float32"))
     average = 0.5 * first + 0.5 * second
     model = make_model()

@@ -95,7 +95,7 @@ def test_the_state_can_be_saved_and_restored(stop, inputs, ends, tmp_path):
     assert second.model.stop_training or stop == 3
 
 
-def test_a_training_that_starts_anew_has_none(inputs, ends):
+def test_a_new_training_starts_without_snapshots(inputs, ends):
     snapshots = make_snapshots(inputs)
     snapshots.on_train_begin()
     snapshots.add(ends[0])

@@ -1,4 +1,4 @@
-"""Trainings that cannot come to anything."""
+"""Training that has failed and is stopped."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_stops_when_embeddings_collapse(samples):
     assert "collapsed to one point" in failure.failure
 
 
-def test_embeddings_may_be_close_together_at_first(samples):
+def test_close_initial_embeddings_are_not_a_failure(samples):
     close = np.eye(3, dtype="float32") * 1e-5
     kernels = [close, close, np.eye(3, dtype="float32"), close, close]
     failure = TerminateOnFailure(patience=3)

@@ -187,9 +187,7 @@ def test_the_training_has_rounds_plateaus_and_a_full_memory(uninterrupted):
     ],
     ids=["within an epoch", "before its last step", "in validation", "at its end"],
 )
-def test_a_training_goes_on_where_it_was_killed(
-    kill, position, uninterrupted, digits, clock, tmp_path
-):
+def test_killed_training_resumes(kill, position, uninterrupted, digits, clock, tmp_path):
     interrupt(tmp_path, digits, kill=Kill(**kill), minutes=1)
     training = Training(tmp_path, digits)
     assert training.state.restore(training.model)
@@ -207,7 +205,7 @@ def test_a_state_that_is_saved_in_validation_is_that_after_all_steps(
     assert_same(training.run().outcome(), uninterrupted("ccp+xbm"))
 
 
-def test_a_training_goes_on_from_a_checkpoint_of_long_ago(uninterrupted, digits, clock, tmp_path):
+def test_training_resumes_from_an_old_checkpoint(uninterrupted, digits, clock, tmp_path):
     interrupt(tmp_path, digits, kill=Kill(epoch=4), minutes=20)
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert len(lines) == 1 + 5
@@ -226,7 +224,7 @@ def test_a_variational_training_that_is_killed_again_and_again(
     assert_same(training.outcome(), uninterrupted("ccp+dvml"))
 
 
-def test_a_training_that_has_stopped_early_does_not_go_on(digits, clock, tmp_path):
+def test_training_that_has_stopped_early_does_not_resume(digits, clock, tmp_path):
     expected = Training(tmp_path / "whole", digits, patience=2).run()
     assert expected.state.epoch < EPOCHS
     assert expected.state.has_stopped is False
@@ -286,7 +284,7 @@ def assert_same_model(model, expected):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_any_model_of_keras_goes_on(tmp_path):
+def test_any_keras_model_resumes(tmp_path):
     expected = small_training(tmp_path / "whole", epochs=4)
     small_training(tmp_path / "parts", epochs=2)
     assert_same_model(small_training(tmp_path / "parts", epochs=4), expected)

@@ -203,7 +203,7 @@ def test_wrong_numbers_are_named(settings, message):
         ("my_augmentation:fails", r"fails on an image of shape \(24, 24, 3\): .*must be equal"),
     ],
 )
-def test_what_is_no_augmentation_is_told_in_one_line(address, message):
+def test_an_invalid_augmentation_is_reported_in_one_line(address, message):
     with pytest.raises(ValueError, match=message) as raised:
         load_augmentation(address, 24)
     assert address in str(raised.value)

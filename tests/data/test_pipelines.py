@@ -1,4 +1,4 @@
-"""What training draws when it goes on from a step."""
+"""What training draws when it resumes from a step."""
 
 import os
 
@@ -33,7 +33,7 @@ def data(request, files):
 
 
 @pytest.mark.parametrize("first_step", [1, 4, 23])
-def test_training_goes_on_with_the_batches_that_were_not_taken(data, first_step):
+def test_training_resumes_with_the_remaining_batches(data, first_step):
     whole = training_batches(data, 3, 2, seed=7)
     ours = training_batches(data, 3, 2, seed=7, first_step=first_step)
     expected = whole.skip(first_step).take(5).as_numpy_iterator()

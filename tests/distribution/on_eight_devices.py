@@ -137,7 +137,7 @@ def test_steps_are_compiled_unless_they_are_to_be_looked_into(options, compiled)
     assert model.jit_compile is compiled
 
 
-def test_what_cannot_be_divided_is_said_in_one_line():
+def test_impossible_divisions_are_reported_in_one_line():
     fails_in_one_line(
         "divide the number of devices, 8; got 3", distribution.strategy, "model_parallel", 3
     )

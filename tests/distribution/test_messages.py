@@ -2,12 +2,12 @@
 
 import pytest
 
-from ccp_dml.distribution import from_chief, messages
+from ccp_dml.distribution import broadcast_from_chief, messages
 
 
 def test_a_worker_alone_is_the_chief():
     found = object()
-    assert from_chief(lambda: found) is found
+    assert broadcast_from_chief(lambda: found) is found
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_others_get_what_the_chief_found(found, monkeypatch):
     monkeypatch.setattr(
         messages, "sum_over_workers", lambda array, strategy: sent.append(array) or array
     )
-    assert from_chief(lambda: found) is found
+    assert broadcast_from_chief(lambda: found) is found
 
     def add(array, strategy):
         assert not array.any()
@@ -31,5 +31,5 @@ def test_others_get_what_the_chief_found(found, monkeypatch):
 
     monkeypatch.setattr(messages, "is_chief", lambda strategy: False)
     monkeypatch.setattr(messages, "sum_over_workers", add)
-    assert from_chief(lambda: pytest.fail("only the chief looks")) == found
+    assert broadcast_from_chief(lambda: pytest.fail("only the chief looks")) == found
     assert not sent

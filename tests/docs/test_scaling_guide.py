@@ -14,7 +14,7 @@ def test_its_example_runs():
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
     names = {}
     exec(code.replace("100_000", "10_000"), names)
-    assert names["model"].samples_classes
+    assert names["model"].has_sampled_classes
 
 
 def test_it_says_of_every_loss_whether_it_is_biased():

@@ -28,7 +28,7 @@ def test_many_classes_in_groups_are_as_one(generator, monkeypatch):
     labels = generator.integers(0, 30, 400)
     embeddings = generator.standard_normal((400, 3))
     together = covering_radius(embeddings, labels, 3)
-    monkeypatch.setattr(covering, "_MOST_VECTORS", 1)
+    monkeypatch.setattr(covering, "_MAX_VECTORS", 1)
     np.testing.assert_allclose(covering_radius(embeddings, labels, 3), together, rtol=1e-6)
 
 

@@ -27,7 +27,7 @@ def random_case(generator, n, classes, d=6):
 @pytest.fixture(params=["counted", "sorted"])
 def way(request, monkeypatch):
     """How the ranks of relevant samples are found: by counting, or from a sorted ranking."""
-    monkeypatch.setattr(query_ranking, "_MOST_COUNTED", 10**9 if request.param == "counted" else 0)
+    monkeypatch.setattr(query_ranking, "_MAX_COUNTED", 10**9 if request.param == "counted" else 0)
 
 
 @pytest.mark.usefixtures("way")
@@ -77,7 +77,7 @@ def test_queries_that_are_part_of_a_larger_gallery_do_not_find_themselves(genera
 
 
 def test_classes_of_all_sizes_are_ranked_both_ways_at_once(generator, monkeypatch):
-    monkeypatch.setattr(query_ranking, "_MOST_COUNTED", 10)
+    monkeypatch.setattr(query_ranking, "_MAX_COUNTED", 10)
     monkeypatch.setattr(neighbors, "BLOCK_BYTES", 2**14)
     labels = np.repeat(np.arange(8), [1, 2, 3, 9, 12, 30, 60, 83])
     embeddings = generator.standard_normal((200, 4)) + generator.standard_normal((8, 4))[labels]

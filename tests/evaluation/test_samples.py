@@ -75,7 +75,7 @@ def test_a_gallery_is_searched_instead(model, images, kernel):
     assert measured != pytest.approx(expect(images, kernel), abs=1e-3)
 
 
-def test_what_are_no_samples_is_named():
+def test_inputs_that_are_not_samples_are_named():
     with pytest.raises(ValueError, match=r"or a pair \(inputs, labels\); got ndarray"):
         unpack_samples(np.zeros((2, *SHAPE)))
     with pytest.raises(ValueError, match=r"labels \(n,\); got labels of shape \(2, 3\)"):

@@ -90,7 +90,7 @@ def test_pixels_of_large_images_are_no_baseline(generator, monkeypatch):
     assert measured(64) == ["raw_pixels", "pooled_features", "before"]
     assert measured(65) == ["pooled_features", "before"]
     # Nor those of many small ones: these are 8 of 4 · 64 · 3 bytes.
-    monkeypatch.setattr(baselines, "_MOST_BYTES", 8 * 4 * 64 * 3)
+    monkeypatch.setattr(baselines, "_MAX_BYTES", 8 * 4 * 64 * 3)
     assert measured(8) == ["raw_pixels", "pooled_features", "before"]
-    monkeypatch.setattr(baselines, "_MOST_BYTES", 8 * 4 * 64 * 3 - 1)
+    monkeypatch.setattr(baselines, "_MAX_BYTES", 8 * 4 * 64 * 3 - 1)
     assert measured(8) == ["pooled_features", "before"]

@@ -190,7 +190,7 @@ def test_two_devices_give_the_numbers_of_one(two_cpus, start, tmp_path):
     assert hardware_of(workdir) == ["none", 1, "float32"]
 
 
-def test_a_worker_that_is_killed_leaves_what_goes_on(two_cpus, start_workers, start, tmp_path):
+def test_training_resumes_after_a_worker_is_killed(two_cpus, start_workers, start, tmp_path):
     workdir = tmp_path / "a run"
     flags = [*DIGITS, f"--workdir={workdir}", OFTEN]
     chief, other = start_workers(flags, flags)
@@ -253,7 +253,7 @@ def test_a_worker_that_waits_for_the_others_can_be_stopped(start, tmp_path):
     (environment, _) = worker_environments(2)
     worker = start(*flags, environment=environment)
     worker.wait_until_it_says("Waiting for all workers")
-    # SIGTERM would be TensorFlow's, which goes on waiting.
+    # SIGTERM would be TensorFlow's, which keeps waiting.
     worker.send(signal.SIGINT)
     worker.end(-signal.SIGINT)
 

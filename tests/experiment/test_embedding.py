@@ -85,7 +85,7 @@ def test_images_in_memory_are_numbered(tmp_path):
     np.testing.assert_allclose(stored["embedding"], expected, atol=1e-6)
 
 
-def test_a_killed_process_leaves_what_the_same_call_takes_up(folder, tmp_path):
+def test_the_same_call_resumes_after_a_killed_process(folder, tmp_path):
     small_embedder().save(tmp_path / "model.keras")
     outputs = tmp_path / "killed.parquet", tmp_path / "whole.parquet"
     process = subprocess.Popen(
@@ -145,7 +145,7 @@ def test_other_inputs_begin_anew_and_keep_what_was_there(change, embedder, folde
     assert (earlier / "gallery.parquet.hnsw.faiss").exists()
 
 
-def test_parts_of_other_inputs_are_not_taken_up(embedder, folder, tmp_path, monkeypatch):
+def test_parts_of_other_inputs_are_not_reused(embedder, folder, tmp_path, monkeypatch):
     output = tmp_path / "gallery.parquet"
 
     def fail(*arguments):

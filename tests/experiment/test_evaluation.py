@@ -108,7 +108,7 @@ def test_the_command_prints_a_table_and_leaves_the_numbers(saved, command, tmp_p
     assert float(cells[2]) == round(numbers["concatenated"]["precision_at_1"], 4)
 
 
-def test_what_cannot_be_measured_is_said_in_one_line(command, capsys, tmp_path):
+def test_unmeasurable_networks_are_reported_in_one_line(command, capsys, tmp_path):
     colours = str(tmp_path / "colours.keras")
     network(0, shape=(8, 8, 3)).save(colours)
     (tmp_path / "notes.keras").write_text("notes")

@@ -119,7 +119,7 @@ def assert_asks_for_room(run_command, capsys, *arguments):
     assert line.endswith("finished work is kept: free some space and run the same command again")
 
 
-def test_a_run_goes_on_when_there_is_room_again(small_disk, expected, run_command, capsys):
+def test_a_run_resumes_when_the_disk_has_space_again(small_disk, expected, run_command, capsys):
     workdir = small_disk / "run"
     # Nothing can be made; not the logs; not a checkpoint; not a network; not its copy.
     for kilobytes in (0, 12, 40, 300, 700):

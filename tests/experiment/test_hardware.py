@@ -14,9 +14,9 @@ from ccp_dml.experiment import Settings, hardware, train
 from ccp_dml.experiment.hardware import (
     WorkerLostError,
     describe_hardware,
-    folder_to_write_to,
     record_hardware,
     use_hardware,
+    writable_folder,
 )
 from ccp_dml.inference.export import export
 
@@ -102,10 +102,10 @@ def test_an_error_of_a_single_worker_stays_what_it_is():
 
 
 def test_only_the_chief_writes_to_the_work_folder(tmp_path, monkeypatch):
-    with folder_to_write_to(tmp_path) as folder:
+    with writable_folder(tmp_path) as folder:
         assert folder == tmp_path
     monkeypatch.setattr(distribution, "is_chief", lambda: False)
-    with folder_to_write_to(tmp_path) as folder:
+    with writable_folder(tmp_path) as folder:
         (folder / "results.json").write_text("{}")
     assert not folder.exists()
     assert not list(tmp_path.iterdir())

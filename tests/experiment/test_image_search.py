@@ -102,7 +102,7 @@ def test_galleries_of_other_networks_are_named(embedder, gallery, tmp_path):
         search_images(embedder, tmp_path / "other.parquet", folder)
 
 
-def test_problems(embedder, gallery, tmp_path):
+def test_invalid_input(embedder, gallery, tmp_path):
     path, folder = gallery
     with pytest.raises(ValueError, match="k must be a whole number from 1 to 20; got 21"):
         search_images(embedder, path, folder, k=21)

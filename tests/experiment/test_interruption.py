@@ -18,7 +18,7 @@ from ccp_dml.experiment.interruption import (
 
 
 def send(number):
-    """Sends this process a signal, which Python handles before it goes on."""
+    """Sends this process a signal, which Python handles before it continues."""
     os.kill(os.getpid(), number)
 
 
@@ -126,7 +126,7 @@ def test_a_process_whose_parent_has_ended_is_asked_to_end(monkeypatch):
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_process_without_a_waiting_parent_goes_on(monkeypatch):
+def test_a_process_without_a_waiting_parent_continues(monkeypatch):
     monkeypatch.delenv(PARENT_VARIABLE, raising=False)
     threads = threading.active_count()
     end_with_parent()

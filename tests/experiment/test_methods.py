@@ -77,7 +77,7 @@ def measure_with_memory(model, images, labels):
     """
     if model.memory is None:
         return measure(model, images, labels)
-    embeddings = model.embeddings_of(model.loss_inputs(images, training=False))
+    embeddings = model.extract_embeddings(model.loss_inputs(images, training=False))
     generator = np.random.default_rng(0)
     for _ in range(model.memory.num_batches):
         noise = 0.1 * generator.standard_normal(embeddings.shape)
@@ -159,13 +159,13 @@ def test_every_loss_trains_with_every_method_under_xla(case, method, digits):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "method"), [it for it in EVERYTHING if it not in WITHOUT_XLA])
-def test_the_rest_of_them(case, method, digits):
+def test_the_remaining_cases_train(case, method, digits):
     assert_descends_and_trains(case, method, digits, jit_compile=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "method"), [it for it in EVERYTHING if it not in WITH_XLA])
-def test_the_rest_of_them_under_xla(case, method, digits):
+def test_the_remaining_cases_train_under_xla(case, method, digits):
     assert_descends_and_trains(case, method, digits, jit_compile=True)
 
 

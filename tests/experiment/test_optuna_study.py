@@ -1,4 +1,4 @@
-"""Optuna's part in a search: values, trials that go on, and databases."""
+"""Optuna's part in a search: values, trials that resume, and databases."""
 
 import sys
 
@@ -59,7 +59,7 @@ def test_a_grid_is_tried_in_order_once(open_study):
     assert study.start(4) is None
 
 
-def test_trials_that_were_running_are_gone_on_with(open_study):
+def test_running_trials_are_resumed(open_study):
     study = open_study(sampler="random")
     begun = [study.start(10) for _ in range(3)]
     study.keep_run(0, "seed0", {"validation": 0.5}, 0.5)
@@ -93,7 +93,7 @@ def test_machines_divide_the_trials(open_study):
     assert [trial.state for trial in there.trials()] == ["finished", "running", "running"]
 
 
-def test_what_is_below_the_median_is_hopeless(open_study):
+def test_a_trial_below_the_median_is_pruned(open_study):
     study = open_study(sampler="random")
     for score in (0.1, 0.2, 0.3, 0.4):
         trial = study.start(9)

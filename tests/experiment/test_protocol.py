@@ -16,8 +16,8 @@ from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
 from ccp_dml.experiment.protocol import (
     FLAGFILE,
-    make_room,
     missing_runs,
+    move_single_run,
     plan_runs,
     prepare_data,
     process_environments,
@@ -84,7 +84,7 @@ def test_a_local_folder_is_made_absolute(tmp_path, monkeypatch):
         (DIGITS, [1, 2], [0], "for validation=classes; got folds 1,2 with validation=samples"),
     ],
 )
-def test_runs_that_there_cannot_be(settings, folds, seeds, message, tmp_path):
+def test_impossible_runs(settings, folds, seeds, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         plan_runs(settings, folds, seeds, tmp_path)
 
@@ -130,7 +130,7 @@ def test_results_of_a_single_run_are_moved_out_of_the_way(tmp_path, capsys):
     # To plan runs moves nothing.
     write_flagfile(runs)
     assert (tmp_path / "results.json").exists()
-    make_room(runs)
+    move_single_run(runs)
     (earlier,) = (tmp_path / "earlier").iterdir()
     assert (earlier / "results.json").read_text() == "{}"
     assert not (tmp_path / "results.json").exists()

@@ -111,7 +111,7 @@ def protocol(request, tmp_path_factory):
     return protocol
 
 
-def test_a_killed_protocol_ends_its_processes_and_goes_on(protocol):
+def test_a_killed_protocol_ends_its_processes_and_resumes(protocol):
     assert len(protocol.children) == 2
     assert "0 of 4 runs are finished" in protocol.output
     assert "4 of 4: fold" in protocol.output

@@ -167,7 +167,7 @@ def assert_same_run(ours, theirs):
                 np.testing.assert_array_equal(one, other)
 
 
-def test_a_run_that_is_interrupted_goes_on_with_the_command_that_it_names(uninterrupted, tmp_path):
+def test_an_interrupted_run_resumes_with_the_command_it_names(uninterrupted, tmp_path):
     case = "ccp with a figure"
     expected, _ = uninterrupted(case)
     workdir = tmp_path / "a run"
@@ -210,9 +210,7 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
     ("strategy", "devices"),
     [("none", 1), pytest.param("data_parallel", 2, marks=pytest.mark.slow)],
 )
-def test_a_run_with_jax_goes_on_where_it_was_killed_and_interrupted(
-    strategy, devices, tmp_path, monkeypatch
-):
+def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_path, monkeypatch):
     for name, value in jax_environment(devices).items():
         monkeypatch.setenv(name, value)
     # There is little to compute, and much to compile.

@@ -311,7 +311,7 @@ def test_a_run_that_is_interrupted_everywhere_ends_as_one_that_is_not(tmp_path):
         with pytest.MonkeyPatch.context() as patches:
             interruption = StopAt(patches)(place, calls)
             with pytest.raises(RunInterruptedError, match="interrupted by SIGTERM"):
-                # Once an hour: what goes on is what was saved because of the signal.
+                # Once an hour: it resumes from what was saved because of the signal.
                 make_run(**ROUNDS).train(workdir, 60, interruption)
     results = make_run(**ROUNDS).train(workdir, 60)
     assert without_seconds(results) == without_seconds(expected)

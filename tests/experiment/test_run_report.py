@@ -185,7 +185,7 @@ def test_folders_of_other_test_images(tmp_path, generator):
 WITHOUT = "There are no images in this report:"
 
 
-def test_data_that_are_gone(tmp_path, generator):
+def test_missing_data(tmp_path, generator):
     save_finished(tmp_path / "run", generator, data_dir="/nowhere/shoes")
     page = report_of(tmp_path / "run", output=tmp_path)
     assert f"{WITHOUT} /nowhere/shoes no longer contains folder." in page.texts["results"]

@@ -209,7 +209,7 @@ def test_machines_that_share_a_database(trainings, tmp_path, capsys):
         ({}, {"space": "pool_size=int:0:5"}, "tune_space, pool_size=0: pool_size must be at least"),
     ],
 )
-def test_searches_that_make_no_sense(settings, options, message):
+def test_invalid_searches(settings, options, message):
     settings = Settings(**{"method": ("ccp",), **settings})
     with pytest.raises(ValueError, match=message):
         Search(settings, **{"space": SPACE, **options})
@@ -241,7 +241,9 @@ def test_the_command_line(trainings, run_command, tmp_path, capsys):
 )
 def test_the_response_curves_can_be_searched(path, run_command, monkeypatch, tmp_path):
     searches = []
-    monkeypatch.setattr("ccp_dml.main.tune", lambda search, *others: searches.append(search))
+    monkeypatch.setattr(
+        "ccp_dml.experiment.commands.tune.tune", lambda search, *others: searches.append(search)
+    )
     run_command(
         "--mode=tune",
         f"--flagfile={RESPONSES / 'base.flags'}",

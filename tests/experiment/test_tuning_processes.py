@@ -61,7 +61,7 @@ def wait_for_checkpoints(process, folder, count):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """The folder of a search that was killed, what ended it said, and how many trials went on."""
+    """The folder of a search that was killed, its last output, and how many trials were resumed."""
     folder = tmp_path_factory.mktemp("searches") / "search"
     killed = start(folder)
     wait_for_checkpoints(killed, folder, 2)
@@ -79,7 +79,7 @@ def searched(tmp_path_factory):
     return folder, output, len(interrupted)
 
 
-def test_a_killed_search_goes_on(searched):
+def test_a_killed_search_resumes(searched):
     folder, output, interrupted = searched
     assert "3 of 3: trial " in output
     frame = pd.read_csv(folder / "trials.csv")

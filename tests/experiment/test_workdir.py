@@ -45,7 +45,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(workdir, "_SECONDS_TO_WAIT", 0.01)
 
 
-def test_a_second_process_is_told_who_works_there(tmp_path, impatient):
+def test_a_second_process_is_told_who_owns_the_folder(tmp_path, impatient):
     with owned_by_another_process(tmp_path / "run") as process:
         with pytest.raises(WorkdirInUseError) as error, WorkdirLock(tmp_path / "run"):
             pass

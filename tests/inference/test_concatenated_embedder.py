@@ -43,7 +43,7 @@ def test_fingerprints_are_of_the_weights(tmp_path):
     assert loaded.fingerprints != [fingerprint_weights(embedder)]
 
 
-def test_problems(tmp_path):
+def test_invalid_input(tmp_path):
     with pytest.raises(ValueError, match="at least one network"):
         ConcatenatedEmbedder([])
     with pytest.raises(ValueError, match=r"each network must be given once; got a.keras, a.keras"):

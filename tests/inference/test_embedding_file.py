@@ -34,7 +34,7 @@ def test_splits_are_read(tmp_path):
     assert stored.metadata == {}
 
 
-def test_what_is_no_table_says_nothing_of_itself(tmp_path):
+def test_other_files_have_no_metadata(tmp_path):
     (tmp_path / "notes.parquet").write_text("notes")
     assert read_metadata(tmp_path / "notes.parquet") == {}
     assert read_metadata(tmp_path / "none.parquet") == {}

@@ -88,7 +88,7 @@ def test_a_model_that_was_saved_while_it_trained(tmp_path):
     np.testing.assert_allclose(embedder.embed(pixels), expected, atol=1e-6)
 
 
-def test_what_is_not_a_network_is_told_in_one_line(tmp_path, saved):
+def test_a_file_that_is_not_a_network_is_reported_in_one_line(tmp_path, saved):
     _, path = saved
     with pytest.raises(FileNotFoundError, match=r"the network .*none.keras does not exist"):
         load(tmp_path / "none.keras")

@@ -10,7 +10,7 @@ from tests.losses.pair_cases import against
 @pytest.mark.both_backends
 @pytest.mark.parametrize("reference_labels", [[0, 0, 1, 1, 1], [0, 0, 0, 1]])
 @pytest.mark.parametrize("name", ["soft_triple", "sub_center_arcface"])
-def test_they_want_as_many_of_each_class(name, reference_labels):
+def test_every_class_needs_the_same_number(name, reference_labels):
     loss = losses.get(name, proxies_per_class=2)
     references = np.zeros((len(reference_labels), 3))
     message = f"{type(loss).__name__} needs 2 references of each class"

@@ -40,11 +40,11 @@ def repeat_negatives(references, reference_labels, times):
     """Each class that no sample is of as often as it counts, every time under another label."""
     rows, labels, next_label = [], [], 100
     for label in np.unique(reference_labels):
-        of_class = np.flatnonzero(reference_labels == label)
+        class_rows = np.flatnonzero(reference_labels == label)
         is_own = label < OWN_CLASSES
         for _ in range(1 if is_own else times):
-            rows.append(of_class)
-            labels.append(np.full(len(of_class), label if is_own else next_label))
+            rows.append(class_rows)
+            labels.append(np.full(len(class_rows), label if is_own else next_label))
             next_label += 1
     return references[np.concatenate(rows)], np.concatenate(labels)
 

@@ -45,7 +45,7 @@ def test_labels_out_of_range(jit_compile, wrong, as_dataset):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("as_dataset", [False, True])
-def test_a_batch_that_does_not_fill_its_place_in_the_memory(jit_compile, as_dataset):
+def test_a_batch_smaller_than_its_slot_in_the_memory(jit_compile, as_dataset):
     images, labels = images_and_labels(18)
     memory = CrossBatchMemory(num_batches=2, batch_size=10)
     model = proxy_model(jit_compile, memory=memory)

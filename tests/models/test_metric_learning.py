@@ -95,7 +95,7 @@ def test_fit_evaluate_predict_save(method, tmp_path):
     assert json.dumps(copy.get_config()) == json.dumps(model.get_config())
     for ours, theirs in zip(copy.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    # Training goes on as if it had not been interrupted.
+    # Training resumes as if it had not been interrupted.
     for trained in (model, copy):
         trained.fit(images, labels, batch_size=20, shuffle=False, verbose=0)
     np.testing.assert_array_equal(copy.predict(images, verbose=0), model.predict(images, verbose=0))

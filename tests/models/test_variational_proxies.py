@@ -151,7 +151,7 @@ def test_they_are_saved(kind, memory_batches, tmp_path):
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
     for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    # Training goes on with the same noise, moments, ring and proxies.
+    # Training resumes with the same noise, moments, ring and proxies.
     for each in (model, loaded):
         fit(each, images, labels)
     for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):

@@ -48,7 +48,7 @@ def test_random_samples_of_some_classes_after_the_others_are_those_of_all(genera
 
 
 @pytest.mark.parametrize("k", [0, 10])
-def test_there_are_so_many_random_samples_at_most(k, generator):
+def test_the_number_of_random_samples_is_limited(k, generator):
     pool = points(generator)
     with pytest.raises(ValueError, match=f"between 1 and the pool's 9 points per class; got {k}"):
         select_random_samples(pool, pool, k, generator)
@@ -62,7 +62,7 @@ def test_class_means_are_of_each_class(generator):
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_all_give_so_many_of_each_class_and_leave_the_pool_alone(name, generator):
+def test_all_return_the_requested_number_and_keep_the_pool(name, generator):
     pool, proxies = points(generator), points(generator, size=4)
     copies = pool.copy(), proxies.copy()
     selected = SELECTIONS[name](pool, proxies, 4, generator)

@@ -12,8 +12,8 @@ def draw_images(labels, rows):
 
 
 def make_samples(labels, gallery_labels=None, class_names=None) -> RetrievalSamples:
-    def load_images(rows, of_gallery):
-        return draw_images(gallery_labels if of_gallery else labels, rows)
+    def load_images(rows, from_gallery):
+        return draw_images(gallery_labels if from_gallery else labels, rows)
 
     return RetrievalSamples(labels, gallery_labels, class_names, load_images)
 

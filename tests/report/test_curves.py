@@ -92,12 +92,12 @@ def test_several_trainings_of_a_method_look_alike():
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_a_training_that_was_hardly_begun(rows):
+def test_a_training_with_few_rows(rows):
     section = training_section([Training("ccp", make_history(ROUNDS)[:rows])])
     assert bool(section.blocks) == bool(rows)
 
 
-def test_a_long_training_takes_no_more_room():
+def test_a_long_training_makes_no_larger_section():
     sizes = []
     for length in (400, 20_000):
         history = make_history([0] * length, loss=np.random.default_rng(0).uniform(size=length))

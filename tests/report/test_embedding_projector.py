@@ -23,7 +23,7 @@ def read(folder):
 
 @pytest.mark.parametrize("most", [1000, 30])
 def test_what_the_projector_shows(most, tmp_path, generator, monkeypatch):
-    monkeypatch.setattr(embedding_projector, "_MOST_SAMPLES", most)
+    monkeypatch.setattr(embedding_projector, "_MAX_SAMPLES", most)
     labels, gallery_labels = generator.integers(0, 6, 40), generator.integers(0, 6, 30)
     samples = make_samples(labels, gallery_labels, [f"class\t{label}\n" for label in range(6)])
     (retriever,) = make_retrievers(samples, generator, noise=[1.0])

@@ -16,5 +16,5 @@ def test_recall_of_methods_and_baselines():
     assert picture.description == "Recall at k of raw_pixels, ccp."
 
 
-def test_without_recall_there_is_nothing():
+def test_without_recall_there_is_no_section():
     assert not recall_section({"ccp": {"map_at_r": 0.3}}).blocks

@@ -40,7 +40,7 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
     (tmp_path / "half.png").write_bytes(encoded(gradient(90, 90), "PNG")[:300])
     assert load_thumbnail(tmp_path / "half.png") is None
     (tmp_path / "a.jpg").write_bytes(encoded(gradient(10, 10)))
-    monkeypatch.setattr(thumbnails, "_MOST_PIXELS", 99)
+    monkeypatch.setattr(thumbnails, "_MAX_PIXELS", 99)
     assert load_thumbnail(tmp_path / "a.jpg") is None
 
 

@@ -7,7 +7,7 @@ from ccp_dml.backend.jax.fusion import (
 )
 from ccp_dml.backend.jax.random import bits_of, integers, normal, uniform
 from ccp_dml.backend.jax.tensors import (
-    half_square,
+    half_squared_norm,
     has_fast_float64,
     known_value,
     read_rows,
@@ -20,7 +20,7 @@ __all__ = [
     "compute_with_gradients",
     "fuse_if_any_large",
     "fuse_if_large",
-    "half_square",
+    "half_squared_norm",
     "has_fast_float64",
     "integers",
     "known_value",

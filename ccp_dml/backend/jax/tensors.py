@@ -61,6 +61,6 @@ def has_fast_float64() -> bool:
     return False
 
 
-def half_square(tensor: jax.Array) -> jax.Array:
+def half_squared_norm(tensor: jax.Array) -> jax.Array:
     """Computes `½ ‖x‖²` of an array, a scalar."""
     return 0.5 * jax.numpy.sum(jax.numpy.square(tensor))

@@ -59,7 +59,7 @@ def has_fast_float64() -> bool:
     return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
 
 
-def half_square(tensor: tf.Tensor) -> tf.Tensor:
+def half_squared_norm(tensor: tf.Tensor) -> tf.Tensor:
     """Computes `½ ‖x‖²` of a tensor, a scalar."""
     # A single operation: TensorFlow's graph optimiser would merge several with those that computed
     # the tensor, and round the resulting gradients differently.

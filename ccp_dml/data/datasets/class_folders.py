@@ -13,7 +13,7 @@ from ccp_dml.data.image_index import is_remote
 SPLITS = ("train", "val", "test", "query", "gallery")
 # If one of these folders exists, folders named like splits are splits.
 _OTHER_SPLITS = frozenset(SPLITS) - {"train"}
-_LISTED_AT_MOST = 10
+_MAX_LISTED = 10
 
 
 class ImageRow(NamedTuple):
@@ -72,7 +72,7 @@ def read_class_folders(folder: epath.Path) -> ClassFolders:
     if unknown:
         raise ValueError(
             f"{folder} has folders of a given split, but also other folders: "
-            f"{list_first(unknown, _LISTED_AT_MOST)}; the folders of a split are "
+            f"{list_first(unknown, _MAX_LISTED)}; the folders of a split are "
             f"{', '.join(SPLITS)}"
         )
     parts = [_read_classes(root, root.name) for root in folders]
@@ -96,7 +96,7 @@ def _read_classes(root, split):
                 rows.append(ImageRow(path, class_folder.name, split))
     notes = _note_loose_files(root, children)
     if nested:
-        listed = list_first(map(printable, nested), _LISTED_AT_MOST)
+        listed = list_first(map(printable, nested), _MAX_LISTED)
         notes.append(
             f"{len(nested)} folders in {root} are inside the folder of a class, and so are their "
             f"images: {listed}"
@@ -111,7 +111,7 @@ def _note_loose_files(folder, children):
     loose = [printable(child.name) for child in children if not child.is_dir()]
     if not loose:
         return []
-    listed = list_first(loose, _LISTED_AT_MOST)
+    listed = list_first(loose, _MAX_LISTED)
     return [f"{len(loose)} files in {folder} belong to no class: {listed}"]
 
 

@@ -12,8 +12,8 @@ from ccp_dml.data.image_check import image_problems, is_stray
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.data.image_index import ImageIndex, absolute_path, file_state
 
-_LISTED_AT_MOST = 20
-_NOTED_AT_MOST = 10
+_MAX_LISTED = 20
+_MAX_NOTED = 10
 
 
 def index_folder(
@@ -99,7 +99,7 @@ def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
     # Who lists a file means it.
     stray = {path for path in problems if folders and is_stray(path, problems[path])}
     if stray:
-        listed = list_first(_format_paths(sorted(stray), source), _NOTED_AT_MOST)
+        listed = list_first(_format_paths(sorted(stray), source), _MAX_NOTED)
         notes.append(f"Skipped {len(stray)} files that are not images: {listed}")
     rows = [row for row in rows if row.path not in stray]
     if not rows:
@@ -111,12 +111,12 @@ def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
     if len(bad) > max_bad_images:
         raise ValueError(
             f"{len(bad)} of {len(rows)} files cannot be decoded as images, and "
-            f"max_bad_images is {max_bad_images}: {list_first(listed, _LISTED_AT_MOST, '; ')}"
+            f"max_bad_images is {max_bad_images}: {list_first(listed, _MAX_LISTED, '; ')}"
         )
     if bad:
         notes.append(
             f"Skipped {len(bad)} bad images of {len(rows)} files: "
-            f"{list_first(listed, _LISTED_AT_MOST, '; ')}"
+            f"{list_first(listed, _MAX_LISTED, '; ')}"
         )
     if len(bad) == len(rows):
         raise ValueError(f"none of the {len(rows)} files is an image that can be decoded")
@@ -138,7 +138,7 @@ def _note_empty_folders(folders, rows):
         return []
     return [
         f"{len(empty)} of {len(folders)} class folders contain no images: "
-        f"{list_first(empty, _NOTED_AT_MOST)}"
+        f"{list_first(empty, _MAX_NOTED)}"
     ]
 
 
@@ -176,7 +176,7 @@ def _check_split(labels, splits, class_names):
         if common.size:
             raise ValueError(
                 f"{noun} and test must have no class in common; both have "
-                f"{list_first(class_names[common], _LISTED_AT_MOST)}"
+                f"{list_first(class_names[common], _MAX_LISTED)}"
             )
     for name, classes in parts.items():
         if len(classes) < 2 and (name != "validate" or "val" in present):
@@ -198,5 +198,5 @@ def _note_small_classes(labels, class_names):
         return []
     return [
         f"{len(small)} of {len(class_names)} classes have a single image, which forms no positive "
-        f"pair: {list_first(class_names[small], _NOTED_AT_MOST)}"
+        f"pair: {list_first(class_names[small], _MAX_NOTED)}"
     ]

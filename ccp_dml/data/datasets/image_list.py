@@ -10,7 +10,7 @@ from ccp_dml.checks import check_one_of, list_first, printable
 from ccp_dml.data.datasets.class_folders import SPLITS, ImageRow
 from ccp_dml.data.image_index import absolute_path, is_remote
 
-_LISTED_AT_MOST = 10
+_MAX_LISTED = 10
 
 
 def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
@@ -27,7 +27,7 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
             unreadable address, or two rows give the same file different classes or splits; the
             message names the lines.
     """
-    rows, line_of, repeated = {}, {}, []
+    rows, line_numbers, repeated = {}, {}, []
     try:
         text = file.read_bytes().decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
@@ -43,12 +43,12 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
             first = rows.setdefault(row.path, row)
             if first != row:
                 raise ValueError(
-                    f"lines {line_of[row.path]} and {number} of {file} contradict each other: "
+                    f"lines {line_numbers[row.path]} and {number} of {file} contradict each other: "
                     f"{printable(row.path)} is {_describe(first)} and {_describe(row)}"
                 )
-            if row.path in line_of:
+            if row.path in line_numbers:
                 repeated.append(number)
-            line_of.setdefault(row.path, number)
+            line_numbers.setdefault(row.path, number)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
     if not rows:
@@ -57,7 +57,7 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
     if repeated:
         notes.append(
             f"{len(repeated)} rows of {file} repeat others and are counted once: lines "
-            f"{list_first(repeated, _LISTED_AT_MOST)}"
+            f"{list_first(repeated, _MAX_LISTED)}"
         )
     return list(rows.values()), notes
 

@@ -146,7 +146,7 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file: {error}") from error
-    rows, line_of = [], {}
+    rows, line_numbers = [], {}
     for number, line in enumerate(lines[2:], start=3):
         fields = line.split()
         if len(fields) != 3 or fields[2] not in _SPLITS:
@@ -158,11 +158,12 @@ def read_partition(path: epath.Path) -> list[PartitionRow]:
             raise ValueError(
                 f"{path}, line {number}: expected a path below the folder img; got {fields[0]!r}"
             )
-        if fields[0] in line_of:
+        if fields[0] in line_numbers:
             raise ValueError(
-                f"{path}, lines {line_of[fields[0]]} and {number} name the same image {fields[0]}"
+                f"{path}, lines {line_numbers[fields[0]]} and {number} name the same image "
+                f"{fields[0]}"
             )
-        line_of[fields[0]] = number
+        line_numbers[fields[0]] = number
         rows.append(PartitionRow(*fields))
     if not rows or lines[0].strip() != str(len(rows)):
         raise ValueError(

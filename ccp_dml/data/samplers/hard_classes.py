@@ -11,7 +11,7 @@ from ccp_dml.data.samplers.samples_by_class import check_batch
 from ccp_dml.data.samplers.seeds import make_generator
 
 _PURPOSE = "hard classes"
-_MOST_WAITING = 1000
+_MAX_WAITING = 1000
 
 
 class ClassNeighbors:
@@ -38,7 +38,7 @@ class ClassNeighbors:
         check_at_least("steps", steps, 1)
         self.steps = steps
         with tf.device("CPU"):
-            self._queue = tf.queue.FIFOQueue(_MOST_WAITING, [tf.int64])
+            self._queue = tf.queue.FIFOQueue(_MAX_WAITING, [tf.int64])
         self.is_attached = False
         self.reset()
 

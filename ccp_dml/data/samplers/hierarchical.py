@@ -105,12 +105,12 @@ def _group_classes(classes, super_classes):
             f"{super_classes.shape}"
         )
     first_sample = np.unique(classes.group_of, return_index=True)[1]
-    of_class = super_classes[first_sample]
-    other = np.flatnonzero(super_classes != of_class[classes.group_of])
+    super_labels = super_classes[first_sample]
+    other = np.flatnonzero(super_classes != super_labels[classes.group_of])
     if other.size:
         label = classes.group_of[other[0]]
         raise ValueError(
-            f"class {classes.names[label]} is in two super-classes: {of_class[label]} and "
+            f"class {classes.names[label]} is in two super-classes: {super_labels[label]} and "
             f"{super_classes[other[0]]}"
         )
-    return Groups(of_class)
+    return Groups(super_labels)

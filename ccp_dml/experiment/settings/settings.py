@@ -17,7 +17,7 @@ from ccp_dml.experiment.settings.training import (
 )
 
 # Settings that affect the speed and, by rounding, the results, but nothing else.
-_OF_THE_MACHINE = ("cache", "strategy", "model_devices", "steps_per_execution")
+_MACHINE_SETTINGS = ("cache", "strategy", "model_devices", "steps_per_execution")
 
 
 # A dataclass has the fields of its last base first.
@@ -67,4 +67,4 @@ class Settings(
     def without_machine(self) -> "Settings":
         """Returns the settings that determine results, with defaults for those of the machine."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return dataclasses.replace(self, **{name: defaults[name] for name in _OF_THE_MACHINE})
+        return dataclasses.replace(self, **{name: defaults[name] for name in _MACHINE_SETTINGS})

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from absl import app
 
 from ccp_dml.models.backbones.state_dict import convert
 from ccp_dml.models.backbones.torch_files import read_state_dict
+
+_USAGE = "usage: python -m ccp_dml.models.backbones.bn_inception in.pth out.weights.h5"
 
 
 class _Block(NamedTuple):
@@ -174,8 +175,12 @@ def main(argv: Sequence[str]):
     """Converts a file.
 
     Args:
-        argv: The program's name, the PyTorch file and the `.weights.h5` file to be written.
+        argv: The program's name, the PyTorch file and the `.weights.h5` file to be written, or
+            `--help`.
     """
+    if "--help" in argv[1:]:
+        print(_USAGE)
+        return
     try:
         _convert_file(argv[1:])
     except (ValueError, OSError) as error:
@@ -185,10 +190,7 @@ def main(argv: Sequence[str]):
 
 def _convert_file(arguments):
     if len(arguments) != 2 or not arguments[1].endswith(".weights.h5"):
-        raise ValueError(
-            "usage: python -m ccp_dml.models.backbones.bn_inception in.pth out.weights.h5; "
-            f"got {' '.join(arguments) or 'nothing'}"
-        )
+        raise ValueError(f"{_USAGE}; got {' '.join(arguments) or 'nothing'}")
     source, target = map(pathlib.Path, arguments)
     network = bn_inception((None, None, 3))
     network.set_weights(convert_state_dict(read_state_dict(source)))
@@ -198,4 +200,4 @@ def _convert_file(arguments):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main(sys.argv)

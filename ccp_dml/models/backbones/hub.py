@@ -137,4 +137,4 @@ def _image_shape(network) -> tuple[int | None, ...]:
 
 
 def _fits(shape, expected):
-    return all(of_network in (None, side) for side, of_network in zip(shape, expected, strict=True))
+    return all(allowed in (None, side) for side, allowed in zip(shape, expected, strict=True))

@@ -31,7 +31,7 @@ _TORCH_NETWORKS = {
     "resnet50_v1_5": "ResNet-50",
     "vit_b16": "ViT-B/16 for images of this size",
 }
-_LISTED_AT_MOST = 8
+_MAX_LISTED = 8
 
 
 def load_backbone_weights(backbone: keras.Model, weights: str):
@@ -66,7 +66,7 @@ def load_backbone_weights(backbone: keras.Model, weights: str):
         shapes = [tuple(weight.shape) for weight in backbone.weights]
         raise ValueError(
             f"weights {str(path)!r} do not fit the backbone {backbone.name}, whose {len(shapes)} "
-            f"weights have the shapes {list_first(shapes, _LISTED_AT_MOST)}"
+            f"weights have the shapes {list_first(shapes, _MAX_LISTED)}"
         ) from error
 
 

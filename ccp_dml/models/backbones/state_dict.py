@@ -8,7 +8,7 @@ import numpy as np
 
 from ccp_dml.checks import list_first
 
-_LISTED_AT_MOST = 5
+_MAX_LISTED = 5
 
 
 class Source(NamedTuple):
@@ -50,7 +50,7 @@ def convert(state_dict: Mapping[str, Any], network: keras.Model, title: str) -> 
     if missing:
         raise ValueError(
             f"the weights are not those of {title}: "
-            f"{list_first(missing, _LISTED_AT_MOST)} of the {len(keys)} needed are missing"
+            f"{list_first(missing, _MAX_LISTED)} of the {len(keys)} needed are missing"
         )
     arrays = {key: _drop_leading_axis(np.asarray(state_dict[key])) for key in keys}
     wrong = dict.fromkeys(
@@ -59,9 +59,7 @@ def convert(state_dict: Mapping[str, Any], network: keras.Model, title: str) -> 
         if arrays[source.key].shape != source.shape
     )
     if wrong:
-        raise ValueError(
-            f"the weights are not those of {title}: {list_first(wrong, _LISTED_AT_MOST)}"
-        )
+        raise ValueError(f"the weights are not those of {title}: {list_first(wrong, _MAX_LISTED)}")
     return [source.convert(arrays[source.key]).astype("float32") for source in sources]
 
 

@@ -360,7 +360,7 @@ def test_a_val_split_validates(tmp_path):
         ({"a": 1, "c": 1}, "no class to validate on has two images"),
     ],
 )
-def test_a_val_split_must_have_something_to_find(tmp_path, classes, message):
+def test_a_validation_split_needs_a_pair_of_one_class(tmp_path, classes, message):
     write_classes(tmp_path / "train", {"a": 2, "b": 3})
     write_classes(tmp_path / "val", classes)
     write_classes(tmp_path / "test", {"d": 2, "e": 1})

@@ -151,7 +151,7 @@ def test_pytorch_files(network, state_dict, tmp_path, zipped, capsys):
         load_backbone_weights(get_backbone("small_convnet", (8, 8, 1)), str(source))
 
 
-def test_pytorch_files_that_are_none(tmp_path):
+def test_files_that_are_not_pytorch_files(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
     torch.save({"network": torch.nn.Linear(2, 3)}, tmp_path / "code.pth")

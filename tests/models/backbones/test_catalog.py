@@ -172,7 +172,7 @@ def test_presets_without_keras_hub():
         ("ResNet50", r"ResNet50 cannot be made for images of shape \(8, 8, 3\): .*32x32"),
     ],
 )
-def test_what_is_no_backbone_is_said_in_one_line(name, message):
+def test_an_unknown_backbone_is_reported_in_one_line(name, message):
     with pytest.raises(ValueError, match=message) as raised:
         get_backbone(name, (8, 8, 3))
     assert "\n" not in str(raised.value)

@@ -85,7 +85,7 @@ def test_sizes_of_images(tmp_path):
             get_backbone(f"hub:{tmp_path / 'vit'}", shape)
 
 
-def test_presets_that_are_none(tmp_path):
+def test_invalid_presets(tmp_path):
     with pytest.raises(ValueError, match=r"got 'dinov2_bas': did you mean dinov2_base, "):
         get_backbone("hub:dinov2_bas", (28, 28, 3))
     (tmp_path / "empty").mkdir()

@@ -48,7 +48,7 @@ def test_none_leaves_the_weights_as_they_are():
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_does_not_fit_is_said_in_one_line(tmp_path):
+def test_unusable_weights_are_reported_in_one_line(tmp_path):
     backbone = small_convnet((8, 8, 3))
     (tmp_path / "text.weights.h5").write_text("not weights")
     for weights, message in [
