@@ -17,18 +17,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 CLASSES, IMAGES_PER_CLASS = 30, 10
 
 
-def run(*arguments, expected=0):
-    process = subprocess.run(
-        [sys.executable, "-m", "ccp_dml.main", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert process.returncode == expected, process.stderr
-    return process
-
-
 def write_pictures(folder):
     return {
         kind: [
@@ -50,7 +38,7 @@ def trained(tmp_path_factory):
     paths = write_pictures(folder)
     (folder / "kind 00" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     workdir = tmp_path_factory.mktemp("runs") / "shapes"
-    run(
+    arguments = [
         "--dataset=folder",
         f"--data_dir={folder}",
         f"--workdir={workdir}",
@@ -58,7 +46,7 @@ def trained(tmp_path_factory):
         "--validation=samples",
         "--noflip",
         "--crop_area=0.6,1",
-        "--method=plain,ccp",
+        "--method=ccp",
         "--embedding_size=16",
         "--learning_rate=2e-3",
         "--warmup_steps=50",
@@ -68,7 +56,15 @@ def trained(tmp_path_factory):
         "--samples_per_class=3",
         "--proxies_per_class=2",
         "--pool_size=3",
+    ]
+    process = subprocess.run(
+        [sys.executable, "-m", "ccp_dml.main", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
+    assert process.returncode == 0, process.stderr
     return folder, paths, workdir
 
 
@@ -85,17 +81,20 @@ def test_the_report_shows_the_pictures(trained):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_the_network_finds_pictures_of_a_class_in_any_format(trained, tmp_path):
+def test_the_network_finds_pictures_of_a_class_in_any_format(
+    trained, tmp_path, run_command, capsys
+):
     folder, paths, workdir = trained
     gallery = tmp_path / "gallery.parquet"
     networks = f"--networks={workdir / 'ccp' / 'model.keras'}"
-    run("--mode=embed", networks, f"--data_dir={folder}", f"--output={gallery}")
+    run_command("--mode=embed", networks, f"--data_dir={folder}", f"--output={gallery}")
     assert len(pd.read_parquet(gallery)) == CLASSES * IMAGES_PER_CLASS
     queries = tmp_path / "queries"
     queries.mkdir()
     for number, kind in enumerate(range(0, CLASSES, 3)):
         shutil.copy(paths[kind][number % 8], queries / f"{kind:02}{paths[kind][number % 8].suffix}")
-    process = run(
+    capsys.readouterr()
+    run_command(
         "--mode=search",
         networks,
         f"--gallery={gallery}",
@@ -104,7 +103,7 @@ def test_the_network_finds_pictures_of_a_class_in_any_format(trained, tmp_path):
         "--json",
         f"--workdir={tmp_path}",
     )
-    found = json.loads(process.stdout)["queries"]
+    found = json.loads(capsys.readouterr().out)["queries"]
     assert len(found) == 10
     right = []
     for query in found:
@@ -118,17 +117,17 @@ def test_the_network_finds_pictures_of_a_class_in_any_format(trained, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["saved_model", "onnx", "tflite"])
-def test_the_exported_network_needs_no_package(trained, format, tmp_path):
+def test_the_exported_network_needs_no_package(trained, format, tmp_path, run_command, capsys):
     folder, paths, workdir = trained
     network = workdir / "ccp" / "model.keras"
-    process = run(
+    run_command(
         "--mode=export",
         f"--networks={network}",
         f"--format={format}",
         f"--output={tmp_path}",
         f"--data_dir={folder}",
     )
-    assert "largest difference" in process.stdout
+    assert "largest difference" in capsys.readouterr().out
     kinds = [paths[3][0], paths[3][1], paths[3][2], paths[10][0]]
     code = "import sys; sys.modules['ccp_dml'] = sys.modules['keras'] = None; import runpy; "
     code += f"runpy.run_path({str(tmp_path / f'{format}_example.py')!r}, run_name='__main__')"
@@ -146,7 +145,7 @@ def test_the_exported_network_needs_no_package(trained, format, tmp_path):
     assert max(distances[:2]) < distances[2]
 
 
-def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path):
+def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path, run_command):
     folder, paths, workdir = trained
     data = tmp_path / "data"
     class_folders = {}
@@ -166,7 +165,7 @@ def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path):
         copy.write_bytes(recode(original))
         copies.add(frozenset((str(original), str(copy))))
     output = tmp_path / "inspection"
-    run(
+    run_command(
         "--mode=inspect",
         f"--networks={workdir / 'ccp' / 'model.keras'}",
         f"--data_dir={data}",

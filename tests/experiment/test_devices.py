@@ -171,9 +171,9 @@ def two_cpus(tmp_path_factory):
     return workdir
 
 
-def test_two_devices_give_the_numbers_of_one(two_cpus, start, tmp_path):
+def test_two_devices_give_the_numbers_of_one(two_cpus, run_command, tmp_path):
     workdir = tmp_path / "run"
-    start(*MAIN, *DIGITS, f"--workdir={workdir}").end(0)
+    run_command(*DIGITS, f"--workdir={workdir}")
     (found, found_history), (expected, history) = map(numbers_of, (two_cpus, workdir))
     assert found["ccp"]["rounds"] == expected["ccp"]["rounds"] >= 1
     assert found["figure"] == expected["figure"]

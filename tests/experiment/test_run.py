@@ -66,7 +66,8 @@ def csv_of(folder):
     return folder / "list.csv"
 
 
-@pytest.mark.parametrize("cache", ["none", "disk"])
+# Without a cache the tests below train on files.
+@pytest.mark.parametrize("cache", [pytest.param("none", marks=pytest.mark.slow), "disk"])
 def test_training_on_images_in_files(tmp_path, cache):
     write_classes(tmp_path / "data", {f"class{number}": 6 for number in range(16)})
     settings = Settings(
@@ -472,8 +473,14 @@ def test_a_folder_that_is_in_use(tmp_path, monkeypatch, small_settings):
         train(small_settings, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def balanced(tmp_path_factory):
+    """The results with balanced batches."""
+    return make_run(max_steps=20).train(tmp_path_factory.mktemp("balanced"))
+
+
 @pytest.mark.parametrize("sampler", ["proportional", "hard_classes"])
-def test_samplers_by_name(tmp_path, sampler):
+def test_samplers_by_name(tmp_path, sampler, balanced):
     run = make_run(
         sampler=sampler,
         sampler_params={"fraction": 0.4, "nearest": 2.0} if sampler == "hard_classes" else {},
@@ -481,7 +488,6 @@ def test_samplers_by_name(tmp_path, sampler):
     )
     results = run.train(tmp_path)
     assert results["plain"]["steps"] == 20
-    balanced = make_run(max_steps=20).train(tmp_path / "balanced")
     assert results["before"]["map_at_r"] == balanced["before"]["map_at_r"]
     assert results["plain"]["map_at_r"] != balanced["plain"]["map_at_r"]
 

@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from PIL import Image
 
 from ccp_dml.data import ImageFiles, LabeledImages, Preprocessing
 from ccp_dml.inference import ImageEmbedder
+from tests.cases import slow_except
 from tests.data.pictures import encoded, gradient
 
 SIZES = [(37, 51), (64, 40), (301, 223), (16, 16), (9, 120), (1, 1)]
@@ -36,17 +38,32 @@ def noise(height, width, channels=3):
     return np.random.default_rng(height).integers(0, 256, (height, width, channels), "uint8")
 
 
-@pytest.fixture(params=["JPEG", "PNG"])
-def paths(request, tmp_path):
-    names = [tmp_path / f"{number}.{request.param.lower()}" for number in range(len(SIZES))]
-    for name, pixels in zip(names, pictures(), strict=True):
-        name.write_bytes(encoded(pixels, request.param))
-    return names
+# Decoding, resizing and scaling follow one another; all of their combinations are slow.
+HOW_TO_PREPARE = [
+    ("JPEG", "unit", None),
+    ("PNG", "unit", 23),
+    ("PNG", "symmetric", 16),
+    ("JPEG", "raw", 23),
+    ("PNG", "torch", None),
+    ("JPEG", "bgr", 16),
+]
 
 
-@pytest.mark.parametrize("scaling", ["unit", "symmetric", "raw", "torch", "bgr"])
-@pytest.mark.parametrize("resize_size", [None, 16, 23])
-def test_files_are_embedded_as_evaluation_embeds_them(paths, scaling, resize_size):
+@pytest.mark.parametrize(
+    ("format", "scaling", "resize_size"),
+    slow_except(
+        HOW_TO_PREPARE,
+        list(
+            itertools.product(
+                ["JPEG", "PNG"], ["unit", "symmetric", "raw", "torch", "bgr"], [None, 16, 23]
+            )
+        ),
+    ),
+)
+def test_files_are_embedded_as_evaluation_embeds_them(format, scaling, resize_size, tmp_path):
+    paths = [tmp_path / f"{number}.{format.lower()}" for number in range(len(SIZES))]
+    for path, pixels in zip(paths, pictures(), strict=True):
+        path.write_bytes(encoded(pixels, format))
     network = network_of()
     data = ImageFiles(
         np.array([str(path) for path in paths]),

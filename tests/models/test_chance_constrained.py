@@ -15,7 +15,11 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
 
 @pytest.mark.both_backends
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile",
+    # JAX then takes a step operation by operation.
+    [pytest.param(False, marks=pytest.mark.both_backends(slow=True)), True],
+)
 def test_golden_trajectory(golden, jit_compile):
     """Two rounds of a linear embedding: the kernel and the proxies after each of 24 steps."""
     settings = json.loads((GOLDEN / "projection_trajectory.json").read_text())

@@ -1,5 +1,7 @@
 """Steps that look at the proxies of some of the classes only."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from ccp_dml.models import (
 )
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.optimizers import LazyAdam
-from tests.cases import AROUND_LOSSES, CASES, NEEDING_PROXIES, settings_of, small_model
+from tests.cases import AROUND_LOSSES, CASES, NEEDING_PROXIES, settings_of, slow_except, small_model
 from tests.models.small_models import images_and_labels, linear_model
 
 CLASSES = 40
@@ -43,9 +45,29 @@ def fit(model, data):
 
 
 # The first leaves out no class because it has that many, the second because of the batch's labels.
-@pytest.mark.parametrize("sampled_classes", [CLASSES, CLASSES - 12])
-@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, LazyAdam])
-@pytest.mark.parametrize("loss", ["contrastive", "multi_similarity", "proxy_anchor"])
+# Losses, optimizers and numbers of classes do not depend on each other: each is quick once.
+WHOLE_STEPS = [
+    ("contrastive", keras.optimizers.SGD, CLASSES),
+    ("contrastive", LazyAdam, CLASSES - 12),
+    ("multi_similarity", LazyAdam, CLASSES),
+    ("proxy_anchor", keras.optimizers.SGD, CLASSES - 12),
+    ("proxy_anchor", LazyAdam, CLASSES),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer", "sampled_classes"),
+    slow_except(
+        WHOLE_STEPS,
+        list(
+            itertools.product(
+                ["contrastive", "multi_similarity", "proxy_anchor"],
+                [keras.optimizers.SGD, LazyAdam],
+                [CLASSES, CLASSES - 12],
+            )
+        ),
+    ),
+)
 def test_with_all_classes_it_is_the_whole_step(loss, optimizer, sampled_classes, generator):
     data = batches(generator)
     whole = model_of(
