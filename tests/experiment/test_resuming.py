@@ -195,6 +195,8 @@ def test_an_interrupted_run_resumes_with_the_command_it_names(uninterrupted, tmp
     assert noise["classes"] == 5
 
 
+# Kills at chosen moments are quicker, in `tests/callbacks/test_training_state.py` and on JAX below.
+@pytest.mark.slow
 def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path):
     case = "ccp with a figure"
     expected, seconds = uninterrupted(case)

@@ -40,7 +40,7 @@ def nested(input_shape):
         [keras.layers.Conv2D(4, 1), keras.layers.BatchNormalization(), inner]
     )
     inputs = keras.Input(input_shape)
-    features = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
+    features = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, strides=6)(inputs))
     features = keras.layers.TimeDistributed(keras.layers.BatchNormalization())(sequential(features))
     return keras.Model(inputs, OwnBackbone()(features))
 
@@ -163,7 +163,7 @@ def test_what_was_frozen_is_frozen_when_it_is_loaded(name, images, tmp_path):
 
 
 def test_other_layers_stay_trainable():
-    model = nested((8, 8, 3))
+    model = nested((32, 32, 3))
     freeze_batch_norm(model)
     # Three convolutions with kernel and bias.
     assert len(model.trainable_variables) == 6

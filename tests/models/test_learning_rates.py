@@ -86,7 +86,7 @@ def test_paths_are_matched_by_parts_and_with_globs():
     assert find_multiplier(names[1], {"backbone": 0.5, "kernel": 0.5, "projection": 3}) == 0.25
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("model_class", [ProxyModel, ChanceConstrainedModel])
 def test_a_multiplier_of_0_freezes(model_class, tmp_path):
     def frozen_in(model):
