@@ -1,4 +1,3 @@
-import gc
 import os
 import pathlib
 import shutil
@@ -59,13 +58,6 @@ def pytest_collection_modifyitems(items):
         markers = item.iter_markers("both_backends")
         if any(marker.kwargs.get("slow") for marker in markers):
             item.add_marker(pytest.mark.slow)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def freed_models():
-    """Frees models with their graphs, which are cycles: left to themselves they fill gigabytes."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)
