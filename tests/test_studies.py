@@ -91,6 +91,18 @@ def test_a_study_is_trained_group_by_group_and_tabulated(folder, tmp_path):
     assert (folder / "table.md").read_text() == text
     assert (folder / "figure.png").exists()
 
+    # On another machine, where the runs are not.
+    elsewhere = f"--workdir={tmp_path / 'elsewhere'}"
+    record = (folder / "runs.csv").read_text()
+    lines = record.splitlines(keepends=True)
+    (folder / "runs.csv").write_text("".join(lines[:-1]))
+    output = call("run_study.py", folder, elsewhere, "--keep_recorded").stdout
+    assert "0 of 1 runs are finished" in output
+    call("tabulate_study.py", folder, elsewhere, "--keep_recorded")
+    kept = (folder / "runs.csv").read_text().splitlines(keepends=True)
+    assert kept[:-1] == lines[:-1]
+    assert kept[-1].split(",")[:4] == lines[-1].split(",")[:4]
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["run_study.py", "tabulate_study.py"])

@@ -70,6 +70,11 @@ class Study:
     renewals: tuple[tuple[str, str], ...] = ()
     metric: str = "map_at_r"
 
+    @property
+    def compared_variants(self) -> frozenset[str]:
+        """Names of the variants in the comparisons."""
+        return frozenset(side.rpartition(":")[0] for pair in self.comparisons for side in pair)
+
     def seeds(self, variant: str) -> list[int]:
         """Returns the seeds of a variant in all groups, in the order of their training."""
         return list(

@@ -1,22 +1,16 @@
-"""The results of a study: its runs as a record, and tables of finished groups."""
+"""The results of a study: comparisons, and tables of finished groups."""
 
 import itertools
-import os
 from collections.abc import Mapping
 from math import nan
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from ccp_dml.experiment.protocol import missing_runs
-from ccp_dml.experiment.records import SINGLE, read_runs
-from ccp_dml.experiment.run_folders import BASELINES
 from ccp_dml.experiment.statistics import adjust_p_values, estimate_mean, paired_difference
-from ccp_dml.experiment.study import CLUSTERING_METRICS, METRICS, Group, Study, plan_study
+from ccp_dml.experiment.study import CLUSTERING_METRICS, METRICS, Group, Study
+from ccp_dml.experiment.study_runs import StudyRuns
 from ccp_dml.report import format_estimate, markdown_table
 
-_HISTORY = "history.csv"
 _CLAIMS = (
     "Paired differences over the seeds ± half of Student's 95 % interval; p of the exact sign-flip "
     "permutation test of {metric}, and the same after Holm's correction for the {count} "
@@ -27,73 +21,6 @@ _RADIUS = (
     "{means:+.2f} between the means of what is compared here, {seeds:+.2f} between "
     "the seeds of each."
 )
-
-
-class StudyRuns(NamedTuple):
-    """The finished runs of a study.
-
-    Attributes:
-        runs: As in `ccp_dml.experiment.records.Record`, without the baselines, with a column
-            `first_round_steps`: the steps until the proxies were first renewed, or would have
-            been; missing if no round ended.
-        validation: A row for each `name`, `seed`, `method` and `step` of the compared variants,
-            with the monitored metric, `validation`.
-    """
-
-    runs: pd.DataFrame
-    validation: pd.DataFrame
-
-
-def read_study_runs(study: Study, workdir: str | os.PathLike) -> StudyRuns:
-    """Reads the finished runs of a study with its current settings.
-
-    Args:
-        study: The study.
-        workdir: Its folder of results.
-
-    Raises:
-        ValueError: If no run is finished.
-    """
-    planned = plan_study(study, workdir)
-    missing = {(run.workdir, run.settings.seed) for run in missing_runs(planned)}
-    finished = [run for run in planned if (run.workdir, run.settings.seed) not in missing]
-    if not finished:
-        raise ValueError(f"{workdir} contains no finished run of the study")
-    folders = list(dict.fromkeys(run.workdir for run in finished))
-    runs = read_runs(folders).runs
-    keys = {(run.workdir.name, run.settings.seed) for run in finished}
-    names_and_seeds = zip(runs["name"], runs["seed"], strict=True)
-    is_own = np.array([each in keys for each in names_and_seeds])
-    runs = runs[is_own & ~runs["method"].isin(BASELINES) & (runs["embedding"] == SINGLE)]
-    histories = pd.concat(_read_histories(run) for run in finished)
-    first_round = (
-        histories[histories["round"] < 1].groupby(["name", "seed", "method"])["step"].max()
-    )
-    has_ended = histories.groupby(["name", "seed", "method"])["round"].max() >= 1
-    steps = first_round[has_ended[has_ended].index].rename("first_round_steps").reset_index()
-    compared = {_variant_of(side) for side in itertools.chain(*study.comparisons)}
-    validation = histories.loc[
-        histories["name"].isin(compared), ["name", "seed", "method", "step", "validation"]
-    ]
-    return StudyRuns(
-        runs.merge(steps, how="left").reset_index(drop=True), validation.reset_index(drop=True)
-    )
-
-
-def _read_histories(run):
-    frames = []
-    for method in run.settings.method:
-        with (run.folder / method / _HISTORY).open("r") as file:
-            history = pd.read_csv(file)
-        frame = pd.DataFrame(
-            {
-                "step": history["step"],
-                "round": history.get("round", nan),
-                "validation": history[f"val_{run.settings.monitor}"],
-            }
-        )
-        frames.append(frame.assign(name=run.workdir.name, method=method, seed=run.settings.seed))
-    return pd.concat(frames)
 
 
 def find_metrics(runs: pd.DataFrame) -> dict[str, str]:

@@ -5,7 +5,8 @@ Example:
       --processes=2
 
 The same command goes on where it was interrupted. What is finished is tabulated, at any time, by
-`tabulate_study.py`.
+`tabulate_study.py`. `--keep_recorded` trains only what the study's `runs.csv` does not have either,
+so that a study can be continued on another machine.
 """
 
 import sys
@@ -20,11 +21,15 @@ from ccp_dml.experiment.protocol import (
     train_runs,
 )
 from ccp_dml.experiment.study import plan_study, read_study, runs_by_variant, write_flagfiles
+from ccp_dml.experiment.study_runs import leave_out_recorded, read_recorded_runs
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs.", required=True)
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Number of runs side by side.", lower_bound=1)
 _GROUPS = flags.DEFINE_list("groups", [], "The groups to train; by default all, in their order.")
+_KEEP_RECORDED = flags.DEFINE_bool(
+    "keep_recorded", False, "Do not train the runs that runs.csv in the study's folder has."
+)
 
 
 def main(argv):
@@ -33,6 +38,8 @@ def main(argv):
         sys.exit(f"name one folder with a study.json; got {' '.join(argv[1:]) or 'nothing'}")
     try:
         runs = plan_study(read_study(argv[1]), _WORKDIR.value, _GROUPS.value or None)
+        if _KEEP_RECORDED.value:
+            runs = leave_out_recorded(runs, read_recorded_runs(argv[1]))
         failed = _train_missing(runs)
     except (ValueError, OSError, WorkdirInUseError) as error:
         sys.exit(f"run_study: {error}")

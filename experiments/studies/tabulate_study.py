@@ -6,7 +6,8 @@ Examples:
 
 The first reads the runs that `run_study.py` left and writes into the folder of the study:
 `runs.csv`, every run; `validation.csv`, what the validations of those compared found; `table.md`;
-and `figure.png`. The second makes the last two again from the first two.
+and `figure.png`. The second makes the last two again from the first two. With both, `--workdir` and
+`--keep_recorded`, the runs that only `runs.csv` has are kept.
 """
 
 import itertools
@@ -14,23 +15,27 @@ import pathlib
 import sys
 
 import matplotlib.figure
-import pandas as pd
 from absl import app, flags
 
-from ccp_dml.experiment.records import RECORD, read_record, write_record
 from ccp_dml.experiment.study import read_study
+from ccp_dml.experiment.study_runs import (
+    add_recorded_runs,
+    read_recorded_runs,
+    read_study_runs,
+    write_recorded_runs,
+)
 from ccp_dml.experiment.study_table import (
-    StudyRuns,
     align_at_first_renewal,
     format_study,
-    read_study_runs,
     summarize_group,
     unfinished_groups,
 )
 from ccp_dml.report.figures import line_styles
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs; by default runs.csv is read.")
-_VALIDATION = "validation.csv"
+_KEEP_RECORDED = flags.DEFINE_bool(
+    "keep_recorded", False, "Keep the runs of runs.csv that the folder of the runs does not have."
+)
 _COLUMNS = 3
 
 
@@ -43,10 +48,11 @@ def main(argv):
         study = read_study(folder)
         if _WORKDIR.value:
             found = read_study_runs(study, _WORKDIR.value)
-            write_record(folder / RECORD, found.runs)
-            found.validation.to_csv(folder / _VALIDATION, index=False, float_format="%.5f")
+            if _KEEP_RECORDED.value:
+                found = add_recorded_runs(study, found, read_recorded_runs(folder))
+            write_recorded_runs(folder, found)
         else:
-            found = StudyRuns(read_record(folder / RECORD), pd.read_csv(folder / _VALIDATION))
+            found = read_recorded_runs(folder)
     except (ValueError, OSError) as error:
         sys.exit(f"tabulate_study: {error}")
     tables = format_study(study, found.runs)
@@ -61,11 +67,11 @@ def draw(study, found, path):
     unfinished_variants = {
         name for group in study.groups if group.name in unfinished for name in group.variants
     } - {name for group in study.groups if group.name not in unfinished for name in group.variants}
-    compared = {side.rpartition(":")[0] for pair in study.comparisons for side in pair}
     groups = [
         group
         for group in study.groups
-        if group.name not in unfinished and (group.axis or compared & set(group.variants))
+        if group.name not in unfinished
+        and (group.axis or study.compared_variants & set(group.variants))
     ]
     if not groups:
         return

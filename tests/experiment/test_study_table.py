@@ -8,20 +8,17 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.experiment.study import Group, Study, plan_study
+from ccp_dml.experiment.study import Group, Study
+from ccp_dml.experiment.study_runs import StudyRuns
 from ccp_dml.experiment.study_table import (
-    StudyRuns,
     align_at_first_renewal,
     compare_claims,
     correlate_radius,
     format_study,
-    read_study_runs,
     summarize_group,
     unfinished_groups,
 )
-from tests.experiment.saved_runs import save_run
 
 MAIN = Group("main", "What it is worth", (1, 2, 3, 4, 5), ("both", "often"))
 CURVE = Group(
@@ -176,42 +173,6 @@ def test_the_text_holds_what_is_finished_and_names_what_is_not():
     assert "Left out" not in format_study(STUDY, make_runs())
     nothing = format_study(STUDY, make_runs()[:0])
     assert "main (0 of 10 runs)" in nothing
-
-
-def save_variant(run, map_at_r, rounds):
-    results = {"seed": run.settings.seed, "before": {"map_at_r": 0.1}}
-    for method in run.settings.method:
-        metrics = {"map_at_r": map_at_r, "precision_at_1": 0.5, "covering_radius": 0.2}
-        results[method] = {**metrics, "rounds": 1, "best_step": 50, "seconds": 1.0}
-        folder = run.folder / method
-        folder.mkdir(parents=True)
-        history = pd.DataFrame({"step": [25, 50, 75], "val_map_at_r": [0.1, 0.2, 0.3]})
-        if method == "ccp":
-            history["round"] = rounds
-        history.to_csv(folder / "history.csv", index=False)
-    save_run(run.folder, results, run.settings.method)
-    (run.folder / "flags.txt").write_text(flagfile(run.settings, run.folder))
-
-
-def test_runs_are_read_from_their_folders(tmp_path):
-    runs = plan_study(STUDY, tmp_path)
-    with pytest.raises(ValueError, match="contains no finished run of the study"):
-        read_study_runs(STUDY, tmp_path)
-    of_both = [run for run in runs if run.workdir.name == "both"]
-    for run, rounds in zip(of_both[:2], ([0, 0, 1], [0, 0, 0]), strict=True):
-        save_variant(run, 0.25 + run.settings.seed, rounds)
-    # Another setting than that of the study is another run.
-    settings = dataclasses.replace(of_both[2].settings, max_steps=3)
-    save_variant(dataclasses.replace(of_both[2], settings=settings), 0.9, [0, 0, 0])
-    found = read_study_runs(STUDY, tmp_path)
-    assert found.runs["method"].tolist() == ["plain", "ccp"] * 2
-    np.testing.assert_allclose(found.runs["map_at_r"], [1.25, 1.25, 2.25, 2.25])
-    steps = found.runs["first_round_steps"].tolist()
-    assert steps[1] == 50
-    assert all(math.isnan(steps[number]) for number in (0, 2, 3))
-    validation = found.validation.set_index(["method", "seed", "step"])
-    assert len(validation) == 2 * 2 * 3
-    assert validation.loc[("plain", 2, 50), "validation"] == pytest.approx(0.2)
 
 
 def test_validation_is_aligned_at_the_first_renewal():
