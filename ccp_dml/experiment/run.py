@@ -1,12 +1,8 @@
 """One run: the methods of its settings are trained from the same weights and measured."""
 
-import hashlib
-import math
 import os
-import signal
 from typing import Any
 
-import keras
 import numpy as np
 from absl import logging
 from etils import epath
@@ -14,27 +10,21 @@ from etils import epath
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.callbacks import (
     AlternatingProjections,
-    EmbeddingLine,
     HardClasses,
     HistoryLog,
-    ProgressLine,
-    ResumableCallback,
     RetrievalValidation,
     RoundSnapshots,
     TensorBoardLogs,
     TerminateOnFailure,
-    TrainingInterruptedError,
-    TrainingState,
 )
 from ccp_dml.data import training_batches
-from ccp_dml.distribution import broadcast_from_chief, is_chief, num_workers
+from ccp_dml.distribution import broadcast_from_chief
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
 from ccp_dml.experiment.evaluation import embed_test
-from ccp_dml.experiment.flags import flagfile
 from ccp_dml.experiment.hardware import record_hardware, writable_folder
-from ccp_dml.experiment.interruption import Interruption, RunInterruptedError, StopOnInterruption
+from ccp_dml.experiment.interruption import Interruption
 from ccp_dml.experiment.methods import (
     best_phase,
     make_callbacks,
@@ -50,6 +40,7 @@ from ccp_dml.experiment.results import (
     load_unfinished_results,
     write_results,
 )
+from ccp_dml.experiment.resumable_training import ResumableTraining, TrainingFailedError
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import (
     load_benchmark,
@@ -66,10 +57,6 @@ from ccp_dml.report import (
     write_galleries,
     write_projector,
 )
-
-
-class TrainingFailedError(Exception):
-    """Training could not continue; the message says why and what to do."""
 
 
 class Run:
@@ -135,16 +122,14 @@ class Run:
             ValueError: If a worker does not see what the chief writes to `workdir`.
         """
         shared = epath.Path(workdir)
-        interruption = interruption or Interruption()
         results = broadcast_from_chief(lambda: load_unfinished_results(shared, self.settings))
         results |= record_hardware(self.settings)
         if self.settings.label_noise:
             results["label_noise"] = self._count_replaced_labels()
         _check_shared(shared)
+        training = ResumableTraining(self.settings, shared, checkpoint_minutes, interruption)
         with writable_folder(shared) as folder:
-            return self._train_missing(
-                results, folder, shared / "checkpoints", checkpoint_minutes, interruption
-            )
+            return self._train_missing(results, folder, training)
 
     def validate(
         self,
@@ -162,52 +147,42 @@ class Run:
             What `validation.json` holds.
         """
         shared = epath.Path(workdir)
-        interruption = interruption or Interruption()
         left = broadcast_from_chief(lambda: load_unfinished_results(shared, self.settings))
         # A folder may also contain results of `train`.
         results = {name: left[name] for name in ("seed", "fold", "versions")}
         results |= record_hardware(self.settings)
         _check_shared(shared)
+        training = ResumableTraining(self.settings, shared, checkpoint_minutes, interruption)
         with writable_folder(shared) as folder:
             for method in self.settings.method:
                 _, results[method] = self._train_model(
-                    method,
-                    folder,
-                    shared / "checkpoints",
-                    checkpoint_minutes,
-                    interruption,
-                    has_tensorboard=False,
+                    method, folder, training, has_tensorboard=False
                 )
             write_json(folder / VALIDATION_FILE, results)
-        _remove(shared / "checkpoints")
+        training.remove_checkpoints()
         return results
 
-    def _train_missing(self, results, workdir, checkpoints, checkpoint_minutes, interruption):
+    def _train_missing(self, results, workdir, training):
         if "before" not in results:
             model = self._float32_networks.copy(MetricLearningModel(self.make_embedding_model()))
-            callbacks = _embedding_callbacks(interruption)
             baselines, embeddings = measure_baselines(
-                model, self.benchmark, self.settings, callbacks
+                model, self.benchmark, self.settings, training.embedding_callbacks()
             )
             _save_embeddings(workdir / "before" / EMBEDDINGS_FILE, embeddings, self.benchmark)
             results |= baselines
             write_results(workdir, results)
         for method in self.settings.method:
             if method not in results:
-                results[method] = self._train_method(
-                    method, workdir, checkpoints, checkpoint_minutes, interruption
-                )
+                results[method] = self._train_method(method, workdir, training)
                 if method == best_method(results, self.settings):
                     _copy(workdir / method / "model.keras", workdir / "model.keras")
                 # Written after every method, so that a later failure loses nothing.
                 write_results(workdir, results)
-                _remove(checkpoints / method)
+                training.remove_checkpoints(method)
         if self.settings.figure_rounds and "figure" not in results:
-            results["figure"] = self._draw_rounds(
-                workdir, checkpoints, checkpoint_minutes, interruption
-            )
+            results["figure"] = self._draw_rounds(workdir, training)
             write_results(workdir, results)
-        _remove(checkpoints)
+        training.remove_checkpoints()
         return results
 
     def make_embedding_model(self, embedding_size: int | None = None) -> EmbeddingModel:
@@ -218,20 +193,18 @@ class Run:
         """
         return make_embedding_model(self.settings, embedding_size)
 
-    def _train_model(
-        self, method, workdir, checkpoints, checkpoint_minutes, interruption, has_tensorboard=True
-    ):
+    def _train_model(self, method, workdir, training, has_tensorboard=True):
         """Trains a method; returns the model with its best weights, and numbers of the training."""
         settings, folder = self.settings, workdir / method
         model = self._make_model(method, self.make_embedding_model())
-        validation = self._make_validation(interruption)
+        validation = self._make_validation(training)
         method_callbacks = make_callbacks(model, settings, self.data.train)
         loggers = [HistoryLog(folder / "history.csv")]
         if has_tensorboard:
             loggers.append(TensorBoardLogs(validation, os.fspath(folder / "tensorboard")))
         folder.mkdir(parents=True, exist_ok=True)
         callbacks = [validation, TerminateOnFailure(), *method_callbacks, *loggers]
-        state = self._fit(method, model, callbacks, checkpoints, checkpoint_minutes, interruption)
+        state = training.fit(method, model, self._make_batches, callbacks)
         phase = best_phase(model, callbacks, validation.best_epoch, settings.steps_per_validation)
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
         if phase:
@@ -252,31 +225,29 @@ class Run:
         }
         return self._float32_networks.copy(model), summary
 
-    def _train_method(self, method, workdir, checkpoints, checkpoint_minutes, interruption):
+    def _train_method(self, method, workdir, training):
         folder = workdir / method
-        model, summary = self._train_model(
-            method, workdir, checkpoints, checkpoint_minutes, interruption
-        )
-        embeddings = embed_test(model, self.benchmark, _embedding_callbacks(interruption))
+        model, summary = self._train_model(method, workdir, training)
+        embeddings = embed_test(model, self.benchmark, training.embedding_callbacks())
         measured = measure(embeddings, self.benchmark, self.settings)
         write_class_metrics(
             folder / CLASS_FILE, {method: measured.by_class}, self.benchmark.class_names
         )
         _save_embeddings(folder / EMBEDDINGS_FILE, embeddings, self.benchmark)
         self._write_tensorboard(
-            model, embeddings, folder / "tensorboard", summary["steps"], interruption
+            model, embeddings, folder / "tensorboard", summary["steps"], training
         )
         with atomic_write(folder / "model.keras") as unfinished:
             make_embedder(model, self.benchmark.train).save(unfinished)
         return {**measured.metrics, **summary}
 
-    def _write_tensorboard(self, model, test_embeddings, log_dir, step, interruption):
+    def _write_tensorboard(self, model, test_embeddings, log_dir, step, training):
         """Writes galleries of the validation samples for the best weights, and test embeddings."""
         benchmark, data = self.benchmark, self.data
         test = make_samples(benchmark.test, benchmark.gallery, benchmark.class_names)
         write_projector(log_dir, np.concatenate(test_embeddings), test)
         samples = make_samples(data.validation, data.validation_gallery, benchmark.class_names)
-        callbacks = _embedding_callbacks(interruption)
+        callbacks = training.embedding_callbacks()
         embeddings = embed(model, data.validation.evaluation_images(), callbacks=callbacks)
         gallery = data.validation_gallery
         gallery_embeddings = (
@@ -315,79 +286,29 @@ class Run:
             **arguments,
         )
 
-    def _make_validation(self, interruption):
+    def _make_validation(self, training):
         settings, data = self.settings, self.data
         return RetrievalValidation(
             data.validation,
             settings.monitor,
             settings.patience,
             gallery=data.validation_gallery,
-            # Several workers stop together, between two steps.
-            predict_callbacks=[] if num_workers() > 1 else [StopOnInterruption(interruption)],
+            predict_callbacks=training.validation_callbacks(),
         )
 
-    def _fit(self, name, model, callbacks, checkpoints, checkpoint_minutes, interruption):
-        """Trains a model from its last checkpoint; returns the `TrainingState`."""
-        settings = self.settings
-        steps_per_epoch = settings.steps_per_validation
-        epochs = math.ceil(settings.max_steps / steps_per_epoch)
-        state = TrainingState(
-            checkpoints / name,
-            [each for each in callbacks if isinstance(each, ResumableCallback)],
-            checkpoint_minutes,
-            fingerprint=_fingerprint(settings),
-            interrupted=interruption.is_requested,
-        )
-        if state.restore(model):
-            logging.info("%s resumes after step %d.", name, state.step)
-        progress = ProgressLine(name, epochs * steps_per_epoch, state.epoch * steps_per_epoch)
-        try:
-            with interruption.deferred():
-                model.fit(
-                    self._make_batches(state.step, callbacks),
-                    steps_per_epoch=steps_per_epoch,
-                    # With no epochs left, only the best weights are restored.
-                    epochs=state.epoch if state.has_stopped else epochs,
-                    initial_epoch=state.epoch,
-                    shuffle=False,
-                    verbose=0,
-                    callbacks=[*callbacks, *([progress] if is_chief() else []), state],
-                )
-        except TrainingInterruptedError as error:
-            # Without a signal here, another worker received one.
-            raise RunInterruptedError(interruption.signal_number or signal.SIGTERM) from error
-        except RunInterruptedError:
-            # The signal came while the validation samples were embedded, after the last step of an
-            # epoch.
-            state.save()
-            raise
-        finally:
-            progress.close()
-        (failure,) = (each.failure for each in callbacks if isinstance(each, TerminateOnFailure))
-        if failure is not None:
-            raise TrainingFailedError(f"training of {name} stopped: {failure}")
-        return state
-
-    def _draw_rounds(self, workdir, checkpoints, checkpoint_minutes, interruption):
+    def _draw_rounds(self, workdir, training):
         """Trains a 2-d embedding for the first rounds and draws how each ends."""
         train = self.data.train
         model = self._make_model("ccp", self.make_embedding_model(embedding_size=2))
         snapshots = RoundSnapshots(train, self.settings.figure_rounds + 1)
         callbacks = [
-            self._make_validation(interruption),
+            self._make_validation(training),
             TerminateOnFailure(),
             *make_callbacks(model, self.settings, train, snapshots.add),
             snapshots,
         ]
         try:
-            self._fit(
-                "figure",
-                model,
-                callbacks,
-                checkpoints,
-                checkpoint_minutes,
-                interruption,
-            )
+            training.fit("figure", model, self._make_batches, callbacks)
         except TrainingFailedError as error:
             logging.warning("The figure is incomplete: %s.", error)
         drawn = snapshots.snapshots
@@ -419,21 +340,6 @@ def _check_shared(workdir):
             f"this worker does not see what the chief writes to workdir {workdir}: it must be a "
             "folder that all workers share"
         )
-
-
-def _remove(folder):
-    if is_chief():
-        folder.rmtree(missing_ok=True)
-
-
-def _fingerprint(settings):
-    decisive = f"{flagfile(settings.without_machine())}backend={keras.backend.backend()}"
-    return hashlib.sha256(decisive.encode()).hexdigest()
-
-
-def _embedding_callbacks(interruption):
-    lines = [EmbeddingLine()] if is_chief() else []
-    return [*lines, StopOnInterruption(interruption)]
 
 
 def _copy(source, target):
