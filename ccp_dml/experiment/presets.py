@@ -9,7 +9,8 @@ from ccp_dml.experiment.paper_cells import DATASETS, cells
 # From random weights. A warm-up on the batch loss keeps the embeddings of an untrained network from
 # collapsing onto their proxies. On images of 200 letters, 10 of each, 1,000 steps of C2 reach a
 # MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as little as 16 %
-# of an image, the embeddings collapse.
+# of an image, the embeddings collapse. Rounds of at most 200 steps keep proxies near their classes
+# while these still move; experiments/studies/from_scratch compares what else helps.
 _SMALL_IMAGES = {
     "backbone": "small_convnet",
     "weights": "none",
@@ -26,6 +27,7 @@ _SMALL_IMAGES = {
     "pool_size": 10,
     "batch_loss_weight": 1.0,
     "round_patience": 2,
+    "max_round_validations": 4,
 }
 # From weights trained on photographs. Learning rate and frozen epoch are those of Proxy-Anchor (Kim
 # et al., CVPR 2020), for Adam and batches of this kind.
