@@ -36,7 +36,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs; by default 
 _KEEP_RECORDED = flags.DEFINE_bool(
     "keep_recorded", False, "Keep the runs of runs.csv that the folder of the runs does not have."
 )
-_COLUMNS = 3
+_MAX_COLUMNS = 3
 
 
 def main(argv):
@@ -76,9 +76,10 @@ def draw(study, found, path):
     if not groups:
         return
     count = len(groups) + 1 + bool(study.renewals)
-    rows = -(-count // _COLUMNS)
-    figure = matplotlib.figure.Figure(figsize=(4.5 * _COLUMNS, 3.6 * rows), layout="constrained")
-    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    columns = min(_MAX_COLUMNS, count)
+    rows = -(-count // columns)
+    figure = matplotlib.figure.Figure(figsize=(4.5 * columns, 3.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     styles = line_styles(
         [method for settings in study.settings.values() for method in settings.method]
     )
