@@ -12,7 +12,7 @@ from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks
 from ccp_dml.models.gradient_cache import check_parts_are_independent
-from ccp_dml.models.keras_internals import flatten_layers
+from ccp_dml.models.keras_internals import count_steps, flatten_layers
 from ccp_dml.models.learning_rates import freeze_weights, set_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.models.metric_learning_step import LossTerm, MetricLearningStep
@@ -166,7 +166,8 @@ class MetricLearningModel(MetricLearningStep):
 
         Raises:
             ValueError: If `loss` is none of these; if `loss_weights` are given; if the optimizer
-                scales the loss, as Keras makes it do under the policy `mixed_float16`; if weights
+                scales the loss, as Keras makes it do under the policy `mixed_float16`, or has a
+                `loss_scale_factor`; if weights
                 are in half precision, as under the policies `bfloat16` and `float16`; or if there
                 are several replicas and `jit_compile` is `True` (`"auto"` does not choose XLA
                 there) or `steps_per_execution` is above 1.
@@ -187,6 +188,12 @@ class MetricLearningModel(MetricLearningStep):
             raise ValueError(
                 "loss scaling cannot be combined with weight decay and clipping, which need "
                 "unscaled gradients: use the policy mixed_bfloat16 instead of mixed_float16"
+            )
+        if self.optimizer.loss_scale_factor is not None:
+            raise ValueError(
+                "the loss is not scaled, so the gradients must not be divided by a factor: "
+                "loss_scale_factor of the optimizer must be None; got "
+                f"{self.optimizer.loss_scale_factor}"
             )
         if self.built:
             self._prepare_optimizer()
@@ -296,7 +303,7 @@ class MetricLearningModel(MetricLearningStep):
         **options,
     ):
         """Computes the loss with its learned weights, and with random numbers for this step."""
-        seed = ops.convert_to_tensor(self.optimizer.iterations.value)
+        seed = ops.convert_to_tensor(count_steps(self.optimizer))
 
         def compute(embeddings, weights, references=references):
             return self.loss.call(

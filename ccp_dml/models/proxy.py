@@ -5,6 +5,7 @@ from keras import ops
 
 from ccp_dml.checks import check_at_least
 from ccp_dml.layers import Proxies
+from ccp_dml.models.keras_internals import count_steps
 from ccp_dml.models.metric_learning import MetricLearningModel
 from ccp_dml.models.metric_learning_step import LossTerm
 from ccp_dml.optimizers import check_row_updates
@@ -130,7 +131,7 @@ class ProxyModel(MetricLearningModel):
         return self.proxies.sample(
             labels,
             self.sampled_classes,
-            self.optimizer.iterations.value,
+            count_steps(self.optimizer),
             stream_of("classes", self.sampling_seed),
         )
 
