@@ -198,7 +198,7 @@ class MetricLearningModel(MetricLearningStep):
         if self.built:
             self._prepare_optimizer()
 
-    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, *args, **kwargs):
         """Trains the model; see `keras.Model.fit`.
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
@@ -216,9 +216,9 @@ class MetricLearningModel(MetricLearningStep):
             self.num_classes,
             self.takes_several_labels,
         )
-        x = checks.check_fit(x, y, batch_size, **kwargs)
+        x = checks.check_fit(x, y, batch_size, epochs, **kwargs)
         with checks.explain_errors():
-            return super().fit(x, y, batch_size, *args, **kwargs)
+            return super().fit(x, y, batch_size, epochs, *args, **kwargs)
 
     def _prepare_optimizer(self):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
@@ -285,8 +285,9 @@ class MetricLearningModel(MetricLearningStep):
 
     def _check_labels(self, labels):
         if self.num_classes is not None:
-            labels = ops.cast(labels, "int32")
-            in_range = ops.logical_and(labels >= 0, labels < self.num_classes)
+            # In int32, some of what is out of range would look right.
+            labels = ops.cast(labels, keras.backend.result_type(labels.dtype, "int32"))
+            in_range = ops.logical_and(labels >= 0, labels <= self.num_classes - 1)
             with backend.require(
                 ops.all(in_range),
                 f"training labels must be 0…{self.num_classes - 1}; see ccp_dml.data.contiguous",
