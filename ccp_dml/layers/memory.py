@@ -42,10 +42,10 @@ class CrossBatchMemory(keras.layers.Layer):
         steps: Number of batches added so far, an integer scalar.
 
     Raises:
-        ValueError: If a number is out of range; in `add`, if labels have another shape or do not fit
-            into int32, or if a batch has another size, as the last one of `fit` on arrays may have.
-            What TensorFlow does not know before the step raises an `InvalidArgumentError`; under
-            XLA it is not checked.
+        ValueError: If a number is out of range; in `add`, if labels have another shape or do not
+            fit into int32, or if a batch has another size, as the last one of `fit` on arrays may
+            have. What TensorFlow does not know before the step raises an `InvalidArgumentError`;
+            under XLA it is not checked.
 
     Example:
 

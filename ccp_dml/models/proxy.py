@@ -57,7 +57,7 @@ class ProxyModel(MetricLearningModel):
     Raises:
         ValueError: If a count or a weight is out of range; when the model is compiled, if the loss
             needs another number of proxies per class, or if classes are sampled and the optimizer
-            cannot leave the others unchanged.
+            cannot leave the others unchanged, or the proxies are frozen.
 
     Example:
 
@@ -124,6 +124,11 @@ class ProxyModel(MetricLearningModel):
         if self.has_sampled_classes:
             check_row_updates(self.optimizer, self.proxies.vectors)
         super()._prepare_optimizer()
+        if self.has_sampled_classes and not self.proxies.vectors.trainable:
+            raise ValueError(
+                "sampled_classes is for proxies that are trained, but they are frozen: use "
+                f"sampled_classes=0, or do not freeze them; got {self.sampled_classes}"
+            )
 
     def sample_proxies(self, labels):
         if not self.has_sampled_classes:
