@@ -170,7 +170,8 @@ class MetricLearningModel(MetricLearningStep):
                 `loss_scale_factor`; if weights
                 are in half precision, as under the policies `bfloat16` and `float16`; or if there
                 are several replicas and `jit_compile` is `True` (`"auto"` does not choose XLA
-                there) or `steps_per_execution` is above 1.
+                there), `steps_per_execution` is above 1 or the optimizer has
+                `gradient_accumulation_steps`.
         """
         loss = losses.get(loss)
         self._check_loss(loss)

@@ -146,6 +146,14 @@ def test_steps_per_execution_with_several_replicas(two_replicas):
             model.compile("sgd", loss="triplet", steps_per_execution=5)
 
 
+def test_accumulated_gradients_with_several_replicas(two_replicas):
+    with two_replicas.scope():
+        model = convolutional_model()
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=3)
+        with pytest.raises(ValueError, match=r"must be None with several.*; got 3 with 2 replicas"):
+            model.compile(optimizer, loss="triplet")
+
+
 def test_xla_with_several_replicas(two_replicas, monkeypatch):
     with two_replicas.scope():
         model = convolutional_model()
