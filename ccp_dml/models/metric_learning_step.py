@@ -38,7 +38,7 @@ class LossTerm(keras.metrics.Mean):
     """The mean of one term of the loss, shown during training only."""
 
 
-class MetricLearningStep(BackendStep):
+class MetricLearningStep(BackendStep):  # pyright: ignore[reportGeneralTypeIssues] (one of two)
     """Takes the steps of a `MetricLearningModel`, which defines its losses and its gradients.
 
     The step of the backend computes the gradients of the objective and calls these methods.
