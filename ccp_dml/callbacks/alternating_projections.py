@@ -179,6 +179,7 @@ class AlternatingProjections(ResumableCallback):
         self._starts_over = not self._restored
         super().on_train_begin(logs)
         if not self._starts_over:
+            self.model.warming_up.assign(self.round < 0)
             return
         self.model.proximal_weight.assign(0.0)
         if self.warmup_epochs:
@@ -208,6 +209,10 @@ class AlternatingProjections(ResumableCallback):
             self._read_metric(logs)
         logs["covering_radius"] = self._covering_radius
         logs["next_covering_radius"] = self._next_covering_radius
+
+    def on_train_end(self, logs=None):
+        # A training without this callback has no warm-up that could end.
+        self.model.warming_up.assign(False)
 
     def round_of_epoch(self, epoch: int) -> int:
         """Returns the round that an epoch of this training belongs to, −1 for the warm-up.

@@ -29,6 +29,8 @@ class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         _keep_rows(epath.Path(self.filename), self.epochs)
+        # Keras sets it only for a file that exists, and keeps that of an earlier training.
+        self.append_header = True
         keras.callbacks.CSVLogger.on_train_begin(self, logs)
 
     def on_epoch_end(self, epoch, logs=None):

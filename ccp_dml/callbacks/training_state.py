@@ -134,6 +134,7 @@ class TrainingState(keras.callbacks.Callback):
         self._metrics: list[np.ndarray] = []
         self._has_stopped = False
         self._is_between_epochs = True
+        self._train_function = self._wrapper = None
 
     @property
     def seconds(self) -> float:
@@ -275,7 +276,10 @@ class TrainingState(keras.callbacks.Callback):
         # With JAX, accessing `self.model` between two steps gives its variables their values.
         self._steps_at_once = self.model.steps_per_execution
         self._strategy = strategy_of(self.model)
+        # Of a fit that ended with an exception: it would count every step once more.
+        self._unwrap_train_function()
         self._train_function = wrap_train_function(self.model, self._take_steps)
+        self._wrapper = self.model.train_function
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch != self.epoch:
@@ -321,8 +325,14 @@ class TrainingState(keras.callbacks.Callback):
             raise TrainingInterruptedError(f"training was interrupted after step {self.step}")
 
     def on_train_end(self, logs=None):
-        self.model.train_function = self._train_function
+        self._unwrap_train_function()
         self._seconds_before, self._started = self.seconds, None
+
+    def _unwrap_train_function(self):
+        # Compiled again, the model has a train function of its own.
+        if self._wrapper is not None and self.model.train_function is self._wrapper:
+            self.model.train_function = self._train_function
+        self._train_function = self._wrapper = None
 
 
 def _read(path):

@@ -91,4 +91,9 @@ def unpack_samples(data: Samples, batch_size: int = 256) -> tuple[Any, np.ndarra
         raise ValueError(
             f"retrieval needs one class per sample, labels (n,); got labels of shape {labels.shape}"
         )
+    if isinstance(inputs, np.ndarray) and len(inputs) != len(labels):
+        raise ValueError(
+            f"there must be one label for each input; got {len(inputs)} inputs and {len(labels)} "
+            "labels"
+        )
     return inputs, labels

@@ -8,6 +8,11 @@ from keras import ops
 from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 
+INT32_LABELS = (
+    "the memory holds labels in int32: they must be whole numbers from -2147483648 to 2147483647; "
+    "see ccp_dml.data.contiguous"
+)
+
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class CrossBatchMemory(keras.layers.Layer):
@@ -37,10 +42,10 @@ class CrossBatchMemory(keras.layers.Layer):
         steps: Number of batches added so far, an integer scalar.
 
     Raises:
-        ValueError: If a number is out of range; in `add`, if labels have another shape, or if a
-            batch has another size, as the last one of `fit` on arrays may have. Where TensorFlow
-            does not know the size before the step, it raises an `InvalidArgumentError`; under XLA
-            the size is not checked.
+        ValueError: If a number is out of range; in `add`, if labels have another shape or do not
+            fit into int32, or if a batch has another size, as the last one of `fit` on arrays may
+            have. What TensorFlow does not know before the step raises an `InvalidArgumentError`;
+            under XLA it is not checked.
 
     Example:
 
@@ -113,7 +118,7 @@ class CrossBatchMemory(keras.layers.Layer):
         """Replaces the oldest batch of the ring; no gradient flows into it.
 
         Args:
-            labels: Integers `(batch_size,)`, or `(batch_size, k)` with `label_size`.
+            labels: Integers of int32 `(batch_size,)`, or `(batch_size, k)` with `label_size`.
             embeddings: `(batch_size, d)`.
         """
         labels, embeddings = map(ops.convert_to_tensor, (labels, embeddings))
@@ -122,12 +127,14 @@ class CrossBatchMemory(keras.layers.Layer):
         # would conclude that there are as many samples, and drop the check of it.
         size = ops.shape(embeddings)[0]
         place = ops.cast(self.steps.value % self.num_batches, "int32")
-        with self._require_batch_size(size):
+        # All of it waits for the labels: of a step that fails because its data set has come to an
+        # end, TensorFlow would otherwise count what does not depend on them.
+        with self._require_batch_size(size), _require_int32(labels):
             rows = place * self.batch_size + ops.arange(size, dtype="int32")
-        for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
-            values = ops.stop_gradient(ops.cast(values, weight.dtype))
-            backend.write_rows(weight, rows, values)
-        self.steps.assign_add(1)
+            for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
+                values = ops.stop_gradient(ops.cast(values, weight.dtype))
+                backend.write_rows(weight, rows, values)
+            self.steps.assign_add(1)
 
     def check_labels(self, labels):
         """Checks that labels have the shape that the ring holds.
@@ -169,3 +176,8 @@ class CrossBatchMemory(keras.layers.Layer):
             "includes_batch": self.includes_batch,
             "label_size": self.label_size,
         }
+
+
+def _require_int32(labels):
+    is_kept = ops.equal(ops.cast(ops.cast(labels, "int32"), labels.dtype), labels)
+    return backend.require(ops.all(is_kept), INT32_LABELS)

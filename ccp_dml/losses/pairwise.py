@@ -352,7 +352,7 @@ class PairwiseLoss(keras.losses.Loss):
             rows = anchors_start + ops.arange(ops.shape(embeddings)[0], dtype="int32")
             itself = ops.stop_gradient(embeddings)
             references = ops.scatter_update(references, rows[:, None], itself)
-        reference_labels = ops.cast(reference_labels, labels.dtype)
+        labels, reference_labels = _to_common_dtype(labels, reference_labels)
         masks = pair_masks(labels, reference_labels, self._same_class)
         if anchors_start is not None and self.same_class is not None:
             masks = _add_pairs_with_itself(*masks, rows)
@@ -421,6 +421,15 @@ class PairwiseLoss(keras.losses.Loss):
         if same_class is not None:
             same_class = keras.saving.serialize_keras_object(same_class)
         return {"name": self.name, "normalize": self.normalize, "same_class": same_class}
+
+
+def _to_common_dtype(labels, reference_labels):
+    """Casts integers to a dtype that holds both, and other labels to the dtype of the anchors'."""
+    dtype = keras.backend.result_type(labels.dtype, reference_labels.dtype)
+    # As floats, large integers would lose digits.
+    if not keras.backend.is_int_dtype(dtype):
+        dtype = labels.dtype
+    return ops.cast(labels, dtype), ops.cast(reference_labels, dtype)
 
 
 def _add_pairs_with_itself(positives, negatives, rows):

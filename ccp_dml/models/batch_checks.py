@@ -14,8 +14,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ccp_dml.layers.memory import INT32_LABELS
+
 # The size of the batches into which `fit`, `evaluate` and `predict` split arrays.
 DEFAULT_BATCH_SIZE = 32
+
+# How dtypes of text begin, in TensorFlow and NumPy.
+_TEXT = ("str", "bytes", "object")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +43,16 @@ class BatchChecks:
     several_labels: bool = False
 
     def check_fit(
-        self, x, y, batch_size=None, *, validation_split=0.0, steps_per_epoch=None, **options
+        self,
+        x,
+        y,
+        batch_size=None,
+        epochs=1,
+        *,
+        validation_split=0.0,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        **options,
     ):
         """Checks the arguments of `keras.Model.fit`, as far as possible before training.
 
@@ -46,7 +60,9 @@ class BatchChecks:
             x: Inputs, or batches of inputs and labels.
             y: Labels, if `x` is an array.
             batch_size: Number of samples of a batch, if `x` is an array.
+            epochs: See `keras.Model.fit`.
             validation_split: See `keras.Model.fit`.
+            initial_epoch: See `keras.Model.fit`.
             steps_per_epoch: See `keras.Model.fit`.
             **options: Not used.
 
@@ -60,27 +76,29 @@ class BatchChecks:
         if isinstance(x, tf.data.Dataset):
             return self.check_dataset(x)
         if isinstance(y, np.ndarray):
-            if y.dtype.kind in "biuf":
-                _check_kind(y, self.several_labels)
+            _check_kind(y, self.several_labels)
             train = math.floor(len(y) * (1 - validation_split))
-            keeps_remainder = steps_per_epoch is None
-            self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, keeps_remainder)
+            # One epoch goes on where the last one ended.
+            steps = steps_per_epoch and steps_per_epoch * (epochs - initial_epoch)
+            self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, steps)
         return x
 
-    def check_arrays(self, labels, batch_size: int, keeps_remainder: bool):
+    def check_arrays(self, labels, batch_size: int, steps: int | None = None):
         """Checks the batches that arrays are split into.
 
         Args:
             labels: Labels of all samples.
             batch_size: Number of samples of a batch.
-            keeps_remainder: Whether the last samples are a batch even if there are fewer of them.
+            steps: Number of batches that are read; without a remainder of samples only if that is
+                no more than there are whole batches. Defaults to `None`: all.
 
         Raises:
             ValueError: If a check fails.
         """
         labels = np.asarray(labels)
         sizes = [min(batch_size, len(labels))]
-        if keeps_remainder and len(labels) % batch_size:
+        reads_all = steps is None or steps > len(labels) // batch_size
+        if reads_all and len(labels) % batch_size:
             sizes.append(len(labels) % batch_size)
         for size in sizes:
             for is_right, message in self._size_checks(size):
@@ -112,14 +130,15 @@ class BatchChecks:
         if not labels.shape.rank:
             return batches
         if labels.shape[0] is not None:
-            self.check_arrays(
-                np.empty(labels.shape[0], "O"), labels.shape[0], keeps_remainder=False
-            )
+            self.check_arrays(np.empty(labels.shape[0], "O"), labels.shape[0])
 
         def check(*batch):
             labels = _find_labels(batch)
             checks = [*self._size_checks(tf.shape(labels)[0])]
-            if labels.dtype.is_integer or labels.dtype.is_floating:
+            if labels.dtype.is_integer:
+                # The bounds do not fit into every dtype.
+                checks += self._label_checks(tf.cast(labels, tf.int64))
+            elif labels.dtype.is_floating:
                 checks += self._label_checks(labels)
             assertions = [
                 tf.debugging.Assert(tf.reduce_all(is_right), [message])
@@ -170,6 +189,8 @@ class BatchChecks:
                 (labels >= 0) & (labels <= self.num_classes - 1),
                 f"training labels must be 0…{self.num_classes - 1}; see ccp_dml.data.contiguous",
             )
+        if self.memory_batch_size is not None:
+            yield (labels >= -(2**31)) & (labels < 2**31), INT32_LABELS
 
 
 def _find_labels(batch):
@@ -189,13 +210,16 @@ def unpack_batch(data, several_labels: bool = False):
 
     Raises:
         ValueError: If there are no labels, if they have another shape or kind, or if there are
-            sample weights.
+            sample weights, into which Keras also turns class weights.
     """
     inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:
         raise ValueError("metric learning needs labels: pass (inputs, labels)")
     if sample_weight is not None:
-        raise ValueError("metric losses are computed from pairs: sample_weight must be None")
+        raise ValueError(
+            "metric losses are computed from pairs: sample_weight must be None, and so must "
+            "class_weight"
+        )
     labels = ops.convert_to_tensor(labels)
     _check_kind(labels, several_labels)
     if several_labels and len(labels.shape) == 2 and labels.shape[1] != 1:
@@ -204,16 +228,17 @@ def unpack_batch(data, several_labels: bool = False):
 
 
 def _check_kind(labels, several_labels):
-    dtype = keras.backend.standardize_dtype(labels.dtype)
+    dtype = str(getattr(labels.dtype, "name", labels.dtype))
+    is_text = dtype.startswith(_TEXT)
     shape = labels.shape
     # TensorFlow may not know it.
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
-    if several_labels and dtype != "string":
+    if several_labels and not is_text:
         if rank not in (1, 2):
             raise ValueError(f"labels must be (n,) or (n, k); got {dtype} of shape {shape}")
         return
     is_column = rank == 2 and shape[1] in (None, 1)
-    if dtype == "string" or not (rank in (None, 1) or is_column):
+    if is_text or not (rank in (None, 1) or is_column):
         raise ValueError(
             "labels must be the numbers of the classes, (n,) or (n, 1), and not their names or "
             f"one-hot vectors; got {dtype} of shape {shape} (several labels per sample need a "

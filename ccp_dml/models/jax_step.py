@@ -181,8 +181,7 @@ class JaxStep(StatelessModel):
         """
         if isinstance(y, np.ndarray):
             checks = BatchChecks(count_shares(self), equal_shares=True)
-            keeps_remainder = kwargs.get("steps") is None
-            checks.check_arrays(y, batch_size or DEFAULT_BATCH_SIZE, keeps_remainder)
+            checks.check_arrays(y, batch_size or DEFAULT_BATCH_SIZE, kwargs.get("steps"))
         with distribution_scope(self.distribution):
             return super().evaluate(x, y, batch_size, *args, **kwargs)
 

@@ -19,6 +19,18 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return model._flatten_layers()
 
 
+def count_steps(optimizer: keras.optimizers.Optimizer):
+    """Returns the number of steps so far, an integer scalar.
+
+    `optimizer.iterations` is the number of updates: with `gradient_accumulation_steps` it stays the
+    same over several steps, which would then draw the same random numbers.
+
+    Args:
+        optimizer: A Keras optimizer.
+    """
+    return optimizer._iterations.value
+
+
 def keep_logs_of_first_replica():
     """Makes `fit` and `evaluate` take the logs of a step from the first replica of this worker.
 

@@ -12,7 +12,7 @@ from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks
 from ccp_dml.models.gradient_cache import check_parts_are_independent
-from ccp_dml.models.keras_internals import flatten_layers
+from ccp_dml.models.keras_internals import count_steps, flatten_layers
 from ccp_dml.models.learning_rates import freeze_weights, set_learning_rates
 from ccp_dml.models.loss_weights import LossWeights
 from ccp_dml.models.metric_learning_step import LossTerm, MetricLearningStep
@@ -166,10 +166,12 @@ class MetricLearningModel(MetricLearningStep):
 
         Raises:
             ValueError: If `loss` is none of these; if `loss_weights` are given; if the optimizer
-                scales the loss, as Keras makes it do under the policy `mixed_float16`; if weights
+                scales the loss, as Keras makes it do under the policy `mixed_float16`, or has a
+                `loss_scale_factor`; if weights
                 are in half precision, as under the policies `bfloat16` and `float16`; or if there
                 are several replicas and `jit_compile` is `True` (`"auto"` does not choose XLA
-                there) or `steps_per_execution` is above 1.
+                there), `steps_per_execution` is above 1 or the optimizer has
+                `gradient_accumulation_steps`.
         """
         loss = losses.get(loss)
         self._check_loss(loss)
@@ -188,10 +190,16 @@ class MetricLearningModel(MetricLearningStep):
                 "loss scaling cannot be combined with weight decay and clipping, which need "
                 "unscaled gradients: use the policy mixed_bfloat16 instead of mixed_float16"
             )
+        if self.optimizer.loss_scale_factor is not None:
+            raise ValueError(
+                "the loss is not scaled, so the gradients must not be divided by a factor: "
+                "loss_scale_factor of the optimizer must be None; got "
+                f"{self.optimizer.loss_scale_factor}"
+            )
         if self.built:
             self._prepare_optimizer()
 
-    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, *args, **kwargs):
         """Trains the model; see `keras.Model.fit`.
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
@@ -209,9 +217,9 @@ class MetricLearningModel(MetricLearningStep):
             self.num_classes,
             self.takes_several_labels,
         )
-        x = checks.check_fit(x, y, batch_size, **kwargs)
+        x = checks.check_fit(x, y, batch_size, epochs, **kwargs)
         with checks.explain_errors():
-            return super().fit(x, y, batch_size, *args, **kwargs)
+            return super().fit(x, y, batch_size, epochs, *args, **kwargs)
 
     def _prepare_optimizer(self):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
@@ -278,8 +286,9 @@ class MetricLearningModel(MetricLearningStep):
 
     def _check_labels(self, labels):
         if self.num_classes is not None:
-            labels = ops.cast(labels, "int32")
-            in_range = ops.logical_and(labels >= 0, labels < self.num_classes)
+            # In int32, some of what is out of range would look right.
+            labels = ops.cast(labels, keras.backend.result_type(labels.dtype, "int32"))
+            in_range = ops.logical_and(labels >= 0, labels <= self.num_classes - 1)
             with backend.require(
                 ops.all(in_range),
                 f"training labels must be 0…{self.num_classes - 1}; see ccp_dml.data.contiguous",
@@ -296,7 +305,7 @@ class MetricLearningModel(MetricLearningStep):
         **options,
     ):
         """Computes the loss with its learned weights, and with random numbers for this step."""
-        seed = ops.convert_to_tensor(self.optimizer.iterations.value)
+        seed = ops.convert_to_tensor(count_steps(self.optimizer))
 
         def compute(embeddings, weights, references=references):
             return self.loss.call(

@@ -1,6 +1,8 @@
 """The parts of a training step that are the same with every backend.
 
 From the network's output to the objective, from its gradients to the optimizer, and to the logs.
+The steps in `tensorflow_step.py` and `jax_step.py` differ only in how gradients are computed and
+how variables change: TensorFlow writes to them, JAX takes and returns their values.
 """
 
 from typing import Any, NamedTuple
@@ -10,8 +12,12 @@ import keras
 from ccp_dml import distribution
 from ccp_dml.layers import ProxySample
 from ccp_dml.models.batch_checks import unpack_batch
-from ccp_dml.models.training_step import TrainingStep
 from ccp_dml.optimizers import update_rows
+
+if keras.backend.backend() == "jax":
+    from ccp_dml.models.jax_step import JaxStep as BackendStep
+else:
+    from ccp_dml.models.tensorflow_step import TensorFlowStep as BackendStep
 
 
 class StepResults(NamedTuple):
@@ -32,10 +38,10 @@ class LossTerm(keras.metrics.Mean):
     """The mean of one term of the loss, shown during training only."""
 
 
-class MetricLearningStep(TrainingStep):
+class MetricLearningStep(BackendStep):  # pyright: ignore[reportGeneralTypeIssues] (one of two)
     """Takes the steps of a `MetricLearningModel`, which defines its losses and its gradients.
 
-    The backend computes the gradients of the objective and calls these methods.
+    The step of the backend computes the gradients of the objective and calls these methods.
     """
 
     def sample_proxies(self, labels) -> ProxySample | None:

@@ -5,6 +5,7 @@ from keras import ops
 
 from ccp_dml.checks import check_at_least
 from ccp_dml.layers import Proxies
+from ccp_dml.models.keras_internals import count_steps
 from ccp_dml.models.metric_learning import MetricLearningModel
 from ccp_dml.models.metric_learning_step import LossTerm
 from ccp_dml.optimizers import check_row_updates
@@ -56,7 +57,7 @@ class ProxyModel(MetricLearningModel):
     Raises:
         ValueError: If a count or a weight is out of range; when the model is compiled, if the loss
             needs another number of proxies per class, or if classes are sampled and the optimizer
-            cannot leave the others unchanged.
+            cannot leave the others unchanged, or the proxies are frozen.
 
     Example:
 
@@ -123,6 +124,11 @@ class ProxyModel(MetricLearningModel):
         if self.has_sampled_classes:
             check_row_updates(self.optimizer, self.proxies.vectors)
         super()._prepare_optimizer()
+        if self.has_sampled_classes and not self.proxies.vectors.trainable:
+            raise ValueError(
+                "sampled_classes is for proxies that are trained, but they are frozen: use "
+                f"sampled_classes=0, or do not freeze them; got {self.sampled_classes}"
+            )
 
     def sample_proxies(self, labels):
         if not self.has_sampled_classes:
@@ -130,7 +136,7 @@ class ProxyModel(MetricLearningModel):
         return self.proxies.sample(
             labels,
             self.sampled_classes,
-            self.optimizer.iterations.value,
+            count_steps(self.optimizer),
             stream_of("classes", self.sampling_seed),
         )
 

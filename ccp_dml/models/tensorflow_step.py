@@ -22,6 +22,12 @@ class TensorFlowStep(DistributedModel):
             _check_replicated_steps(replicas, **kwargs)
             kwargs["jit_compile"] = False
         super().compile(*args, **kwargs)
+        if replicas > 1 and self.optimizer.gradient_accumulation_steps:
+            raise ValueError(
+                "gradient_accumulation_steps must be None with several replicas, for which "
+                "TensorFlow cannot apply gradients in some of the steps only; got "
+                f"{self.optimizer.gradient_accumulation_steps} with {replicas} replicas"
+            )
 
     def train_step(self, data):
         inputs, labels = self.unpack(data)

@@ -8,6 +8,7 @@ from ccp_dml import backend
 from ccp_dml.checks import check_at_least
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models.embedding import EmbeddingModel
+from ccp_dml.models.keras_internals import count_steps
 from ccp_dml.models.metric_learning import MetricLearningModel
 from ccp_dml.models.metric_learning_step import LossTerm
 
@@ -148,7 +149,7 @@ class VariationalModel(MetricLearningModel):
         # The same on every replica, because each computes the loss of all samples.
         noise = backend.normal(
             (ops.shape(features)[0], self.num_samples, invariant.shape[1]),
-            (self.seed, self.optimizer.iterations.value),
+            (self.seed, count_steps(self.optimizer)),
         )
         noise = ops.cast(noise, invariant.dtype)
         synthesized = synthesize(invariant, mean, log_variance, noise)

@@ -152,6 +152,23 @@ def test_warm_up_trains_on_the_batch_loss_before_the_first_round():
     assert not script.ends
 
 
+def test_a_training_that_ends_in_the_warm_up_leaves_the_model_without_it():
+    script = Script(warmup_epochs=2)
+    script.begin()
+    script.run(0.5)
+    script.callback.on_train_end()
+    assert not script.model.warming_up.numpy()
+    # It goes on with the state of the rounds.
+    resumed = AlternatingProjections(pool, warmup_epochs=2)
+    resumed.restore(script.callback.state())
+    resumed.set_model(script.model)
+    resumed.on_train_begin()
+    assert script.model.warming_up.numpy()
+    resumed.on_epoch_end(1, {"val_map_at_r": 0.5})
+    assert not script.model.warming_up.numpy()
+    assert resumed.round == 0
+
+
 def test_perturbation_is_relative_to_each_weight_and_fixed_by_the_seed():
     references = []
     for perturbation, seed in [(0.1, 0), (0.1, 0), (0.1, 1), (0.2, 0)]:

@@ -73,6 +73,14 @@ def test_a_training_that_starts_anew_writes_a_new_file(tmp_path, whole):
     assert (tmp_path / "log.csv").read_bytes() == whole
 
 
+def test_a_resumed_log_starts_anew(tmp_path, whole):
+    write_epochs(HistoryLog(tmp_path / "log.csv"), range(3))
+    log = resumed(tmp_path / "log.csv", 3)
+    write_epochs(log, [3, 4])
+    write_epochs(log, range(5))
+    assert (tmp_path / "log.csv").read_bytes() == whole
+
+
 def test_the_state_is_the_number_of_epochs(tmp_path):
     log = HistoryLog(tmp_path / "log.csv")
     assert log.state() == {"epochs": 0}

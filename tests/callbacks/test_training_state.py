@@ -290,6 +290,31 @@ def test_any_keras_model_resumes(tmp_path):
     assert_same_model(small_training(tmp_path / "parts", epochs=4), expected)
 
 
+@pytest.mark.parametrize("compiles", [False, True])
+def test_an_interrupted_training_goes_on_with_the_same_objects(compiles, tmp_path):
+    expected = small_training(tmp_path / "whole", epochs=3)
+    model = make_small_model()
+    inputs = np.random.default_rng(0).standard_normal((4 * 4, 3)).astype("float32")
+    batches = tf.data.Dataset.from_tensor_slices((inputs, inputs)).batch(4).repeat()
+    stops = [6]
+    state = TrainingState(tmp_path / "parts", [], interrupted=lambda: state.step in stops)
+
+    def fit():
+        data = batches.skip(state.step)
+        options = {"steps_per_epoch": 4, "epochs": 3, "initial_epoch": state.epoch, "verbose": 0}
+        model.fit(data, callbacks=[state], **options)
+
+    with pytest.raises(TrainingInterruptedError, match="after step 6"):
+        fit()
+    stops.clear()
+    if compiles:
+        model.compile("adam", "mse")
+    state.restore(model)
+    fit()
+    assert state.step == 12
+    assert_same_model(model, expected)
+
+
 def test_steps_that_are_executed_together(tmp_path):
     expected = small_training(tmp_path / "whole", epochs=3, steps_per_execution=2)
     with pytest.raises(TrainingInterruptedError, match="after step 6"):

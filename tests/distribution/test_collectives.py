@@ -154,6 +154,26 @@ def test_rows_are_gathered_in_order_with_their_gradients(sizes, generator, two_r
     assert set(map(int, known_sizes)) == {sum(sizes) if is_static else 0}
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint32", "int64"])
+@pytest.mark.parametrize("is_static", [False, True])
+def test_labels_of_any_kind_are_gathered(dtype, is_static, two_replicas):
+    labels = np.array([0, 1, np.iinfo(dtype).max if dtype != "bool" else 1, 1]).astype(dtype)
+    spec = tf.TensorSpec([2 if is_static else None], dtype)
+
+    @tf.function(input_signature=[spec, spec])
+    def run(*shares):
+        values = two_replicas.experimental_distribute_values_from_function(
+            lambda context: shares[context.replica_id_in_sync_group]
+        )
+        return two_replicas.experimental_local_results(
+            two_replicas.run(collectives.gather, (values,))
+        )
+
+    for each in run(labels[:2], labels[2:]):
+        assert each.dtype == dtype
+        np.testing.assert_array_equal(each, labels)
+
+
 def test_equal_shares_are_gathered_under_xla(monkeypatch):
     replica = tf.Variable(1)
     monkeypatch.setattr(collectives, "num_replicas", lambda: 3)

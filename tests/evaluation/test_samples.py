@@ -80,3 +80,5 @@ def test_inputs_that_are_not_samples_are_named():
         unpack_samples(np.zeros((2, *SHAPE)))
     with pytest.raises(ValueError, match=r"labels \(n,\); got labels of shape \(2, 3\)"):
         unpack_samples((np.zeros((2, *SHAPE)), np.zeros((2, 3))))
+    with pytest.raises(ValueError, match="one label for each input; got 3 inputs and 2 labels"):
+        unpack_samples((np.zeros((3, *SHAPE)), np.zeros(2)))

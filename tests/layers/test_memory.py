@@ -142,6 +142,13 @@ def test_the_ring_is_saved(tmp_path):
     assert_same_weights(fitted(model)[1], fitted(loaded)[1])
 
 
+def test_the_end_of_a_data_set_of_unknown_length_is_no_step():
+    model = model_with_memory()
+    batches = tf.data.Dataset.from_tensor_slices(images_and_labels(40)).batch(10)
+    model.fit(batches.filter(lambda images, labels: True), epochs=3, verbose=0)
+    assert int(model.memory.steps) == 3 * 4
+
+
 def test_gradients_do_not_flow_into_the_ring(generator):
     memory = CrossBatchMemory(1, 2, start_step=0)
     memory.build((None, 3))

@@ -303,6 +303,37 @@ def test_no_references_is_zero(name):
     assert float(losses.get(name)(np.zeros(2, "int32"), np.zeros((2, 3)), **none)) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("dtype", "reference_dtype", "far"),
+    [
+        ("uint8", "int64", 256),
+        ("int8", "uint8", 200),
+        ("int64", "int32", 2**32),
+        ("int32", "int64", 2**32),
+        ("float32", "int32", 2**20),
+    ],
+)
+def test_labels_of_another_dtype_stay_different(dtype, reference_dtype, far):
+    """`far` has the same last bits as 0, or does not fit into one of the dtypes."""
+    embeddings = np.eye(3, dtype="float32")
+    fits = np.array(far).astype(reference_dtype) == far
+    labels = np.array([0, 1, 1 if fits else far]).astype(dtype)
+    reference_labels = np.array([0, 1, far if fits else 1]).astype(reference_dtype)
+    value = losses.get("normalized_softmax")(
+        labels, embeddings, references=embeddings, reference_labels=reference_labels
+    )
+    # By numbers that every dtype holds.
+    names = {number: index for index, number in enumerate([0, 1, far])}
+    expected = naive.loss(
+        "normalized_softmax",
+        np.array([names[int(label)] for label in labels]),
+        embeddings,
+        embeddings,
+        np.array([names[int(label)] for label in reference_labels]),
+    )
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", slow_except(ONE_OF_EACH_KIND, NAMES_WITHIN_BATCH))
 def test_two_replicas_train_any_keras_model_as_one(name, two_replicas, generator):
     inputs = generator.standard_normal((60, 6)).astype("float32")

@@ -60,6 +60,61 @@ def test_a_batch_smaller_than_its_slot_in_the_memory(jit_compile, as_dataset):
         model.fit(images, labels, batch_size=10, steps_per_epoch=1, verbose=0)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_remainder_that_a_later_epoch_reads(jit_compile):
+    images, labels = images_and_labels(28)
+    model = proxy_model(jit_compile, memory=CrossBatchMemory(num_batches=2, batch_size=10))
+    message = "every batch must have as many; got 8"
+    options = {"batch_size": 10, "steps_per_epoch": 1}
+    fails_before_training(model, message, images, labels, epochs=3, **options)
+    fails_before_training(model, message, images, labels, 10, 3, steps_per_epoch=1)
+    model.fit(images, labels, epochs=5, initial_epoch=3, verbose=0, **options)
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_labels_of_few_bits(as_dataset):
+    images, _ = images_and_labels(20)
+    labels = np.arange(20, dtype="uint8") + 200
+    losses = []
+    for dtype in ("uint8", "int32"):
+        keras.utils.set_random_seed(0)
+        embedding_model = EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=6)
+        model = ProxyModel(embedding_model, num_classes=500)
+        model.compile("sgd", loss="normalized_softmax")
+        data = (images, labels.astype(dtype))
+        if as_dataset:
+            data = (tf.data.Dataset.from_tensor_slices(data).batch(20),)
+        losses += model.fit(*data, shuffle=False, verbose=0).history["loss"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["proxies", "memory"])
+@pytest.mark.parametrize("kind", ["arrays", "dataset", "batches"])
+def test_labels_beyond_int32(method, kind):
+    if kind == "batches" and keras.backend.backend() == "jax":
+        pytest.skip("JAX makes them int32 before they are seen")
+    images, labels = images_and_labels(20)
+    labels = labels.astype("int64") + 2**32
+    if method == "proxies":
+        model, message = proxy_model(), "training labels must be 0…4"
+    else:
+        network = EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=6)
+        model = MetricLearningModel(network, memory=CrossBatchMemory(2, 10))
+        model.compile("sgd", loss="contrastive", jit_compile=False)
+        message = "the memory holds labels in int32"
+    data = {
+        "arrays": (images, labels, 10),
+        "dataset": (tf.data.Dataset.from_tensor_slices((images, labels)).batch(10),),
+        "batches": (((images[rows], labels[rows]) for rows in (slice(10), slice(10, 20))),),
+    }
+    if kind == "batches":
+        # They are checked within the step, of which other parts may have been computed.
+        with pytest.raises(ValueError, match=message):
+            model.fit(*data[kind], verbose=0)
+        return
+    fails_before_training(model, message, *data[kind])
+
+
 def test_what_is_right_is_trained_on_under_xla():
     images, labels = images_and_labels(20)
     weights = []
@@ -89,6 +144,14 @@ def test_steps_per_execution_with_several_replicas(two_replicas):
         model = convolutional_model()
         with pytest.raises(ValueError, match=r"must be 1 with several.*; got 5 with 2 replicas"):
             model.compile("sgd", loss="triplet", steps_per_execution=5)
+
+
+def test_accumulated_gradients_with_several_replicas(two_replicas):
+    with two_replicas.scope():
+        model = convolutional_model()
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=3)
+        with pytest.raises(ValueError, match=r"must be None with several.*; got 3 with 2 replicas"):
+            model.compile(optimizer, loss="triplet")
 
 
 def test_xla_with_several_replicas(two_replicas, monkeypatch):

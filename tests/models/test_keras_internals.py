@@ -42,6 +42,18 @@ def test_layers_are_found_however_deep():
     assert {id(model), id(outer), id(outer.inner), id(dense)} <= found
 
 
+def test_steps_that_only_accumulate_gradients_are_counted():
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    assert hasattr(optimizer, "_iterations"), changed(
+        "Optimizer._iterations", "find another number that differs from step to step"
+    )
+    variable = keras.Variable([1.0])
+    optimizer.build([variable])
+    for step in range(5):
+        assert int(keras_internals.count_steps(optimizer)) == step
+        optimizer.apply([np.ones(1, "float32")], [variable])
+
+
 def test_shares_of_unequal_size_do_not_stop_a_built_model(two_replicas):
     message = changed(
         "Model._maybe_symbolic_build(iterator, data_batch)",

@@ -247,3 +247,5 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"requires ccp_dml.optimizers.LazyAdam .*; got Adam"):
         model_of("adam", 8)
     model_of("adam", CLASSES)
+    with pytest.raises(ValueError, match=r"are frozen: use sampled_classes=0, .*; got 8"):
+        model_of(LazyAdam(), 8, learning_rate_multipliers={"proxies": 0})

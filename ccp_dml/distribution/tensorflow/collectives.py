@@ -31,6 +31,9 @@ def gather(rows: Any) -> Any:
     if num_replicas() == 1:
         return rows
     # Rows are padded with zeros and summed: `all_gather` fails for multi-worker CPU strategies.
+    if not (rows.dtype.is_floating or rows.dtype in (tf.int32, tf.int64)):
+        # Labels may be booleans or small integers, which cannot be summed over replicas.
+        return tf.cast(gather(tf.cast(rows, tf.int64)), rows.dtype)
     if rows.shape.is_fully_defined() and not tf.executing_eagerly():
         return _gather_equal_shares(rows)
     return _gather_unequal_shares(rows)
