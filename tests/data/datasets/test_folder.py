@@ -174,6 +174,18 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,val"],
             "there are only images of train and val, and none to test on",
         ),
+        (
+            ["path,label", "boot/0.jpg,Smith, John"],
+            "line 2 of .* more fields than .* columns, path, label; the first of them is 'John'",
+        ),
+        (
+            ["path,label", "boot/0.jpg,boot", 'heel/0.jpg,"5 inch heel', "heel/1.jpg,heel"],
+            "not a CSV file: in the row that begins in line 3, unexpected end of data",
+        ),
+        (
+            ["path,label", 'boot/0.jpg,"5" nail"', "boot/1.jpg,boot"],
+            "not a CSV file: in the row that begins in line 2, .*expected",
+        ),
         (["path,label"], "contains no images: each line"),
         ([], "must name the columns path, label .* got nothing"),
         (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
@@ -227,7 +239,7 @@ def test_wrong_csv_files_are_named(shoes, lines, message):
 
 def test_a_csv_file_must_be_text(tmp_path):
     (tmp_path / "list.csv").write_bytes(encoded(gradient(8, 8)))
-    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+    with pytest.raises(ValueError, match="nor a CSV file in UTF-8"):
         index_folder(str(tmp_path / "list.csv"))
 
 
@@ -383,6 +395,14 @@ def test_repeated_rows_count_once(shoes, warnings_of):
     assert len(index) == 8
     assert index.notes == (f"2 rows of {file} repeat others and are counted once: lines 10, 11",)
     assert f"{index.notes[0]}." in warnings_of()
+
+
+def test_lines_may_end_with_commas_and_texts_have_quotation_marks(shoes):
+    rows = [f"{name}/{number}.jpg,{name},," for name in SIZES for number in range(2)]
+    rows[0] = 'boot/0.jpg,"boot, 5"" high",'
+    rows[1] = 'boot/1.jpg,"boot, 5"" high"'
+    index = index_folder(write_csv(shoes / "list.csv", "path,label,,", *rows))
+    assert index.class_names == ('boot, 5" high', "heel", "loafer", "sandal")
 
 
 def test_what_is_odd_about_a_folder_is_noted(shoes, warnings_of):
