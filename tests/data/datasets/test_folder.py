@@ -104,6 +104,13 @@ def test_links_are_followed_once(shoes):
     np.testing.assert_array_equal(np.bincount(index_folder(str(shoes)).labels), [5, 2, 4, 2])
 
 
+def test_a_link_to_a_folder_above_adds_no_images(shoes):
+    (shoes / "boot" / "up").symlink_to(shoes)
+    (shoes / "heel" / "deeper").mkdir()
+    (shoes / "heel" / "deeper" / "up").symlink_to(shoes.parent)
+    np.testing.assert_array_equal(np.bincount(index_folder(str(shoes)).labels), [3, 2, 4, 2])
+
+
 def test_loose_files_are_reported(shoes, warnings_of):
     (shoes / "alone.jpg").write_bytes(encoded(gradient(5, 5)))
     index_folder(str(shoes))
