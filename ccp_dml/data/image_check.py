@@ -19,6 +19,7 @@ from ccp_dml.data.image_header import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     check_pixels,
+    explain_damage,
     identify_format,
     read_header,
 )
@@ -36,7 +37,7 @@ _BYTES_PER_PIXEL = 8
 _BYTES_OF_METADATA = 2**25
 _BYTES_OF_SIGNATURE = 16
 # Change it when the stored result of a check changes.
-_VERSION = 2
+_VERSION = 3
 _READERS = 32
 _REMEMBERED_AT_A_TIME = 5000
 
@@ -132,7 +133,7 @@ def _find_problem(path, state, decoders, max_pixels):
     except ValueError as error:
         return str(error)
     except tf.errors.InvalidArgumentError:
-        return "is damaged"
+        return explain_damage(contents)
     except (OSError, tf.errors.OpError) as error:
         return f"cannot be read: {str(error).splitlines()[0]}"
     return ""

@@ -113,6 +113,22 @@ def check_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS):
         )
 
 
+def explain_damage(contents: bytes) -> str:
+    """Says what is wrong with an image that has a valid header but cannot be decoded.
+
+    Args:
+        contents: The encoded image.
+
+    Example:
+
+    >>> explain_damage(b"GIF89a")
+    'is damaged'
+    """
+    if identify_format(contents) == "BMP":
+        return "is damaged, or a BMP that is compressed or of 16 bits"
+    return "is damaged"
+
+
 def _read_jpeg(contents):
     position = 2
     while True:

@@ -515,3 +515,11 @@ def test_folders_that_lead_to_themselves(shoes):
     assert len(index) == sum(SIZES.values())
     assert any("boot/x.jpg" in note for note in index.notes)
     assert any("self" in note for note in index.notes)
+
+
+def test_bmps_that_are_not_read_are_not_called_damaged(shoes):
+    contents = bytearray(encoded(gradient(5, 5), "BMP"))
+    contents[28] = 16
+    (shoes / "boot" / "16 bits.bmp").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"16 bits.bmp \(is damaged, or a BMP that is compressed"):
+        index_folder(str(shoes))
