@@ -9,7 +9,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write, remove_unfinished
-from ccp_dml.checks import check_at_least, list_first
+from ccp_dml.checks import check_at_least, list_first, printable
 from ccp_dml.data import ImageListing, list_benchmark, list_images
 from ccp_dml.data.image_check import image_problems
 from ccp_dml.data.image_header import MAX_PIXELS
@@ -211,7 +211,7 @@ def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, 
                 _write_part(part, schema, listing, rows, embeddings, bad_in_part)
             bar.update(end - start)
     for path, problem in bad.items():
-        logging.warning("Left out %s: %s.", path, problem)
+        logging.warning("Left out %s: %s.", printable(path), problem)
     if len(bad) == len(listing):
         raise ValueError(f"none of the {len(listing)} files is an image that can be decoded")
 
@@ -228,7 +228,8 @@ def _embed_good(embedder, images, batch_size, max_pixels):
         # Files are checked only here, because checking decodes all of them once more.
         bad = {}
         if isinstance(images, list):
-            bad = image_problems(images, f"{images[0]} and {len(images) - 1} more")
+            source = f"{images[0]} and {len(images) - 1} more"
+            bad = image_problems(images, source, max_pixels)
         if not bad:
             raise
     good = [image for image in images if image not in bad]
@@ -237,7 +238,7 @@ def _embed_good(embedder, images, batch_size, max_pixels):
 
 def _check_bad(bad, max_bad_images, seen):
     if len(bad) > max_bad_images:
-        listed = [f"{path} ({problem})" for path, problem in bad.items()]
+        listed = [f"{printable(path)} ({problem})" for path, problem in bad.items()]
         raise ValueError(
             f"{len(bad)} of the first {seen} files cannot be decoded as images, and max_bad_images "
             f"is {max_bad_images}: {list_first(listed, _MAX_LISTED, '; ')}"
