@@ -182,7 +182,12 @@ def _show(value):
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={number:g}" for name, number in value.items()) or "–"
+        # Losses take words too.
+        texts = (
+            f"{name}={each if isinstance(each, str) else f'{each:g}'}"
+            for name, each in value.items()
+        )
+        return ", ".join(texts) or "–"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return str(value) or "–"
@@ -228,7 +233,10 @@ def _read_history(run, method):
     try:
         with path.open("r") as file:
             history = pd.read_csv(file)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError):
+    # Of pandas, and for bytes that are not text.
+    except ValueError:
+        history = pd.DataFrame()
+    if not {"epoch", "step"} & set(history):
         logging.warning("%s is damaged and not shown in the report.", path)
         return None
     if "step" not in history:

@@ -288,3 +288,18 @@ def test_a_report_that_cannot_be_written(tmp_path, generator):
     with pytest.raises(ReportFailedError, match=r"the results are complete, but .*report\.html"):
         write_report(tables, tmp_path / "file")
     assert sorted(os.listdir(tmp_path)) == ["file", "run"]
+
+
+def test_words_among_the_settings(generator, tmp_path):
+    save_finished(tmp_path / "run", generator, loss_params="distance=cosine,negative_margin=0.25")
+    page = Page(write_report(make_tables([tmp_path / "run"]), tmp_path / "run"))
+    assert "distance=cosine, negative_margin=0.25" in page.texts["settings"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"a,b\n1,2\n"])
+def test_damaged_histories_are_not_drawn(content, generator, tmp_path):
+    save_finished(tmp_path / "run", generator)
+    for method in ("plain", "ccp"):
+        (tmp_path / "run" / method / "history.csv").write_bytes(content)
+    page = Page(write_report(make_tables([tmp_path / "run"]), tmp_path / "run"))
+    assert "training" not in page.texts
