@@ -1,6 +1,5 @@
 """Records: the runs of finished experiments as one table, from folders or from a file."""
 
-import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -94,8 +93,11 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
     """
     try:
         with epath.Path(path).open("r") as file:
-            # Read as text, so that numbers are not rounded before they are converted.
-            runs = pd.read_csv(file, dtype="str", index_col=False)
+            # Read as text, so that numbers are not rounded before they are converted, and that a
+            # run may be called None.
+            runs = pd.read_csv(
+                file, dtype="str", index_col=False, keep_default_na=False, na_values=[""]
+            )
     except ValueError as error:
         raise ValueError(f"{path} is not a record of runs: {error}") from error
     missing = [column for column in _REQUIRED if column not in runs]
@@ -128,8 +130,8 @@ def write_record(path: epath.PathLike, runs: pd.DataFrame):
     Raises:
         OSError: If the file cannot be written.
     """
-    with atomic_write(pathlib.Path(path)) as unfinished:
-        runs.to_csv(unfinished, index=False, lineterminator="\n")
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(runs.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
 
 
 def add_rows(runs: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
