@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 from etils import epath
 
+from ccp_dml.checks import check_one_line
 from ccp_dml.experiment import TrainingFailedError
 from ccp_dml.experiment.commands import COMMANDS
 from ccp_dml.experiment.commands.train import RunsFailedError
@@ -24,7 +25,8 @@ from ccp_dml.experiment.workdir import WorkdirInUseError
 
 
 def _first_line(error):
-    return str(error).splitlines()[0]
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _explain_error(error):
@@ -36,8 +38,7 @@ def _explain_error(error):
         return str(error)
     if not isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
         return _first_line(error)
-    reason = _first_line(error) if str(error) else type(error).__name__
-    return f"out of memory; use smaller batches or embeddings: {reason}"
+    return f"out of memory; use smaller batches or embeddings: {_first_line(error)}"
 
 
 def _stop(message, exit_code=2) -> NoReturn:
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]):
         workdir = os.path.abspath(workdir)
     reserve_accelerators()
     try:
+        check_one_line("workdir", workdir or "")
         COMMANDS[flags.FLAGS.mode](flags.FLAGS, workdir)
     except RunInterruptedError as error:
         message = f"{error}; progress is saved: to resume, run {_resuming_command(workdir)}"

@@ -490,6 +490,13 @@ def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
     assert f"--{flag} cannot contain a NUL character; got '{tmp_path}/a\\x00b'" in message
 
 
+def test_folders_of_results_have_names_of_one_line(command, tmp_path):
+    message = command(f"--workdir={tmp_path}/a\nb")
+    assert "workdir must be a single line, because settings are saved in lines; got " in message
+    assert f"'{tmp_path}/a\\nb'" in message
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_flagfile_that_is_not_text(command, tmp_path):
     (tmp_path / "binary").write_bytes(bytes(range(128, 256)))
     assert "not a text file" in command(f"--flagfile={tmp_path / 'binary'}")
