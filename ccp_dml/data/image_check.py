@@ -32,6 +32,7 @@ _OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 _NO_IMAGE = f"is not in one of the formats {', '.join(IMAGE_FORMATS)}"
 _EMPTY = "is empty"
 _NO_FILE = "is not a file"
+_UNREADABLE = "cannot be read: "
 # The largest size of a file without padding: 16 bits of four channels, and metadata.
 _BYTES_PER_PIXEL = 8
 _BYTES_OF_METADATA = 2**25
@@ -60,8 +61,8 @@ def image_problems(
 
     Images are JPEG, PNG, WebP, GIF and BMP files. Images with too many pixels are not decoded.
 
-    Results are kept in `cache_folder()` and reused as long as a file's size and time stay the same.
-    After an interruption, the results so far are kept.
+    Results are kept in `cache_folder()` and reused as long as a file's size and time stay the same;
+    files that could not be read are read again. After an interruption, the results so far are kept.
 
     Args:
         paths: The files.
@@ -135,7 +136,7 @@ def _find_problem(path, state, decoders, max_pixels):
     except tf.errors.InvalidArgumentError:
         return explain_damage(contents)
     except (OSError, tf.errors.OpError) as error:
-        return f"cannot be read: {str(error).splitlines()[0]}"
+        return f"{_UNREADABLE}{str(error).splitlines()[0]}"
     return ""
 
 
@@ -163,8 +164,14 @@ def _recall(memory):
 
 
 def _remember(memory, checked):
+    # Permissions, disks and networks are repaired without a change of the file.
+    lasting = {
+        path: [state, problem]
+        for path, (state, problem) in checked.items()
+        if not problem.startswith(_UNREADABLE)
+    }
     try:
         with atomic_write(memory) as unfinished:
-            unfinished.write_text(json.dumps(checked), encoding="utf-8")
+            unfinished.write_text(json.dumps(lasting), encoding="utf-8")
     except OSError as error:
         logging.info("The images will be checked again next time: %s", error)

@@ -194,6 +194,7 @@ def tune(
     # Before a folder is created.
     import_optuna()
     folder = epath.Path(workdir)
+    url = storage or local_database(folder)
     with Interruption(), WorkdirLock(folder):
         _prepare_folder(search, folder)
         # Asked before the GPUs are hidden from this process.
@@ -202,7 +203,7 @@ def tune(
         )
         place = None if storage is None else f"{socket.gethostname()}:{folder}"
         study = OptunaStudy(
-            storage or f"sqlite:///{folder / _DATABASE}",
+            url,
             search.study_name(),
             search.parameters,
             search.sampler,
@@ -216,6 +217,22 @@ def tune(
         importances = study.rank_parameters()
     _show(search, folder, trials, importances)
     return trials
+
+
+def local_database(workdir: epath.Path) -> str:
+    """Returns the URL of the database in a folder, as Optuna takes it.
+
+    Raises:
+        ValueError: If the folder cannot be part of a URL.
+    """
+    path = os.fspath(workdir / _DATABASE)
+    if "?" in path:
+        raise ValueError(
+            f"workdir {workdir} cannot hold a database, whose address would end at the question "
+            "mark: use another folder, or name a server with --tune_storage"
+        )
+    # Optuna fills in what is in single braces.
+    return f"sqlite:///{path.replace('{', '{{').replace('}', '}}')}"
 
 
 def _prepare_folder(search, workdir):

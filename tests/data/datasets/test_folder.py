@@ -1,5 +1,7 @@
 import logging
 import os
+import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -319,6 +321,21 @@ def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     with pytest.raises(ValueError, match="is not in one of the formats JPEG"):
         index_folder(str(shoes))
     assert [os.path.basename(path) for path in looked_at] == ["1.jpg"]
+
+
+def test_files_that_could_not_be_read_are_read_again(shoes, monkeypatch):
+    locked = str(shoes / "boot" / "0.jpg")
+
+    def read(path):
+        if path == locked:
+            raise PermissionError(f"[Errno 13] Permission denied: {path!r}")
+        return pathlib.Path(path)
+
+    with monkeypatch.context() as context:
+        context.setattr(image_check, "epath", types.SimpleNamespace(Path=read))
+        found = image_check.image_problems([locked, str(shoes / "heel" / "0.jpg")], "shoes")
+    assert found == {locked: f"cannot be read: [Errno 13] Permission denied: {locked!r}"}
+    assert not image_check.image_problems([locked], "shoes")
 
 
 def test_single_images_are_reported(tmp_path, warnings_of):
