@@ -9,7 +9,7 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data.image_index import is_regular_file
-from ccp_dml.experiment.run_folders import FinishedRun, find_runs
+from ccp_dml.experiment.run_folders import ONLY_FOLD, FinishedRun, find_runs
 
 RECORD = "runs.csv"
 # A row of a single network; `ccp_dml.experiment.concatenation` names the other kinds.
@@ -19,7 +19,6 @@ KEY = ["name", "fold", "seed", "method", "embedding"]
 _REQUIRED = ["name", "seed", "method", "map_at_r"]
 _TEXTS = ["name", "method", "embedding", "best_phase"]
 _INTEGERS = ["fold", "seed", "embedding_size", "steps", "rounds", "best_step"]
-_ONLY_FOLD = 1
 _SHOWN = 8
 # As with `--mode=plan`: a folder for each data set, with a folder for each cell.
 _LEVELS = 2
@@ -249,7 +248,7 @@ def _set_types(runs):
         runs[column] = pd.to_numeric(runs[column]).astype(kind)
     # Concatenations belong to all folds.
     is_single = runs["embedding"] == SINGLE
-    runs.loc[is_single, "fold"] = runs.loc[is_single, "fold"].fillna(_ONLY_FOLD)
+    runs.loc[is_single, "fold"] = runs.loc[is_single, "fold"].fillna(ONLY_FOLD)
     return runs[[*KEY, *(column for column in runs if column not in KEY)]]
 
 

@@ -13,8 +13,9 @@ from ccp_dml.experiment.settings import Settings
 # What a run measures before training.
 BASELINES = ("raw_pixels", "pooled_features", "before")
 
-# The fold of a run that does not name one, the default of the setting.
-_ONLY_FOLD = 1
+ONLY_FOLD = 1
+"""The fold of a run that does not name one, the default of the setting."""
+
 _RUN_NAME = re.compile(r"(?:fold(?P<fold>\d+)_)?seed\d+")
 
 
@@ -112,7 +113,7 @@ def _read_run(folder):
     if not methods or not set(methods) <= set(metrics):
         return None
     fold = results.get("fold", _flag(flags, "fold"))
-    fold = _ONLY_FOLD if fold is None else _whole_number(fold)
+    fold = ONLY_FOLD if fold is None else _whole_number(fold)
     seed = _whole_number(results.get("seed", _flag(flags, "seed")))
     if fold is None or seed is None:
         return None

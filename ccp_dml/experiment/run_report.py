@@ -14,7 +14,7 @@ from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE, load_embeddings
 from ccp_dml.experiment.metrics import metric_titles
-from ccp_dml.experiment.records import Record
+from ccp_dml.experiment.records import SINGLE, Record
 from ccp_dml.experiment.results import TRAINING_COLUMNS
 from ccp_dml.experiment.run_folders import FinishedRun
 from ccp_dml.experiment.settings import Settings
@@ -195,7 +195,7 @@ def _show(value):
 
 def _mean_metrics(record):
     """Computes means over folds and seeds, by the titles of methods."""
-    singles = record.runs[record.runs["embedding"] == "single"]
+    singles = record.runs[record.runs["embedding"] == SINGLE]
     names = singles["name"].unique()
     means = {}
     for (name, method), group in singles.groupby(["name", "method"], sort=False):
