@@ -538,5 +538,5 @@ def test_bmps_that_are_not_read_are_not_called_damaged(shoes):
     contents = bytearray(encoded(gradient(5, 5), "BMP"))
     contents[28] = 16
     (shoes / "boot" / "16 bits.bmp").write_bytes(contents)
-    with pytest.raises(ValueError, match=r"16 bits.bmp \(is damaged, or a BMP that is compressed"):
+    with pytest.raises(ValueError, match=r"16 bits.bmp \(is a BMP that is compressed, of"):
         index_folder(str(shoes))
