@@ -23,6 +23,8 @@ from ccp_dml.experiment.protocol import FLAGFILE
 from ccp_dml.experiment.run_report import ReportFailedError
 from ccp_dml.experiment.workdir import WorkdirInUseError
 
+_PATHS = ("workdir", "runs", "networks", "output", "gallery", "query")
+
 
 def _first_line(error):
     lines = str(error).splitlines()
@@ -55,6 +57,7 @@ def main(argv: Sequence[str]):
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
     _refuse_nul()
+    _expand_home()
     workdir = flags.FLAGS.workdir
     if workdir and "://" not in workdir:
         # Makes printed and saved paths valid in any folder.
@@ -107,6 +110,17 @@ def _refuse_nul():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
                 _stop(f"--{name} cannot contain a NUL character; got {each!r}")
+
+
+def _expand_home():
+    # Shells leave ~ as it is within --name=~/folder; data_dir and weights are expanded where they
+    # are read.
+    for name in _PATHS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag.value, list):
+            flag.value = [os.path.expanduser(path) for path in flag.value]
+        elif flag.value:
+            flag.value = os.path.expanduser(flag.value)
 
 
 def _parse_flags(argv):

@@ -12,6 +12,7 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark
+from ccp_dml.data.image_index import absolute_path
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE, load_embeddings
 from ccp_dml.experiment.metrics import metric_titles
 from ccp_dml.experiment.records import SINGLE, Record
@@ -360,7 +361,7 @@ def _can_be_loaded(settings):
     """Returns whether a data set can be loaded without a download."""
     if settings.dataset in DATASETS_IN_MEMORY:
         return True
-    folder = epath.Path(settings.data_dir)
+    folder = absolute_path(settings.data_dir)
     return (folder if settings.dataset == "folder" else folder / settings.dataset).exists()
 
 

@@ -197,6 +197,14 @@ def test_missing_data(tmp_path, generator):
     }
 
 
+def test_data_in_the_home_folder_are_found(tmp_path, generator, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "shoes").mkdir()
+    save_finished(tmp_path / "run", generator, data_dir="~/shoes")
+    page = report_of(tmp_path / "run", output=tmp_path)
+    assert f"{WITHOUT} {tmp_path}/shoes contains no images" in page.texts["results"]
+
+
 def test_data_that_are_not_downloaded_for_a_report(tmp_path, generator, monkeypatch):
     monkeypatch.setattr(run_report, "load_benchmark", None)
     save_finished(tmp_path / "run", generator, dataset="sop", data_dir=tmp_path)
