@@ -31,7 +31,7 @@ from ccp_dml.experiment.results import finished_validation
 from ccp_dml.experiment.search_space import (
     SearchParameter,
     check_space,
-    grid_points,
+    count_grid_points,
     parse_space,
     with_values,
 )
@@ -100,9 +100,9 @@ class Search:
                 "validation=classes or validation=samples"
             )
         check_space(self.parameters, settings)
-        if self.sampler == "grid" and len(grid_points(self.parameters)) > self.num_trials:
+        if self.sampler == "grid" and count_grid_points(self.parameters) > self.num_trials:
             raise ValueError(
-                f"the grid has {len(grid_points(self.parameters))} points, more than "
+                f"the grid has {count_grid_points(self.parameters)} points, more than "
                 f"tune_trials={self.num_trials}: raise it, or give ranges fewer points"
             )
 
@@ -120,7 +120,7 @@ class Search:
     @property
     def max_trials(self) -> int:
         """Final number of trials."""
-        return len(grid_points(self.parameters)) if self.sampler == "grid" else self.num_trials
+        return count_grid_points(self.parameters) if self.sampler == "grid" else self.num_trials
 
     def plan(self, workdir: epath.Path, values: Mapping) -> list[PlannedRun]:
         """The runs of a trial.
