@@ -126,6 +126,30 @@ def check_one_of(name: str, value: Any, choices: Collection[str]):
         )
 
 
+def check_one_line(name: str, value: str):
+    r"""Checks that a text fits in a line of a flagfile.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The text.
+
+    Raises:
+        ValueError: If it has a line break.
+
+    Example:
+
+    >>> check_one_line("data_dir", "/data/my\nimages")
+    Traceback (most recent call last):
+    ...
+    ValueError: data_dir must be a single line, because settings are saved in lines; got
+    '/data/my\nimages'
+    """
+    if len(f"{value}.".splitlines()) > 1:
+        raise ValueError(
+            f"{name} must be a single line, because settings are saved in lines; got {value!r}"
+        )
+
+
 def suggest(value: Any, choices: Iterable[str]) -> str:
     """Suggests what may have been meant, for the end of a message.
 

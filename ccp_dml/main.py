@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 from etils import epath
 
+from ccp_dml.checks import check_one_line
 from ccp_dml.experiment import TrainingFailedError
 from ccp_dml.experiment.commands import COMMANDS
 from ccp_dml.experiment.commands.train import RunsFailedError
@@ -22,9 +23,12 @@ from ccp_dml.experiment.protocol import FLAGFILE
 from ccp_dml.experiment.run_report import ReportFailedError
 from ccp_dml.experiment.workdir import WorkdirInUseError
 
+_PATHS = ("workdir", "runs", "networks", "output", "gallery", "query")
+
 
 def _first_line(error):
-    return str(error).splitlines()[0]
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _explain_error(error):
@@ -36,8 +40,7 @@ def _explain_error(error):
         return str(error)
     if not isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
         return _first_line(error)
-    reason = _first_line(error) if str(error) else type(error).__name__
-    return f"out of memory; use smaller batches or embeddings: {reason}"
+    return f"out of memory; use smaller batches or embeddings: {_first_line(error)}"
 
 
 def _stop(message, exit_code=2) -> NoReturn:
@@ -54,12 +57,14 @@ def main(argv: Sequence[str]):
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings are flags, --name=value; see --help")
     _refuse_nul()
+    _expand_home()
     workdir = flags.FLAGS.workdir
     if workdir and "://" not in workdir:
         # Makes printed and saved paths valid in any folder.
         workdir = os.path.abspath(workdir)
     reserve_accelerators()
     try:
+        check_one_line("workdir", workdir or "")
         COMMANDS[flags.FLAGS.mode](flags.FLAGS, workdir)
     except RunInterruptedError as error:
         message = f"{error}; progress is saved: to resume, run {_resuming_command(workdir)}"
@@ -105,6 +110,17 @@ def _refuse_nul():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and "\0" in each:
                 _stop(f"--{name} cannot contain a NUL character; got {each!r}")
+
+
+def _expand_home():
+    # Shells leave ~ as it is within --name=~/folder; data_dir and weights are expanded where they
+    # are read.
+    for name in _PATHS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag.value, list):
+            flag.value = [os.path.expanduser(path) for path in flag.value]
+        elif flag.value:
+            flag.value = os.path.expanduser(flag.value)
 
 
 def _parse_flags(argv):

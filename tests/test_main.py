@@ -19,6 +19,7 @@ from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.experiment import run_report
 from ccp_dml.experiment.settings import Settings
 from tests.data.pictures import encoded, patterns, write_classes
+from tests.experiment.saved_runs import save_run
 from tests.inference.embedders import small_embedder
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -488,6 +489,22 @@ def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
     (tmp_path / "flags").write_text(f"--{flag}={tmp_path}/a\0b\n")
     message = command(f"--flagfile={tmp_path / 'flags'}")
     assert f"--{flag} cannot contain a NUL character; got '{tmp_path}/a\\x00b'" in message
+
+
+def test_the_home_folder_may_be_abbreviated(tmp_path, run_command, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    save_run(tmp_path / "home" / "run", {"seed": 0, "plain": {"map_at_r": 0.5}}, ["plain"])
+    run_command("--mode=table", "--runs=~/run", "--workdir=~/tables")
+    assert (tmp_path / "home" / "tables" / "table.md").exists()
+    assert not (tmp_path / "~").exists()
+
+
+def test_folders_of_results_have_names_of_one_line(command, tmp_path):
+    message = command(f"--workdir={tmp_path}/a\nb")
+    assert "workdir must be a single line, because settings are saved in lines; got " in message
+    assert f"'{tmp_path}/a\\nb'" in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_flagfile_that_is_not_text(command, tmp_path):

@@ -19,6 +19,7 @@ from ccp_dml.data.image_header import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     check_pixels,
+    explain_damage,
     identify_format,
     read_header,
 )
@@ -31,12 +32,13 @@ _OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 _NO_IMAGE = f"is not in one of the formats {', '.join(IMAGE_FORMATS)}"
 _EMPTY = "is empty"
 _NO_FILE = "is not a file"
+_UNREADABLE = "cannot be read: "
 # The largest size of a file without padding: 16 bits of four channels, and metadata.
 _BYTES_PER_PIXEL = 8
 _BYTES_OF_METADATA = 2**25
 _BYTES_OF_SIGNATURE = 16
 # Change it when the stored result of a check changes.
-_VERSION = 2
+_VERSION = 3
 _READERS = 32
 _REMEMBERED_AT_A_TIME = 5000
 
@@ -59,8 +61,8 @@ def image_problems(
 
     Images are JPEG, PNG, WebP, GIF and BMP files. Images with too many pixels are not decoded.
 
-    Results are kept in `cache_folder()` and reused as long as a file's size and time stay the same.
-    After an interruption, the results so far are kept.
+    Results are kept in `cache_folder()` and reused as long as a file's size and time stay the same;
+    files that could not be read are read again. After an interruption, the results so far are kept.
 
     Args:
         paths: The files.
@@ -132,9 +134,9 @@ def _find_problem(path, state, decoders, max_pixels):
     except ValueError as error:
         return str(error)
     except tf.errors.InvalidArgumentError:
-        return "is damaged"
+        return explain_damage(contents)
     except (OSError, tf.errors.OpError) as error:
-        return f"cannot be read: {str(error).splitlines()[0]}"
+        return f"{_UNREADABLE}{str(error).splitlines()[0]}"
     return ""
 
 
@@ -162,8 +164,14 @@ def _recall(memory):
 
 
 def _remember(memory, checked):
+    # Permissions, disks and networks are repaired without a change of the file.
+    lasting = {
+        path: [state, problem]
+        for path, (state, problem) in checked.items()
+        if not problem.startswith(_UNREADABLE)
+    }
     try:
         with atomic_write(memory) as unfinished:
-            unfinished.write_text(json.dumps(checked), encoding="utf-8")
+            unfinished.write_text(json.dumps(lasting), encoding="utf-8")
     except OSError as error:
         logging.info("The images will be checked again next time: %s", error)

@@ -15,6 +15,8 @@ _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
 # Start of frame; C4, C8 and CC are other things.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _GIF_EXTENSION = 0x21
+# Of a BMP; the second with masks of the colours.
+_UNCOMPRESSED = (0, 3)
 
 
 class ImageHeader(NamedTuple):
@@ -111,6 +113,26 @@ def check_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS):
         raise ValueError(
             f"has {header.width} x {header.height} pixels, more than max_pixels, {max_pixels}"
         )
+
+
+def explain_damage(contents: bytes) -> str:
+    """Says what is wrong with an image that has a valid header but cannot be decoded.
+
+    Args:
+        contents: The encoded image.
+
+    Example:
+
+    >>> explain_damage(b"GIF89a")
+    'is damaged'
+    """
+    if identify_format(contents) == "BMP":
+        header_size, _, bits, compression = struct.unpack(
+            "<I10sHI", contents[14:34].ljust(20, b"\0")
+        )
+        if header_size < 40 or bits == 16 or compression not in _UNCOMPRESSED:
+            return "is a BMP that is compressed, of 16 bits or of OS/2"
+    return "is damaged"
 
 
 def _read_jpeg(contents):

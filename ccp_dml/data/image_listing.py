@@ -1,8 +1,6 @@
 """Images to embed, with their classes and splits as far as known."""
 
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +8,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from ccp_dml.checks import check_one_of
 from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.datasets.class_folders import SPLITS, walk_folders
-from ccp_dml.data.datasets.image_list import resolve_path
+from ccp_dml.data.datasets.image_list import read_image_list
 from ccp_dml.data.files import ImageFiles
 from ccp_dml.data.image_header import IMAGE_SUFFIXES
 from ccp_dml.data.image_index import absolute_path, is_regular_file
@@ -76,8 +73,8 @@ def list_images(source: str | os.PathLike) -> ImageListing:
     A folder may contain images directly, which then have no class, or in subfolders, which are
     their classes. Subfolders `train` and `test` (or `query`, `gallery`) and no others are splits,
     with or without subfolders of classes. A CSV file has the column `path`, absolute or relative to
-    the folder of the file, and optionally `label` and `split`, which may be empty. A single image
-    is a list of one.
+    the folder of the file, and optionally `label` and `split`, which may be empty; repeated rows
+    count once. A single image is a list of one.
 
     Args:
         source: The folder, CSV file or image; any path that `etils.epath` knows.
@@ -165,38 +162,8 @@ def _walk_images(folder):
 
 
 def _list_csv(file):
-    """Lists path, class and split of every line of a CSV file."""
-    rows, line_numbers = [], {}
-    try:
-        text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")
-        reader = csv.DictReader(text, skipinitialspace=True)
-        if "path" not in (reader.fieldnames or []):
-            raise ValueError(
-                f"the first line of {file} must name the columns path and, optionally, label and "
-                f"split; got {', '.join(reader.fieldnames or [])}"
-            )
-        for row in reader:
-            where = f"line {reader.line_num} of {file}"
-            path, label, split = (
-                (row.get(name) or "").strip() or None for name in ("path", "label", "split")
-            )
-            if not path:
-                raise ValueError(f"{where} has no path")
-            if split:
-                check_one_of(f"{where}: split", split, SPLITS)
-            try:
-                path = resolve_path(file.parent, path)
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from error
-            if path in line_numbers:
-                raise ValueError(
-                    f"lines {line_numbers[path]} and {reader.line_num} of {file} name "
-                    f"the same {path}"
-                )
-            line_numbers[path] = reader.line_num
-            rows.append((path, label, split))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{file} is neither a folder, nor an image, nor a CSV file in UTF-8: {error}"
-        ) from error
-    return rows
+    """Lists path, class and split of every image in a CSV file."""
+    rows, notes = read_image_list(file, required=("path",))
+    for note in notes:
+        logging.info("%s.", note)
+    return [(row.path, row.class_name or None, row.split or None) for row in rows]

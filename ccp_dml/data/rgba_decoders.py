@@ -111,9 +111,10 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
     with tf.control_dependencies([check]):
         width = tf.cast(width, tf.int64)
     stride = (width * tf.cast(bits, tf.int64) + 31) // 32 * 4
-    size = stride * tf.cast(tf.abs(height), tf.int64)
-    rows = tf.io.decode_raw(tf.strings.substr(contents, tf.cast(start, tf.int64), size), tf.uint8)
-    rows = tf.reshape(rows, [-1, stride])
+    num_rows = tf.cast(tf.abs(height), tf.int64)
+    pixels = tf.strings.substr(contents, tf.cast(start, tf.int64), stride * num_rows)
+    # Which fails if some are missing.
+    rows = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), [num_rows, stride])
     rows = tf.ensure_shape(rows, (None, None))
     rows = tf.cond(height > 0, lambda: rows[::-1], lambda: rows)
 

@@ -1,5 +1,6 @@
 """Embedding of any number of images into a Parquet file, which can be resumed."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Collection, Sequence
@@ -9,7 +10,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write, remove_unfinished
-from ccp_dml.checks import check_at_least, list_first
+from ccp_dml.checks import check_at_least, list_first, printable
 from ccp_dml.data import ImageListing, list_benchmark, list_images
 from ccp_dml.data.image_check import image_problems
 from ccp_dml.data.image_header import MAX_PIXELS
@@ -138,11 +139,12 @@ def embed_images(
         embedder.embedding_size,
         {"networks": embedder.fingerprints, "inputs": inputs},
     )
+    job = _Job(embedder, listing, batch_size, max_bad_images, max_pixels)
     folder = path.parent / f"{path.name}.parts"
     with WorkdirLock(folder):
         _remove_other_parts(folder, inputs, path)
         try:
-            _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels)
+            job.write_parts(folder, schema)
         except KeyboardInterrupt:
             logging.info("Finished embeddings are kept in %s: the same command resumes.", folder)
             raise
@@ -191,57 +193,68 @@ def _remove_other_parts(folder, inputs, output):
         )
 
 
-def _write_parts(folder, embedder, listing, schema, batch_size, max_bad_images, max_pixels):
-    """Embeds the missing parts, and yields the bad images of each."""
-    bad = {}
-    with ProgressBar(total=len(listing), desc="embedding", unit="image", delay=1) as bar:
-        for start in range(0, len(listing), _PART):
-            part, end = _part_path(folder, start), min(start + _PART, len(listing))
-            if part.exists():
-                bad |= read_metadata(part)["bad"]
-                _check_bad(bad, max_bad_images, end)
-            else:
-                images = listing.images[start:end]
-                bad_in_part, embeddings = _embed_good(embedder, images, batch_size, max_pixels)
-                _check_bad(bad | bad_in_part, max_bad_images, end)
-                bad |= bad_in_part
-                rows = np.arange(start, end)
-                if bad_in_part:
-                    rows = [row for row in rows if listing.images[row] not in bad_in_part]
-                _write_part(part, schema, listing, rows, embeddings, bad_in_part)
-            bar.update(end - start)
-    for path, problem in bad.items():
-        logging.warning("Left out %s: %s.", path, problem)
-    if len(bad) == len(listing):
-        raise ValueError(f"none of the {len(listing)} files is an image that can be decoded")
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Job:
+    """Images to embed in parts; see `embed_images`."""
+
+    embedder: ConcatenatedEmbedder
+    listing: ImageListing
+    batch_size: int
+    max_bad_images: int
+    max_pixels: int
+
+    def write_parts(self, folder, schema):
+        """Embeds the missing parts."""
+        total, bad = len(self.listing), {}
+        with ProgressBar(total=total, desc="embedding", unit="image", delay=1) as bar:
+            for start in range(0, total, _PART):
+                part, end = _part_path(folder, start), min(start + _PART, total)
+                if part.exists():
+                    bad |= read_metadata(part)["bad"]
+                    self._check_bad(bad, end)
+                else:
+                    images = self.listing.images[start:end]
+                    bad_in_part, embeddings = self._embed_good(images)
+                    bad |= bad_in_part
+                    self._check_bad(bad, end)
+                    rows = np.arange(start, end)
+                    if bad_in_part:
+                        rows = [row for row in rows if self.listing.images[row] not in bad_in_part]
+                    _write_part(part, schema, self.listing, rows, embeddings, bad_in_part)
+                bar.update(end - start)
+        for path, problem in bad.items():
+            logging.warning("Left out %s: %s.", printable(path), problem)
+        if len(bad) == total:
+            raise ValueError(f"none of the {total} files is an image that can be decoded")
+
+    def _embed_good(self, images):
+        """Returns what is wrong with images that cannot be decoded, and the others' embeddings."""
+        try:
+            return {}, self._embed(images)
+        except (ValueError, OSError):
+            # Files are checked only here, because checking decodes all of them once more.
+            bad = {}
+            if isinstance(images, list):
+                source = f"{images[0]} and {len(images) - 1} more"
+                bad = image_problems(images, source, self.max_pixels)
+            if not bad:
+                raise
+        return bad, self._embed([image for image in images if image not in bad])
+
+    def _embed(self, images):
+        return self.embedder.embed(images, self.batch_size, self.max_pixels)
+
+    def _check_bad(self, bad, seen):
+        if len(bad) > self.max_bad_images:
+            listed = [f"{printable(path)} ({problem})" for path, problem in bad.items()]
+            raise ValueError(
+                f"{len(bad)} of the first {seen} files cannot be decoded as images, and "
+                f"max_bad_images is {self.max_bad_images}: {list_first(listed, _MAX_LISTED, '; ')}"
+            )
 
 
 def _part_path(folder, start):
     return folder / f"{start // _PART:08d}.parquet"
-
-
-def _embed_good(embedder, images, batch_size, max_pixels):
-    """Returns what is wrong with images that cannot be decoded, and embeddings of the others."""
-    try:
-        return {}, embedder.embed(images, batch_size, max_pixels)
-    except (ValueError, OSError):
-        # Files are checked only here, because checking decodes all of them once more.
-        bad = {}
-        if isinstance(images, list):
-            bad = image_problems(images, f"{images[0]} and {len(images) - 1} more")
-        if not bad:
-            raise
-    good = [image for image in images if image not in bad]
-    return bad, embedder.embed(good, batch_size, max_pixels)
-
-
-def _check_bad(bad, max_bad_images, seen):
-    if len(bad) > max_bad_images:
-        listed = [f"{path} ({problem})" for path, problem in bad.items()]
-        raise ValueError(
-            f"{len(bad)} of the first {seen} files cannot be decoded as images, and max_bad_images "
-            f"is {max_bad_images}: {list_first(listed, _MAX_LISTED, '; ')}"
-        )
 
 
 def _write_part(path, schema, listing, rows, embeddings, bad):

@@ -11,13 +11,12 @@ from ccp_dml.callbacks import EmbeddingLine
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark, Preprocessing
 from ccp_dml.data.preprocessing import parse_color
 from ccp_dml.evaluation import concatenate_embeddings, embed
+from ccp_dml.experiment.concatenation import CONCATENATED
 from ccp_dml.experiment.metrics import HIGH, LOW, Measurement, measure
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.inference import ImageEmbedder
 from ccp_dml.inference.load import read_network
 from ccp_dml.models import value_scaling
-
-CONCATENATED = "concatenated"
 
 
 def embed_test(

@@ -31,9 +31,11 @@ class _ParametersParser(flags.ArgumentParser):
             return argument
         parameters = {}
         for item in filter(None, argument.split(",")):
-            name, _, value = item.partition("=")
+            name, value = (part.strip() for part in item.partition("=")[::2])
+            if name in parameters:
+                raise ValueError(f"{name} must be given once; got {argument!r}")
             try:
-                parameters[name.strip()] = self._parse_value(value.strip())
+                parameters[name] = self._parse_value(value)
             except ValueError as error:
                 raise ValueError(f"{item!r} is not of the form {self._form}") from error
         return parameters

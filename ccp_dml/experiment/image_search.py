@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ccp_dml.checks import printable
 from ccp_dml.data import list_images
 from ccp_dml.data.image_header import MAX_PIXELS
 from ccp_dml.inference import ConcatenatedEmbedder, Gallery
@@ -109,11 +110,11 @@ def format_queries(queries: Sequence[Query]) -> str:
     """Formats results as a table for a terminal."""
     rows = [
         {
-            "query": query.path,
+            "query": printable(query.path),
             "rank": str(neighbor.rank),
             "distance": f"{neighbor.distance:.4f}",
-            "path": str(neighbor.path),
-            "label": "" if neighbor.label is None else str(neighbor.label),
+            "path": printable(str(neighbor.path)),
+            "label": "" if neighbor.label is None else printable(str(neighbor.label)),
         }
         for query in queries
         for neighbor in query.neighbors

@@ -189,18 +189,11 @@ def inspect_embeddings(
         max_distance = duplicate_distance(distances)
     pairs = find_near_duplicates(distances[:, :_NEIGHBORS], neighbors[:, :_NEIGHBORS], max_distance)
     duplicates = _tabulate_pairs(pairs, paths, labels, splits)
-    if len(labeled) < 2:
-        suspicious, nearest = pd.DataFrame(columns=_SUSPICIOUS_COLUMNS), np.zeros((0, k), int)
-    else:
-        if len(labeled) < len(paths):
-            distances, neighbors = _search(embeddings[labeled], k)
-        distances, neighbors = distances[:, :k], neighbors[:, :k]
-        found = find_suspicious_labels(
-            distances, neighbors, np.array([labels[row] for row in labeled])
-        )
-        nearest = labeled[neighbors[found.rows]]
-        found = found._replace(rows=labeled[found.rows])
-        suspicious = _tabulate_suspicious(found, neighbors.shape[1], paths, labels, splits)
+    if 1 < len(labeled) < len(paths):
+        distances, neighbors = _search(embeddings[labeled], k)
+    suspicious, nearest = _find_suspicious(
+        labeled, distances[:, :k], neighbors[:, :k], paths, labels, splits
+    )
     return Inspection(
         max_distance, duplicates, suspicious, nearest, paths, labels, len(labeled) >= 2
     )
@@ -224,6 +217,26 @@ def _tabulate_pairs(pairs, paths, labels, splits):
     return table.sort_values(
         ["across_splits", "distance"], ascending=[False, True], kind="stable", ignore_index=True
     )
+
+
+def _find_suspicious(labeled, distances, neighbors, paths, labels, splits):
+    """Returns the table of suspicious labels, and the neighbours of each of its rows.
+
+    Args:
+        labeled: Rows of the images with labels, among which the neighbours are.
+        distances: Distances from them.
+        neighbors: The neighbours, as positions in `labeled`.
+        paths: Of all images.
+        labels: Of all images.
+        splits: Of all images.
+    """
+    if len(labeled) < 2:
+        columns = pd.DataFrame(columns=_SUSPICIOUS_COLUMNS)
+        return columns, np.zeros((0, neighbors.shape[1]), int)
+    found = find_suspicious_labels(distances, neighbors, np.array([labels[row] for row in labeled]))
+    nearest = labeled[neighbors[found.rows]]
+    found = found._replace(rows=labeled[found.rows])
+    return _tabulate_suspicious(found, neighbors.shape[1], paths, labels, splits), nearest
 
 
 def _tabulate_suspicious(found, neighbors, paths, labels, splits):

@@ -72,7 +72,7 @@ def plan_runs(
 
     Args:
         settings: The settings that all runs share.
-        folds: Folds, from 1; a single one if the classes are not split in folds.
+        folds: Folds, from 1; only 1 if the classes are not split in folds.
         seeds: Seeds.
         workdir: Folder of the protocol; a local one is made absolute, so that its commands can be
             run from anywhere.
@@ -89,10 +89,11 @@ def plan_runs(
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"{name} must be given once each; got {','.join(map(str, numbers))}")
     has_folds = settings.validation in ("auto", "classes")
-    if len(folds) > 1 and not has_folds:
+    if set(folds) != {1} and not has_folds:
         raise ValueError(
-            f"folds are parts of the classes, for validation=classes; got folds "
-            f"{','.join(map(str, folds))} with validation={settings.validation}"
+            f"folds are parts of the classes, for validation=classes; got "
+            f"{'folds' if len(folds) > 1 else 'fold'} {','.join(map(str, folds))} with "
+            f"validation={settings.validation}"
         )
     for fold in folds:
         if has_folds and fold > settings.num_folds:

@@ -1,6 +1,5 @@
 """Records: the runs of finished experiments as one table, from folders or from a file."""
 
-import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data.image_index import is_regular_file
-from ccp_dml.experiment.run_folders import FinishedRun, find_runs
+from ccp_dml.experiment.run_folders import ONLY_FOLD, FinishedRun, find_runs
 
 RECORD = "runs.csv"
 # A row of a single network; `ccp_dml.experiment.concatenation` names the other kinds.
@@ -20,7 +19,6 @@ KEY = ["name", "fold", "seed", "method", "embedding"]
 _REQUIRED = ["name", "seed", "method", "map_at_r"]
 _TEXTS = ["name", "method", "embedding", "best_phase"]
 _INTEGERS = ["fold", "seed", "embedding_size", "steps", "rounds", "best_step"]
-_ONLY_FOLD = 1
 _SHOWN = 8
 # As with `--mode=plan`: a folder for each data set, with a folder for each cell.
 _LEVELS = 2
@@ -94,8 +92,11 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
     """
     try:
         with epath.Path(path).open("r") as file:
-            # Read as text, so that numbers are not rounded before they are converted.
-            runs = pd.read_csv(file, dtype="str", index_col=False)
+            # Read as text, so that numbers are not rounded before they are converted, and that a
+            # run may be called None.
+            runs = pd.read_csv(
+                file, dtype="str", index_col=False, keep_default_na=False, na_values=[""]
+            )
     except ValueError as error:
         raise ValueError(f"{path} is not a record of runs: {error}") from error
     missing = [column for column in _REQUIRED if column not in runs]
@@ -128,8 +129,8 @@ def write_record(path: epath.PathLike, runs: pd.DataFrame):
     Raises:
         OSError: If the file cannot be written.
     """
-    with atomic_write(pathlib.Path(path)) as unfinished:
-        runs.to_csv(unfinished, index=False, lineterminator="\n")
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(runs.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
 
 
 def add_rows(runs: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
@@ -247,7 +248,7 @@ def _set_types(runs):
         runs[column] = pd.to_numeric(runs[column]).astype(kind)
     # Concatenations belong to all folds.
     is_single = runs["embedding"] == SINGLE
-    runs.loc[is_single, "fold"] = runs.loc[is_single, "fold"].fillna(_ONLY_FOLD)
+    runs.loc[is_single, "fold"] = runs.loc[is_single, "fold"].fillna(ONLY_FOLD)
     return runs[[*KEY, *(column for column in runs if column not in KEY)]]
 
 

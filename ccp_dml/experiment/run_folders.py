@@ -13,8 +13,9 @@ from ccp_dml.experiment.settings import Settings
 # What a run measures before training.
 BASELINES = ("raw_pixels", "pooled_features", "before")
 
-# The fold of a run that does not name one, the default of the setting.
-_ONLY_FOLD = 1
+ONLY_FOLD = 1
+"""The fold of a run that does not name one, the default of the setting."""
+
 _RUN_NAME = re.compile(r"(?:fold(?P<fold>\d+)_)?seed\d+")
 
 
@@ -112,14 +113,15 @@ def _read_run(folder):
     if not methods or not set(methods) <= set(metrics):
         return None
     fold = results.get("fold", _flag(flags, "fold"))
-    seed = results.get("seed", _flag(flags, "seed"))
-    if seed is None:
+    fold = ONLY_FOLD if fold is None else _whole_number(fold)
+    seed = _whole_number(results.get("seed", _flag(flags, "seed")))
+    if fold is None or seed is None:
         return None
     baselines = [name for name in BASELINES if name in metrics]
     return FinishedRun(
         folder,
-        _ONLY_FOLD if fold is None else int(fold),
-        int(seed),
+        fold,
+        seed,
         {name: metrics[name] for name in (*baselines, *methods)},
         flags,
     )
@@ -130,7 +132,12 @@ def _list_trained_methods(metrics):
 
 
 def _are_metrics(value):
-    return isinstance(value, dict) and "map_at_r" in value
+    return isinstance(value, dict) and isinstance(value.get("map_at_r"), int | float)
+
+
+def _whole_number(value):
+    """Returns a number that may be text; `None` if it is not a whole number."""
+    return int(value) if re.fullmatch(r"\d+", str(value)) else None
 
 
 def _flag(text, name):

@@ -12,9 +12,10 @@ from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
 from ccp_dml.data import DATASETS_IN_MEMORY, Benchmark
+from ccp_dml.data.image_index import absolute_path
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE, load_embeddings
 from ccp_dml.experiment.metrics import metric_titles
-from ccp_dml.experiment.records import Record
+from ccp_dml.experiment.records import SINGLE, Record
 from ccp_dml.experiment.results import TRAINING_COLUMNS
 from ccp_dml.experiment.run_folders import FinishedRun
 from ccp_dml.experiment.settings import Settings
@@ -182,7 +183,12 @@ def _show(value):
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={number:g}" for name, number in value.items()) or "–"
+        # Losses take words too.
+        texts = (
+            f"{name}={each if isinstance(each, str) else f'{each:g}'}"
+            for name, each in value.items()
+        )
+        return ", ".join(texts) or "–"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return str(value) or "–"
@@ -190,7 +196,7 @@ def _show(value):
 
 def _mean_metrics(record):
     """Computes means over folds and seeds, by the titles of methods."""
-    singles = record.runs[record.runs["embedding"] == "single"]
+    singles = record.runs[record.runs["embedding"] == SINGLE]
     names = singles["name"].unique()
     means = {}
     for (name, method), group in singles.groupby(["name", "method"], sort=False):
@@ -228,7 +234,10 @@ def _read_history(run, method):
     try:
         with path.open("r") as file:
             history = pd.read_csv(file)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError):
+    # Of pandas, and for bytes that are not text.
+    except ValueError:
+        history = pd.DataFrame()
+    if not {"epoch", "step"} & set(history):
         logging.warning("%s is damaged and not shown in the report.", path)
         return None
     if "step" not in history:
@@ -352,7 +361,7 @@ def _can_be_loaded(settings):
     """Returns whether a data set can be loaded without a download."""
     if settings.dataset in DATASETS_IN_MEMORY:
         return True
-    folder = epath.Path(settings.data_dir)
+    folder = absolute_path(settings.data_dir)
     return (folder if settings.dataset == "folder" else folder / settings.dataset).exists()
 
 

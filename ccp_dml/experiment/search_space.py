@@ -86,6 +86,17 @@ class SearchParameter:
         between = (float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in values[1:-1])
         return [low, *between, high]
 
+    def grid_size(self) -> int:
+        """Returns the number of values of a grid, without listing those between two bounds.
+
+        Raises:
+            ValueError: If the range does not say how many.
+        """
+        if self.points is None and self.kind == "int":
+            low, high = self.bounds
+            return int(high) - int(low) + 1
+        return len(self.grid())
+
 
 def parse_space(text: str) -> tuple[SearchParameter, ...]:
     """Parses the space of a search.
@@ -281,3 +292,8 @@ def grid_points(space: Sequence[SearchParameter]) -> list[dict[str, bool | float
     names = [parameter.name for parameter in space]
     grids = [parameter.grid() for parameter in space]
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*grids)]
+
+
+def count_grid_points(space: Sequence[SearchParameter]) -> int:
+    """Returns the number of `grid_points`, without listing them, which may fill the memory."""
+    return math.prod(parameter.grid_size() for parameter in space)

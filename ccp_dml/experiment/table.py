@@ -1,6 +1,5 @@
 """The tables of finished runs: results, concatenations, published results and differences."""
 
-import pathlib
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -95,7 +94,7 @@ def save_tables(tables: "Tables", output: epath.PathLike | None = None) -> str:
         OSError: If `output` cannot be written to.
     """
     if output is not None:
-        folder = pathlib.Path(output)
+        folder = epath.Path(output)
         _write(folder / "table.md", _join(tables, markdown_table))
         _write(folder / "table.csv", tables.summary.to_csv(index=False, lineterminator="\n"))
         differences = tables.differences.to_csv(index=False, lineterminator="\n")

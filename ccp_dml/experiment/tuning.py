@@ -31,7 +31,7 @@ from ccp_dml.experiment.results import finished_validation
 from ccp_dml.experiment.search_space import (
     SearchParameter,
     check_space,
-    grid_points,
+    count_grid_points,
     parse_space,
     with_values,
 )
@@ -100,9 +100,9 @@ class Search:
                 "validation=classes or validation=samples"
             )
         check_space(self.parameters, settings)
-        if self.sampler == "grid" and len(grid_points(self.parameters)) > self.num_trials:
+        if self.sampler == "grid" and count_grid_points(self.parameters) > self.num_trials:
             raise ValueError(
-                f"the grid has {len(grid_points(self.parameters))} points, more than "
+                f"the grid has {count_grid_points(self.parameters)} points, more than "
                 f"tune_trials={self.num_trials}: raise it, or give ranges fewer points"
             )
 
@@ -120,7 +120,7 @@ class Search:
     @property
     def max_trials(self) -> int:
         """Final number of trials."""
-        return len(grid_points(self.parameters)) if self.sampler == "grid" else self.num_trials
+        return count_grid_points(self.parameters) if self.sampler == "grid" else self.num_trials
 
     def plan(self, workdir: epath.Path, values: Mapping) -> list[PlannedRun]:
         """The runs of a trial.
@@ -194,6 +194,7 @@ def tune(
     # Before a folder is created.
     import_optuna()
     folder = epath.Path(workdir)
+    url = storage or local_database(folder)
     with Interruption(), WorkdirLock(folder):
         _prepare_folder(search, folder)
         # Asked before the GPUs are hidden from this process.
@@ -202,7 +203,7 @@ def tune(
         )
         place = None if storage is None else f"{socket.gethostname()}:{folder}"
         study = OptunaStudy(
-            storage or f"sqlite:///{folder / _DATABASE}",
+            url,
             search.study_name(),
             search.parameters,
             search.sampler,
@@ -216,6 +217,22 @@ def tune(
         importances = study.rank_parameters()
     _show(search, folder, trials, importances)
     return trials
+
+
+def local_database(workdir: epath.Path) -> str:
+    """Returns the URL of the database in a folder, as Optuna takes it.
+
+    Raises:
+        ValueError: If the folder cannot be part of a URL.
+    """
+    path = os.fspath(workdir / _DATABASE)
+    if "?" in path:
+        raise ValueError(
+            f"workdir {workdir} cannot hold a database, whose address would end at the question "
+            "mark: use another folder, or name a server with --tune_storage"
+        )
+    # Optuna fills in what is in single braces.
+    return f"sqlite:///{path.replace('{', '{{').replace('}', '}}')}"
 
 
 def _prepare_folder(search, workdir):

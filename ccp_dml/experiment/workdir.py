@@ -81,13 +81,19 @@ class WorkdirLock:
             self._lock.release()
 
     def _is_owned(self):
-        owner = read_json(self.folder / _OWNER)
+        owner = self._read_owner()
         if owner is None:
             return False
         return owner["host"] != socket.gethostname() or psutil.pid_exists(owner["process"])
 
-    def _describe_owner(self):
+    def _read_owner(self):
+        """Returns who works in the folder; `None` if nobody does, or the file is damaged."""
         owner = read_json(self.folder / _OWNER)
+        is_whole = isinstance(owner, dict) and {"process", "host", "since"} <= set(owner)
+        return owner if is_whole else None
+
+    def _describe_owner(self):
+        owner = self._read_owner()
         if owner is None:
             return f"another process is working in {self.folder}"
         return (

@@ -222,7 +222,10 @@ def _read(pa, table):
 
 
 def _vectors(pa, column):
-    if not (pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)):
+    types = pa.types
+    # Polars writes large lists.
+    known = (types.is_fixed_size_list, types.is_list, types.is_large_list)
+    if not any(is_kind(column.type) for is_kind in known):
         raise ValueError(f"the column 'embedding' must hold lists of numbers; it is {column.type}")
     lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
     if column.null_count or len(lengths) != 1:

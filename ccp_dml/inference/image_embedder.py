@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_at_least, printable
 from ccp_dml.data import Preprocessing
 from ccp_dml.data.decoding import composite
-from ccp_dml.data.image_header import MAX_PIXELS, check_pixels, read_header
+from ccp_dml.data.image_header import MAX_PIXELS, check_pixels, explain_damage, read_header
 from ccp_dml.data.preprocessing import crop_center, evaluation_image
 from ccp_dml.data.value_scaling import rescale
 from ccp_dml.evaluation import embed
@@ -337,18 +337,19 @@ def _check(contents, max_pixels):
 def _raise_first_problem(images, are_encoded, preprocessing, max_pixels):
     """Raises an error that says which image cannot be read or decoded."""
     for position, image in enumerate(images):
-        name = f"the image at position {position}" if are_encoded else image
+        name = f"the image at position {position}" if are_encoded else printable(image)
         try:
             contents = image if are_encoded else tf.io.read_file(image)
         except tf.errors.NotFoundError as error:
             raise FileNotFoundError(f"{name} does not exist") from error
         except tf.errors.OpError as error:
             raise OSError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
+        encoded = contents if are_encoded else contents.numpy()
         try:
-            _check(contents if are_encoded else contents.numpy(), max_pixels)
+            _check(encoded, max_pixels)
         except ValueError as error:
             raise ValueError(f"{name} {error}") from error
         try:
             evaluation_image(contents, preprocessing)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{name} is damaged") from error
+            raise ValueError(f"{name} {explain_damage(encoded)}") from error

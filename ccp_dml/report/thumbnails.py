@@ -14,6 +14,9 @@ _MAX_PIXELS = 50_000_000
 # What Pillow and file systems raise; SyntaxError is for damaged PNG files.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
+# Modes of grey PNG files of 16 bits, the second in earlier versions of Pillow.
+_SIXTEEN_BITS = ("I;16", "I")
+
 
 def make_thumbnails(data: LabeledSamples, rows: np.ndarray, size: int = _SIZE) -> np.ndarray:
     """Makes small images of samples as evaluation sees them, one by one.
@@ -56,10 +59,17 @@ def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | Non
                 return None
             # A JPEG is decoded no larger than necessary.
             image.draft("RGB", (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image)
+            upright = _as_eight_bits(ImageOps.exif_transpose(image))
             upright.thumbnail((size, size))
             colored = upright.convert("RGBA")
     except _UNREADABLE:
         return None
     ground = Image.new("RGBA", colored.size, "white")
     return np.asarray(Image.alpha_composite(ground, colored).convert("RGB"))
+
+
+def _as_eight_bits(image):
+    """Returns the upper 8 of 16 bits, which networks see; Pillow would make the rest white."""
+    if image.mode not in _SIXTEEN_BITS:
+        return image
+    return Image.fromarray((np.asarray(image) // 256).astype("uint8"))

@@ -294,3 +294,11 @@ def test_compressed_bmps_are_errors():
     contents[30] = 1
     with pytest.raises(tf.errors.InvalidArgumentError, match="a BMP that is damaged, compressed"):
         decode_image(bytes(contents))
+
+
+@pytest.mark.parametrize("missing", [12, 5 * 12, 9 * 12])
+def test_bmps_without_their_last_rows_are_errors(missing):
+    contents = save(Image.fromarray(np.zeros((10, 4, 3), "uint8")), "BMP")
+    assert decode_image(contents).shape == (10, 4, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_image(contents[:-missing])

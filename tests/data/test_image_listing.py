@@ -71,7 +71,13 @@ def test_links_in_a_circle_end(tmp_path):
         ("path\n\n''\n", None),
         ("path,label\n,cat\n", "line 2 of .* has no path"),
         ("path,split\na.jpg,validation\n", "line 2 of .*: split must be one of train, "),
-        ("path\na.jpg\n./a.jpg\n", "lines 2 and 3 of .* name the same .*a.jpg"),
+        ("path\na.jpg\n./a.jpg\n", None),
+        (
+            "path,label\na.jpg,cat\n./a.jpg,\n",
+            "lines 2 and 3 of .* contradict each other: .*a.jpg is 'cat' and of no class",
+        ),
+        ("path,label\na.jpg,Smith, John\n", "line 2 of .* has more fields than"),
+        ('path,label\na.jpg,"cat\nb.jpg,dog\n', "in the row that begins in line 2, "),
         ("path\n", "contains no images"),
         ("path\nfile:///a.jpg\n", "line 2 of .*file:///a.jpg"),
         ("", "must name the columns path"),
@@ -92,7 +98,7 @@ def test_other_sources_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"contains no images, which are files that end in \.jpg"):
         list_images(tmp_path)
     (tmp_path / "picture.tiff").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(ValueError, match="neither a folder, nor an image, nor a CSV file"):
+    with pytest.raises(ValueError, match="neither a folder nor a CSV file"):
         list_images(tmp_path / "picture.tiff")
     with pytest.raises(ValueError, match="labels must have one entry for each of 2 images; got 1"):
         ImageListing(["a", "b"], ["cat"])

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from ccp_dml.data import ImageListing, list_benchmark, list_images, load
 from ccp_dml.experiment import embedding
@@ -178,6 +179,17 @@ def test_damaged_images(embedder, folder, tmp_path):
     bad = {f"{folder}/ant/0.jpg", f"{folder}/cat/9.jpg"}
     assert gallery.ids.tolist() == [path for path in listing.images if path not in bad]
     np.testing.assert_allclose(gallery.embeddings, embedder.embed(gallery.ids.tolist()), atol=1e-6)
+
+
+def test_images_that_are_too_large_count_as_bad(tmp_path):
+    Image.new("RGB", (10, 10), "red").save(tmp_path / "large.png")
+    Image.new("RGB", (8, 8), "lime").save(tmp_path / "small.png")
+    (tmp_path / "z\nz.png").write_text("text")
+    listing, output = list_images(tmp_path), tmp_path / "a.parquet"
+    embedder = ConcatenatedEmbedder([small_embedder()])
+    with pytest.raises(ValueError, match=r"max_bad_images is 1: .*z\\nz.png \(is not in"):
+        embed_images(embedder, listing, output, max_bad_images=1, max_pixels=99)
+    assert embed_images(embedder, listing, output, max_bad_images=2, max_pixels=99) == 1
 
 
 def test_nothing_but_damaged_images(embedder, tmp_path):

@@ -62,6 +62,10 @@ def test_words_among_the_parameters_of_a_loss(loss, params, tmp_path):
         ("--learning_rate=fast", "flags.txt: .*could not convert string to float: 'fast'"),
         ("--learning_rate=-1", "learning_rate must be above 0"),
         ("--loss_params=distance=a b", "not of the form name=number or name=word"),
+        (
+            "--loss_params=negative_margin=0.1, negative_margin=0.2",
+            "negative_margin must be given once; got 'negative_margin=0.1, negative_margin=0.2'",
+        ),
         ("--miner_params=margin=wide", "not of the form name=number$"),
     ],
 )
@@ -74,3 +78,9 @@ def test_a_flagfile_that_is_wrong(line, message, tmp_path):
 def test_a_flagfile_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         settings_from_flagfile(tmp_path / "flags.txt")
+
+
+@pytest.mark.parametrize("end", ["\n", "\nimages", "\r", "\u2028x", "\x0bx"])
+def test_settings_are_single_lines(end):
+    with pytest.raises(ValueError, match=r"data_dir must be a single line, .*; got '/data"):
+        Settings(data_dir=f"/data{end}")

@@ -7,6 +7,8 @@ from matplotlib import image
 from ccp_dml.data import ImageListing, list_images
 from ccp_dml.experiment.embedding import embed_images
 from ccp_dml.experiment.image_search import (
+    Neighbor,
+    Query,
     as_records,
     draw_queries,
     format_queries,
@@ -113,3 +115,9 @@ def test_invalid_input(embedder, gallery, tmp_path):
     (tmp_path / "text.jpg").write_text("text")
     with pytest.raises(ValueError, match=r"text.jpg is not in one of the formats JPEG"):
         search_images(embedder, path, tmp_path / "text.jpg")
+
+
+def test_a_file_name_takes_one_line_of_the_table():
+    neighbor = Neighbor(1, 0.25, "/images/a\nb.jpg", "cat")
+    table = format_queries([Query("/queries/\nq.jpg", None, [neighbor])])
+    assert table.splitlines()[2:] == ["/queries/\\nq.jpg     1    0.2500  /images/a\\nb.jpg  cat"]

@@ -3,9 +3,11 @@
 import sys
 
 import pytest
+from etils import epath
 
 from ccp_dml.experiment.optuna_study import OptunaStudy, hide_password
 from ccp_dml.experiment.search_space import grid_points, parse_space
+from ccp_dml.experiment.tuning import local_database
 
 SPACE = parse_space(
     "learning_rate=log:1e-4:1e-2,pool_size=log_int:4:64,loss_params.margin=uniform:0:1,"
@@ -144,3 +146,12 @@ def test_optuna_is_missing(monkeypatch):
         ValueError, match=r'mode tune requires Optuna: pip install "ccp_dml\[tune\]"'
     ):
         OptunaStudy("sqlite://", "search", SPACE)
+
+
+def test_folders_of_any_name_hold_a_database(tmp_path):
+    folder = epath.Path(tmp_path) / "50% {new}"
+    folder.mkdir()
+    OptunaStudy(local_database(folder), "search", GRID)
+    assert (folder / "tune.db").exists()
+    with pytest.raises(ValueError, match=r"what\? cannot hold a database, .* question mark"):
+        local_database(folder / "what?")

@@ -82,6 +82,7 @@ def test_a_local_folder_is_made_absolute(tmp_path, monkeypatch):
         (LETTERS, [0], [0], "fold must be at least 1; got 0"),
         (LETTERS, [1], [-1], "seed must be at least 0; got -1"),
         (DIGITS, [1, 2], [0], "for validation=classes; got folds 1,2 with validation=samples"),
+        (DIGITS, [3], [0], "for validation=classes; got fold 3 with validation=samples"),
     ],
 )
 def test_impossible_runs(settings, folds, seeds, message, tmp_path):

@@ -232,3 +232,28 @@ def test_a_run_that_is_there_twice(protocol):
     shutil.copytree(protocol / "fold1_seed9", protocol / "seed9")
     with pytest.raises(ValueError, match="contains fold 1 of seed 9 more than once"):
         read_runs([protocol])
+
+
+@pytest.mark.parametrize("name", ["None", "NA", "null", "1e3"])
+def test_names_that_could_be_missing_values(name, tmp_path):
+    save_run(tmp_path / name / "seed0", results())
+    runs = read_runs([tmp_path / name]).runs
+    write_record(tmp_path / "runs.csv", runs)
+    pd.testing.assert_frame_equal(read_record(tmp_path / "runs.csv"), runs)
+
+
+def test_a_record_in_a_bucket(bucket, protocol):
+    runs = read_runs([protocol]).runs
+    write_record("gs://bucket/tables/runs.csv", runs)
+    pd.testing.assert_frame_equal(read_record(bucket / "tables" / "runs.csv"), runs)
+    assert not pathlib.Path("gs:").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": "x"}, {"seed": 0.5}, {"fold": [1]}, {"plain": {"map_at_r": None}}, {"seed": None}],
+)
+def test_results_with_other_values_are_not_finished(change, tmp_path):
+    save_run(tmp_path / "c2" / "seed0", {**results(), **change})
+    save_run(tmp_path / "c2" / "seed1", results(seed=1))
+    assert list(find_runs(tmp_path / "c2").unfinished) == ["seed0"]

@@ -197,6 +197,14 @@ def test_missing_data(tmp_path, generator):
     }
 
 
+def test_data_in_the_home_folder_are_found(tmp_path, generator, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "shoes").mkdir()
+    save_finished(tmp_path / "run", generator, data_dir="~/shoes")
+    page = report_of(tmp_path / "run", output=tmp_path)
+    assert f"{WITHOUT} {tmp_path}/shoes contains no images" in page.texts["results"]
+
+
 def test_data_that_are_not_downloaded_for_a_report(tmp_path, generator, monkeypatch):
     monkeypatch.setattr(run_report, "load_benchmark", None)
     save_finished(tmp_path / "run", generator, dataset="sop", data_dir=tmp_path)
@@ -288,3 +296,18 @@ def test_a_report_that_cannot_be_written(tmp_path, generator):
     with pytest.raises(ReportFailedError, match=r"the results are complete, but .*report\.html"):
         write_report(tables, tmp_path / "file")
     assert sorted(os.listdir(tmp_path)) == ["file", "run"]
+
+
+def test_words_among_the_settings(generator, tmp_path):
+    save_finished(tmp_path / "run", generator, loss_params="distance=cosine,negative_margin=0.25")
+    page = Page(write_report(make_tables([tmp_path / "run"]), tmp_path / "run"))
+    assert "distance=cosine, negative_margin=0.25" in page.texts["settings"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"a,b\n1,2\n"])
+def test_damaged_histories_are_not_drawn(content, generator, tmp_path):
+    save_finished(tmp_path / "run", generator)
+    for method in ("plain", "ccp"):
+        (tmp_path / "run" / method / "history.csv").write_bytes(content)
+    page = Page(write_report(make_tables([tmp_path / "run"]), tmp_path / "run"))
+    assert "training" not in page.texts

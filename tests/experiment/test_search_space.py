@@ -5,7 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from ccp_dml.experiment.search_space import check_space, grid_points, parse_space, with_values
+from ccp_dml.experiment.search_space import (
+    check_space,
+    count_grid_points,
+    grid_points,
+    parse_space,
+    with_values,
+)
 from ccp_dml.experiment.settings import Settings
 
 SETTINGS = Settings(miner="semi_hard_pairs", loss_params={"positive_margin": 0.1})
@@ -118,3 +124,17 @@ def test_numbers_of_a_grid():
     np.testing.assert_allclose(parameter.grid(), [0.1, 0.4, 0.7])
     with pytest.raises(ValueError, match=r"learning_rate=log:1\.0:2\.0:5 for five of them"):
         grid_points(parse_space("learning_rate=log:1:2"))
+
+
+@pytest.mark.parametrize(
+    "space",
+    ["patience=int:3:9", "patience=log_int:1:4:9,flip=choice:true|false", "beta_2=uniform:0:1:5"],
+)
+def test_points_of_a_grid_are_counted(space):
+    space = parse_space(space)
+    assert count_grid_points(space) == len(grid_points(space))
+
+
+def test_points_that_no_memory_holds_are_counted():
+    space = parse_space("patience=int:1:1000000000,max_steps=int:1:1000000000")
+    assert count_grid_points(space) == 10**18

@@ -210,3 +210,8 @@ def test_the_numbers_of_the_letters_are_means_of_their_runs():
         own = runs[(runs["name"] == name) & (runs["method"] == method)]
         assert row["MAP@R"].split(" ± ")[0] == f"{sum(own['map_at_r']) / len(own):.4f}"
         assert row["runs"] == str(len(own))
+
+
+def test_tables_in_a_bucket(protocol, bucket):
+    write_tables([protocol[0]], "gs://bucket/tables")
+    assert sorted(path.name for path in (bucket / "tables").iterdir()) == FILES

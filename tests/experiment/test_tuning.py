@@ -206,6 +206,11 @@ def test_machines_that_share_a_database(trainings, tmp_path, capsys):
         ({}, {"sampler": "tpo"}, "tune_sampler must be one of tpe, .*: did you mean tpe"),
         ({}, {"num_trials": 0}, "tune_trials must be at least 1; got 0"),
         ({}, {"space": "pool_size=int:1:50", "sampler": "grid"}, "the grid has 50 points, more"),
+        (
+            {},
+            {"space": "pool_size=int:1:50,warmup_steps=int:1:1000000000000", "sampler": "grid"},
+            "the grid has 50000000000000 points, more",
+        ),
         ({}, {"space": "pool_size=int:0:5"}, "tune_space, pool_size=0: pool_size must be at least"),
     ],
 )

@@ -159,3 +159,13 @@ def test_without_an_earlier_run_nothing_is_moved(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     assert move_to_earlier(tmp_path, ["results.json"]) is None
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_damaged_note_of_the_owner_names_nobody(tmp_path, impatient):
+    with owned_by_another_process(tmp_path / "run"):
+        (tmp_path / "run" / ".owner.json").write_text('{"host": "elsewhere"}')
+        with (
+            pytest.raises(WorkdirInUseError, match=r"another process is working in .*/run"),
+            WorkdirLock(tmp_path / "run"),
+        ):
+            pass

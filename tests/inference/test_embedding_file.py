@@ -38,3 +38,13 @@ def test_other_files_have_no_metadata(tmp_path):
     (tmp_path / "notes.parquet").write_text("notes")
     assert read_metadata(tmp_path / "notes.parquet") == {}
     assert read_metadata(tmp_path / "none.parquet") == {}
+
+
+def test_files_of_polars_have_large_lists(tmp_path):
+    kinds = {"path": pyarrow.large_string(), "embedding": pyarrow.large_list(pyarrow.float32())}
+    columns = {"path": ["a", "b"], "embedding": [[0.5, 1.0], [0.0, 0.25]]}
+    table = pyarrow.table(columns, schema=pyarrow.schema(kinds))
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    stored = read_embeddings(tmp_path / "a.parquet")
+    assert stored.ids == ["a", "b"]
+    np.testing.assert_array_equal(stored.embeddings, [[0.5, 1.0], [0.0, 0.25]])

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from ccp_dml.data import ImageFiles, LabeledImages, Preprocessing
+from ccp_dml.data.decoding import decode_image
 from ccp_dml.report import load_thumbnail, make_thumbnails, thumbnails
 from tests.data.pictures import encoded, gradient
 
@@ -24,6 +25,14 @@ def test_transparency_is_on_white(tmp_path):
     found = load_thumbnail(tmp_path / "a.png")
     assert found[:4].max() == 0
     assert found[4:].min() == 255
+
+
+def test_of_sixteen_bits_the_upper_eight_are_shown(tmp_path):
+    pixels = np.arange(0, 65536, 1024, "uint16").reshape(8, 8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = load_thumbnail(tmp_path / "a.png")
+    np.testing.assert_array_equal(found, np.repeat(pixels[..., None] // 256, 3, axis=2))
+    np.testing.assert_array_equal(found, decode_image((tmp_path / "a.png").read_bytes()))
 
 
 def test_images_are_turned_as_exif_says(tmp_path):

@@ -138,6 +138,8 @@ def _walk_below(folder) -> Iterator[tuple[str, bool]]:
 def walk_folders(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walks all folders below a folder, each target of links only once.
 
+    Links to folders above are not followed: what is beside the folder does not belong to it.
+
     Args:
         folder: Local path or URL.
 
@@ -152,10 +154,11 @@ def walk_folders(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
         yield from tf.io.gfile.walk(folder)
         return
     # TensorFlow's walk takes several times as long for local folders.
-    visited = set()
+    start, visited = os.path.realpath(folder), set()
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(parent)
-        if real in visited:
+        is_above = start != real and os.path.commonpath([start, real]) == real
+        if real in visited or is_above:
             folders.clear()
             continue
         visited.add(real)

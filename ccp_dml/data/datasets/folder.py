@@ -149,7 +149,29 @@ def _draw_split(labels, num_classes, test_fraction, split_seed):
 
 
 def _check_split(labels, splits, class_names):
-    present = set(splits.tolist())
+    _check_split_names(set(splits.tolist()))
+    has_val = "val" in splits
+    is_train, is_val = splits == "train", splits == "val"
+    parts = {
+        "train": np.unique(labels[is_train]),
+        "validate": np.unique(labels[is_val]),
+        "test": np.unique(labels[~is_train & ~is_val]),
+    }
+    for name, noun in (("train", "training"), ("validate", "validation")):
+        common = np.intersect1d(parts[name], parts["test"])
+        if common.size:
+            raise ValueError(
+                f"{noun} and test must have no class in common; both have "
+                f"{list_first(class_names[common], _MAX_LISTED)}"
+            )
+    for name, classes in parts.items():
+        if len(classes) < 2 and (name != "validate" or has_val):
+            raise ValueError(f"there must be at least 2 classes to {name} on; got {len(classes)}")
+    _check_pairs(labels, splits)
+
+
+def _check_split_names(present):
+    """Checks that the splits of a data set belong together."""
     if "test" in present and present & {"query", "gallery"}:
         raise ValueError(
             "the test images must be in either the split test or the splits query and gallery; got "
@@ -165,28 +187,16 @@ def _check_split(labels, splits, class_names):
             f"there are only images of {' and '.join(sorted(present))}, and none to test on: "
             "assign some to the split test, or to query and gallery"
         )
-    is_train, is_val = splits == "train", splits == "val"
-    parts = {
-        "train": np.unique(labels[is_train]),
-        "validate": np.unique(labels[is_val]),
-        "test": np.unique(labels[~is_train & ~is_val]),
-    }
-    for name, noun in (("train", "training"), ("validate", "validation")):
-        common = np.intersect1d(parts[name], parts["test"])
-        if common.size:
-            raise ValueError(
-                f"{noun} and test must have no class in common; both have "
-                f"{list_first(class_names[common], _MAX_LISTED)}"
-            )
-    for name, classes in parts.items():
-        if len(classes) < 2 and (name != "validate" or "val" in present):
-            raise ValueError(f"there must be at least 2 classes to {name} on; got {len(classes)}")
-    if "query" in present:
+
+
+def _check_pairs(labels, splits):
+    """Checks that some query has something to find, in each split that is measured."""
+    if "query" in splits:
         in_both = np.intersect1d(labels[splits == "query"], labels[splits == "gallery"])
         if not in_both.size:
             raise ValueError("no query has an image of its class in the gallery")
     for split, verb in (("test", "test"), ("val", "validate")):
-        if split in present and np.bincount(labels[splits == split]).max() < 2:
+        if split in splits and np.bincount(labels[splits == split]).max() < 2:
             raise ValueError(
                 f"no class to {verb} on has two images, so there is nothing to retrieve"
             )

@@ -3,6 +3,8 @@
 import csv
 import io
 import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from etils import epath
 
@@ -10,47 +12,51 @@ from ccp_dml.checks import check_one_of, list_first, printable
 from ccp_dml.data.datasets.class_folders import SPLITS, ImageRow
 from ccp_dml.data.image_index import absolute_path, is_remote
 
+_COLUMNS = ("path", "label", "split")
 _MAX_LISTED = 10
 
 
-def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
-    """Reads a CSV file with the columns `path`, `label` and, optionally, `split`.
+class ImageList(NamedTuple):
+    """The contents of a CSV file.
+
+    Attributes:
+        rows: The images in the order of the file, each once; `label` and `split` are empty where
+            the file does not give them.
+        notes: Remarks on repeated rows, in sentences.
+    """
+
+    rows: list[ImageRow]
+    notes: list[str]
+
+
+def read_image_list(file: epath.Path, required: Sequence[str] = ("path", "label")) -> ImageList:
+    """Reads a CSV file with the columns `path`, `label` and `split`.
 
     Args:
-        file: The file, in UTF-8.
+        file: The file, in UTF-8, with commas between columns.
+        required: The columns without which a file is wrong; a row must have a text in each of them.
+            Defaults to path and label. A file with the column `split` must give one in every row
+            if `label` is required too.
 
     Returns:
-        The images, each once, and notes on repeated rows.
+        The images, and notes on repeated rows.
 
     Raises:
-        ValueError: If this is not such a file, a row is incomplete or has an unknown split or
-            unreadable address, or two rows give the same file different classes or splits; the
-            message names the lines.
+        ValueError: If this is not such a file, a row is incomplete, has more fields than there are
+            columns, an unknown split or an unreadable address, or two rows give the same file
+            different classes or splits; the message names the lines.
     """
     rows, line_numbers, repeated = {}, {}, []
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-        columns = reader.fieldnames or []
-        if not {"path", "label"} <= set(columns):
+    for number, row in _parse_rows(file, required):
+        first = rows.setdefault(row.path, row)
+        if first != row:
             raise ValueError(
-                f"the first line of {file} must name the columns path, label and, optionally, "
-                f"split; got {printable(', '.join(columns))[:200] or 'nothing'}"
+                f"lines {line_numbers[row.path]} and {number} of {file} contradict each other: "
+                f"{printable(row.path)} is {_describe(first)} and {_describe(row)}"
             )
-        for fields in reader:
-            number = reader.line_num
-            row = _parse_row(fields, "split" in columns, file.parent, f"line {number} of {file}")
-            first = rows.setdefault(row.path, row)
-            if first != row:
-                raise ValueError(
-                    f"lines {line_numbers[row.path]} and {number} of {file} contradict each other: "
-                    f"{printable(row.path)} is {_describe(first)} and {_describe(row)}"
-                )
-            if row.path in line_numbers:
-                repeated.append(number)
-            line_numbers.setdefault(row.path, number)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
+        if row.path in line_numbers:
+            repeated.append(number)
+        line_numbers.setdefault(row.path, number)
     if not rows:
         raise ValueError(f"{file} contains no images: each line below the first must name one")
     notes = []
@@ -59,24 +65,62 @@ def read_image_list(file: epath.Path) -> tuple[list[ImageRow], list[str]]:
             f"{len(repeated)} rows of {file} repeat others and are counted once: lines "
             f"{list_first(repeated, _MAX_LISTED)}"
         )
-    return list(rows.values()), notes
+    return ImageList(list(rows.values()), notes)
 
 
-def _describe(row):
-    return f"{row.class_name!r}{f' in {row.split}' if row.split else ''}"
+def _parse_rows(file, required) -> Iterator[tuple[int, ImageRow]]:
+    """Yields the number of the last line of each row, and the row."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is neither a folder nor a CSV file in UTF-8: {error}") from error
+    # Otherwise a quotation mark that is never closed makes all lines below it one text.
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    begin = 1
+    try:
+        columns = reader.fieldnames or []
+        if not set(required) <= set(columns):
+            optional = [name for name in _COLUMNS if name not in required]
+            raise ValueError(
+                f"the first line of {file} must name the columns {', '.join(required)} and, "
+                f"optionally, {' and '.join(optional)}; got "
+                f"{printable(', '.join(columns))[:200] or 'nothing'}"
+            )
+        begin = reader.line_num + 1
+        for fields in reader:
+            where = f"line {reader.line_num} of {file}"
+            yield reader.line_num, _parse_row(fields, columns, required, file.parent, where)
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{file} is not a CSV file: in the row that begins in line {begin}, {error}; texts "
+            "with commas or double quotes must be in double quotes, and those in them doubled"
+        ) from error
 
 
-def _parse_row(fields, has_split, folder, where):
-    path, label = (fields["path"] or "").strip(), (fields["label"] or "").strip()
-    split = (fields["split"] or "").strip() if has_split else ""
-    if not path or not label:
-        raise ValueError(f"{where} has no {'label' if path else 'path'}")
-    if has_split:
+def _parse_row(fields, columns, required, folder, where):
+    # Programs may end every line with commas.
+    surplus = [text for text in fields.pop(None, ()) if text.strip()]
+    if surplus:
+        raise ValueError(
+            f"{where} has more fields than the first line names columns, {', '.join(columns)}; the "
+            f"first of them is {surplus[0]!r}: put texts with commas in double quotes"
+        )
+    path, label, split = ((fields.get(name) or "").strip() for name in _COLUMNS)
+    for name, text in (("path", path), ("label", label)):
+        if name in required and not text:
+            raise ValueError(f"{where} has no {name}")
+    if split or ("split" in columns and "label" in required):
         check_one_of(f"{where}: split", split, SPLITS)
     try:
         return ImageRow(resolve_path(folder, path), label, split)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _describe(row):
+    label = repr(row.class_name) if row.class_name else "of no class"
+    return f"{label}{f' in {row.split}' if row.split else ''}"
 
 
 def resolve_path(folder: epath.Path, path: str) -> str:

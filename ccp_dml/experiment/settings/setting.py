@@ -11,6 +11,7 @@ from ccp_dml.checks import (
     check_at_most,
     check_below,
     check_finite,
+    check_one_line,
     check_one_of,
     check_parameters,
 )
@@ -91,6 +92,8 @@ def _check_one(name, value, metadata):
         check_one_of(name, value, metadata["choices"])
     if isinstance(value, float):
         check_finite(name, value)
+    if isinstance(value, str):
+        check_one_line(name, value)
     for bound, check in _BOUND_CHECKS.items():
         if bound in metadata:
             check(name, value, metadata[bound])

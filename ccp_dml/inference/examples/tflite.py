@@ -19,7 +19,11 @@ BACKGROUND = tuple(json.loads((FOLDER / "tflite_input.json").read_text())["backg
 
 def read_pixels(path):
     """Reads an image for the model: upright, on its background, uint8 `(1, h, w, 3)`."""
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode in ("I;16", "I"):
+        # Grey of 16 bits: networks see the upper 8, and Pillow would make the rest white.
+        image = Image.fromarray((np.asarray(image) // 256).astype("uint8"))
+    image = image.convert("RGBA")
     background = Image.new("RGBA", image.size, BACKGROUND)
     return np.asarray(Image.alpha_composite(background, image).convert("RGB"))[np.newaxis]
 

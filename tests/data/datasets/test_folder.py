@@ -1,5 +1,7 @@
 import logging
 import os
+import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -104,6 +106,13 @@ def test_links_are_followed_once(shoes):
     np.testing.assert_array_equal(np.bincount(index_folder(str(shoes)).labels), [5, 2, 4, 2])
 
 
+def test_a_link_to_a_folder_above_adds_no_images(shoes):
+    (shoes / "boot" / "up").symlink_to(shoes)
+    (shoes / "heel" / "deeper").mkdir()
+    (shoes / "heel" / "deeper" / "up").symlink_to(shoes.parent)
+    np.testing.assert_array_equal(np.bincount(index_folder(str(shoes)).labels), [3, 2, 4, 2])
+
+
 def test_loose_files_are_reported(shoes, warnings_of):
     (shoes / "alone.jpg").write_bytes(encoded(gradient(5, 5)))
     index_folder(str(shoes))
@@ -174,6 +183,18 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,a,val"],
             "there are only images of train and val, and none to test on",
         ),
+        (
+            ["path,label", "boot/0.jpg,Smith, John"],
+            "line 2 of .* more fields than .* columns, path, label; the first of them is 'John'",
+        ),
+        (
+            ["path,label", "boot/0.jpg,boot", 'heel/0.jpg,"5 inch heel', "heel/1.jpg,heel"],
+            "not a CSV file: in the row that begins in line 3, unexpected end of data",
+        ),
+        (
+            ["path,label", 'boot/0.jpg,"5" nail"', "boot/1.jpg,boot"],
+            "not a CSV file: in the row that begins in line 2, .*expected",
+        ),
         (["path,label"], "contains no images: each line"),
         ([], "must name the columns path, label .* got nothing"),
         (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
@@ -227,7 +248,7 @@ def test_wrong_csv_files_are_named(shoes, lines, message):
 
 def test_a_csv_file_must_be_text(tmp_path):
     (tmp_path / "list.csv").write_bytes(encoded(gradient(8, 8)))
-    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+    with pytest.raises(ValueError, match="nor a CSV file in UTF-8"):
         index_folder(str(tmp_path / "list.csv"))
 
 
@@ -300,6 +321,21 @@ def test_images_are_checked_once_unless_they_change(shoes, monkeypatch):
     with pytest.raises(ValueError, match="is not in one of the formats JPEG"):
         index_folder(str(shoes))
     assert [os.path.basename(path) for path in looked_at] == ["1.jpg"]
+
+
+def test_files_that_could_not_be_read_are_read_again(shoes, monkeypatch):
+    locked = str(shoes / "boot" / "0.jpg")
+
+    def read(path):
+        if path == locked:
+            raise PermissionError(f"[Errno 13] Permission denied: {path!r}")
+        return pathlib.Path(path)
+
+    with monkeypatch.context() as context:
+        context.setattr(image_check, "epath", types.SimpleNamespace(Path=read))
+        found = image_check.image_problems([locked, str(shoes / "heel" / "0.jpg")], "shoes")
+    assert found == {locked: f"cannot be read: [Errno 13] Permission denied: {locked!r}"}
+    assert not image_check.image_problems([locked], "shoes")
 
 
 def test_single_images_are_reported(tmp_path, warnings_of):
@@ -383,6 +419,14 @@ def test_repeated_rows_count_once(shoes, warnings_of):
     assert len(index) == 8
     assert index.notes == (f"2 rows of {file} repeat others and are counted once: lines 10, 11",)
     assert f"{index.notes[0]}." in warnings_of()
+
+
+def test_lines_may_end_with_commas_and_texts_have_quotation_marks(shoes):
+    rows = [f"{name}/{number}.jpg,{name},," for name in SIZES for number in range(2)]
+    rows[0] = 'boot/0.jpg,"boot, 5"" high",'
+    rows[1] = 'boot/1.jpg,"boot, 5"" high"'
+    index = index_folder(write_csv(shoes / "list.csv", "path,label,,", *rows))
+    assert index.class_names == ('boot, 5" high', "heel", "loafer", "sandal")
 
 
 def test_what_is_odd_about_a_folder_is_noted(shoes, warnings_of):
@@ -488,3 +532,11 @@ def test_folders_that_lead_to_themselves(shoes):
     assert len(index) == sum(SIZES.values())
     assert any("boot/x.jpg" in note for note in index.notes)
     assert any("self" in note for note in index.notes)
+
+
+def test_bmps_that_are_not_read_are_not_called_damaged(shoes):
+    contents = bytearray(encoded(gradient(5, 5), "BMP"))
+    contents[28] = 16
+    (shoes / "boot" / "16 bits.bmp").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"16 bits.bmp \(is a BMP that is compressed, of"):
+        index_folder(str(shoes))
