@@ -1,6 +1,5 @@
 """The runs of a study: from the folders of its runs, and from the record in its own folder."""
 
-import itertools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -148,7 +147,9 @@ def add_recorded_runs(study: Study, found: StudyRuns, recorded: StudyRuns) -> St
         position = both.assign(position=[positions[key] for key in _keys(both)])["position"]
         return both.loc[position.sort_values(kind="stable").index].reset_index(drop=True)
 
-    return StudyRuns(*itertools.starmap(combine, zip(found, recorded, strict=True)))
+    return StudyRuns(
+        combine(found.runs, recorded.runs), combine(found.validation, recorded.validation)
+    )
 
 
 def leave_out_recorded(runs: Sequence[StudyRun], recorded: StudyRuns) -> list[StudyRun]:
