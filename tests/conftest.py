@@ -1,3 +1,4 @@
+import gc
 import os
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
+from tensorflow.python.framework.ops import gradient_registry
 
 from ccp_dml import main
 
@@ -63,6 +65,21 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def release_graphs():
+    """Lets go of the graphs that the tests of a file traced."""
+    yield
+    if keras.backend.backend() != "tensorflow":
+        return
+    # TensorFlow registers the gradient of each `tf.custom_gradient` that it traces, as Keras has in
+    # its optimizers' and layers' steps, and with the gradient keeps its graph: some gigabytes of
+    # them slow down every test that comes later.
+    registered = gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+    gc.collect()
 
 
 @pytest.fixture

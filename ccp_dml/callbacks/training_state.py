@@ -188,7 +188,10 @@ class TrainingState(keras.callbacks.Callback):
 
     def _restore(self, model, path, arrays, position):
         if position["fingerprint"] != self.fingerprint:
-            raise ValueError(f"the checkpoint {path} was saved by a training with other settings")
+            raise ValueError(
+                f"the checkpoint {path} was saved by a training with other settings or data: "
+                f"delete {self.folder} to train from the start"
+            )
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         variables = _variables(model)

@@ -16,6 +16,7 @@ from ccp_dml.experiment.flags import command_line, flagfile
 from ccp_dml.experiment.interruption import PARENT_VARIABLE
 from ccp_dml.experiment.processes import Task, run_side_by_side
 from ccp_dml.experiment.results import RESULT_FILES, finished_results
+from ccp_dml.experiment.run_folders import contains_runs
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import move_to_earlier
@@ -79,7 +80,8 @@ def plan_runs(
 
     Returns:
         The runs, a fold's seeds next to each other, in folders `fold{k}_seed{s}`, or `seed{s}` if
-        the classes are not split in folds. A single one is in `workdir` itself.
+        the classes are not split in folds. A single one is in `workdir` itself, unless that already
+        contains such folders.
 
     Raises:
         ValueError: If a fold or seed is given twice or is out of range, or there are folds without
@@ -100,7 +102,7 @@ def plan_runs(
             raise ValueError(f"folds must be at most num_folds, {settings.num_folds}; got {fold}")
     if "://" not in os.fspath(workdir):
         workdir = os.path.abspath(workdir)
-    is_single = len(folds) == len(seeds) == 1
+    is_single = len(folds) == len(seeds) == 1 and not contains_runs(epath.Path(workdir))
 
     def plan(fold, seed):
         name = f"fold{fold}_seed{seed}" if has_folds else f"seed{seed}"

@@ -77,20 +77,23 @@ def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[
     return results if set(settings.method) <= set(results) else None
 
 
-def load_unfinished_results(workdir: epath.Path, settings: Settings) -> dict[str, Any]:
+def load_unfinished_results(
+    workdir: epath.Path, settings: Settings, data_fingerprint: str
+) -> dict[str, Any]:
     """Loads what an interrupted run has left, and moves results of another run away.
 
     Args:
         workdir: Folder of the run.
         settings: Its settings.
+        data_fingerprint: Its data, see `fingerprint_data`.
 
     Returns:
-        The results so far: at least the seed and the versions.
+        The results so far: at least the seed, the data and the versions.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     remove_unfinished(workdir)
     results = read_json(workdir / "results.json")
-    difference = _find_difference(workdir, settings, results)
+    difference = _find_difference(workdir, settings, results, data_fingerprint)
     if difference is None:
         if isinstance(results, dict):
             return results
@@ -103,6 +106,7 @@ def load_unfinished_results(workdir: epath.Path, settings: Settings) -> dict[str
     return {
         "seed": settings.seed,
         "fold": settings.fold,
+        "data": data_fingerprint,
         "versions": {
             "ccp_dml": ccp_dml.__version__,
             "python": platform.python_version(),
@@ -115,8 +119,11 @@ def load_unfinished_results(workdir: epath.Path, settings: Settings) -> dict[str
     }
 
 
-def _find_difference(workdir, settings, results):
-    """Describes how the contents of a folder differ from this run; `None` if they do not."""
+def _find_difference(workdir, settings, results, data_fingerprint=None):
+    """Describes how the contents of a folder differ from this run; `None` if they do not.
+
+    Without a fingerprint, data are not compared.
+    """
     try:
         has_settings = settings_from_flagfile(workdir / "flags.txt").same_results(settings)
     except (OSError, ValueError):
@@ -128,6 +135,9 @@ def _find_difference(workdir, settings, results):
         backend = results.get("backend", "tensorflow")
         if backend != keras.backend.backend():
             return f"of the Keras backend {backend} (this is {keras.backend.backend()})"
+        # The first versions did not record it.
+        if data_fingerprint and results.get("data", data_fingerprint) != data_fingerprint:
+            return "of other data (images, classes or labels have changed since)"
     return None
 
 

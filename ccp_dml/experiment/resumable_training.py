@@ -36,6 +36,7 @@ class ResumableTraining:
 
     Args:
         settings: Settings of the run. Checkpoints of a run with others are not resumed.
+        data_fingerprint: Its data, see `fingerprint_data`; likewise.
         workdir: Folder of the run, which all workers share, for the folder `checkpoints`.
         checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
         interruption: Receives signals. Defaults to `None`: they are not handled.
@@ -44,11 +45,13 @@ class ResumableTraining:
     def __init__(
         self,
         settings: Settings,
+        data_fingerprint: str,
         workdir: epath.Path,
         checkpoint_minutes: float = 5.0,
         interruption: Interruption | None = None,
     ):
         self.settings = settings
+        self.data_fingerprint = data_fingerprint
         self.checkpoint_minutes = checkpoint_minutes
         self._checkpoints = workdir / _CHECKPOINTS
         self._interruption = interruption or Interruption()
@@ -83,7 +86,7 @@ class ResumableTraining:
             self._checkpoints / name,
             [each for each in callbacks if isinstance(each, ResumableCallback)],
             self.checkpoint_minutes,
-            fingerprint=_fingerprint(settings),
+            fingerprint=_fingerprint(settings, self.data_fingerprint),
             interrupted=interruption.is_requested,
         )
         if state.restore(model):
@@ -136,6 +139,9 @@ class ResumableTraining:
             (self._checkpoints / name).rmtree(missing_ok=True)
 
 
-def _fingerprint(settings):
-    decisive = f"{flagfile(settings.without_machine())}backend={keras.backend.backend()}"
+def _fingerprint(settings, data_fingerprint):
+    decisive = (
+        f"{flagfile(settings.without_machine())}backend={keras.backend.backend()}"
+        f"data={data_fingerprint}"
+    )
     return hashlib.sha256(decisive.encode()).hexdigest()

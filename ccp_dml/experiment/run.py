@@ -22,6 +22,7 @@ from ccp_dml.distribution import broadcast_from_chief
 from ccp_dml.evaluation import embed
 from ccp_dml.experiment.baselines import measure_baselines
 from ccp_dml.experiment.concatenation import EMBEDDINGS_FILE
+from ccp_dml.experiment.data_fingerprint import fingerprint_data
 from ccp_dml.experiment.evaluation import embed_test
 from ccp_dml.experiment.hardware import record_hardware, writable_folder
 from ccp_dml.experiment.interruption import Interruption
@@ -92,6 +93,7 @@ class Run:
         self._float32_networks = Float32Networks(settings)
         self.benchmark = load_benchmark(settings)
         self.data = split_benchmark(self.benchmark, settings)
+        self._data_fingerprint = fingerprint_data(self.benchmark, self.data)
         self._make_batches()
 
     def train(
@@ -103,9 +105,9 @@ class Run:
         """Trains and measures every method whose results `workdir` does not contain yet.
 
         An interrupted run is resumed and ends with the same numbers as one that was not
-        interrupted. Results with other settings are moved to the folder `earlier` in `workdir`. No
-        other process may work in the folder; see `WorkdirLock`. With several workers, all have to
-        call this, and only the chief writes to the folder.
+        interrupted. Results with other settings or data are moved to the folder `earlier` in
+        `workdir`. No other process may work in the folder; see `WorkdirLock`. With several workers,
+        all have to call this, and only the chief writes to the folder.
 
         Args:
             workdir: Folder for the results; any path that `etils.epath` knows.
@@ -122,12 +124,12 @@ class Run:
             ValueError: If a worker does not see what the chief writes to `workdir`.
         """
         shared = epath.Path(workdir)
-        results = broadcast_from_chief(lambda: load_unfinished_results(shared, self.settings))
+        results = self._load_unfinished_results(shared)
         results |= record_hardware(self.settings)
         if self.settings.label_noise:
             results["label_noise"] = self._count_replaced_labels()
         _check_shared(shared)
-        training = ResumableTraining(self.settings, shared, checkpoint_minutes, interruption)
+        training = self._resumable_training(shared, checkpoint_minutes, interruption)
         with writable_folder(shared) as folder:
             return self._train_missing(results, folder, training)
 
@@ -147,12 +149,12 @@ class Run:
             What `validation.json` holds.
         """
         shared = epath.Path(workdir)
-        left = broadcast_from_chief(lambda: load_unfinished_results(shared, self.settings))
+        left = self._load_unfinished_results(shared)
         # A folder may also contain results of `train`.
-        results = {name: left[name] for name in ("seed", "fold", "versions")}
+        results = {name: left[name] for name in ("seed", "fold", "data", "versions")}
         results |= record_hardware(self.settings)
         _check_shared(shared)
-        training = ResumableTraining(self.settings, shared, checkpoint_minutes, interruption)
+        training = self._resumable_training(shared, checkpoint_minutes, interruption)
         with writable_folder(shared) as folder:
             for method in self.settings.method:
                 _, results[method] = self._train_model(
@@ -161,6 +163,14 @@ class Run:
             write_json(folder / VALIDATION_FILE, results)
         training.remove_checkpoints()
         return results
+
+    def _load_unfinished_results(self, workdir):
+        return broadcast_from_chief(
+            lambda: load_unfinished_results(workdir, self.settings, self._data_fingerprint)
+        )
+
+    def _resumable_training(self, *arguments):
+        return ResumableTraining(self.settings, self._data_fingerprint, *arguments)
 
     def _train_missing(self, results, workdir, training):
         if "before" not in results:

@@ -9,6 +9,7 @@ from etils import epath
 
 from ccp_dml.experiment.flags import settings_from_text
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.workdir import folder_exists
 
 # What a run measures before training.
 BASELINES = ("raw_pixels", "pooled_features", "before")
@@ -68,6 +69,11 @@ class RunFolders(NamedTuple):
     folds: frozenset[int]
 
 
+def contains_runs(folder: epath.Path) -> bool:
+    """Returns whether a folder is that of a protocol: whether it contains folders of runs."""
+    return folder_exists(folder) and any(_run_folders(folder))
+
+
 def find_runs(folder: epath.Path) -> RunFolders:
     """Finds the finished runs of a run folder or of a protocol folder.
 
@@ -77,12 +83,7 @@ def find_runs(folder: epath.Path) -> RunFolders:
     Args:
         folder: The folder.
     """
-    if (folder / "results.json").exists():
-        candidates = [folder]
-    else:
-        candidates = [
-            each for each in folder.iterdir() if _RUN_NAME.fullmatch(each.name) and each.is_dir()
-        ]
+    candidates = [folder] if (folder / "results.json").exists() else _run_folders(folder)
     found = {each: _read_run(each) for each in sorted(candidates, key=_numbers)}
     runs = [run for run in found.values() if run is not None]
     unfinished = [each.name for each, run in found.items() if run is None]
@@ -91,6 +92,10 @@ def find_runs(folder: epath.Path) -> RunFolders:
     return RunFolders(
         sorted(runs, key=lambda run: (run.fold, run.seed)), unfinished, frozenset(folds)
     )
+
+
+def _run_folders(folder):
+    return [each for each in folder.iterdir() if _RUN_NAME.fullmatch(each.name) and each.is_dir()]
 
 
 def _numbers(folder):

@@ -4,7 +4,6 @@ import contextlib
 import os
 from typing import Any
 
-import tensorflow as tf
 from etils import epath
 
 from ccp_dml.distribution import broadcast_from_chief, is_chief, wait_for_all
@@ -21,7 +20,7 @@ from ccp_dml.experiment.run import Run
 from ccp_dml.experiment.run_report import REPORT_FILE, write_report
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.table import make_tables
-from ccp_dml.experiment.workdir import WorkdirLock
+from ccp_dml.experiment.workdir import WorkdirLock, folder_exists
 
 
 def train(
@@ -59,7 +58,7 @@ def train(
     workdir = epath.Path(workdir)
     with use_hardware(settings), Interruption() as interruption:
         # A folder is created only if nothing is wrong with the settings and the data.
-        run = None if broadcast_from_chief(lambda: _exists(workdir)) else Run(settings)
+        run = None if broadcast_from_chief(lambda: folder_exists(workdir)) else Run(settings)
         with WorkdirLock(workdir) if is_chief() else contextlib.nullcontext():
             results = broadcast_from_chief(lambda: finished_results(workdir, settings))
             is_trained = results is None
@@ -116,12 +115,3 @@ def _finish(workdir, settings, results, is_trained, report, run):
         tables = make_tables([workdir], published=find_published)
         write_report(tables, workdir, None if run is None else run.benchmark)
     print(describe_results(workdir, results, settings))
-
-
-def _exists(workdir):
-    try:
-        return workdir.exists()
-    # A location that cannot be read cannot be written to either, which the lock reports. Of some,
-    # the package that reads them is missing.
-    except (ImportError, tf.errors.OpError):
-        return False

@@ -102,6 +102,16 @@ class WorkdirLock:
         )
 
 
+def folder_exists(folder: epath.Path) -> bool:
+    """Returns whether a folder exists, as far as it can be read."""
+    try:
+        return folder.exists()
+    # A location that cannot be read cannot be written to either, which the lock reports. Of some,
+    # the package that reads them is missing.
+    except (ImportError, tf.errors.OpError):
+        return False
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """Returns the contents of a JSON file; `None` if it does not exist or is damaged."""
     try:

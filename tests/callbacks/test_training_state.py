@@ -416,7 +416,7 @@ def test_training_starts_anew_if_every_checkpoint_is_damaged(clock, tmp_path, ca
 
 def test_checkpoints_of_another_training_are_refused(tmp_path):
     small_training(tmp_path, fingerprint="a")
-    with pytest.raises(ValueError, match="was saved by a training with other settings"):
+    with pytest.raises(ValueError, match="with other settings or data"):
         TrainingState(tmp_path, [], fingerprint="b").restore(make_small_model())
     with pytest.raises(ValueError, match="was saved from a model with other weights"):
         TrainingState(tmp_path, [], fingerprint="a").restore(make_small_model(units=2))

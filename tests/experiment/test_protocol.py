@@ -148,6 +148,17 @@ def test_a_single_run_is_in_the_folder_itself(tmp_path):
     assert f"--workdir={tmp_path}" in shell_command(run)
 
 
+def test_one_run_of_a_protocol_is_in_its_folder(tmp_path):
+    for run in plan_runs(LETTERS, [2], [7, 8], tmp_path):
+        finish(run)
+    (run,) = plan_runs(LETTERS, [2], [7], tmp_path)
+    assert run.folder == tmp_path / "fold2_seed7"
+    assert missing_runs([run]) == []
+    (new,) = plan_runs(LETTERS, [2], [9], tmp_path)
+    assert missing_runs([new]) == [new]
+    assert f"--workdir={tmp_path / 'fold2_seed9'}" in shell_command(new)
+
+
 def test_missing_are_the_runs_without_all_their_results(tmp_path):
     runs = plan_runs(LETTERS, [1, 2], [0, 1, 2], tmp_path)
     assert missing_runs(runs) == runs

@@ -1,42 +1,18 @@
 """Experiments: what they train on, what validates, and what they leave."""
 
-import csv
-import dataclasses
-import importlib.metadata
-import itertools
-import signal
-
 import keras
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ccp_dml.callbacks import HistoryLog, RetrievalValidation, RoundSnapshots
 from ccp_dml.evaluation import clustering_metrics, retrieval_metrics
-from ccp_dml.experiment import Run, TrainingFailedError, train
-from ccp_dml.experiment import run as run_module
-from ccp_dml.experiment import training as training_module
-from ccp_dml.experiment import workdir as workdir_module
+from ccp_dml.experiment import Run
 from ccp_dml.experiment.flags import settings_from_flagfile
-from ccp_dml.experiment.interruption import Interruption, RunInterruptedError
-from ccp_dml.experiment.results import finished_results, load_unfinished_results, results_table
-from ccp_dml.experiment.run_report import ReportFailedError
+from ccp_dml.experiment.results import load_unfinished_results, results_table
 from ccp_dml.experiment.settings import Settings
-from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json, write_json
 from ccp_dml.layers import LipschitzNormalization
 from ccp_dml.models import load_backbone_weights, small_convnet
 from tests.data.pictures import write_classes
-
-
-def tiny_backbone(input_shape):
-    """Normalises batches, as a backbone of one's own may do."""
-    return keras.Sequential(
-        [
-            keras.Input(input_shape),
-            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
-            keras.layers.BatchNormalization(),
-        ]
-    )
+from tests.experiment.small_run import history_of, make_run
 
 
 def test_training_starts_from_the_weights():
@@ -75,7 +51,7 @@ def test_training_on_images_in_files(tmp_path, cache):
         data_dir=str(csv_of(tmp_path / "data")),
         cache=cache,
         image_size=12,
-        backbone=f"{__name__}:tiny_backbone",
+        backbone="tests.experiment.small_run:tiny_backbone",
         scaling="symmetric",
         classes_per_batch=3,
         samples_per_class=2,
@@ -122,34 +98,11 @@ def test_what_is_not_of_a_run_stays_where_it_is(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "evaluation.json").write_text("{}")
     settings = Settings(validation="samples", classes_per_batch=5)
-    load_unfinished_results(tmp_path, settings)
+    load_unfinished_results(tmp_path, settings, "data")
     assert not (tmp_path / "evaluation.json").exists()
     assert (tmp_path / "important.txt").read_text() == "mine"
     assert settings_from_flagfile(tmp_path / "flags.txt") == settings
     assert not (tmp_path / "results.json").exists()
-
-
-def make_run(**changes):
-    """A run on the digits that is over soon."""
-    small = {
-        "backbone": f"{__name__}:tiny_backbone",
-        "embedding_size": 8,
-        "validation": "samples",
-        "classes_per_batch": 5,
-        "samples_per_class": 3,
-        "learning_rate": 1e-2,
-        "max_steps": 20,
-        "steps_per_validation": 5,
-        "proxies_per_class": 2,
-        "pool_size": 3,
-        "method": ("plain",),
-    }
-    return Run(Settings(**{**small, **changes}))
-
-
-def history_of(folder):
-    with (folder / "history.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def embedded(network, part):
@@ -239,238 +192,6 @@ def test_a_run_that_does_not_leave_its_warm_up_has_no_rounds(tmp_path):
     assert results["ccp"]["best_phase"] == "warm-up"
     rows = history_of(tmp_path / "ccp")
     assert [int(row["round"]) for row in rows] == [-1, -1]
-
-
-def without_seconds(results):
-    return {
-        name: {key: value for key, value in entry.items() if key != "seconds"}
-        if isinstance(entry, dict)
-        else entry
-        for name, entry in results.items()
-    }
-
-
-class StopAt:
-    """Stands for a signal that comes at a place of a run."""
-
-    def __init__(self, monkeypatch):
-        self.monkeypatch = monkeypatch
-
-    def __call__(self, place, calls):
-        """An interruption that receives SIGTERM when a function is called the nth time."""
-        owner, name = place
-        interruption = Interruption()
-        whole, count = getattr(owner, name), itertools.count(1)
-
-        def interrupted(*args, **kwargs):
-            if next(count) == calls:
-                interruption.signal_number = signal.SIGTERM
-            return whole(*args, **kwargs)
-
-        self.monkeypatch.setattr(owner, name, interrupted)
-        return interruption
-
-
-PLACES = {
-    "baselines": ((run_module, "measure_baselines"), 1),
-    "a step": ((HistoryLog, "on_train_batch_begin"), 8),
-    "the last step of an epoch": ((HistoryLog, "on_train_batch_begin"), 5),
-    "validation": ((RetrievalValidation, "measure"), 2),
-    "the end of an epoch": ((HistoryLog, "on_epoch_end"), 3),
-    "test samples": ((run_module, "embed_test"), 1),
-    "the figure": ((RoundSnapshots, "on_train_batch_begin"), 7),
-}
-"""Where a run is interrupted, and in which of the calls."""
-
-ROUNDS = {
-    "method": ("plain", "ccp"),
-    "max_steps": 20,
-    "round_patience": 1,
-    "plateau_patience": 1,
-    "figure_rounds": 1,
-}
-
-
-def check_logs(folder, steps):
-    """Each validation and each gallery is there once, at its step."""
-    logs = folder / "tensorboard"
-    for place, tag, expected in [
-        (logs, "val_map_at_r", steps),
-        (logs / "galleries", "retrieval/easy", steps[-1:]),
-    ]:
-        events = EventAccumulator(str(place), size_guidance={"tensors": 0})
-        events.purge_orphaned_data = False
-        assert [event.step for event in events.Reload().Tensors(tag)] == expected
-    assert [int(row["step"]) for row in history_of(folder)] == steps
-
-
-def test_a_run_that_is_interrupted_everywhere_ends_as_one_that_is_not(tmp_path):
-    expected = make_run(**ROUNDS).train(tmp_path / "whole")
-    assert expected["figure"]["rounds"] >= 1
-    workdir = tmp_path / "interrupted"
-    for place, calls in PLACES.values():
-        with pytest.MonkeyPatch.context() as patches:
-            interruption = StopAt(patches)(place, calls)
-            with pytest.raises(RunInterruptedError, match="interrupted by SIGTERM"):
-                # Once an hour: it resumes from what was saved because of the signal.
-                make_run(**ROUNDS).train(workdir, 60, interruption)
-    results = make_run(**ROUNDS).train(workdir, 60)
-    assert without_seconds(results) == without_seconds(expected)
-    for method in ROUNDS["method"]:
-        check_logs(workdir / method, [5, 10, 15, 20])
-        ours, theirs = (folder / method / "history.csv" for folder in (workdir, tmp_path / "whole"))
-        assert ours.read_bytes() == theirs.read_bytes()
-        networks = [
-            keras.models.load_model(folder / method / "model.keras")
-            for folder in (workdir, tmp_path / "whole")
-        ]
-        for one, other in zip(*(each.get_weights() for each in networks), strict=True):
-            np.testing.assert_array_equal(one, other)
-    assert not (workdir / "checkpoints").exists()
-
-
-def test_methods_that_are_finished_are_not_trained_again(tmp_path, monkeypatch):
-    settings = {"method": ("plain", "ccp"), "max_steps": 10}
-    train_method = Run._train_method
-
-    def fail_in_ccp(run, method, *arguments):
-        if method == "ccp":
-            raise TrainingFailedError("of ccp")
-        return train_method(run, method, *arguments)
-
-    monkeypatch.setattr(Run, "_train_method", fail_in_ccp)
-    with pytest.raises(TrainingFailedError):
-        make_run(**settings).train(tmp_path)
-    first = read_json(tmp_path / "results.json")
-    assert "plain" in first
-    assert "ccp" not in first
-    network = (tmp_path / "model.keras").read_bytes()
-    assert network == (tmp_path / "plain" / "model.keras").read_bytes()
-
-    trained = []
-
-    def note(run, method, *arguments):
-        trained.append(method)
-        return train_method(run, method, *arguments)
-
-    monkeypatch.setattr(Run, "_train_method", note)
-    results = make_run(**settings).train(tmp_path)
-    assert trained == ["ccp"]
-    assert results["plain"] == first["plain"]
-    assert read_json(tmp_path / "results.json") == results
-
-
-@pytest.fixture
-def small_settings():
-    return make_run(max_steps=5).settings
-
-
-def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, small_settings):
-    results = train(small_settings, tmp_path)
-    first = capsys.readouterr().out
-    assert f"report    {tmp_path / 'report.html'}" in first
-    assert f"gallery   {tmp_path / 'gallery.png'}" in first
-    assert f"results   {tmp_path / 'results.json'}" in first
-    assert f"network   {tmp_path / 'model.keras'} (plain, which validated best)" in first
-    monkeypatch.setattr(training_module, "Run", None)
-    monkeypatch.setattr(training_module, "write_report", None)
-    again = train(small_settings, tmp_path)
-    assert again == results
-    output = capsys.readouterr().out
-    assert output == f"the run in {tmp_path} is finished: there is nothing to train\n{first}"
-    # Whatever is kept of the images, the numbers are the same.
-    assert train(dataclasses.replace(small_settings, cache="memory"), tmp_path) == results
-    assert not (tmp_path / "earlier").exists()
-
-
-def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_settings):
-    results = train(small_settings, tmp_path, report=False)
-    assert not (tmp_path / "report.html").exists()
-    assert "report" not in capsys.readouterr().out
-
-    def stop(tables, output, benchmark):
-        raise error
-
-    for error in (RunInterruptedError(signal.SIGTERM), ReportFailedError("no room")):
-        with pytest.MonkeyPatch.context() as patches:
-            patches.setattr(training_module, "write_report", stop)
-            with pytest.raises(type(error)):
-                train(small_settings, tmp_path)
-        assert finished_results(tmp_path, small_settings) == results
-        # What was found is printed before the report is begun.
-        assert "MAP@R" in capsys.readouterr().out
-    assert train(small_settings, tmp_path) == results
-    page = (tmp_path / "report.html").read_text()
-    assert f"{results['plain']['map_at_r']:.4f}" in page
-    assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
-    # Its images are from the data set, which was loaded again.
-    assert page.count("<img") > 100
-
-
-def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings):
-    first = train(small_settings, tmp_path, report=False)
-    for name in ("report.html", "gallery.png"):
-        (tmp_path / name).write_text("of the first")
-    capsys.readouterr()
-    other = dataclasses.replace(small_settings, learning_rate=1e-3)
-    results = train(other, tmp_path, report=False)
-    (earlier,) = (tmp_path / "earlier").iterdir()
-    output = capsys.readouterr().out
-    assert (
-        f"{tmp_path} contained results with other settings, which were moved to {earlier}" in output
-    )
-    assert read_json(earlier / "results.json") == first
-    assert settings_from_flagfile(earlier / "flags.txt") == small_settings
-    names = {path.name for path in earlier.iterdir()}
-    assert {"model.keras", "plain", "before", "report.html", "gallery.png"} <= names
-    assert not (tmp_path / "report.html").exists()
-    assert not (tmp_path / "gallery.png").exists()
-    assert results["plain"]["map_at_r"] != first["plain"]["map_at_r"]
-    assert finished_results(tmp_path, other) == read_json(tmp_path / "results.json")
-    assert finished_results(tmp_path, small_settings) is None
-
-
-def test_results_of_the_other_backend_are_moved(tmp_path, capsys, monkeypatch, small_settings):
-    first = train(small_settings, tmp_path, report=False)
-    assert first["backend"] == keras.backend.backend() == "tensorflow"
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert finished_results(tmp_path, small_settings) is None
-    unfinished = load_unfinished_results(tmp_path, small_settings)
-    (earlier,) = (tmp_path / "earlier").iterdir()
-    assert (
-        f"{tmp_path} contained results of the Keras backend tensorflow (this is jax), which were "
-        f"moved to {earlier}"
-    ) in capsys.readouterr().out
-    assert read_json(earlier / "results.json") == first
-    assert "plain" not in unfinished
-    assert unfinished["versions"]["jax"] == importlib.metadata.version("jax")
-
-
-def test_results_from_before_there_were_backends_are_tensorflows(tmp_path, small_settings):
-    train(small_settings, tmp_path, report=False)
-    results = read_json(tmp_path / "results.json")
-    del results["backend"]
-    write_json(tmp_path / "results.json", results)
-    assert finished_results(tmp_path, small_settings) == results
-
-
-def test_checkpoints_of_other_settings_are_moved(tmp_path, small_settings):
-    with pytest.MonkeyPatch.context() as patches:
-        interruption = StopAt(patches)(*PLACES["a step"][:1], 3)
-        with pytest.raises(RunInterruptedError):
-            Run(small_settings).train(tmp_path, 60, interruption)
-    assert (tmp_path / "checkpoints" / "plain").exists()
-    other = dataclasses.replace(small_settings, seed=1)
-    results = Run(other).train(tmp_path)
-    (earlier,) = (tmp_path / "earlier").iterdir()
-    assert (earlier / "checkpoints" / "plain").exists()
-    assert without_seconds(results) == without_seconds(Run(other).train(tmp_path / "new"))
-
-
-def test_a_folder_that_is_in_use(tmp_path, monkeypatch, small_settings):
-    monkeypatch.setattr(workdir_module, "_SECONDS_TO_WAIT", 0.01)
-    with WorkdirLock(tmp_path), pytest.raises(WorkdirInUseError, match="working in"):
-        train(small_settings, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
         print(preset, flush=True)
     check_strategy(settings.strategy, settings.model_devices)
     runs = runs_of_protocol(flag_values, settings, workdir)
-    if len(runs) == 1:
+    if runs[0].folder == runs[0].workdir:
         end_with_parent()
         train(runs[0].settings, workdir, flag_values.checkpoint_minutes, flag_values.report)
         return

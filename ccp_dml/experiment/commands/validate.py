@@ -25,7 +25,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
             "--seeds, or take --mode=tune"
         )
     end_with_parent()
-    results = validate(planned.settings, workdir, flag_values.checkpoint_minutes)
+    results = validate(planned.settings, planned.folder, flag_values.checkpoint_minutes)
     for method in settings.method:
         value = results[method][f"validation_{settings.monitor}"]
         print(f"{method}: validation {settings.monitor} {value:.4f}")
