@@ -331,7 +331,7 @@ def test_rounds_of_a_real_training(generator):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"patience": 0}, "patience must be at least 1; got 0"),
+        ({"patience": 0}, "patience must be a whole number of at least 1; got 0"),
         ({"proximal_weight": -1}, "proximal_weight must be at least 0; got -1"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0; got -1"),
         ({"proxy_selection": "mean"}, "proxy_selection must be one of k_center, random, .* 'mean'"),

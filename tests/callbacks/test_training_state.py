@@ -459,7 +459,7 @@ def test_the_length_of_an_epoch_must_be_known(tmp_path):
 def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(ValueError, match="minutes must be above 0; got 0"):
         TrainingState(tmp_path, [], minutes=0)
-    with pytest.raises(ValueError, match="keep must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="keep must be a whole number of at least 1; got 0"):
         TrainingState(tmp_path, [], keep=0)
     with pytest.raises(ValueError, match=r"methods state and restore.*; got EarlyStopping"):
         TrainingState(tmp_path, [keras.callbacks.EarlyStopping()])

@@ -164,9 +164,9 @@ def test_gradients_do_not_flow_into_the_ring(generator):
 @pytest.mark.both_backends
 def test_wrong_numbers_are_named():
     for arguments, message in [
-        ((0, 1), "num_batches must be at least 1; got 0"),
-        ((1, 0), "batch_size must be at least 1; got 0"),
-        ((1, 1, -1), "start_step must be at least 0; got -1"),
+        ((0, 1), "num_batches must be a whole number of at least 1; got 0"),
+        ((1, 0), "batch_size must be a whole number of at least 1; got 0"),
+        ((1, 1, -1), "start_step must be a whole number of at least 0; got -1"),
     ]:
         with pytest.raises(ValueError, match=message):
             CrossBatchMemory(*arguments)

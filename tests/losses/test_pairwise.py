@@ -167,6 +167,15 @@ def test_empty_batch_is_zero(name):
     assert float(value) == 0.0
 
 
+@pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)
+def test_batch_that_is_empty_only_when_it_runs_is_zero(name):
+    compute = tf.function(
+        losses.get(name),
+        input_signature=[tf.TensorSpec([None], "int32"), tf.TensorSpec([None, 4])],
+    )
+    assert float(compute(np.zeros(0, "int32"), np.zeros((0, 4), "float32"))) == 0.0
+
+
 @pytest.mark.both_backends(slow=True)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", NAMES_WITHIN_BATCH)

@@ -152,7 +152,9 @@ def test_what_parts_would_change_is_refused():
         fails(EmbeddingModel(backbone(batch_norm=True), 5))
     with pytest.raises(ValueError, match="combined with activity_regularizer, as of conv2d"):
         fails(EmbeddingModel(backbone(activity_regularizer="l2"), 5))
-    with pytest.raises(ValueError, match="gradient_cache_parts must be at least 1; got 0"):
+    with pytest.raises(
+        ValueError, match="gradient_cache_parts must be a whole number of at least 1; got 0"
+    ):
         make_model(MetricLearningModel, 0)
     model = make_model(MetricLearningModel, 5)
     with pytest.raises(ValueError, match="gradient_cache_parts=5 must divide the samples"):

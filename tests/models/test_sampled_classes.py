@@ -242,7 +242,9 @@ def linear_backbone():
 
 def test_wrong_arguments_are_named():
     embedding_model = linear_model(np.ones((5, 3), "float32"))
-    with pytest.raises(ValueError, match="sampled_classes must be at least 0; got -1"):
+    with pytest.raises(
+        ValueError, match="sampled_classes must be a whole number of at least 0; got -1"
+    ):
         ProxyModel(embedding_model, 5, sampled_classes=-1)
     with pytest.raises(ValueError, match=r"requires ccp_dml.optimizers.LazyAdam .*; got Adam"):
         model_of("adam", 8)
