@@ -85,15 +85,12 @@ def rounding():
 )
 def test_steps_are_those_of_whole_batches(case, rounding):
     model_class, options = CASES[case]
-    expected, *others = (
-        weights_after(make_model(model_class, parts, **options)) for parts in (1, 2, 8)
-    )
+    expected, found = (weights_after(make_model(model_class, parts, **options)) for parts in (1, 8))
     start = make_model(model_class, 1, **options).get_weights()
     moved = [np.abs(one - other).max() for one, other in zip(expected, start, strict=False)]
     assert max(moved) > 1e-3
-    for weights in others:
-        for one, other in zip(weights, expected, strict=True):
-            np.testing.assert_allclose(one, other, atol=rounding)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=rounding)
 
 
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}])
