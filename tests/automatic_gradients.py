@@ -18,7 +18,9 @@ def value_and_gradients(function, *inputs):
     if keras.backend.backend() == "jax":
         import jax
 
-        value, gradients = jax.value_and_grad(function, tuple(range(len(inputs))))(*inputs)
+        # Compiled as a whole, as in a training step, and much sooner than operation by operation.
+        both = jax.jit(jax.value_and_grad(function, tuple(range(len(inputs)))))
+        value, gradients = both(*inputs)
         return value, list(gradients)
     import tensorflow as tf
 

@@ -43,7 +43,6 @@ LONGEST = (
     "test_main.py",
     # From here on little is set up for several tests: processes can share them.
     "experiment/test_resuming.py",
-    "distribution/test_jax.py",
     "distribution/test_replicas.py",
     "test_notebooks.py",
     "docs/test_tutorials.py",

@@ -1,4 +1,4 @@
-"""Runs on JAX what is marked for both backends."""
+"""Runs on JAX what is marked for both backends, and what is about its devices."""
 
 import pathlib
 
@@ -9,7 +9,9 @@ from tests.processes_on_jax import run_on_jax
 MARK = "both_backends"
 TESTS = pathlib.Path(__file__).parent
 ROOMS = ["losses", "miners", "callbacks", "models"]
-OTHERS = [TESTS, *(f"--ignore={TESTS / room}" for room in ROOMS)]
+# Not collected with TensorFlow.
+OF_JAX_ALONE = TESTS / "distribution" / "on_eight_devices.py"
+OTHERS = [OF_JAX_ALONE, TESTS, *(f"--ignore={TESTS / room}" for room in ROOMS)]
 
 
 def run_marked(marks, *folders):
@@ -22,7 +24,7 @@ def test_jax_passes_what_is_marked_for_both_backends():
     # In one process, because to import both backends takes many seconds; and only of the files that
     # have any, because to collect all takes as long.
     files = [path for path in sorted(TESTS.rglob("test_*.py")) if MARK in path.read_text("utf-8")]
-    run_marked(f"{MARK} and not slow", *files)
+    run_marked(f"{MARK} and not slow", *files, OF_JAX_ALONE)
 
 
 @pytest.mark.slow

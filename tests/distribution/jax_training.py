@@ -1,17 +1,33 @@
-"""The trainings of `training.py` with JAX, under one strategy after the other.
+"""The trainings of `training.py` with JAX, which has to compute in float64.
 
 KERAS_BACKEND=jax JAX_ENABLE_X64=1 XLA_FLAGS=--xla_force_host_platform_device_count=8 \
-    python -m tests.distribution.jax_training FOLDER --cases ccp --strategies none model_parallel:2
+    python -m tests.distribution.jax_training OUTPUT ccp --strategy=data_parallel
 """
 
 import argparse
-import pathlib
 
 import jax
 import numpy as np
 
 from ccp_dml import distribution
 from tests.distribution.training import train_cases
+
+
+def train(case, strategy):
+    """The results of a case as arrays by name.
+
+    Args:
+        case: The case.
+        strategy: The name of a strategy; behind a colon there may be the number of model devices.
+    """
+    name, _, model_devices = strategy.partition(":")
+    # Devices divide a batch of 40, 40 proxies, and 120 rows of memory.
+    return train_cases(
+        [case],
+        distribution.strategy(name, int(model_devices or 1)).scope,
+        samples_per_class=8,
+        proxies_per_class=8,
+    )
 
 
 def ask_processes():
@@ -29,18 +45,12 @@ def ask_processes():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--cases", nargs="+")
-    parser.add_argument("--strategies", nargs="+")
+    parser.add_argument("output")
+    parser.add_argument("case")
+    parser.add_argument("--strategy")
     arguments = parser.parse_args()
-    for name in arguments.strategies:
-        kind, _, model_devices = name.partition(":")
-        strategy = distribution.strategy(kind, int(model_devices or 1))
-        # Devices divide a batch of 40, 40 proxies, and 120 rows of memory.
-        results = train_cases(
-            arguments.cases, strategy.scope, samples_per_class=8, proxies_per_class=8
-        )
-        np.savez(arguments.folder / f"{name}.npz", **results, **ask_processes())
+    results = train(arguments.case, arguments.strategy)
+    np.savez(arguments.output, **results, **ask_processes())
     distribution.wait_for_all()
 
 

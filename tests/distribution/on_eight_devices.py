@@ -1,5 +1,6 @@
-"""Tests that `test_jax.py` runs in a process with Keras's backend JAX and eight virtual devices."""
+"""Tests for JAX with eight virtual devices, which `tests/test_both_backends.py` runs."""
 
+import re
 import threading
 
 import jax
@@ -29,9 +30,20 @@ from ccp_dml.models import (
     small_convnet,
 )
 from ccp_dml.optimizers import LazyAdam
+from tests.cases import CASES, settings_of, slow_except, small_model
+from tests.distribution.jax_training import train
+from tests.distribution.training import check_equal
 from tests.models.small_models import images_and_labels
 
-ALL_OF_THEM = ["data_parallel", "model_parallel"]
+# They run where tests of both backends do.
+pytestmark = pytest.mark.both_backends
+
+# Four groups divide a batch, and the two devices of a group the rows: also what data_parallel does.
+MOSTLY_BOTH = [pytest.param("data_parallel", marks=pytest.mark.slow), "model_parallel"]
+
+
+def model_devices_of(name):
+    return 2 if name == "model_parallel" else 1
 
 
 def network():
@@ -96,12 +108,13 @@ def test_all_devices_have_everything_of_data_parallel_models():
         assert len(variable.value.sharding.device_set) == 8
 
 
-def test_samples_with_several_labels_are_compared_on_all_devices():
+@pytest.mark.parametrize("name", MOSTLY_BOTH)
+def test_samples_with_several_labels_are_compared_on_all_devices(name):
     images, classes = images_and_labels(80)
     labels = np.eye(5, dtype="int32")[classes] | np.eye(5, dtype="int32")[[3]]
     weights = []
-    for name in ("none", *ALL_OF_THEM):
-        with distribution.strategy(name, 2 if name == "model_parallel" else 1).scope():
+    for each in ("none", name):
+        with distribution.strategy(each, model_devices_of(each)).scope():
             memory = CrossBatchMemory(2, 40, start_step=0, label_size=5, name="memory")
             model = MetricLearningModel(network(), memory=memory)
             loss = losses.get("multi_similarity", same_class=losses.have_common_label)
@@ -110,9 +123,8 @@ def test_samples_with_several_labels_are_compared_on_all_devices():
         model.evaluate(images, labels, batch_size=40, verbose=0)
         np.testing.assert_array_equal(memory.labels, labels)
         weights.append(model.get_weights())
-    for found in weights[1:]:
-        for weight, expected in zip(found, weights[0], strict=True):
-            np.testing.assert_allclose(weight, expected, atol=1e-5)
+    for expected, found in zip(*weights, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_none_is_the_first_device():
@@ -196,11 +208,11 @@ def test_an_optimizer_of_another_scope_is_an_error():
     fails_in_one_line("in the scope of its strategy", model.fit, *images_and_labels(32))
 
 
-@pytest.mark.parametrize("name", ALL_OF_THEM)
+@pytest.mark.parametrize("name", MOSTLY_BOTH)
 def test_any_number_of_inputs_is_embedded(name):
     images, _ = images_and_labels(21)
     expected = embed(model_in("none"), images)
-    model = model_in(name, model_devices=1 + (name == "model_parallel"))
+    model = model_in(name, model_devices_of(name))
     batches = tf.data.Dataset.from_tensor_slices(images).batch(6)
     for found in (
         embed(model, images, batch_size=10),
@@ -216,7 +228,7 @@ def test_a_network_that_was_never_called_is_embedded():
     np.testing.assert_allclose(embed(model, inputs)[0], embed(model, inputs[:1])[0])
 
 
-@pytest.mark.parametrize("name", ["none", *ALL_OF_THEM])
+@pytest.mark.parametrize("name", ["none", "data_parallel", "model_parallel"])
 def test_a_function_is_compiled_once_and_sees_the_weights_as_they_are(name):
     traced = []
     strategy = distribution.strategy(name)
@@ -293,10 +305,10 @@ class ReadLoss(keras.callbacks.Callback):
         float(logs["loss"])
 
 
-@pytest.mark.parametrize("name", ["none", *ALL_OF_THEM])
+@pytest.mark.parametrize("name", ["none", *MOSTLY_BOTH])
 def test_steps_are_handed_out_without_waiting_for_the_one_before(name, tmp_path, monkeypatch):
     """So that the next batch is read, and sent to the devices, while they compute."""
-    model = model_in(name, model_devices=1 + (name == "model_parallel"))
+    model = model_in(name, model_devices_of(name))
     images, labels = images_and_labels(80)
     batches = tf.data.Dataset.from_tensor_slices((images, labels % 40)).repeat().batch(40)
     pool = tf.data.Dataset.from_tensor_slices((images, np.arange(80) % 40)).batch(40)
@@ -327,11 +339,11 @@ def test_steps_are_handed_out_without_waiting_for_the_one_before(name, tmp_path,
 
 
 def test_gradients_are_cached_by_all_devices():
-    """Also in parts that have fewer samples than there are devices."""
     weights = []
     images, labels = images_and_labels(160)
-    for name, parts in [("none", 1), *((name, 5) for name in ALL_OF_THEM), ("data_parallel", 10)]:
-        with distribution.strategy(name, 2 if name == "model_parallel" else 1).scope():
+    # Parts of 8 samples for four groups of devices, and of 4 samples for eight devices.
+    for name, parts in [("none", 1), ("model_parallel", 5), ("data_parallel", 10)]:
+        with distribution.strategy(name, model_devices_of(name)).scope():
             model = ProxyModel(network(), 10, 2, gradient_cache_parts=parts)
             model.compile(keras.optimizers.SGD(0.1), loss="multi_similarity")
         model.fit(images, labels, batch_size=40, shuffle=False, verbose=0)
@@ -339,3 +351,120 @@ def test_gradients_are_cached_by_all_devices():
     for found in weights[1:]:
         for weight, expected in zip(found, weights[0], strict=True):
             np.testing.assert_allclose(weight, expected, atol=1e-5)
+
+
+@pytest.fixture
+def float64():
+    """Lets JAX compute in float64."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+ALL_PARTS = "ccp+xbm+dvml"
+FEW_STRATEGIES = ["model_parallel:2"]
+STRATEGIES = ["data_parallel", "model_parallel:2", "model_parallel:8"]
+
+
+@pytest.mark.parametrize(
+    ("case", "names"),
+    [
+        (ALL_PARTS, FEW_STRATEGIES),
+        *(
+            pytest.param(case, STRATEGIES, marks=pytest.mark.slow)
+            for case in ("ccp", "ccp+xbm", "ccp+dvml", "ccp+hard", ALL_PARTS)
+        ),
+    ],
+)
+def test_eight_devices_train_as_one(case, names, float64):
+    one = train(case, "none")
+    weights = [name for name in one if name.startswith(f"{case}/weights")]
+    assert "float32" not in {one[name].dtype.name for name in weights}
+    for name in names:
+        found = train(case, name)
+        check_equal(found, one, case)
+        # They did not all compute on one device, whose bits they would have.
+        assert any((found[weight] != one[weight]).any() for weight in weights)
+
+
+# So many that a step with `sampled_classes` does not look at all of them.
+NUM_CLASSES = 128
+EMBEDDING_SIZE = 8
+
+
+def compile_step(method, case):
+    """What XLA makes of a step of a method, compiled as `fit` does."""
+    parts = set(method.split("+"))
+    settings = settings_of(
+        case,
+        embedding_size=EMBEDDING_SIZE,
+        samples_per_class=8,
+        sampled_classes=3 if "sampled" in parts else 0,
+    )
+    model = small_model("+".join(parts - {"sampled"}), settings, NUM_CLASSES)
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    state = tuple([variable.value for variable in group] for group in groups)
+    shardings = jax.tree.map(lambda value: value.sharding, state)
+    batch = images_and_labels(40)
+    strategy = distribution.strategy_of(model)
+    if strategy is not None:
+        layouts = [strategy.get_data_layout(each.shape).backend_layout for each in batch]
+        batch = tuple(map(jax.device_put, batch, layouts))
+    step = jax.jit(model.train_step, donate_argnums=0, out_shardings=(None, shardings))
+    return step.lower(state, batch).compile().as_text()
+
+
+METHODS = [
+    "plain",
+    "ccp",
+    "ccp+sampled",
+    "xbm",
+    "ccp+xbm",
+    "dvml",
+    "ccp+dvml",
+    "xbm+dvml",
+    "ccp+xbm+dvml",
+    "ccp+xbm+dvml+sampled",
+]
+STEPS = [
+    *(("plain", case) for case in CASES if case != "contrastive"),
+    *((method, "contrastive") for method in METHODS),
+]
+FEW_STEPS = [
+    ("plain", "distance_weighted"),
+    ("ccp+sampled", "contrastive"),
+    ("ccp+xbm+dvml", "contrastive"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "model_devices"),
+    [
+        ("model_parallel", 2),
+        pytest.param("none", 1, marks=pytest.mark.slow),
+        pytest.param("data_parallel", 1, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(("method", "case"), slow_except(FEW_STEPS, STEPS))
+def test_steps_are_compiled_with_static_shapes_and_without_python(
+    method, case, name, model_devices
+):
+    with distribution.strategy(name, model_devices).scope():
+        program = compile_step(method, case)
+    assert "ENTRY" in program
+    shapes = re.findall(r"\b[a-z]+\d*\[([^\]]*)\]\{", program)
+    assert shapes
+    assert all(re.fullmatch(r"[\d,]*", shape) for shape in shapes)
+    for outside in ("callback", "infeed", "outfeed", "host"):
+        assert not re.search(rf"{outside}[\w.]*\(|target=\"[^\"]*{outside}", program)
+    is_divided = bool(re.search(r" all-(reduce|gather)", program))
+    assert is_divided == (name != "none")
+    if name == "model_parallel" and "ccp" in method:
+        # No device ever sees all of the proxies.
+        assert not re.search(rf"\[{2 * NUM_CLASSES},{EMBEDDING_SIZE}\]", program)
+        assert re.search(rf"\[{NUM_CLASSES},{EMBEDDING_SIZE}\]", program)

@@ -12,8 +12,6 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Where there is little to compute, and much to compile.
-QUICK_TO_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def run_module(name, *arguments, **environment):
@@ -28,7 +26,7 @@ def run_with_jax(name, *arguments, devices=8, **environment):
         name: The module.
         *arguments: Its arguments.
         devices: How many devices there are.
-        **environment: Further variables of its environment, such as `QUICK_TO_COMPILE`.
+        **environment: Further variables of its environment.
     """
     run_module(name, *arguments, **jax_environment(devices), **environment)
 

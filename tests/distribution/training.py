@@ -186,6 +186,23 @@ def train_cases(cases, scope=contextlib.nullcontext, **sizes):
     return results
 
 
+def check_equal(found, expected, case):
+    """Checks that a case of `train_cases` gave the same results, but for rounding, twice.
+
+    Args:
+        found: The results; of those that are empty nothing is asked.
+        expected: The other ones.
+        case: The case.
+    """
+    for name in [each for each in expected if each.startswith(f"{case}/")]:
+        if found[name].size:
+            np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5, err_msg=name)
+    # Two rounds ended, the rate was lowered, and there was something to learn.
+    assert found[f"{case}/history/round"][-1] == 2
+    assert found[f"{case}/history/learning_rate"][-1] < 0.02
+    assert np.ptp(found[f"{case}/history/val_map_at_r"]) > 0.005
+
+
 def train_with_adam(seeds, perturbation=0.0, scope=contextlib.nullcontext):
     """The weights after trainings with Adam in float32, one for each seed."""
     with scope():

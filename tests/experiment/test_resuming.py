@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,15 @@ def wait_for_step(process, folder, step):
     raise AssertionError(f"the process ended before step {step}")
 
 
+def copy_as_if_killed(process, workdir, copy):
+    """Copies the folder of a run as a kill would leave it now; the run continues afterwards."""
+    process.send_signal(signal.SIGSTOP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), console_of(workdir)
+    shutil.copytree(workdir, copy)
+    process.send_signal(signal.SIGCONT)
+
+
 def kill_at(seconds, arguments, workdir):
     """Lets a run live for some seconds; returns whether it lived that long."""
     process = start(arguments, workdir)
@@ -167,28 +177,24 @@ def assert_same_run(ours, theirs):
                 np.testing.assert_array_equal(one, other)
 
 
-def test_an_interrupted_run_resumes_with_the_command_it_names(uninterrupted, tmp_path):
+# At other places, the figure among them, runs are interrupted in `test_results.py`; and by SIGTERM
+# on JAX below.
+def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, tmp_path):
     case = "ccp with a figure"
-    expected, _ = uninterrupted(case)
-    workdir = tmp_path / "a run"
-    checkpoints = workdir / "checkpoints"
+    expected, workdir = tmp_path / "expected", tmp_path / "a run"
     process = start((*CASES[case], OFTEN), workdir)
-    wait_for_step(process, checkpoints / "ccp", 8)
-    process.terminate()
-    assert process.wait() == 143
-    *_, line = console_of(workdir).splitlines()
-    assert line.startswith("ccp_dml: interrupted by SIGTERM; progress is saved: to resume, run")
-    # The command that it names, with Ctrl-C.
-    command = shlex.split(line.partition("to resume, run ")[2])
-    assert command[:3] == ["python", "-m", "ccp_dml.main"]
-    process = start((*command[3:], OFTEN), workdir)
-    wait_for_step(process, checkpoints / "figure", 3)
+    wait_for_step(process, workdir / "checkpoints" / "ccp", 8)
+    # As Ctrl-C does.
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     *_, line = console_of(workdir).splitlines()
-    assert line.startswith("ccp_dml: interrupted by SIGINT; progress is saved")
+    assert line.startswith("ccp_dml: interrupted by SIGINT; progress is saved: to resume, run")
+    command = shlex.split(line.partition("to resume, run ")[2])
+    assert command[:3] == ["python", "-m", "ccp_dml.main"]
+    finish((*command[3:], "--noreport", OFTEN), workdir)
     assert "ccp resumes after step" in console_of(workdir)
-    finish((*CASES[case], OFTEN), workdir)
+    # Without a process of its own, whose imports take longer than the run.
+    run_command(*CASES[case], OFTEN, f"--workdir={expected}")
     assert_same_run(workdir, expected)
     noise = json.loads((workdir / "results.json").read_text())["label_noise"]
     assert noise["replaced"] == round(0.2 * noise["samples"])
@@ -235,20 +241,20 @@ def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_pa
         OFTEN,
     )
     expected, workdir = tmp_path / "expected", tmp_path / "run"
-    finish(case, expected, "jax")
+    method = pathlib.Path("checkpoints", "ccp+xbm+dvml")
+    process = start(case, expected, "jax")
+    wait_for_step(process, expected / method, 12)
+    copy_as_if_killed(process, expected, workdir)
+    assert process.wait() == 0, console_of(expected)
     results = json.loads((expected / "results.json").read_text())
     assert results["backend"] == "jax"
     assert results["replicas"] == devices
     assert results["ccp+xbm+dvml"]["rounds"]
-    folder = workdir / "checkpoints" / "ccp+xbm+dvml"
     process = start(case, workdir, "jax")
-    wait_for_step(process, folder, 12)
-    process.kill()
-    process.wait()
-    process = start(case, workdir, "jax")
-    wait_for_step(process, folder, 37)
+    wait_for_step(process, workdir / method, 37)
     process.terminate()
     assert process.wait() == 143, console_of(workdir)
+    assert "ccp+xbm+dvml resumes after step" in console_of(workdir)
     assert "to resume, run KERAS_BACKEND=jax python -m ccp_dml.main" in console_of(workdir)
     finish(case, workdir, "jax")
     assert "ccp+xbm+dvml resumes after step" in console_of(workdir)
