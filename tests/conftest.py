@@ -123,15 +123,16 @@ def golden():
     return lambda name: np.load(pathlib.Path(__file__).parent / "golden" / name)
 
 
-@pytest.fixture
-def run_command(monkeypatch):
+@pytest.fixture(scope="session")
+def run_command():
     """Runs the command line in this process, with flags of its own."""
 
     def run(*arguments):
         flag_values = flags.FlagValues()
         main.define_flags(flag_values)
-        monkeypatch.setattr(flags, "FLAGS", flag_values)
-        main.main(main._parse_flags(["ccp_dml", *arguments]))
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(flags, "FLAGS", flag_values)
+            main.main(main._parse_flags(["ccp_dml", *arguments]))
 
     return run
 

@@ -24,12 +24,13 @@ from tests.inference.embedders import small_embedder
 
 ROOT = pathlib.Path(__file__).parents[1]
 DIGITS = f"--flagfile={ROOT / 'experiments' / 'digits.flags'}"
-# Enough for two rounds, with little time spent.
+# Enough for two rounds, because every second validation ends one, with little time spent.
 SHORT = [
-    "--max_steps=120",
+    "--max_steps=40",
     "--steps_per_validation=5",
     "--warmup_steps=10",
     "--round_patience=1",
+    "--round_min_delta=0.5",
     "--learning_rate=1e-3",
 ]
 
@@ -76,7 +77,7 @@ def test_results_hold_what_was_promised(finished):
             assert 0 < results[name][key] < 1
         assert results[name]["seconds"] >= 0
     assert results["before"]["steps"] == 0
-    assert results["plain"]["steps"] == results["ccp"]["steps"] == 120
+    assert results["plain"]["steps"] == results["ccp"]["steps"] == 40
     assert results["plain"]["rounds"] == 0
     assert results["ccp"]["rounds"] >= 1
     assert results["plain"]["map_at_r"] != results["ccp"]["map_at_r"]
@@ -104,7 +105,7 @@ def test_history_and_logs(finished):
     for method in ("plain", "ccp"):
         with (workdir / method / "history.csv").open() as file:
             rows = list(csv.DictReader(file))
-        assert len(rows) == 24
+        assert len(rows) == 8
         assert {"loss", "val_map_at_r", "val_precision_at_1"} <= set(rows[0])
         best = max(float(row["val_map_at_r"]) for row in rows)
         assert best == pytest.approx(results[method]["validation_map_at_r"])
@@ -197,15 +198,14 @@ def test_a_report_that_cannot_be_written(error, message, finished, command, monk
     assert said.endswith(message)
 
 
-def test_flags_can_be_passed_back_and_give_the_same_numbers(finished, tmp_path):
+def test_flags_can_be_passed_back_and_give_the_same_numbers(finished, tmp_path, run_command):
     workdir, _, results = finished
-    process = run(
+    run_command(
         f"--flagfile={workdir / 'flags.txt'}",
         f"--workdir={tmp_path}",
         "--figure_rounds=0",
         "--noreport",
     )
-    assert process.returncode == 0, process.stderr
     again = json.loads((tmp_path / "results.json").read_text())
     for name in ("before", "plain", "ccp"):
         for values in (again, results):
@@ -234,11 +234,8 @@ def test_help_lists_the_flags_and_examples():
     assert "python -m ccp_dml.main --flagfile=experiments/letters.flags" in shown
 
 
-def test_one_clear_line_and_exit_code_two():
-    process = run("--flagfile=missing.flags", "--workdir=/tmp/unused")
-    assert process.returncode == 2
-    assert "Traceback" not in process.stderr
-    assert "'missing.flags'" in process.stderr.strip().splitlines()[-1]
+def test_a_flagfile_that_is_not_there(command):
+    assert "'missing.flags'" in command("--flagfile=missing.flags", "--workdir=/tmp/unused")
 
 
 def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, monkeypatch, capsys):
