@@ -12,6 +12,7 @@ from absl import flags
 from tensorflow.python.framework.ops import gradient_registry
 
 from ccp_dml import main
+from tests.main_command import DIGITS
 
 
 def pytest_configure(config):
@@ -135,6 +136,19 @@ def run_command():
             main.main(main._parse_flags(["ccp_dml", *arguments]))
 
     return run
+
+
+@pytest.fixture
+def command(capsys, run_command):
+    """Runs the command in this process and returns its last line of errors, for exit code 2."""
+
+    def run_here(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            run_command(DIGITS, *arguments)
+        assert stopped.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run_here
 
 
 @pytest.fixture
