@@ -7,7 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
-from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.checks import check_at_least, check_one_of, check_whole_number
 from ccp_dml.data import ClassPools
 from ccp_dml.distribution import BatchMap, is_chief, strategy_of
 from ccp_dml.evaluation import radius_by_centers
@@ -119,8 +119,8 @@ class AlternatingProjections(ResumableCallback):
         slice_bytes: int = 2**28,
     ):
         super().__init__()
-        check_at_least("patience", patience, 1)
-        check_at_least("slice_bytes", slice_bytes, 1)
+        check_whole_number("patience", patience, 1)
+        check_whole_number("slice_bytes", slice_bytes, 1)
         for name, value in [
             ("min_delta", min_delta),
             ("proximal_weight", proximal_weight),

@@ -2,7 +2,7 @@
 
 import keras
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.models import MetricLearningModel
 
 
@@ -32,7 +32,7 @@ class FreezeBackbone(keras.callbacks.Callback):
 
     def __init__(self, epochs: int):
         super().__init__()
-        check_at_least("epochs", epochs, 0)
+        check_whole_number("epochs", epochs, 0)
         self.epochs = epochs
 
     def on_train_begin(self, logs=None):

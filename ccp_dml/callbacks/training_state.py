@@ -13,7 +13,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write
-from ccp_dml.checks import check_above, check_at_least
+from ccp_dml.checks import check_above, check_whole_number
 from ccp_dml.distribution import (
     broadcast_from_chief,
     is_chief,
@@ -111,7 +111,7 @@ class TrainingState(keras.callbacks.Callback):
     ):
         super().__init__()
         check_above("minutes", minutes, 0)
-        check_at_least("keep", keep, 1)
+        check_whole_number("keep", keep, 1)
         for callback in callbacks:
             if not (hasattr(callback, "state") and hasattr(callback, "restore")):
                 raise ValueError(

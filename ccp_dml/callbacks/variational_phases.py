@@ -2,7 +2,7 @@
 
 import keras
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.models import VariationalModel
 
 
@@ -25,7 +25,7 @@ class VariationalPhases(keras.callbacks.Callback):
 
     def __init__(self, first_phase_epochs: int):
         super().__init__()
-        check_at_least("first_phase_epochs", first_phase_epochs, 0)
+        check_whole_number("first_phase_epochs", first_phase_epochs, 0)
         self.first_phase_epochs = first_phase_epochs
 
     def on_train_begin(self, logs=None):

@@ -8,7 +8,13 @@ import keras
 import tensorflow as tf
 
 from ccp_dml import identifiers
-from ccp_dml.checks import check_above, check_at_least, check_at_most, check_parameters
+from ccp_dml.checks import (
+    check_above,
+    check_at_least,
+    check_at_most,
+    check_parameters,
+    check_whole_number,
+)
 
 ImageAugmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps an image, float32 `(height, width, 3)` in 0…255, and a stateless seed, int64 `(2,)`, to a
@@ -171,7 +177,7 @@ def make_rand_augment(num_operations: int, magnitude: float) -> ImageAugmentatio
     Returns:
         The augmentation. Pixels outside an image are its reflection.
     """
-    check_at_least("num_operations", num_operations, 1)
+    check_whole_number("num_operations", num_operations, 1)
     check_at_most("magnitude", magnitude, 1)
     check_above("magnitude", magnitude, 0)
     shared = {"dtype": "float32"}

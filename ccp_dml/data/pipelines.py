@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.checks import check_one_of, check_whole_number
 from ccp_dml.data.samplers import SAMPLERS, class_draws, stateless_seed
 from ccp_dml.data.samples import LabeledSamples
 
@@ -79,7 +79,7 @@ def class_pools(data: LabeledSamples, draws: int, seed: int) -> "ClassPools":
     Raises:
         ValueError: If there are no samples or `draws` is not positive.
     """
-    check_at_least("draws", draws, 1)
+    check_whole_number("draws", draws, 1)
     return ClassPools(data, draws, seed)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import ImageColor
 
-from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.checks import check_one_of, check_whole_number
 from ccp_dml.data.decoding import Color, decode_region
 from ccp_dml.data.exif import turn
 from ccp_dml.data.value_scaling import SCALINGS
@@ -65,7 +65,7 @@ class Preprocessing:
     channels: int = 3
 
     def __post_init__(self):
-        check_at_least("image_size", self.image_size, 1)
+        check_whole_number("image_size", self.image_size, 1)
         if self.resize_size is not None and self.resize_size < self.image_size:
             raise ValueError(
                 f"resize_size must be at least image_size, {self.image_size}; "

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.evaluation.class_labels import flatten_labels
 from ccp_dml.losses.distances import squared_distances, to_float
 
@@ -40,7 +40,7 @@ def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int
         raise ValueError(
             f"embeddings must be (n, d) and labels (n,); got {embeddings.shape} and {labels.shape}"
         )
-    check_at_least("num_centers", num_centers, 1)
+    check_whole_number("num_centers", num_centers, 1)
     samples = np.argsort(labels, kind="stable")
     _, starts, sizes = np.unique(labels[samples], return_index=True, return_counts=True)
     means = np.add.reduceat(embeddings[samples], starts) / sizes[:, None].astype("float32")

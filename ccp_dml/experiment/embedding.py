@@ -10,7 +10,7 @@ from absl import logging
 from etils import epath
 
 from ccp_dml.atomic_write import atomic_write, remove_unfinished
-from ccp_dml.checks import check_at_least, list_first, printable
+from ccp_dml.checks import check_whole_number, list_first, printable
 from ccp_dml.data import ImageListing, list_benchmark, list_images
 from ccp_dml.data.image_check import image_problems
 from ccp_dml.data.image_header import MAX_PIXELS
@@ -121,8 +121,8 @@ def embed_images(
         WorkdirInUseError: If another process writes the same file.
     """
     _, parquet = import_pyarrow()
-    check_at_least("batch_size", batch_size, 1)
-    check_at_least("max_bad_images", max_bad_images, 0)
+    check_whole_number("batch_size", batch_size, 1)
+    check_whole_number("max_bad_images", max_bad_images, 0)
     path = epath.Path(output)
     if path.is_dir():
         raise ValueError(f"output {path} is a folder: name a file in it, such as gallery.parquet")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least, printable
+from ccp_dml.checks import check_whole_number, printable
 from ccp_dml.data import Preprocessing
 from ccp_dml.data.decoding import composite
 from ccp_dml.data.image_header import MAX_PIXELS, check_pixels, explain_damage, read_header
@@ -69,7 +69,7 @@ class ImageEmbedder(keras.Model):
             `fit` is unknown.
         RuntimeError: When it is called, directly or by `predict`, with a Keras backend other than
             TensorFlow, which preprocesses the images; `embed` works with all of them.
-            tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
+        tf.errors.InvalidArgumentError: When it is called, if values are not in 0…255, or are
             fractions of at most 1, as for images that have been divided by 255; not under XLA.
 
     Example:
@@ -172,8 +172,8 @@ class ImageEmbedder(keras.Model):
                 the message says which one.
             OSError: If a file cannot be read.
         """
-        check_at_least("batch_size", batch_size, 1)
-        check_at_least("max_pixels", max_pixels, 1)
+        check_whole_number("batch_size", batch_size, 1)
+        check_whole_number("max_pixels", max_pixels, 1)
         images = _list_images(images)
         if not images:
             return np.zeros((0, self.embedding_size), "float32")

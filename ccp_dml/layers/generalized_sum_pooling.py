@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from ccp_dml.checks import check_above, check_at_least, check_fraction
+from ccp_dml.checks import check_above, check_fraction, check_whole_number
 from ccp_dml.layers.feature_shapes import check_positions
 from ccp_dml.layers.normalization import lipschitz_normalize
 
@@ -70,7 +70,7 @@ class GeneralizedSumPooling(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least("num_prototypes", num_prototypes, 1)
+        check_whole_number("num_prototypes", num_prototypes, 1)
         check_fraction("transported", transported)
         check_above("sharpness", sharpness, 0)
         self.num_prototypes = num_prototypes

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ccp_dml import backend
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_at_least, check_whole_number
 
 INT32_LABELS = (
     "the memory holds labels in int32: they must be whole numbers from -2147483648 to 2147483647; "
@@ -67,9 +67,9 @@ class CrossBatchMemory(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least("num_batches", num_batches, 1)
-        check_at_least("batch_size", batch_size, 1)
-        check_at_least("start_step", start_step, 0)
+        check_whole_number("num_batches", num_batches, 1)
+        check_whole_number("batch_size", batch_size, 1)
+        check_whole_number("start_step", start_step, 0)
         check_at_least("label_size", label_size, 2, optional=True)
         self.num_batches = num_batches
         self.batch_size = batch_size

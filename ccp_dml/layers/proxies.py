@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from ccp_dml import backend
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.distribution import update_copies
 from ccp_dml.layers.class_sampling import sample_classes
 
@@ -73,8 +73,8 @@ class Proxies(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least("num_classes", num_classes, 1)
-        check_at_least("proxies_per_class", proxies_per_class, 1)
+        check_whole_number("num_classes", num_classes, 1)
+        check_whole_number("proxies_per_class", proxies_per_class, 1)
         self.num_classes = num_classes
         self.proxies_per_class = proxies_per_class
         if initializer is None:

@@ -50,7 +50,7 @@ class FastAP(PairwiseLoss):
         )
         positives = ops.cast(pairs.positives, places.dtype)
         negatives = pairs.weigh_negatives(ops.cast(pairs.negatives, places.dtype))
-        positives_so_far = total_so_far = precision = ops.zeros_like(places[:, 0])
+        positives_so_far = total_so_far = precision = ops.zeros_like(ops.sum(places, axis=1))
         for place in range(self.num_bins + 1):
             shares = ops.relu(1.0 - ops.abs(places - place))
             in_bin = ops.sum(positives * shares, axis=1)

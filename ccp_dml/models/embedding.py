@@ -2,7 +2,7 @@
 
 import keras
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.layers import get_pooling
 from ccp_dml.layers.feature_shapes import check_features
 from ccp_dml.models.freeze_batch_norm import freeze_batch_norm
@@ -53,7 +53,7 @@ class EmbeddingModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least("embedding_size", embedding_size, 1)
+        check_whole_number("embedding_size", embedding_size, 1)
         self.backbone = backbone
         self.embedding_size = embedding_size
         self.freeze_batch_norm = freeze_batch_norm

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from ccp_dml import backend, distribution, losses
-from ccp_dml.checks import check_above, check_at_least
+from ccp_dml.checks import check_above, check_at_least, check_whole_number
 from ccp_dml.layers import CrossBatchMemory, LipschitzNormalization, ProxySample
 from ccp_dml.models import gradients as gradient_steps
 from ccp_dml.models.batch_checks import BatchChecks
@@ -110,8 +110,8 @@ class MetricLearningModel(MetricLearningStep):
     ):
         super().__init__(**kwargs)
         if num_classes is not None:
-            check_at_least("num_classes", num_classes, 1)
-        check_at_least("gradient_cache_parts", gradient_cache_parts, 1)
+            check_whole_number("num_classes", num_classes, 1)
+        check_whole_number("gradient_cache_parts", gradient_cache_parts, 1)
         check_at_least("weight_decay", weight_decay, 0)
         check_above("clip_norm", clip_norm, 0, optional=True)
         check_above("clip_value", clip_value, 0, optional=True)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_at_least, check_whole_number
 from ccp_dml.layers import Proxies
 from ccp_dml.models.keras_internals import count_steps
 from ccp_dml.models.metric_learning import MetricLearningModel
@@ -85,7 +85,7 @@ class ProxyModel(MetricLearningModel):
         super().__init__(embedding_model, num_classes=num_classes, **kwargs)
         check_at_least("proxy_loss_weight", proxy_loss_weight, 0)
         check_at_least("batch_loss_weight", batch_loss_weight, 0)
-        check_at_least("sampled_classes", sampled_classes, 0)
+        check_whole_number("sampled_classes", sampled_classes, 0)
         self.proxy_loss_weight = proxy_loss_weight
         self.batch_loss_weight = batch_loss_weight
         self.sampled_classes = sampled_classes

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from ccp_dml import backend
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.losses.distances import to_float
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.models.keras_internals import count_steps
@@ -90,8 +90,8 @@ class VariationalModel(MetricLearningModel):
                 "embedding_model must be a ccp_dml.models.EmbeddingModel, whose features are "
                 f"rebuilt; got {type(embedding_model).__name__}"
             )
-        check_at_least("num_samples", num_samples, 1)
-        check_at_least("hidden_units", hidden_units, 1)
+        check_whole_number("num_samples", num_samples, 1)
+        check_whole_number("hidden_units", hidden_units, 1)
         for name, weights in [("first_weights", first_weights), ("second_weights", second_weights)]:
             if len(weights) != len(_TERMS) or min(weights) < 0:
                 raise ValueError(f"{name} must be four numbers of at least 0; got {weights}")

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_at_least, check_whole_number
 from ccp_dml.data import LabeledSamples
 
 _LONGEST_NAME = 16
@@ -35,8 +35,8 @@ def draw_samples(
         ValueError: If there are no samples, or a number is not positive.
     """
     check_at_least("number of samples", len(data), 1)
-    check_at_least("num_classes", num_classes, 1)
-    check_at_least("views", views, 1)
+    check_whole_number("num_classes", num_classes, 1)
+    check_whole_number("views", views, 1)
     chosen = _choose_samples(data.labels, num_classes, views, np.random.default_rng(seed))
     shown_first = data.subset(chosen[:, 0])
     evaluated = data.displayable(np.concatenate(list(shown_first.evaluation_images())))

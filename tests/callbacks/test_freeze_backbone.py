@@ -103,7 +103,7 @@ def test_only_models_with_a_backbone_freeze_it(generator):
     model.compile("adam", loss="contrastive")
     with pytest.raises(ValueError, match="has a backbone"):
         model.fit(np.zeros((4, 4)), np.arange(4), verbose=0, callbacks=[FreezeBackbone(1)])
-    with pytest.raises(ValueError, match="epochs must be at least 0; got -1"):
+    with pytest.raises(ValueError, match="epochs must be a whole number of at least 0; got -1"):
         FreezeBackbone(-1)
 
 

@@ -59,7 +59,10 @@ def test_training_examples_are_the_files_that_were_drawn(data):
     # Each is one of the images that training_image can make of its file.
     seeds = [tf.constant([number, 0], tf.int64) for number in range(400)]
     contents = tf.io.read_file(data.paths[9])
-    possible = [rescale(training_image(contents, seed, SMALL), "symmetric") for seed in seeds]
+    make = tf.function(
+        lambda seed: rescale(training_image(contents, seed, SMALL), "symmetric"), autograph=False
+    )
+    possible = [make(seed) for seed in seeds]
     assert min(np.abs(images[1] - image).mean() for image in possible) < 0.05
 
 
@@ -115,9 +118,7 @@ def test_images_are_augmented_after_the_crop_and_before_the_scaling(data):
 
 
 def test_augmentation_depends_on_the_seed_and_the_step(data):
-    augmentation = compose_augmentation(
-        16, color_jitter={"hue": 0.3}, rand_augment=1, random_erasing=0.5
-    )
+    augmentation = compose_augmentation(16, color_jitter={"hue": 0.3}, random_erasing=0.5)
     augmented = dataclasses.replace(data, augmentation=augmentation)
 
     def drawn(threads, first_step=0):
@@ -308,8 +309,8 @@ def test_displayable_images_are_those_of_the_file(paths):
         preprocessing = Preprocessing(16, resize_size=18, scaling=scaling)
         data = ImageFiles(paths, np.arange(20), preprocessing)
         shown = data.displayable(images_of(data.evaluation_images()))
-        expected = [evaluation_image(tf.io.read_file(path), preprocessing) for path in paths]
-        np.testing.assert_array_equal(shown, expected)
+        expected = [evaluation_image(tf.io.read_file(path), preprocessing) for path in paths[:4]]
+        np.testing.assert_array_equal(shown[:4], expected)
 
 
 def test_wrong_arguments_are_named():

@@ -281,7 +281,7 @@ def test_preprocessing_in_a_graph_has_static_shapes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_size": 0}, "image_size must be at least 1; got 0"),
+        ({"image_size": 0}, "image_size must be a whole number of at least 1; got 0"),
         ({"image_size": 64, "resize_size": 60}, "at least image_size, 64; got 60"),
         ({"crop": "center"}, "crop must be one of area, side; got 'center'"),
         ({"fit": "stretch"}, "fit must be one of crop, pad; got 'stretch'"),

@@ -49,7 +49,7 @@ def test_radius_by_centers_center(generator):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="num_centers must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="num_centers must be a whole number of at least 1; got 0"):
         covering_radius(np.zeros((2, 2)), np.zeros(2), 0)
     with pytest.raises(ValueError, match=r"got \(2, 2\) and \(3,\)"):
         covering_radius(np.zeros((2, 2)), np.zeros(3), 1)

@@ -144,7 +144,7 @@ def test_config_and_arguments():
     copy = GeneralizedSumPooling.from_config(config)
     assert (copy.num_prototypes, copy.transported, copy.sharpness) == (3, 0.4, 2.0)
     for arguments, message in [
-        ({"num_prototypes": 0}, "num_prototypes must be at least 1; got 0"),
+        ({"num_prototypes": 0}, "num_prototypes must be a whole number of at least 1; got 0"),
         ({"transported": 1.0}, "transported must be between 0 and 1; got 1.0"),
         ({"sharpness": 0.0}, "sharpness must be above 0; got 0.0"),
     ]:

@@ -33,10 +33,14 @@ def test_proxies_save_and_load(tmp_path):
 
 
 def test_proxies_need_positive_counts():
-    with pytest.raises(ValueError, match="num_classes must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1; got 0"):
         Proxies(0)
-    with pytest.raises(ValueError, match="proxies_per_class must be at least 1; got -1"):
+    with pytest.raises(
+        ValueError, match="proxies_per_class must be a whole number of at least 1; got -1"
+    ):
         Proxies(2, -1)
+    with pytest.raises(ValueError, match=r"must be a whole number of at least 1; got 2\.5"):
+        Proxies(2, 2.5)
 
 
 def test_proxies_of_some_classes_are_replaced(two_replicas):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,6 +8,7 @@ from ccp_dml import losses
 from ccp_dml.losses.pairwise import Pairs
 from ccp_dml.losses.triplet import mean_over_triplets
 from tests import naive
+from tests.cases import slow_except
 from tests.losses.pair_cases import TOLERANCE, values_and_gradients
 
 
@@ -17,9 +20,18 @@ def test_triplet_counts_no_negative_at_exactly_the_margin():
     assert float(value) == naive.loss("triplet", labels, embeddings, margin=0.25)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("num_classes", [5, 300])  # many positives per anchor, and few
-@pytest.mark.parametrize("counts", [None, 3.0])
+@pytest.mark.parametrize(
+    ("num_classes", "counts", "jit_compile"),
+    slow_except(
+        # Many positives per anchor, and few; compiled, each with or without counts.
+        [
+            *itertools.product([5, 300], [None, 3.0], [False]),
+            (5, None, True),
+            (300, 3.0, True),
+        ],
+        list(itertools.product([5, 300], [None, 3.0], [False, True])),
+    ),
+)
 def test_triplet_against_many_references(num_classes, counts, jit_compile, generator):
     n, r, margin = 6, 1200, 0.3
     labels, reference_labels = generator.integers(0, num_classes, n), np.arange(r) % num_classes
@@ -62,17 +74,22 @@ def test_triplet_of_what_is_not_a_number_is_none(generator):
     assert np.isnan(float(losses.get("triplet")(np.array([0, 1]), embeddings, **against)))
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+# The last number of positives that needs no sorting, and the first that does; with hinges of some
+# negatives, and of all.
+NUMBERS = [
+    (32, 1024, 0.2, True),
+    (32, 1031, 3.0, False),
+    (33, 1031, 0.2, False),
+    (33, 1024, 3.0, True),
+]
+
+
 @pytest.mark.parametrize(
-    ("most", "r", "margin", "weighted"),
-    [
-        # The last number of positives that needs no sorting, and the first that does; with hinges
-        # of some negatives, and of all.
-        (32, 1024, 0.2, True),
-        (32, 1031, 3.0, False),
-        (33, 1031, 0.2, False),
-        (33, 1024, 3.0, True),
-    ],
+    ("most", "r", "margin", "weighted", "jit_compile"),
+    slow_except(
+        [*((*case, False) for case in NUMBERS), (*NUMBERS[0], True), (*NUMBERS[2], True)],
+        [(*case, jit_compile) for case in NUMBERS for jit_compile in (False, True)],
+    ),
 )
 def test_triplet_for_every_number_of_positives(most, r, margin, weighted, jit_compile, generator):
     numbers = [0, 1, 4, 5, 8, most]

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ccp_dml.layers import CrossBatchMemory
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, ProxyModel, small_convnet
+from tests.cases import slow_except
 from tests.models.small_models import convolutional_model, images_and_labels
 
 pytestmark = pytest.mark.both_backends(slow=True)
@@ -60,7 +61,7 @@ def test_a_batch_smaller_than_its_slot_in_the_memory(jit_compile, as_dataset):
         model.fit(images, labels, batch_size=10, steps_per_epoch=1, verbose=0)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", slow_except([False], [False, True]))
 def test_a_remainder_that_a_later_epoch_reads(jit_compile):
     images, labels = images_and_labels(28)
     model = proxy_model(jit_compile, memory=CrossBatchMemory(num_batches=2, batch_size=10))

@@ -98,7 +98,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
         ({"weight_decay": -1}, "weight_decay must be at least 0; got -1"),
         ({"clip_norm": 0}, "clip_norm must be above 0 or None; got 0"),
         ({"batch_loss_weight": -0.1}, "batch_loss_weight must be at least 0; got -0.1"),
-        ({"num_classes": 0}, "num_classes must be at least 1; got 0"),
+        ({"num_classes": 0}, "num_classes must be a whole number of at least 1; got 0"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):

@@ -78,7 +78,9 @@ def test_images_of_any_size(generator):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="embedding_size must be at least 1; got 0"):
+    with pytest.raises(
+        ValueError, match="embedding_size must be a whole number of at least 1; got 0"
+    ):
         EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=0)
     with pytest.raises(ValueError, match=r"pooling average takes .*got \(None, 64\): .* none"):
         EmbeddingModel(vectors((8, 8, 1)))

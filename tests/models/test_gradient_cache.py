@@ -85,15 +85,12 @@ def rounding():
 )
 def test_steps_are_those_of_whole_batches(case, rounding):
     model_class, options = CASES[case]
-    expected, *others = (
-        weights_after(make_model(model_class, parts, **options)) for parts in (1, 2, 8)
-    )
+    expected, found = (weights_after(make_model(model_class, parts, **options)) for parts in (1, 8))
     start = make_model(model_class, 1, **options).get_weights()
     moved = [np.abs(one - other).max() for one, other in zip(expected, start, strict=False)]
     assert max(moved) > 1e-3
-    for weights in others:
-        for one, other in zip(weights, expected, strict=True):
-            np.testing.assert_allclose(one, other, atol=rounding)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=rounding)
 
 
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}])
@@ -152,7 +149,9 @@ def test_what_parts_would_change_is_refused():
         fails(EmbeddingModel(backbone(batch_norm=True), 5))
     with pytest.raises(ValueError, match="combined with activity_regularizer, as of conv2d"):
         fails(EmbeddingModel(backbone(activity_regularizer="l2"), 5))
-    with pytest.raises(ValueError, match="gradient_cache_parts must be at least 1; got 0"):
+    with pytest.raises(
+        ValueError, match="gradient_cache_parts must be a whole number of at least 1; got 0"
+    ):
         make_model(MetricLearningModel, 0)
     model = make_model(MetricLearningModel, 5)
     with pytest.raises(ValueError, match="gradient_cache_parts=5 must divide the samples"):

@@ -12,7 +12,7 @@ from ccp_dml.callbacks import AlternatingProjections, RetrievalValidation
 from ccp_dml.experiment.methods import make_loss
 from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.models import EmbeddingModel, ProxyModel, small_convnet
-from tests.cases import CASES, settings_of, small_model
+from tests.cases import CASES, settings_of, slow_except, small_model
 from tests.distribution.training import in_float64
 from tests.models.small_models import images_and_labels
 
@@ -42,7 +42,7 @@ def train(method, precision="float32", steps_per_execution=1, epochs=6):
     return model, history
 
 
-@pytest.mark.parametrize("method", ["ccp", "ccp+xbm+dvml"])
+@pytest.mark.parametrize("method", slow_except(["ccp+xbm+dvml"], ["ccp", "ccp+xbm+dvml"]))
 def test_several_steps_per_execution_give_the_same_numbers(method):
     (one, history), (several, other_history) = (
         train(method, steps_per_execution=steps) for steps in (1, 5)
@@ -64,7 +64,25 @@ def test_half_precision_inside_the_network_learns_as_well():
     assert 0.5 < gains["mixed_bfloat16"] / gains["float32"] < 2
 
 
-@pytest.mark.parametrize("case", CASES)
+# The losses by themselves are compared with naive ones in float64. Here are losses of pairs, of
+# triplets and of ranks, those with weights or proxies of their own, and what is around a loss and
+# computes more than which pairs count.
+IN_FLOAT64 = [
+    "contrastive",
+    "triplet",
+    "smooth_ap",
+    "margin",
+    "soft_triple",
+    "proxy_anchor",
+    "multi_level_distance",
+    "proxy_synthesis",
+    "virtual_softmax",
+    "semi_hard",
+    "distance_weighted",
+]
+
+
+@pytest.mark.parametrize("case", slow_except(IN_FLOAT64, list(CASES)))
 def test_every_loss_trains_in_float64(case):
     losses, initial_weights = {}, None
     for precision, scope in [("float32", contextlib.nullcontext), ("float64", in_float64)]:

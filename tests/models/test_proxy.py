@@ -6,6 +6,7 @@ import tensorflow as tf
 from ccp_dml.backend.tensorflow import fusion
 from ccp_dml.models import ProxyModel
 from tests import naive
+from tests.cases import slow_except
 from tests.models.small_models import (
     convolutional_model,
     images_and_labels,
@@ -62,13 +63,16 @@ def test_a_proxy_model_trains_the_weighted_losses(generator):
 
 @pytest.mark.parametrize(
     ("loss", "jit_compile", "replicas"),
-    [
-        ("contrastive", False, 1),
-        ("contrastive", True, 1),
-        ("contrastive", False, 2),
-        ("margin", False, 1),
-        ("margin", False, 2),
-    ],
+    slow_except(
+        [("contrastive", False, 1), ("contrastive", True, 1), ("margin", False, 2)],
+        [
+            ("contrastive", False, 1),
+            ("contrastive", True, 1),
+            ("contrastive", False, 2),
+            ("margin", False, 1),
+            ("margin", False, 2),
+        ],
+    ),
 )
 def test_steps_against_many_proxies_are_those_of_the_plain_computation(
     loss, jit_compile, replicas, two_replicas, monkeypatch, generator

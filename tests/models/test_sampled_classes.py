@@ -15,7 +15,7 @@ from ccp_dml.models import (
 )
 from ccp_dml.models.embedding import EmbeddingModel
 from ccp_dml.optimizers import LazyAdam
-from tests.cases import AROUND_LOSSES, CASES, NEEDING_PROXIES, settings_of, slow_except, small_model
+from tests.cases import CASES, NEEDING_PROXIES, settings_of, slow_except, small_model
 from tests.models.small_models import images_and_labels, linear_model
 
 CLASSES = 40
@@ -133,13 +133,17 @@ def test_the_mean_loss_over_many_steps_is_the_whole_loss(generator):
 def test_the_step_and_the_seed_decide_which_classes_are_drawn(generator):
     (batch,) = batches(generator, count=1)
 
-    def drawn(step, seed):
+    def drawn(seed, *steps):
         model = model_of(keras.optimizers.SGD(0.01), 4, sampling_seed=seed)
-        model.optimizer.iterations.assign(step)
-        return tuple(changed_classes(model, batch))
+        for step in steps:
+            model.optimizer.iterations.assign(step)
+            yield tuple(changed_classes(model, batch))
 
-    assert drawn(7, 0) == drawn(7, 0)
-    assert len({drawn(7, 0), drawn(8, 0), drawn(7, 1)}) == 3
+    seventh, eighth = drawn(0, 7, 8)
+    (again,) = drawn(0, 7)
+    (of_another_seed,) = drawn(1, 7)
+    assert again == seventh
+    assert len({seventh, eighth, of_another_seed}) == 3
 
 
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 2}])
@@ -180,12 +184,25 @@ def test_multipliers_scale_the_steps_of_rows(generator):
     np.testing.assert_allclose(moved[1], 10 * moved[0], rtol=0.02, atol=1e-6)
 
 
+# Losses that learn, that need proxies, that add classes, or that draw; miners choose among drawn
+# classes as among all.
+WITH_SAMPLED_CLASSES = (
+    "margin",
+    "soft_triple",
+    "multi_level_distance",
+    "proxy_synthesis",
+    "virtual_softmax",
+    "semi_hard",
+    "distance_weighted",
+)
+
+
 def every_case():
     for case in sorted(CASES):
         for method in ("ccp", "ccp+xbm", "ccp+dvml"):
             # It has no meaning against a memory.
             if not (case in NEEDING_PROXIES and method == "ccp+xbm"):
-                is_quick = method == "ccp" and case in {*AROUND_LOSSES, "margin", "soft_triple"}
+                is_quick = method == "ccp" and case in WITH_SAMPLED_CLASSES
                 yield pytest.param(case, method, marks=[] if is_quick else pytest.mark.slow)
 
 
@@ -242,7 +259,9 @@ def linear_backbone():
 
 def test_wrong_arguments_are_named():
     embedding_model = linear_model(np.ones((5, 3), "float32"))
-    with pytest.raises(ValueError, match="sampled_classes must be at least 0; got -1"):
+    with pytest.raises(
+        ValueError, match="sampled_classes must be a whole number of at least 0; got -1"
+    ):
         ProxyModel(embedding_model, 5, sampled_classes=-1)
     with pytest.raises(ValueError, match=r"requires ccp_dml.optimizers.LazyAdam .*; got Adam"):
         model_of("adam", 8)

@@ -180,8 +180,8 @@ def test_it_learns_on_the_digits():
 def test_wrong_arguments_are_named(generator):
     embedding_model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=8)
     for arguments, message in [
-        ({"num_samples": 0}, "num_samples must be at least 1; got 0"),
-        ({"hidden_units": 0}, "hidden_units must be at least 1; got 0"),
+        ({"num_samples": 0}, "num_samples must be a whole number of at least 1; got 0"),
+        ({"hidden_units": 0}, "hidden_units must be a whole number of at least 1; got 0"),
         ({"first_weights": (1, 1, 1)}, "first_weights must be four numbers"),
         ({"second_weights": (1, 1, 1, -1)}, "second_weights must be four numbers"),
     ]:
@@ -189,7 +189,9 @@ def test_wrong_arguments_are_named(generator):
             VariationalModel(embedding_model, **arguments)
     with pytest.raises(ValueError, match="embedding_model must be a"):
         VariationalModel(small_convnet((8, 8, 1)))
-    with pytest.raises(ValueError, match="first_phase_epochs must be at least 0; got -1"):
+    with pytest.raises(
+        ValueError, match="first_phase_epochs must be a whole number of at least 0; got -1"
+    ):
         VariationalPhases(-1)
 
 

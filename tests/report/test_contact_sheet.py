@@ -23,5 +23,5 @@ def test_names_of_classes_are_on_the_contact_sheet():
     data = LabeledImages(np.zeros((4, 2, 2, 3), "float32"), np.array([0, 0, 1, 1]))
     figure = draw_samples(data, class_names=("ant", "bee"), views=1)
     assert [panel.get_title() for panel in figure.axes[::2]] == ["ant", "bee"]
-    with pytest.raises(ValueError, match="num_classes must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1; got 0"):
         draw_samples(data, num_classes=0, views=1)

@@ -9,7 +9,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw, ImageFont
 
-from ccp_dml.checks import check_at_least, check_whole_number
+from ccp_dml.checks import check_whole_number
 from ccp_dml.data.benchmark import Benchmark
 from ccp_dml.data.cache import cached_array
 from ccp_dml.data.images import LabeledImages
@@ -135,7 +135,7 @@ def render_letters(
     >>> render_letters(("a", "ß"), samples_per_letter=3, seed=0).images.shape
     (6, 28, 28, 1)
     """
-    check_at_least("samples_per_letter", samples_per_letter, 1)
+    check_whole_number("samples_per_letter", samples_per_letter, 1)
     images = np.empty((len(characters), samples_per_letter, IMAGE_SIZE, IMAGE_SIZE), "float32")
     for row, character in enumerate(characters):
         if len(character) != 1:

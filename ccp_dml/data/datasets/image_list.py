@@ -42,9 +42,9 @@ def read_image_list(file: epath.Path, required: Sequence[str] = ("path", "label"
         The images, and notes on repeated rows.
 
     Raises:
-        ValueError: If this is not such a file, a row is incomplete, has more fields than there are
-            columns, an unknown split or an unreadable address, or two rows give the same file
-            different classes or splits; the message names the lines.
+        ValueError: If this is not such a file, it names a column twice, a row is incomplete, has
+            more fields than there are columns, an unknown split or an unreadable address, or two
+            rows give the same file different classes or splits; the message names the lines.
     """
     rows, line_numbers, repeated = {}, {}, []
     for number, row in _parse_rows(file, required):
@@ -86,6 +86,9 @@ def _parse_rows(file, required) -> Iterator[tuple[int, ImageRow]]:
                 f"optionally, {' and '.join(optional)}; got "
                 f"{printable(', '.join(columns))[:200] or 'nothing'}"
             )
+        for name in _COLUMNS:
+            if columns.count(name) > 1:
+                raise ValueError(f"the first line of {file} names the column {name} more than once")
         begin = reader.line_num + 1
         for fields in reader:
             where = f"line {reader.line_num} of {file}"

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least, check_fraction
+from ccp_dml.checks import check_fraction, check_whole_number
 from ccp_dml.data.samplers.passes import Groups, inclusion_probabilities, visit_groups
 from ccp_dml.data.samplers.samples_by_class import check_batch
 from ccp_dml.data.samplers.seeds import make_generator
@@ -35,7 +35,7 @@ class ClassNeighbors:
     """
 
     def __init__(self, steps: int):
-        check_at_least("steps", steps, 1)
+        check_whole_number("steps", steps, 1)
         self.steps = steps
         with tf.device("CPU"):
             self._queue = tf.queue.FIFOQueue(_MAX_WAITING, [tf.int64])
@@ -139,7 +139,7 @@ def hard_class_batches(
     classes = Groups(labels)
     num_classes = len(classes.sizes)
     check_batch(num_classes, classes_per_batch, samples_per_class)
-    check_at_least("classes_per_batch", classes_per_batch, 2)
+    check_whole_number("classes_per_batch", classes_per_batch, 2)
     check_fraction("fraction", fraction)
     num_added = min(max(1, round(fraction * classes_per_batch)), classes_per_batch - 1)
     num_random = classes_per_batch - num_added

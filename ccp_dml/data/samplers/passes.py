@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.data.samplers.seeds import make_generator
 
 # Groups that appear in almost every batch do so in every one.
@@ -168,7 +168,7 @@ def batches_of_passes(
     Returns:
         A dataset of int64 vectors `(batch_size,)`.
     """
-    check_at_least("first_step", first_step, 0)
+    check_whole_number("first_step", first_step, 0)
     first_pass, passed_over = divmod(first_step, batches_per_pass)
 
     def draw(number):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 
 
 def check_batch(num_classes: int, classes_per_batch: int, samples_per_class: int):
@@ -12,8 +12,8 @@ def check_batch(num_classes: int, classes_per_batch: int, samples_per_class: int
     Raises:
         ValueError: If a count is not positive, or there are fewer classes than a batch needs.
     """
-    check_at_least("classes_per_batch", classes_per_batch, 1)
-    check_at_least("samples_per_class", samples_per_class, 1)
+    check_whole_number("classes_per_batch", classes_per_batch, 1)
+    check_whole_number("samples_per_class", samples_per_class, 1)
     if classes_per_batch > num_classes:
         raise ValueError(
             f"a batch of {classes_per_batch} classes cannot be drawn from {num_classes} classes"

@@ -7,7 +7,7 @@ import os
 import jax
 import keras
 
-from ccp_dml.checks import check_at_least
+from ccp_dml.checks import check_whole_number
 from ccp_dml.distribution.strategy_names import STRATEGIES, check_strategy
 
 __all__ = [
@@ -132,7 +132,7 @@ def strategy(
     ...     model = EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=16)
     """
     check_strategy(name, model_devices)
-    check_at_least("model_devices", model_devices, 1)
+    check_whole_number("model_devices", model_devices, 1)
     if name == "none":
         return SingleDevice()
     _join_hosts()

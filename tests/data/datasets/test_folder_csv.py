@@ -72,6 +72,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         ),
         (["path,label"], "contains no images: each line"),
         ([], "must name the columns path, label .* got nothing"),
+        (["path,label,label", "boot/0.jpg,a,b"], "names the column label more than once"),
         (["path,label", "", "", "boot/0.jpg,"], "line 4 of .* has no label"),
         (["path,label", "a\0.jpg,a"], r"line 2 of .* NUL .*'a\\x00.jpg'|not a CSV file"),
         (

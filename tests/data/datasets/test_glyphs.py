@@ -135,7 +135,9 @@ def test_what_determines_the_pixels_is_in_the_key(tmp_path, monkeypatch):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="samples_per_letter must be at least 1; got 0"):
+    with pytest.raises(
+        ValueError, match="samples_per_letter must be a whole number of at least 1; got 0"
+    ):
         render_letters(("a",), 0, seed=0)
     with pytest.raises(ValueError, match="single characters; got 'ab'"):
         render_letters(("ab",), 1, seed=0)

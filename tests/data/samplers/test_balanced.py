@@ -101,7 +101,7 @@ def test_twelve_thousand_classes():
     ("arguments", "message"),
     [
         ((np.arange(3), 4, 1), "a batch of 4 classes cannot be drawn from 3 classes"),
-        ((np.arange(3), 0, 1), "classes_per_batch must be at least 1; got 0"),
+        ((np.arange(3), 0, 1), "classes_per_batch must be a whole number of at least 1; got 0"),
         ((np.zeros(0, int), 1, 1), r"at least one sample; got \(0,\)"),
     ],
 )

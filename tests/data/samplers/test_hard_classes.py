@@ -119,12 +119,12 @@ def test_where_all_near_classes_are_there_any_is_added(generator):
     ("arguments", "params", "message"),
     [
         ((np.arange(3), 4, 1), {}, "a batch of 4 classes cannot be drawn from 3 classes"),
-        ((np.arange(3), 1, 1), {}, "classes_per_batch must be at least 2; got 1"),
+        ((np.arange(3), 1, 1), {}, "classes_per_batch must be a whole number of at least 2; got 1"),
         ((np.arange(3), 2, 1), {"fraction": 1.0}, "fraction must be between 0 and 1; got 1.0"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(arguments, params, message):
     with pytest.raises(ValueError, match=message):
         hard_class_batches(*arguments, seed=0, neighbors=ClassNeighbors(1), **params)
-    with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1; got 0"):
         ClassNeighbors(0)

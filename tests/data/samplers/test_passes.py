@@ -188,7 +188,7 @@ def test_sop_is_drawn_with_few_passes():
     ("arguments", "message"),
     [
         ((np.arange(3), 4, 1), "a batch of 4 classes cannot be drawn from 3 classes"),
-        ((np.arange(3), 1, 0), "samples_per_class must be at least 1; got 0"),
+        ((np.arange(3), 1, 0), "samples_per_class must be a whole number of at least 1; got 0"),
         ((np.zeros(0, int), 1, 1), r"at least one sample; got \(0,\)"),
     ],
 )

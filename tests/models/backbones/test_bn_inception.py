@@ -8,7 +8,9 @@ import pytest
 from ccp_dml.data import cache_folder
 from ccp_dml.models import get_backbone, load_backbone_weights
 from ccp_dml.models.backbones.bn_inception import bn_inception, convert_state_dict, main
+from ccp_dml.models.backbones.state_dict import convert
 from ccp_dml.models.backbones.torch_files import read_state_dict
+from tests.cases import slow_except
 from tests.models.backbones.naive_inception import (
     NumpyOperations,
     TorchOperations,
@@ -74,7 +76,12 @@ def test_there_are_as_many_parameters_as_in_the_port():
 
 
 @pytest.mark.parametrize(
-    ("side", "features"), [(31, 1), (38, 1), (95, 3), (224, 7), (227, 7), (256, 8)]
+    ("side", "features"),
+    # The smallest and the largest for one feature, and that of the paper.
+    slow_except(
+        [(31, 1), (38, 1), (227, 7)],
+        [(31, 1), (38, 1), (95, 3), (224, 7), (227, 7), (256, 8)],
+    ),
 )
 def test_sizes(side, features):
     assert bn_inception((side, side, 3)).output_shape == (None, features, features, 1024)
@@ -96,13 +103,16 @@ def test_batch_normalisation_of_shape_one_by_n(state_dict, network):
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_does_not_fit_is_named(state_dict):
+def test_what_does_not_fit_is_named(state_dict, network):
     without = dict(state_dict)
     del without["inception_4a_1x1_bn.running_var"]
     with pytest.raises(ValueError, match=r"inception_4a_1x1_bn\.running_var of the 414 needed are"):
         convert_state_dict(without)
     with pytest.raises(ValueError, match=r"conv1_7x7_s2\.weight.* and 409 more of the 414 needed"):
-        convert_state_dict({f"module.{key}": array for key, array in state_dict.items()})
+        # As `convert_state_dict` does, which would make the network again.
+        convert(
+            {f"module.{key}": array for key, array in state_dict.items()}, network, "BN-Inception"
+        )
     wrong = {
         **state_dict,
         "conv2_3x3.weight": np.zeros((192, 32, 3, 3)),
@@ -110,7 +120,7 @@ def test_what_does_not_fit_is_named(state_dict):
         "conv1_7x7_s2.bias": np.zeros((64, 1, 1)),
     }
     with pytest.raises(ValueError, match="not those of BN-Inception: ") as raised:
-        convert_state_dict(wrong)
+        convert(wrong, network, "BN-Inception")
     message = str(raised.value)
     assert "conv2_3x3.weight is (192, 32, 3, 3) instead of (192, 64, 3, 3)" in message
     assert "inception_5b_1x1_bn.bias is (352, 1) instead of (352,)" in message
