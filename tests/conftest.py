@@ -13,6 +13,7 @@ from tensorflow.python.eager import context
 from tensorflow.python.framework.ops import gradient_registry
 
 from ccp_dml import main
+from tests.main_command import DIGITS
 
 
 def pytest_configure(config):
@@ -131,17 +132,31 @@ def golden():
     return lambda name: np.load(pathlib.Path(__file__).parent / "golden" / name)
 
 
-@pytest.fixture
-def run_command(monkeypatch):
+@pytest.fixture(scope="session")
+def run_command():
     """Runs the command line in this process, with flags of its own."""
 
     def run(*arguments):
         flag_values = flags.FlagValues()
         main.define_flags(flag_values)
-        monkeypatch.setattr(flags, "FLAGS", flag_values)
-        main.main(main._parse_flags(["ccp_dml", *arguments]))
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(flags, "FLAGS", flag_values)
+            main.main(main._parse_flags(["ccp_dml", *arguments]))
 
     return run
+
+
+@pytest.fixture
+def command(capsys, run_command):
+    """Runs the command in this process and returns its last line of errors, for exit code 2."""
+
+    def run_here(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            run_command(DIGITS, *arguments)
+        assert stopped.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run_here
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 
 from tests.data.shapes import draw_shape, recode, write_shape
 
-ROOT = pathlib.Path(__file__).parents[1]
 CLASSES, IMAGES_PER_CLASS = 30, 10
 
 
@@ -32,7 +31,7 @@ def write_pictures(folder):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, run_command):
     """The folder of the pictures, their paths by class, and the folder of the run."""
     folder = tmp_path_factory.mktemp("pictures")
     paths = write_pictures(folder)
@@ -57,14 +56,7 @@ def trained(tmp_path_factory):
         "--proxies_per_class=2",
         "--pool_size=3",
     ]
-    process = subprocess.run(
-        [sys.executable, "-m", "ccp_dml.main", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    run_command(*arguments)
     return folder, paths, workdir
 
 
@@ -116,7 +108,15 @@ def test_the_network_finds_pictures_of_a_class_in_any_format(
     assert np.mean(right) > 0.7
 
 
-@pytest.mark.parametrize("format", ["saved_model", "onnx", "tflite"])
+# Of each format tests/inference/test_export.py runs the example as well.
+@pytest.mark.parametrize(
+    "format",
+    [
+        "onnx",
+        pytest.param("saved_model", marks=pytest.mark.slow),
+        pytest.param("tflite", marks=pytest.mark.slow),
+    ],
+)
 def test_the_exported_network_needs_no_package(trained, format, tmp_path, run_command, capsys):
     folder, paths, workdir = trained
     network = workdir / "ccp" / "model.keras"

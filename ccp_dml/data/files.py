@@ -31,6 +31,8 @@ CACHES = ("none", "memory", "disk")
 
 _TRANSFERS = 32
 _SECONDS_WITHOUT_PROGRESS = 1.0
+_CONTENTS = tf.TensorSpec((), tf.string)
+_SEED = tf.TensorSpec((2,), tf.int64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,9 +99,10 @@ class ImageFiles(LabeledSamples):
 
         # A random augmentation has to see images as they are.
         mirrored = self.preprocessing.scaling == "bgr" and self.augmentation is None
+        crop = _training_crop(self.preprocessing, mirrored)
 
         def load(index, seed_of_image):
-            image = training_image(read(index), seed_of_image, self.preprocessing, mirrored)
+            image = crop(read(index), seed_of_image)
             if self.augmentation is not None:
                 # Random numbers other than those of the crop.
                 own_seed = tf.random.experimental.stateless_fold_in(seed_of_image, 0)
@@ -201,9 +204,29 @@ def _explain_cache_error(path):
 
 
 def _decode_crops(paths, preprocessing):
+    crop = _evaluation_crop(preprocessing)
     return tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: evaluation_image(tf.io.read_file(path), preprocessing, portable=False),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        lambda path: crop(tf.io.read_file(path)), num_parallel_calls=tf.data.AUTOTUNE
+    )
+
+
+# Every validation, pool and gallery makes a pipeline, and tracing the decoders takes longer than
+# decoding hundreds of small images.
+@functools.lru_cache(maxsize=8)
+def _evaluation_crop(preprocessing):
+    """Makes the graph of `evaluation_image` that pipelines with this preprocessing share."""
+    return tf.function(
+        lambda contents: evaluation_image(contents, preprocessing, portable=False),
+        input_signature=[_CONTENTS],
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _training_crop(preprocessing, mirrored):
+    """Makes the graph of `training_image` that pipelines with this preprocessing share."""
+    return tf.function(
+        lambda contents, seed: training_image(contents, seed, preprocessing, mirrored),
+        input_signature=[_CONTENTS, _SEED],
     )
 
 

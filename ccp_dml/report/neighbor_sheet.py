@@ -6,8 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 _RIGHT, _WRONG, _UNKNOWN = "#2c9f74", "#d2504b", "#7f8489"
+# In inches: sides of tiles, from one tile to the next, from one row to the next, around the figure,
+# and after the query.
+_SIDE, _STEP, _ROW, _MARGIN, _GAP = 1.25, 1.35, 1.95, 0.1, 0.2
+# In characters and lines.
 _WIDTH = 18
 _LINES = 3
 # Captions that fit below a tile in larger letters.
@@ -40,40 +45,44 @@ def draw_neighbors(rows: Sequence[Sequence[Tile]]) -> Figure:
         A matplotlib figure, to be saved with `savefig`.
     """
     columns = max(map(len, rows))
-    figure = Figure(figsize=(1.35 * columns + 0.6, 1.95 * len(rows)), layout="constrained")
-    widths = [1, 0.15, *[1] * (columns - 1)]
-    panels = figure.subplots(
-        len(rows), columns + 1, squeeze=False, gridspec_kw={"width_ratios": widths[: columns + 1]}
-    )
-    for row, tiles in zip(panels, rows, strict=True):
-        row[1].set_axis_off()
-        places = [row[0], *row[2:]]
-        for place in places[len(tiles) :]:
-            place.set_axis_off()
-        for number, (place, tile) in enumerate(zip(places, tiles, strict=False)):
-            _draw(place, tile, is_query=number == 0)
+    width, height = _MARGIN + columns * _STEP + _GAP, len(rows) * _ROW
+    figure = Figure(figsize=(width, height))
+    # A single one, in inches from the top left: matplotlib takes seconds to lay out a hundred.
+    panel = figure.add_axes((0, 0, 1, 1))
+    panel.set(xlim=(0, width), ylim=(height, 0))
+    panel.set_axis_off()
+    for row, tiles in enumerate(rows):
+        for number, tile in enumerate(tiles):
+            left = _MARGIN + number * _STEP + (_GAP if number else 0)
+            _draw(panel, tile, left, row * _ROW + _MARGIN, is_query=number == 0)
     return figure
 
 
-def _draw(panel, tile, is_query):
+def _draw(panel, tile, left, top, is_query):
+    shape = np.array([1, 1] if tile.image is None else tile.image.shape[:2])
+    height, width = _SIDE / shape.max() * shape
+    center, middle = left + _SIDE / 2, top + _SIDE / 2
+    corner, bottom = (center - width / 2, middle - height / 2), middle + height / 2
     if tile.image is None:
-        panel.text(0.5, 0.5, "no picture", ha="center", va="center", fontsize=7, color=_UNKNOWN)
-        panel.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        panel.text(center, middle, "no picture", ha="center", va="center", fontsize=7, c=_UNKNOWN)
     else:
-        panel.imshow(tile.image.squeeze(), cmap="gray", vmin=0, vmax=255)
-    panel.set(xticks=[], yticks=[])
+        extent = (corner[0], corner[0] + width, bottom, corner[1])
+        panel.imshow(tile.image, cmap="gray", vmin=0, vmax=255, extent=extent)
     color = {True: _RIGHT, False: _WRONG, None: _UNKNOWN}[tile.is_right]
     known = tile.is_right is not None
     # Dashes are for readers who cannot distinguish the colours.
     style = "--" if tile.is_right is False else "-"
     color = "black" if is_query else color
-    panel.spines[:].set(color=color, linewidth=2.5 if known else 1, linestyle=style)
+    line = {"color": color, "linewidth": 2.5 if known else 1, "linestyle": style}
+    panel.add_patch(Rectangle(corner, width, height, fill=False, **line))
     # File names need not be Unicode, and may contain dollar signs, which matplotlib would take for
     # mathematics.
     caption = tile.caption.encode(errors="replace").decode()
     text = _wrap(caption)
     is_short = max(map(len, text.splitlines()), default=0) <= _SHORT
-    panel.set_xlabel(text, fontsize=9.5 if is_short else 6.5, parse_math=False)
+    size = 9.5 if is_short else 6.5
+    place = (center, bottom + _MARGIN / 2)
+    panel.text(*place, text, ha="center", va="top", fontsize=size, parse_math=False)
 
 
 def _wrap(caption):

@@ -193,7 +193,7 @@ def test_the_disk_holds_crops_from_one_run_to_the_next(paths, monkeypatch):
 
     before = crops()
     with monkeypatch.context() as patch:
-        patch.setattr(files, "evaluation_image", None)
+        patch.setattr(files, "_decode_crops", None)
         np.testing.assert_array_equal(crops(), before)
     # A file that was changed is read again, also if its size is the same.
     contents = bytearray(pathlib.Path(paths[3]).read_bytes())

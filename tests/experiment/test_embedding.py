@@ -1,5 +1,6 @@
 """Embedding of many images: what is in the file, and that a kill changes nothing."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -97,6 +98,9 @@ def test_the_same_call_resumes_after_a_killed_process(folder, tmp_path):
     try:
         while not (parts / "00000001.parquet").exists():
             assert process.poll() is None
+            # Not without a pause, which would take a processor from the process.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.02)
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL

@@ -88,12 +88,14 @@ class Protocol:
             return saved["embeddings"], saved["labels"]
 
 
+# Each process builds pipelines of images in files a dozen times, which the runs of one process test
+# as well, and reports are those of test_run_report.py.
 @pytest.fixture(
-    scope="module", params=["pictures", pytest.param("letters", marks=pytest.mark.slow)]
+    scope="module", params=["letters", pytest.param("pictures", marks=pytest.mark.slow)]
 )
 def protocol(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("protocol")
-    arguments = LETTERS
+    arguments = (*LETTERS, "--noreport")
     if request.param == "pictures":
         classes = {f"class{number:02}": 5 for number in range(16)}
         write_classes(folder / "pictures", classes, height=14, width=14, contrast=0.3)
@@ -101,7 +103,6 @@ def protocol(request, tmp_path_factory):
             "--dataset=folder",
             f"--data_dir={folder / 'pictures'}",
             "--image_size=14",
-            "--noreport",
         )
     protocol = Protocol(arguments, folder / "c2 ccp")
     protocol.kill_first_process()

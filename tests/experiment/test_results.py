@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import itertools
 import os
+import shutil
 import signal
 
 import keras
@@ -154,6 +155,21 @@ def small_settings():
     return make_run(max_steps=5).settings
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a finished run with these settings, and its results."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(make_run(max_steps=5).settings, folder, report=False)
+
+
+@pytest.fixture
+def finished(trained, tmp_path):
+    """The results of that run, of which `tmp_path` holds a copy."""
+    folder, results = trained
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return results
+
+
 def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, small_settings):
     results = train(small_settings, tmp_path)
     first = capsys.readouterr().out
@@ -196,8 +212,7 @@ def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_se
     assert page.count("<img") > 100
 
 
-def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings):
-    first = train(small_settings, tmp_path, report=False)
+def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings, finished):
     for name in ("report.html", "gallery.png"):
         (tmp_path / name).write_text("of the first")
     capsys.readouterr()
@@ -208,20 +223,21 @@ def test_results_with_other_settings_are_moved(tmp_path, capsys, small_settings)
     assert (
         f"{tmp_path} contained results with other settings, which were moved to {earlier}" in output
     )
-    assert read_json(earlier / "results.json") == first
+    assert read_json(earlier / "results.json") == finished
     assert settings_from_flagfile(earlier / "flags.txt") == small_settings
     names = {path.name for path in earlier.iterdir()}
     assert {"model.keras", "plain", "before", "report.html", "gallery.png"} <= names
     assert not (tmp_path / "report.html").exists()
     assert not (tmp_path / "gallery.png").exists()
-    assert results["plain"]["map_at_r"] != first["plain"]["map_at_r"]
+    assert results["plain"]["map_at_r"] != finished["plain"]["map_at_r"]
     assert finished_results(tmp_path, other) == read_json(tmp_path / "results.json")
     assert finished_results(tmp_path, small_settings) is None
 
 
-def test_results_of_the_other_backend_are_moved(tmp_path, capsys, monkeypatch, small_settings):
-    first = train(small_settings, tmp_path, report=False)
-    assert first["backend"] == keras.backend.backend() == "tensorflow"
+def test_results_of_the_other_backend_are_moved(
+    tmp_path, capsys, monkeypatch, small_settings, finished
+):
+    assert finished["backend"] == keras.backend.backend() == "tensorflow"
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert finished_results(tmp_path, small_settings) is None
     unfinished = load_unfinished_results(tmp_path, small_settings, "data")
@@ -230,17 +246,18 @@ def test_results_of_the_other_backend_are_moved(tmp_path, capsys, monkeypatch, s
         f"{tmp_path} contained results of the Keras backend tensorflow (this is jax), which were "
         f"moved to {earlier}"
     ) in capsys.readouterr().out
-    assert read_json(earlier / "results.json") == first
+    assert read_json(earlier / "results.json") == finished
     assert "plain" not in unfinished
     assert unfinished["versions"]["jax"] == importlib.metadata.version("jax")
 
 
-def test_results_from_before_there_were_backends_are_tensorflows(tmp_path, small_settings):
-    train(small_settings, tmp_path, report=False)
+def test_results_from_before_there_were_backends_are_tensorflows(
+    tmp_path, small_settings, finished
+):
     results = read_json(tmp_path / "results.json")
     del results["backend"]
     write_json(tmp_path / "results.json", results)
-    assert finished_results(tmp_path, small_settings) == results
+    assert finished_results(tmp_path, small_settings) == results != finished
 
 
 def test_unfinished_results_of_other_data_are_moved(tmp_path, capsys, monkeypatch):

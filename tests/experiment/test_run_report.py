@@ -261,7 +261,7 @@ def test_runs_of_earlier_versions(tmp_path, generator):
 def test_a_damaged_history(content, tmp_path, generator):
     save_finished(tmp_path / "run", generator)
     (tmp_path / "run" / "plain" / "history.csv").write_text(content)
-    page = report_of(tmp_path / "run", output=tmp_path, benchmark=make_benchmark(generator))
+    page = report_of(tmp_path / "run", output=tmp_path)
     assert "ccp" in page.texts["training"]
     assert "plain" not in page.texts["training"]
 

@@ -91,20 +91,25 @@ def test_many_methods_have_fewer_queries(generator):
 def test_a_picture_of_what_every_method_finds(generator):
     labels = generator.integers(0, 9, 80)
     samples = make_samples(labels, None, [f"name {label}" for label in range(9)])
-    panels = draw_queries(make_retrievers(samples, generator), samples).axes
-    shown = [panel for panel in panels if panel.images]
-    rows = [shown[start : start + 11] for start in range(0, len(shown), 11)]
-    captions = [query.get_xlabel().splitlines() for query, *_ in rows]
+    (panel,) = draw_queries(make_retrievers(samples, generator), samples).axes
+    tiles = list(zip(panel.images, panel.patches, panel.texts, strict=True))
+    rows = [tiles[start : start + 11] for start in range(0, len(tiles), 11)]
+    captions = [caption.get_text().splitlines() for (_, _, caption), *_ in rows]
     kinds = ["easy query", "typical query", "failed query"]
     assert captions == [[kind, name] for kind in kinds for name in ("before", "plain", "ccp")]
     styles = set()
-    for query, *found in rows:
-        label = np.unique(query.images[0].get_array()).item()
-        for panel in found:
-            value = np.unique(panel.images[0].get_array()).item()
-            assert panel.get_xlabel() == f"name {value}"
+    for (query, _, _), *found in rows:
+        label = np.unique(query.get_array()).item()
+        for image, frame, caption in found:
+            value = np.unique(image.get_array()).item()
+            assert caption.get_text() == f"name {value}"
+            left, right, bottom, top = image.get_extent()
+            np.testing.assert_allclose(frame.get_bbox().extents, [left, top, right, bottom])
+            x, y = caption.get_position()
+            assert left < x < right
+            assert bottom < y < bottom + 0.1
             # Wrong ones have a dashed frame.
-            style = panel.spines["left"].get_linestyle()
+            style = frame.get_linestyle()
             assert style == ("-" if value == label else "--")
             styles.add(style)
     assert len(styles) == 2
