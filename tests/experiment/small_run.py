@@ -40,3 +40,13 @@ def make_run(**changes):
 def history_of(folder):
     with (folder / "history.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def without_seconds(results):
+    """Results of a run without what differs each time."""
+    return {
+        name: {key: value for key, value in entry.items() if key != "seconds"}
+        if isinstance(entry, dict)
+        else entry
+        for name, entry in results.items()
+    }

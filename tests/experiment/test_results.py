@@ -23,16 +23,7 @@ from ccp_dml.experiment.results import finished_results, load_unfinished_results
 from ccp_dml.experiment.run_report import ReportFailedError
 from ccp_dml.experiment.workdir import WorkdirInUseError, WorkdirLock, read_json, write_json
 from tests.data.pictures import write_classes
-from tests.experiment.small_run import history_of, make_run
-
-
-def without_seconds(results):
-    return {
-        name: {key: value for key, value in entry.items() if key != "seconds"}
-        if isinstance(entry, dict)
-        else entry
-        for name, entry in results.items()
-    }
+from tests.experiment.small_run import history_of, make_run, without_seconds
 
 
 class StopAt:

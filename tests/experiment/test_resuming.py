@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.distribution.processes import jax_environment
+from tests.experiment.small_run import without_seconds
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = (
@@ -140,15 +141,6 @@ def kill_at(seconds, arguments, workdir):
         return True
     assert process.returncode == 0, console_of(workdir)
     return False
-
-
-def without_seconds(results):
-    return {
-        name: {key: value for key, value in entry.items() if key != "seconds"}
-        if isinstance(entry, dict)
-        else entry
-        for name, entry in results.items()
-    }
 
 
 def assert_same_run(ours, theirs):
