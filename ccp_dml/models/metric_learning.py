@@ -218,8 +218,17 @@ class MetricLearningModel(MetricLearningStep):
             self.takes_several_labels,
         )
         x = checks.check_fit(x, y, batch_size, epochs, **kwargs)
-        with checks.explain_errors():
-            return super().fit(x, y, batch_size, epochs, *args, **kwargs)
+        try:
+            with checks.explain_errors():
+                return super().fit(x, y, batch_size, epochs, *args, **kwargs)
+        except BaseException:
+            # Keras does not call `on_train_end`, in which callbacks unset their flags.
+            if self.built:
+                self._unset_flags()
+            raise
+
+    def _unset_flags(self):
+        self.backbone_frozen.assign(False)
 
     def _prepare_optimizer(self):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
