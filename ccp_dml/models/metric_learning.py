@@ -204,8 +204,8 @@ class MetricLearningModel(MetricLearningStep):
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
         share are checked before training if `x` and `y` are arrays, and batch by batch, before the
-        step, if `x` is a `tf.data.Dataset`. Batches of generators and `keras.utils.PyDataset` are
-        checked within the step, but not under XLA.
+        step, if `x` is a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator. Other batches
+        are checked within the step, but not under XLA.
 
         Raises:
             ValueError: If a check fails.
