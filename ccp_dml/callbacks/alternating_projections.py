@@ -120,18 +120,20 @@ class AlternatingProjections(ResumableCallback):
     ):
         super().__init__()
         check_whole_number("patience", patience, 1)
+        check_whole_number("warmup_epochs", warmup_epochs, 0)
         check_whole_number("slice_bytes", slice_bytes, 1)
         for name, value in [
             ("min_delta", min_delta),
             ("proximal_weight", proximal_weight),
             ("proximal_growth", proximal_growth),
             ("perturbation", perturbation),
-            ("warmup_epochs", warmup_epochs),
         ]:
             check_at_least(name, value, 0)
         check_one_of("proxy_selection", proxy_selection, (*SELECTIONS, "none"))
-        check_at_least("max_renewals", max_renewals, 0, optional=True)
-        check_at_least("max_round_epochs", max_round_epochs, 1, optional=True)
+        if max_renewals is not None:
+            check_whole_number("max_renewals", max_renewals, 0)
+        if max_round_epochs is not None:
+            check_whole_number("max_round_epochs", max_round_epochs, 1)
         self.pool = pool
         self.monitor = monitor
         self.patience = patience

@@ -11,7 +11,7 @@ class FreezeBackbone(keras.callbacks.Callback):
 
     A new projection layer and random proxies send large and meaningless gradients into a pretrained
     backbone; proxy losses are often trained with such a warm-up (Kim et al., "Proxy Anchor Loss",
-    CVPR 2020). When training ends, the backbone is no longer frozen.
+    CVPR 2020). When training ends, even by an error, the backbone is no longer frozen.
 
     The optimizer's own `weight_decay` does not change a frozen backbone either, but the moving
     statistics of batch normalisation that is not frozen still change.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from ccp_dml.callbacks.resumable_callback import ResumableCallback, pack_arrays, unpack_arrays
-from ccp_dml.checks import check_at_least, check_one_of
+from ccp_dml.checks import check_one_of, check_whole_number
 from ccp_dml.evaluation import Samples, embed, embedding_spread, retrieval_metrics, unpack_samples
 from ccp_dml.optimizers import averaged_weights
 
@@ -45,8 +45,8 @@ class RetrievalValidation(ResumableCallback):
         embeddings: The embeddings of the last validation `(n, d)`.
 
     Raises:
-        ValueError: If `monitor` is unknown, `patience` is not positive, or samples do not have one
-            label each.
+        ValueError: If `monitor` is unknown, `patience` is not a positive whole number, or samples
+            do not have one label each.
 
     Example:
 
@@ -74,7 +74,8 @@ class RetrievalValidation(ResumableCallback):
             (None, None) if gallery is None else unpack_samples(gallery, batch_size)
         )
         check_one_of("monitor", monitor, MONITORS)
-        check_at_least("patience", patience, 1, optional=True)
+        if patience is not None:
+            check_whole_number("patience", patience, 1)
         self.monitor = monitor
         self.patience = patience
         self.restore_best_weights = restore_best_weights

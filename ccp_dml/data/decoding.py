@@ -24,6 +24,8 @@ Color = tuple[int, int, int]
 WHITE: Color = (255, 255, 255)
 
 _JPEG_RATIOS = (1, 2, 4, 8)
+# So large that no fraction of the resolution would be enough.
+_FULL = tf.int32.max // max(_JPEG_RATIOS)
 _PNG = b"\x89PNG"
 _SIGNATURES = (b"GIF8", b"BM", b"RIFF")
 
@@ -50,7 +52,7 @@ class Region(NamedTuple):
     orientation: tf.Tensor
 
 
-def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
+def decode_image(contents: tf.Tensor, background: Color = WHITE, size: int = _FULL) -> tf.Tensor:
     """Decodes an image, rotates it according to its EXIF data, and makes it opaque.
 
     - JPEG: grey, RGB, and CMYK and YCCK as Adobe's programs store them, inverted. CMYK from other
@@ -64,6 +66,8 @@ def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
     Args:
         contents: The encoded image, a string scalar.
         background: What is behind transparent pixels. Defaults to white.
+        size: Sufficient number of pixels along each side: a JPEG is decoded at a fraction of its
+            resolution if that is enough. Defaults to its whole resolution.
 
     Returns:
         uint8 `(height, width, 3)`: red, green and blue.
@@ -75,8 +79,7 @@ def decode_image(contents: tf.Tensor, background: Color = WHITE) -> tf.Tensor:
     def whole(shape):
         return tf.concat([[0, 0], shape], axis=0)
 
-    # So large that no fraction of the resolution would be enough.
-    region = decode_region(contents, whole, tf.int32.max // max(_JPEG_RATIOS), background)
+    region = decode_region(contents, whole, size, background)
     return turn(region.pixels, region.orientation)
 
 

@@ -49,9 +49,9 @@ class Preprocessing:
         channels: Channels of the inputs: 3 (default), or 1 for the luminance.
 
     Raises:
-        ValueError: If a size is not positive, `resize_size` is less than `image_size`, a name or
-            colour is unknown, `crop_area` is not two increasing numbers above 0 up to 1, or
-            `scaling` is not for grey images.
+        ValueError: If a size is not a positive whole number, `resize_size` is less than
+            `image_size`, a name or colour is unknown, `crop_area` is not two increasing numbers
+            above 0 up to 1, or `scaling` is not for grey images.
     """
 
     image_size: int = 227
@@ -66,10 +66,11 @@ class Preprocessing:
 
     def __post_init__(self):
         check_whole_number("image_size", self.image_size, 1)
-        if self.resize_size is not None and self.resize_size < self.image_size:
+        size = self.resize_size
+        if size is not None and (size < self.image_size or size % 1):
             raise ValueError(
-                f"resize_size must be at least image_size, {self.image_size}; "
-                f"got {self.resize_size}"
+                f"resize_size must be a whole number of at least image_size, {self.image_size}; "
+                f"got {size}"
             )
         check_one_of("crop", self.crop, CROPS)
         check_one_of("scaling", self.scaling, SCALINGS)

@@ -260,7 +260,14 @@ def _list_images(images) -> Sequence[Image]:
             )
         if kind == "arrays":
             images[position] = _check_array(image, position)
-    return [os.fspath(path) for path in images] if first_kind == "paths" else images
+    return [_check_path(os.fspath(path)) for path in images] if first_kind == "paths" else images
+
+
+def _check_path(path):
+    """Returns the path of a file; a pipe would block its reader."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"{printable(path)} cannot be read: it is not a file")
+    return path
 
 
 def _check_array(pixels, position):

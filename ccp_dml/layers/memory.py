@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ccp_dml import backend
-from ccp_dml.checks import check_at_least, check_whole_number
+from ccp_dml.checks import check_whole_number
 
 INT32_LABELS = (
     "the memory holds labels in int32: they must be whole numbers from -2147483648 to 2147483647; "
@@ -70,7 +70,8 @@ class CrossBatchMemory(keras.layers.Layer):
         check_whole_number("num_batches", num_batches, 1)
         check_whole_number("batch_size", batch_size, 1)
         check_whole_number("start_step", start_step, 0)
-        check_at_least("label_size", label_size, 2, optional=True)
+        if label_size is not None:
+            check_whole_number("label_size", label_size, 2)
         self.num_batches = num_batches
         self.batch_size = batch_size
         self.start_step = start_step

@@ -7,6 +7,7 @@ convolution.
 import contextlib
 import dataclasses
 import math
+import types
 from collections.abc import Iterator
 
 import keras
@@ -67,14 +68,18 @@ class BatchChecks:
             **options: Not used.
 
         Returns:
-            What to pass instead of `x`: a data set whose batches are checked one by one, or `x`
-            itself.
+            What to pass instead of `x`: a data set or generator whose batches are checked one by
+            one, or `x` itself.
 
         Raises:
             ValueError: If a check fails.
         """
         if isinstance(x, tf.data.Dataset):
             return self.check_dataset(x)
+        if isinstance(x, types.GeneratorType):
+            return (self.check_batch(batch) for batch in x)
+        if isinstance(x, keras.utils.PyDataset):
+            return _CheckedPyDataset(x, self.check_batch)
         if isinstance(y, np.ndarray):
             _check_kind(y, self.several_labels)
             train = math.floor(len(y) * (1 - validation_split))
@@ -108,6 +113,25 @@ class BatchChecks:
             for is_right, message in self._label_checks(labels):
                 if not is_right.all():
                     raise ValueError(f"{message}; got {labels[~is_right][0]}")
+
+    def check_batch(self, batch):
+        """Checks a batch whose labels are known.
+
+        Args:
+            batch: Inputs and labels.
+
+        Returns:
+            The same.
+
+        Raises:
+            ValueError: If a check fails.
+        """
+        labels = _find_labels(batch)
+        if labels is not None:
+            labels = ops.convert_to_numpy(labels)
+            _check_kind(labels, self.several_labels)
+            self.check_arrays(labels, len(labels) or 1)
+        return batch
 
     def check_dataset(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Checks batches when they are read, which costs no more than looking at the labels.
@@ -191,6 +215,28 @@ class BatchChecks:
             )
         if self.memory_batch_size is not None:
             yield (labels >= -(2**31)) & (labels < 2**31), INT32_LABELS
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """The batches of another data set, checked one by one."""
+
+    def __init__(self, batches, check):
+        super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
+        self._batches = batches
+        self._check = check
+
+    def __getitem__(self, index):
+        return self._check(self._batches[index])
+
+    @property
+    def num_batches(self):
+        return self._batches.num_batches
+
+    def on_epoch_begin(self):
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._batches.on_epoch_end()
 
 
 def _find_labels(batch):

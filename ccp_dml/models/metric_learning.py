@@ -204,8 +204,8 @@ class MetricLearningModel(MetricLearningStep):
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
         share are checked before training if `x` and `y` are arrays, and batch by batch, before the
-        step, if `x` is a `tf.data.Dataset`. Batches of generators and `keras.utils.PyDataset` are
-        checked within the step, but not under XLA.
+        step, if `x` is a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator. Other batches
+        are checked within the step, but not under XLA.
 
         Raises:
             ValueError: If a check fails.
@@ -218,8 +218,17 @@ class MetricLearningModel(MetricLearningStep):
             self.takes_several_labels,
         )
         x = checks.check_fit(x, y, batch_size, epochs, **kwargs)
-        with checks.explain_errors():
-            return super().fit(x, y, batch_size, epochs, *args, **kwargs)
+        try:
+            with checks.explain_errors():
+                return super().fit(x, y, batch_size, epochs, *args, **kwargs)
+        except BaseException:
+            # Keras does not call `on_train_end`, in which callbacks unset their flags.
+            if self.built:
+                self._unset_flags()
+            raise
+
+    def _unset_flags(self):
+        self.backbone_frozen.assign(False)
 
     def _prepare_optimizer(self):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]

@@ -102,6 +102,10 @@ class ProxyModel(MetricLearningModel):
             shape=(), initializer="zeros", dtype="bool", trainable=False, name="warming_up"
         )
 
+    def _unset_flags(self):
+        super()._unset_flags()
+        self.warming_up.assign(False)
+
     def _check_loss(self, loss):
         needed = getattr(loss, "proxies_per_class", None)
         if needed not in (None, self.proxies.proxies_per_class):

@@ -13,6 +13,7 @@ from ccp_dml.report.retriever import RetrievalSamples, Retriever
 _QUERIES = 4
 _SIZE = 64
 _FRAME = 4
+_CELL = _SIZE + 2 * _FRAME
 _RIGHT, _WRONG, _QUERY = (44, 159, 94), (214, 62, 57), (120, 126, 133)
 
 
@@ -34,12 +35,14 @@ def write_galleries(
     if folder.exists():
         folder.rmtree()
     chosen = choose_queries(retriever, samples, _QUERIES)
+    # All at once, because every loading of images starts a pipeline.
+    drawn = draw_gallery(retriever, samples, np.concatenate(list(chosen.values())))
+    ends = _CELL * np.cumsum([len(rows) for rows in chosen.values()])
     writer = tf.summary.create_file_writer(os.fspath(folder))
     with writer.as_default(step=step):
-        for kind, rows in chosen.items():
-            drawn = draw_gallery(retriever, samples, rows)
+        for kind, part in zip(chosen, np.split(drawn, ends[:-1]), strict=True):
             description = "Each row is a query and its nearest images; wrong ones are crossed."
-            tf.summary.image(f"retrieval/{kind}", drawn[None], description=description)
+            tf.summary.image(f"retrieval/{kind}", part[None], description=description)
     writer.close()
 
 
@@ -58,19 +61,19 @@ def draw_gallery(
     """
     nearest = retriever.found.nearest[queries]
     found_rows = np.unique(nearest[nearest >= 0])
-    query_images = samples.load(queries, False)
-    found_images = samples.load(found_rows, samples.gallery_labels is not None)
-    cell = _SIZE + 2 * _FRAME
+    start = 0 if samples.gallery_labels is None else len(samples.labels)
+    images = samples.load_all(np.concatenate([queries, start + found_rows]))
+    query_images, found_images = np.split(images, [len(queries)])
     # A small gap after the query.
-    left = cell + 2 * _FRAME
-    canvas = Image.new("RGB", (left + cell * nearest.shape[1], cell * len(queries)), "white")
+    left = _CELL + 2 * _FRAME
+    canvas = Image.new("RGB", (left + _CELL * nearest.shape[1], _CELL * len(queries)), "white")
     for row, (query, image) in enumerate(zip(queries, query_images, strict=True)):
-        _paste(canvas, image, (0, row * cell), _QUERY)
+        _paste(canvas, image, (0, row * _CELL), _QUERY)
         for rank, neighbor in enumerate(nearest[row]):
             if neighbor >= 0:
                 is_right = samples.searched_labels[neighbor] == samples.labels[query]
                 found = found_images[np.searchsorted(found_rows, neighbor)]
-                corner = (left + rank * cell, row * cell)
+                corner = (left + rank * _CELL, row * _CELL)
                 _paste(canvas, found, corner, _RIGHT if is_right else _WRONG, not is_right)
     return np.asarray(canvas)
 

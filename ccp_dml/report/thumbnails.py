@@ -3,19 +3,15 @@
 import os
 
 import numpy as np
+import tensorflow as tf
 from etils import epath
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ccp_dml.data import LabeledSamples
+from ccp_dml.data.decoding import decode_image
+from ccp_dml.data.image_header import check_pixels, read_header
 
 _SIZE = 72
-# Limit for decoding an untrusted image.
-_MAX_PIXELS = 50_000_000
-# What Pillow and file systems raise; SyntaxError is for damaged PNG files.
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-# Modes of grey PNG files of 16 bits, the second in earlier versions of Pillow.
-_SIXTEEN_BITS = ("I;16", "I")
 
 
 def make_thumbnails(data: LabeledSamples, rows: np.ndarray, size: int = _SIZE) -> np.ndarray:
@@ -44,7 +40,7 @@ def _shrink(image, size):
 
 
 def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | None:
-    """Reads an image for display: rotated according to EXIF data, transparency on white.
+    """Reads an image for display, decoded as for networks: upright, transparency on white.
 
     Args:
         path: The file; any path that `etils.epath` knows.
@@ -54,22 +50,9 @@ def load_thumbnail(path: str | os.PathLike, size: int = 160) -> np.ndarray | Non
         uint8 `(height, width, 3)`; `None` if it cannot be read, or has more than 50 million pixels.
     """
     try:
-        with epath.Path(path).open("rb") as file, Image.open(file) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                return None
-            # A JPEG is decoded no larger than necessary.
-            image.draft("RGB", (2 * size, 2 * size))
-            upright = _as_eight_bits(ImageOps.exif_transpose(image))
-            upright.thumbnail((size, size))
-            colored = upright.convert("RGBA")
-    except _UNREADABLE:
+        contents = epath.Path(path).read_bytes()
+        check_pixels(read_header(contents))
+        pixels = decode_image(contents, size=size)
+    except (OSError, ValueError, tf.errors.OpError):
         return None
-    ground = Image.new("RGBA", colored.size, "white")
-    return np.asarray(Image.alpha_composite(ground, colored).convert("RGB"))
-
-
-def _as_eight_bits(image):
-    """Returns the upper 8 of 16 bits, which networks see; Pillow would make the rest white."""
-    if image.mode not in _SIXTEEN_BITS:
-        return image
-    return Image.fromarray((np.asarray(image) // 256).astype("uint8"))
+    return _shrink(pixels.numpy(), size)

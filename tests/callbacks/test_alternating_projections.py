@@ -333,10 +333,12 @@ def test_rounds_of_a_real_training(generator):
     [
         ({"patience": 0}, "patience must be a whole number of at least 1; got 0"),
         ({"proximal_weight": -1}, "proximal_weight must be at least 0; got -1"),
-        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0; got -1"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be a whole number of at least 0; got -1"),
         ({"proxy_selection": "mean"}, "proxy_selection must be one of k_center, random, .* 'mean'"),
-        ({"max_renewals": -1}, "max_renewals must be at least 0 or None; got -1"),
-        ({"max_round_epochs": 0}, "max_round_epochs must be at least 1 or None; got 0"),
+        ({"max_renewals": -1}, "max_renewals must be a whole number of at least 0; got -1"),
+        ({"max_renewals": 2.5}, "max_renewals must be a whole number of at least 0; got 2.5"),
+        ({"max_round_epochs": 0}, "max_round_epochs must be a whole number of at least 1; got 0"),
+        ({"max_round_epochs": 2.5}, "must be a whole number of at least 1; got 2.5"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):

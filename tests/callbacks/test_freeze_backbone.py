@@ -133,3 +133,17 @@ def test_the_backbone_is_not_held_after_training():
     backbone = {weight.path for weight in model.embedding_model.backbone.trainable_variables}
     assert all((frozen[path] == 0).all() for path in backbone)
     assert all(np.abs(moved[path]).max() > 0 for path in backbone)
+
+
+class _Interruption(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_what_an_interrupted_training_has_set_is_unset():
+    model = proxy_model(keras.optimizers.Adam(1e-3))
+    model.warming_up.assign(True)
+    with pytest.raises(KeyboardInterrupt):
+        steps_of(model, callbacks=[FreezeBackbone(epochs=5), _Interruption()])
+    moved = steps_of(model, epochs=1)
+    assert all(np.abs(step).max() > 0 for step in moved.values())

@@ -73,8 +73,10 @@ def test_stops_when_patience_runs_out(samples):
 def test_wrong_arguments_are_named(samples):
     with pytest.raises(ValueError, match="map_at_r, r_precision, precision_at_1; got 'recall'"):
         RetrievalValidation(samples, monitor="recall")
-    with pytest.raises(ValueError, match="patience must be at least 1 or None; got 0"):
-        RetrievalValidation(samples, patience=0)
+    for patience in (0, 2.5):
+        message = f"patience must be a whole number of at least 1; got {patience}"
+        with pytest.raises(ValueError, match=message):
+            RetrievalValidation(samples, patience=patience)
     with pytest.raises(ValueError, match=r"or a pair \(inputs, labels\); got ndarray"):
         RetrievalValidation(*samples)
 

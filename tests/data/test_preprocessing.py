@@ -283,6 +283,7 @@ def test_preprocessing_in_a_graph_has_static_shapes():
     [
         ({"image_size": 0}, "image_size must be a whole number of at least 1; got 0"),
         ({"image_size": 64, "resize_size": 60}, "at least image_size, 64; got 60"),
+        ({"image_size": 64, "resize_size": 64.5}, "at least image_size, 64; got 64.5"),
         ({"crop": "center"}, "crop must be one of area, side; got 'center'"),
         ({"fit": "stretch"}, "fit must be one of crop, pad; got 'stretch'"),
         ({"background": "blurple"}, "background must be the name of a colour, .* got 'blurple'"),

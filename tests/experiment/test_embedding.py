@@ -1,6 +1,7 @@
 """Embedding of many images: what is in the file, and that a kill changes nothing."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -185,15 +186,17 @@ def test_damaged_images(embedder, folder, tmp_path):
     np.testing.assert_allclose(gallery.embeddings, embedder.embed(gallery.ids.tolist()), atol=1e-6)
 
 
-def test_images_that_are_too_large_count_as_bad(tmp_path):
+def test_pipes_and_images_that_are_too_large_count_as_bad(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
     Image.new("RGB", (10, 10), "red").save(tmp_path / "large.png")
     Image.new("RGB", (8, 8), "lime").save(tmp_path / "small.png")
     (tmp_path / "z\nz.png").write_text("text")
     listing, output = list_images(tmp_path), tmp_path / "a.parquet"
     embedder = ConcatenatedEmbedder([small_embedder()])
-    with pytest.raises(ValueError, match=r"max_bad_images is 1: .*z\\nz.png \(is not in"):
-        embed_images(embedder, listing, output, max_bad_images=1, max_pixels=99)
-    assert embed_images(embedder, listing, output, max_bad_images=2, max_pixels=99) == 1
+    message = r"max_bad_images is 2: .*pipe.jpg \(is not a file\); .*z\\nz.png \(is not in"
+    with pytest.raises(ValueError, match=message):
+        embed_images(embedder, listing, output, max_bad_images=2, max_pixels=99)
+    assert embed_images(embedder, listing, output, max_bad_images=3, max_pixels=99) == 1
 
 
 def test_nothing_but_damaged_images(embedder, tmp_path):

@@ -1,4 +1,5 @@
 import itertools
+import os
 import pathlib
 import subprocess
 import sys
@@ -217,8 +218,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     good = tmp_path / "good.png"
     with pytest.raises(FileNotFoundError, match=r"none.png does not exist"):
         embedder.embed([good, tmp_path / "none.png"])
-    with pytest.raises(OSError, match="cannot be read"):
-        embedder.embed([good, tmp_path])
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path, tmp_path / "pipe.png"):
+        with pytest.raises(OSError, match=f"{path} cannot be read: it is not a file"):
+            embedder.embed([good, path])
     problems = {
         "notes.png": "is not in one of the formats JPEG, PNG, GIF, BMP, WEBP",
         "half.jpg": "is damaged",

@@ -173,9 +173,9 @@ def test_errors_of_what_measures_and_remembers():
     fails_in_one_line(
         r"one class per sample, .* shape \(6, 3\)", RetrievalValidation, (np.zeros((6, 4)), LABELS)
     )
-    fails_in_one_line(
-        "label_size must be at least 2 or None; got 1", CrossBatchMemory, 1, 6, label_size=1
-    )
+    for label_size in (1, 2.5):
+        message = f"label_size must be a whole number of at least 2; got {label_size}"
+        fails_in_one_line(message, CrossBatchMemory, 1, 6, label_size=label_size)
     unknown = tf.data.Dataset.from_generator(
         lambda: [(np.zeros((6, 8, 8, 1)), LABELS)], output_types=("float32", "int32")
     )

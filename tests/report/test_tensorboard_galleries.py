@@ -1,5 +1,6 @@
 """Galleries as TensorBoard shows them."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -61,3 +62,16 @@ def test_a_training_that_ends_twice_has_its_galleries_once(case, tmp_path):
         step, drawn = images[f"retrieval/{kind}"]
         assert step == 200
         np.testing.assert_array_equal(drawn, draw_gallery(retriever, samples, rows))
+
+
+def test_images_are_loaded_once(case, tmp_path):
+    retriever, samples = case
+    loaded = []
+
+    def load_images(rows, from_gallery):
+        loaded.append(from_gallery)
+        return samples.load(rows, from_gallery)
+
+    counted = dataclasses.replace(samples, load_images=load_images)
+    write_galleries(tmp_path / "galleries", retriever, counted, step=100)
+    assert loaded == ([False] if samples.gallery_labels is None else [False, True])

@@ -1,10 +1,13 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ccp_dml.data import ImageFiles, LabeledImages, Preprocessing
 from ccp_dml.data.decoding import decode_image
-from ccp_dml.report import load_thumbnail, make_thumbnails, thumbnails
+from ccp_dml.report import load_thumbnail, make_thumbnails
 from tests.data.pictures import encoded, gradient
 
 
@@ -42,15 +45,26 @@ def test_images_are_turned_as_exif_says(tmp_path):
     assert load_thumbnail(tmp_path / "a.jpg").shape == (40, 20, 3)
 
 
-def test_what_cannot_be_read(tmp_path, monkeypatch):
+def test_exif_data_that_networks_ignore_turn_nothing(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    chunk = b"eXIf" + exif.tobytes()[len(b"Exif\0\0") :]
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    contents = encoded(gradient(20, 40), "PNG")
+    # After the pixels.
+    (tmp_path / "a.png").write_bytes(contents[:-12] + chunk + contents[-12:])
+    assert ImageOps.exif_transpose(Image.open(tmp_path / "a.png")).size == (20, 40)
+    assert load_thumbnail(tmp_path / "a.png").shape == (20, 40, 3)
+
+
+def test_what_cannot_be_read(tmp_path):
     assert load_thumbnail(tmp_path / "none.jpg") is None
     (tmp_path / "text.jpg").write_text("text")
     assert load_thumbnail(tmp_path / "text.jpg") is None
     (tmp_path / "half.png").write_bytes(encoded(gradient(90, 90), "PNG")[:300])
     assert load_thumbnail(tmp_path / "half.png") is None
-    (tmp_path / "a.jpg").write_bytes(encoded(gradient(10, 10)))
-    monkeypatch.setattr(thumbnails, "_MAX_PIXELS", 99)
-    assert load_thumbnail(tmp_path / "a.jpg") is None
+    Image.new("1", (10_000, 5_001)).save(tmp_path / "large.png")
+    assert load_thumbnail(tmp_path / "large.png") is None
 
 
 def test_images_in_memory(generator):

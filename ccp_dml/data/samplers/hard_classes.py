@@ -38,13 +38,15 @@ class ClassNeighbors:
         check_whole_number("steps", steps, 1)
         self.steps = steps
         with tf.device("CPU"):
-            self._queue = tf.queue.FIFOQueue(_MAX_WAITING, [tf.int64])
+            self._queue = tf.queue.FIFOQueue(_MAX_WAITING, [tf.int64, tf.int64])
         self.is_attached = False
+        self._training = 0
         self.reset()
 
     def reset(self):
         """Forgets all updates."""
         self.nearest, self.updates = np.zeros((0, 0), "int64"), 0
+        self._training += 1
         for _ in range(int(self._queue.size())):
             self._queue.dequeue()
 
@@ -60,7 +62,7 @@ class ClassNeighbors:
             nearest: `(C, k)`.
         """
         self.nearest, self.updates = np.asarray(nearest, "int64"), self.updates + 1
-        self._queue.enqueue(self.nearest)
+        self._queue.enqueue((self._training, self.nearest))
 
     def tables(self, first_step: int) -> tf.data.Dataset:
         """Yields the neighbours of one stretch of steps after the other.
@@ -78,24 +80,34 @@ class ClassNeighbors:
                 f"are of update {self.updates}: restore them first"
             )
 
-        def check_attached():
+        def identify_training():
             if not self.is_attached:
                 raise RuntimeError(
                     "the neighbours of the classes are never updated: add HardClasses to the "
                     "callbacks of fit"
                 )
-            return np.int64(0)
+            return np.int64(self._training)
 
         def take_next():
-            with tf.control_dependencies([tf.numpy_function(check_attached, [], tf.int64)]):
-                return self._queue.dequeue()
+            training = tf.numpy_function(identify_training, [], tf.int64)
+            with tf.control_dependencies([training]):
+                updated, table = self._queue.dequeue()
+            is_current = updated == training
+            tf.cond(is_current, tf.no_op, lambda: self._queue.enqueue((updated, table)))
+            return is_current, table
 
         def one_stretch(number):
-            table = tf.cond(number == first, lambda: tf.constant(nearest), take_next)
-            return number, tf.ensure_shape(table, [None, None])
+            is_current, table = tf.cond(
+                number == first, lambda: (True, tf.constant(nearest)), take_next
+            )
+            return is_current, number, tf.ensure_shape(table, [None, None])
 
         with tf.device("CPU"):
-            return tf.data.Dataset.counter(first).map(one_stretch)
+            stretches = tf.data.Dataset.counter(first).map(one_stretch)
+            # After an error, the iterator of a training may live on and wait: it has to leave the
+            # updates to the next training, and end.
+            stretches = stretches.take_while(lambda is_current, *_: is_current)
+            return stretches.map(lambda _, number, table: (number, table))
 
 
 def hard_class_batches(

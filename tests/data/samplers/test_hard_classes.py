@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -102,6 +104,36 @@ def test_without_updates_an_error_says_what_to_do():
     take(iterator, 5)
     with pytest.raises(Exception, match="add HardClasses to the callbacks of fit"):
         next(iterator)
+
+
+class Attached:
+    """Is true, and tells when a batch is about to wait."""
+
+    def __init__(self):
+        self.is_waited_for = threading.Event()
+
+    def __bool__(self):
+        self.is_waited_for.set()
+        return True
+
+
+def test_batches_of_a_failed_training_leave_updates_to_the_next():
+    neighbors = ClassNeighbors(1)
+    neighbors.is_attached = attached = Attached()
+    failed = iter(hard_class_batches(LABELS, 6, 2, 0, neighbors=neighbors).prefetch(2))
+    next(failed)
+    attached.is_waited_for.wait()
+    neighbors.reset()
+    iterator, _ = draw(neighbors, 0)
+    take(iterator, 1)
+    neighbors.update(RING)
+    batches = []
+    # A daemon, so that the tests end if it waits for ever.
+    thread = threading.Thread(target=lambda: batches.append(next(iterator)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert batches
+    assert next(failed, None) is None
 
 
 def test_neighbors_of_another_step_are_refused():
