@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from tests.processes_on_jax import run_on_jax
+from tests.processes_on_jax import WITHOUT_EMITTERS, run_on_jax
 
 MARK = "both_backends"
 TESTS = pathlib.Path(__file__).parent
@@ -14,9 +14,9 @@ OF_JAX_ALONE = TESTS / "distribution" / "on_eight_devices.py"
 OTHERS = [OF_JAX_ALONE, TESTS, *(f"--ignore={TESTS / room}" for room in ROOMS)]
 
 
-def run_marked(marks, *folders):
+def run_marked(marks, *folders, **environment):
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-m", marks]
-    code, report = run_on_jax("pytest", *options, *folders)
+    code, report = run_on_jax("pytest", *options, *folders, **environment)
     assert code == 0, report
 
 
@@ -24,7 +24,7 @@ def test_jax_passes_what_is_marked_for_both_backends():
     # In one process, because to import both backends takes many seconds; and only of the files that
     # have any, because to collect all takes as long.
     files = [path for path in sorted(TESTS.rglob("test_*.py")) if MARK in path.read_text("utf-8")]
-    run_marked(f"{MARK} and not slow", *files, OF_JAX_ALONE)
+    run_marked(f"{MARK} and not slow", *files, OF_JAX_ALONE, **WITHOUT_EMITTERS)
 
 
 @pytest.mark.slow

@@ -179,8 +179,9 @@ def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, sm
     assert not (tmp_path / "earlier").exists()
 
 
-def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_settings):
-    results = train(small_settings, tmp_path, report=False)
+def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_settings, finished):
+    capsys.readouterr()
+    assert train(small_settings, tmp_path, report=False) == finished
     assert not (tmp_path / "report.html").exists()
     assert "report" not in capsys.readouterr().out
 
@@ -192,12 +193,12 @@ def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_se
             patches.setattr(training_module, "write_report", stop)
             with pytest.raises(type(error)):
                 train(small_settings, tmp_path)
-        assert finished_results(tmp_path, small_settings) == results
+        assert finished_results(tmp_path, small_settings) == finished
         # What was found is printed before the report is begun.
         assert "MAP@R" in capsys.readouterr().out
-    assert train(small_settings, tmp_path) == results
+    assert train(small_settings, tmp_path) == finished
     page = (tmp_path / "report.html").read_text()
-    assert f"{results['plain']['map_at_r']:.4f}" in page
+    assert f"{finished['plain']['map_at_r']:.4f}" in page
     assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
     # Its images are from the data set, which was loaded again.
     assert page.count("<img") > 100
@@ -277,6 +278,8 @@ def test_unfinished_results_of_other_data_are_moved(tmp_path, capsys, monkeypatc
 
     (pictures / "class9" / "3.jpg").rename(pictures / "class9" / "other.jpg")
     capsys.readouterr()
+    # What is moved is moved before anything is trained.
+    monkeypatch.setattr(Run, "_train_method", make_fail_in("plain"))
     with pytest.raises(TrainingFailedError):
         run().train(workdir)
     (earlier,) = (workdir / "earlier").iterdir()

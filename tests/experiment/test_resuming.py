@@ -39,7 +39,8 @@ MANY = (
 CASES = {
     "ccp with a figure": (
         *DIGITS,
-        "--max_steps=60",
+        # Eight validations: two of the warm-up and three rounds of two, after two renewals.
+        "--max_steps=40",
         "--method=ccp",
         "--figure_rounds=1",
         "--label_noise=0.2",
@@ -171,7 +172,7 @@ def assert_same_run(ours, theirs):
 
 # At other places, the figure among them, runs are interrupted in `test_results.py`; and by SIGTERM
 # on JAX below.
-def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, tmp_path):
+def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, caplog, tmp_path):
     case = "ccp with a figure"
     expected, workdir = tmp_path / "expected", tmp_path / "a run"
     process = start((*CASES[case], OFTEN), workdir)
@@ -183,10 +184,11 @@ def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, tmp_p
     assert line.startswith("ccp_dml: interrupted by SIGINT; progress is saved: to resume, run")
     command = shlex.split(line.partition("to resume, run ")[2])
     assert command[:3] == ["python", "-m", "ccp_dml.main"]
-    finish((*command[3:], "--noreport", OFTEN), workdir)
-    assert "ccp resumes after step" in console_of(workdir)
-    # Without a process of its own, whose imports take longer than the run.
-    run_command(*CASES[case], OFTEN, f"--workdir={expected}")
+    # Without processes of their own, whose imports take longer than the runs.
+    with caplog.at_level("INFO", logger="absl"):
+        run_command(*command[3:], "--noreport")
+    assert any("ccp resumes after step" in message for message in caplog.messages)
+    run_command(*CASES[case], f"--workdir={expected}")
     assert_same_run(workdir, expected)
     noise = json.loads((workdir / "results.json").read_text())["label_noise"]
     assert noise["replaced"] == round(0.2 * noise["samples"])
@@ -213,7 +215,9 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
 def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_path, monkeypatch):
     for name, value in jax_environment(devices).items():
         monkeypatch.setenv(name, value)
-    # There is little to compute, and much to compile.
+    # There is little to compute, and much to compile, twice as fast without the emitters.
+    flags = os.environ["XLA_FLAGS"]
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_cpu_use_fusion_emitters=false")
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # What the first process compiles the others need not compile again.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
@@ -221,7 +225,7 @@ def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_pa
     case = (
         *DIGITS,
         *MANY,
-        "--max_steps=60",
+        "--max_steps=45",
         "--method=ccp+xbm+dvml",
         "--figure_rounds=0",
         "--warmup_steps=5",
@@ -243,7 +247,7 @@ def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_pa
     assert results["replicas"] == devices
     assert results["ccp+xbm+dvml"]["rounds"]
     process = start(case, workdir, "jax")
-    wait_for_step(process, workdir / method, 37)
+    wait_for_step(process, workdir / method, 32)
     process.terminate()
     assert process.wait() == 143, console_of(workdir)
     assert "ccp+xbm+dvml resumes after step" in console_of(workdir)

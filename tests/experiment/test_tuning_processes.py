@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 LETTERS = (
     "--mode=tune",
     "--dataset=glyphs",
-    "--dataset_params=train_letters=12,samples_per_letter=4",
+    # Tested on other letters of the training set, which are fewer than those for testing.
+    "--dataset_params=train_letters=12,samples_per_letter=4,tuning_letters=20",
     "--num_folds=2",
     "--method=ccp",
     "--embedding_size=4",
@@ -31,7 +32,7 @@ LETTERS = (
     "--checkpoint_minutes=0.001",
     "--tune_space=learning_rate=log:1e-4:1e-2,loss_params.negative_margin=uniform:0.2:0.8",
     "--tune_sampler=random",
-    "--tune_trials=3",
+    "--tune_trials=2",
     "--processes=2",
 )
 
@@ -69,7 +70,7 @@ def searched(tmp_path_factory):
     killed.kill()
     killed.communicate()
     assert len(children) == 2
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=60)
     # Where nobody asks how they ended they stay, as zombies.
     assert all(child.status() == psutil.STATUS_ZOMBIE for child in alive)
     interrupted = {path.relative_to(folder).parts[1] for path in checkpoints(folder)}
@@ -81,10 +82,10 @@ def searched(tmp_path_factory):
 
 def test_a_killed_search_resumes(searched):
     folder, output, interrupted = searched
-    assert "3 of 3: trial " in output
+    assert "2 of 2: trial " in output
     frame = pd.read_csv(folder / "trials.csv")
-    assert list(frame["state"]) == ["finished"] * 3
-    assert frame["learning_rate"].nunique() == 3
+    assert list(frame["state"]) == ["finished"] * 2
+    assert frame["learning_rate"].nunique() == 2
     logs = [path.read_text() for path in folder.glob("trials/*/log.txt")]
     assert sum("resumes after step" in log for log in logs) == interrupted > 0
     assert not list(folder.rglob("checkpoints"))

@@ -129,7 +129,15 @@ def test_gradients_are_those_of_finite_differences(generator):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-20, 1.0, 1e10])
+@pytest.mark.parametrize(
+    "scale",
+    [
+        0.0,
+        pytest.param(1e-20, marks=ON_JAX_WHERE_SLOW),
+        pytest.param(1.0, marks=ON_JAX_WHERE_SLOW),
+        1e10,
+    ],
+)
 def test_values_and_gradients_are_finite(scale, generator):
     features = (scale * generator.standard_normal((2, 4, 3))).astype("float32")
     layer = built(GeneralizedSumPooling(2, sharpness=50.0), features.shape)

@@ -215,12 +215,20 @@ def test_mean_over_all_triplets_of_many_references(num_classes, jit_compile, gen
         np.testing.assert_allclose(gradients[0], others[0] * value / nonzero, rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.both_backends
-@pytest.mark.parametrize(
-    ("miner", "lower", "upper"),
-    [("hard", -np.inf, 0.0), ("semi_hard", 0.0, 0.2), ("easy", 0.2, np.inf)],
-)
-@pytest.mark.parametrize("margin", [0.1, 0.5])
+MINED = {"hard": (-np.inf, 0.0), "semi_hard": (0.0, 0.2), "easy": (0.2, np.inf)}
+
+
+def every_mined():
+    for margin in (0.1, 0.5):
+        for miner, bounds in MINED.items():
+            # These hinges are the small remainders of distances. In float32, as on JAX, how many
+            # digits of them are right depends on where XLA rounds.
+            is_slow_on_jax = (margin, miner) == (0.1, "semi_hard")
+            mark = pytest.mark.both_backends(slow=is_slow_on_jax)
+            yield pytest.param(miner, *bounds, margin, marks=mark)
+
+
+@pytest.mark.parametrize(("miner", "lower", "upper", "margin"), list(every_mined()))
 def test_mean_over_mined_triplets(miner, lower, upper, margin, generator):
     labels, embeddings, references, reference_labels = random_case(generator)
     loss = losses.Mined(losses.get("triplet", margin=margin, reduction="mean"), miner)

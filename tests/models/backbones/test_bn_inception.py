@@ -1,5 +1,3 @@
-import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -18,8 +16,6 @@ from tests.models.backbones.naive_inception import (
     feature_map,
     random_state_dict,
 )
-
-ROOT = pathlib.Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -187,23 +183,12 @@ def test_pytorch_files_without_pytorch(tmp_path, monkeypatch):
         load_backbone_weights(bn_inception(), str(tmp_path / "port.pth"))
 
 
-def test_the_command_stops_with_one_line(tmp_path):
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ccp_dml.models.backbones.bn_inception",
-            "missing.pth",
-            "out.weights.h5",
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert process.returncode == 2
-    assert process.stderr.strip().splitlines()[-1] == "ccp_dml: there is no file missing.pth"
-    assert "Warning: 'ccp_dml" not in process.stderr
+# As a process it is run in `tests/test_program_start.py`.
+def test_the_command_stops_with_one_line(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["bn_inception", "missing.pth", "out.weights.h5"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "ccp_dml: there is no file missing.pth"
 
 
 @pytest.mark.parametrize("arguments", [[], ["in.pth"], ["in.pth", "out.h5"]])

@@ -1,11 +1,11 @@
 import importlib.util
-import os
-import subprocess
-import sys
+import urllib.error
+import urllib.request
 
 import keras
 import numpy as np
 import pytest
+from keras.src.utils import file_utils
 
 from ccp_dml.data import SCALINGS
 from ccp_dml.models import get_backbone, value_scaling
@@ -185,27 +185,7 @@ def test_imagenet_takes_colours():
         get_backbone("resnet50", (64, 64, 1), "imagenet")
 
 
-# Keras learns where its folder is when it is imported.
-WITHOUT_NETWORK = """
-import sys
-import urllib.error
-import urllib.request
-
-def no_network(*_, **__):
-    raise urllib.error.URLError("no network")
-
-urllib.request.urlopen = no_network
-from ccp_dml.models import get_backbone
-
-for name in sys.argv[1:]:
-    try:
-        get_backbone(name, (224, 224, 3), "imagenet")
-    except ValueError as error:
-        print(error)
-"""
-
-
-def test_a_download_that_fails_names_the_file(tmp_path):
+def test_a_download_that_fails_names_the_file(tmp_path, monkeypatch):
     files = {
         "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "NASNetMobile": "nasnet_mobile_no_top.h5",
@@ -214,14 +194,17 @@ def test_a_download_that_fails_names_the_file(tmp_path):
     damaged = tmp_path / "models" / files["EfficientNetV2B0"]
     damaged.parent.mkdir()
     damaged.write_text("not weights")
-    process = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NETWORK, *files],
-        env={**os.environ, "KERAS_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    messages = [line for line in process.stdout.splitlines() if line.startswith("the weights")]
-    for message, file_name in zip(messages, files.values(), strict=True):
+
+    def no_network(*arguments, **options):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # Keras learnt where its folder is when it was imported.
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    for name, file_name in files.items():
+        with pytest.raises(ValueError, match="the weights imagenet of ") as error:
+            get_backbone(name, (224, 224, 3), "imagenet")
+        message = str(error.value)
         assert "could not be downloaded: get https://" in message
         assert message.endswith(f".h5 and put it at {tmp_path / 'models' / file_name}")
