@@ -4,6 +4,9 @@ import os
 import pathlib
 import subprocess
 import sys
+from importlib import metadata
+
+from packaging.version import Version
 
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",
@@ -13,8 +16,13 @@ ENVIRONMENT = {
     # There is little to compute, and much to compile.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
-# Takes half the time to compile, for programs that round at other places.
-WITHOUT_EMITTERS = {"XLA_FLAGS": f"{ENVIRONMENT['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"}
+# Takes half the time to compile, for programs that round at other places. Earlier versions, which
+# have no such emitters, stop at flags that they do not know.
+WITHOUT_EMITTERS = (
+    {"XLA_FLAGS": f"{ENVIRONMENT['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"}
+    if Version(metadata.version("jaxlib")) >= Version("0.6")
+    else {}
+)
 
 
 def run_on_jax(module, *arguments, **environment):

@@ -215,9 +215,7 @@ def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path)
 def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_path, monkeypatch):
     for name, value in jax_environment(devices).items():
         monkeypatch.setenv(name, value)
-    # There is little to compute, and much to compile, twice as fast without the emitters.
-    flags = os.environ["XLA_FLAGS"]
-    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_cpu_use_fusion_emitters=false")
+    # There is little to compute, and much to compile.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # What the first process compiles the others need not compile again.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
