@@ -192,8 +192,9 @@ def _convert_file(arguments):
     if len(arguments) != 2 or not arguments[1].endswith(".weights.h5"):
         raise ValueError(f"{_USAGE}; got {' '.join(arguments) or 'nothing'}")
     source, target = map(pathlib.Path, arguments)
+    weights = convert_state_dict(read_state_dict(source))
     network = bn_inception((None, None, 3))
-    network.set_weights(convert_state_dict(read_state_dict(source)))
+    network.set_weights(weights)
     target.parent.mkdir(parents=True, exist_ok=True)
     network.save_weights(target, overwrite=True)
     print(f"wrote {target}: {network.count_params():,} numbers")
