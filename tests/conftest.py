@@ -63,6 +63,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_collection_finish():
+    # What is imported by now stays: the collector need not go through half a million objects,
+    # for more than half a second, each time that it looks for garbage.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Seeds all random numbers, but keeps the operations that TensorFlow has prepared.
