@@ -75,7 +75,8 @@ def draw(study, found, path):
     ]
     if not groups:
         return
-    count = len(groups) + 1 + bool(study.renewals)
+    compared = [group for group in groups if not group.axis]
+    count = len(groups) + bool(compared) + bool(study.renewals)
     columns = min(_MAX_COLUMNS, count)
     rows = -(-count // columns)
     figure = matplotlib.figure.Figure(figsize=(4.5 * columns, 3.6 * rows), layout="constrained")
@@ -89,9 +90,10 @@ def draw(study, found, path):
             _draw_curve(axes, group, found.runs, styles)
         else:
             _draw_validation(axes, group, found.validation)
-    _draw_radius(panels[len(groups)], groups, found.runs)
+    if compared:
+        _draw_radius(panels[len(groups)], compared, found.runs)
     if study.renewals:
-        _draw_renewals(panels[len(groups) + 1], study.renewals, found, unfinished_variants)
+        _draw_renewals(panels[count - 1], study.renewals, found, unfinished_variants)
     for axes in panels[count:]:
         axes.remove()
     figure.savefig(path, dpi=90, metadata={"Software": None})
@@ -108,8 +110,9 @@ def _draw_curve(axes, group, runs, styles):
             label=method,
             **styles[method],
         )
-    axes.set_xscale("log", base=2)
     values = list(dict.fromkeys(group.values))
+    if min(values) > 0:
+        axes.set_xscale("log", base=2)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.set_xlabel(group.axis)
     axes.set_ylabel("MAP@R of the test classes")
@@ -131,14 +134,13 @@ def _draw_radius(axes, groups, runs):
     # More variants than colours have different markers.
     markers = itertools.cycle("osD^vPX*<>h")
     for group in groups:
-        if not group.axis:
-            own = runs[runs["name"].isin(group.variants) & runs["seed"].isin(group.seeds)]
-            for (name, method), rows in own.groupby(["name", "method"], sort=False):
-                points = axes.scatter(rows["covering_radius"], rows["map_at_r"], s=6, alpha=0.4)
-                means = rows[["covering_radius", "map_at_r"]].mean()
-                color = points.get_facecolor()[0, :3]
-                label = f"{name}:{method}"
-                axes.scatter(*means, s=50, marker=next(markers), color=color, label=label)
+        own = runs[runs["name"].isin(group.variants) & runs["seed"].isin(group.seeds)]
+        for (name, method), rows in own.groupby(["name", "method"], sort=False):
+            points = axes.scatter(rows["covering_radius"], rows["map_at_r"], s=6, alpha=0.4)
+            means = rows[["covering_radius", "map_at_r"]].mean()
+            color = points.get_facecolor()[0, :3]
+            label = f"{name}:{method}"
+            axes.scatter(*means, s=50, marker=next(markers), color=color, label=label)
     axes.set_xlabel("covering radius of the test classes")
     axes.set_ylabel("MAP@R of the test classes")
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
