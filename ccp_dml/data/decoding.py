@@ -111,12 +111,15 @@ def decode_region(
     Raises:
         tf.errors.InvalidArgumentError: If the image is damaged or of another format.
     """
+    # Outside a graph, nothing is saved by calling Python, which waits for ever for a thread of
+    # TensorFlow if there is only one.
+    decode_other = _decode_other if portable or tf.executing_eagerly() else _decode_other_in_python
     # The graph of the box is larger than both branches: it is built once, between them.
     is_jpeg = tf.io.is_jpeg(contents)
     shape, orientation, image = tf.cond(
         is_jpeg,
         lambda: _read_jpeg_header(contents),
-        lambda: _decode_other(contents) if portable else _decode_other_in_python(contents),
+        lambda: decode_other(contents),
     )
     upright = turn_shape(shape, orientation)
     box = locate_stored(box_of(upright), upright, orientation)

@@ -142,6 +142,19 @@ def test_evaluation_enlarges_small_images():
     np.testing.assert_allclose(image, naive_resize(pixels, 40), atol=0.51)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3000), (3000, 3)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_images_of_any_shape_outside_a_pipeline(kind, shape):
+    contents = encoded(np.full((*shape, 3), 102, "uint8"), kind)
+    preprocessing = Preprocessing(8)
+    for image in (
+        evaluation_image(contents, preprocessing),
+        evaluation_image(contents, preprocessing, portable=False),
+        training_image(contents, seeds(1)[0], preprocessing),
+    ):
+        np.testing.assert_allclose(image, np.full((8, 8, 3), 102), atol=1)
+
+
 @pytest.mark.parametrize(
     ("height", "width", "size"),
     [(375, 500, 227), (601, 803, 224), (480, 641, 64), (333, 500, 32), (1001, 1501, 100)],
