@@ -59,12 +59,13 @@ class ImageListing:
             count: Largest number of images, at least 1.
 
         Raises:
+            ValueError: If one is not a file.
             OSError: If one cannot be read.
         """
         if not self.in_files:
             return []
         step = -(-len(self) // count)
-        return [absolute_path(path).read_bytes() for path in self.images[::step]]
+        return [_read_file(path) for path in self.images[::step]]
 
 
 def list_images(source: str | os.PathLike) -> ImageListing:
@@ -130,6 +131,14 @@ def list_benchmark(benchmark: Benchmark) -> ImageListing:
     else:
         images = np.concatenate([part.displayable(part.images) for part in parts])
     return ImageListing(images, labels, splits)
+
+
+def _read_file(path):
+    path = absolute_path(path)
+    # A named pipe would be waited for.
+    if path.exists() and not is_regular_file(path):
+        raise ValueError(f"{path} is not a file")
+    return path.read_bytes()
 
 
 def _none_if_all_missing(values):

@@ -120,3 +120,17 @@ def test_a_pipe_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "list.csv")
     with pytest.raises(ValueError, match=r"list.csv is neither a folder nor a file"):
         list_images(tmp_path / "list.csv")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe.png is not a file"):
+        list_images(tmp_path).read_some(5)
+
+
+def test_images_are_read_evenly_spread(tmp_path):
+    for number in range(7):
+        (tmp_path / f"{number}.png").write_text(str(number))
+    listing = list_images(tmp_path)
+    assert listing.read_some(7) == [b"0", b"1", b"2", b"3", b"4", b"5", b"6"]
+    assert listing.read_some(3) == [b"0", b"3", b"6"]
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(FileNotFoundError):
+        listing.read_some(3)
