@@ -31,8 +31,8 @@ from ccp_dml.models import (
 )
 from ccp_dml.optimizers import LazyAdam
 
-# Weights exempt from an optimizer's own decay: biases, normalisation and what a loss learns.
-_WITHOUT_DECAY = ("bias", "gamma", "beta", "boundaries")
+# Weights exempt from an optimizer's own decay, as are those that a loss learns.
+_WITHOUT_DECAY = ("bias", "gamma", "beta")
 _PROXIES = "vectors"
 
 
@@ -78,7 +78,9 @@ def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(**options)
     optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **options)
-    without_decay = _WITHOUT_DECAY if settings.decay_proxies else (*_WITHOUT_DECAY, _PROXIES)
+    without_decay = [*_WITHOUT_DECAY, *make_loss(settings).initial_weights(num_classes=1)]
+    if not settings.decay_proxies:
+        without_decay.append(_PROXIES)
     optimizer.exclude_from_weight_decay(var_names=without_decay)
     return optimizer
 

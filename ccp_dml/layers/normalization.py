@@ -9,9 +9,9 @@ from keras import ops
 def lipschitz_normalize(vectors: Any) -> Any:
     """Scales vectors longer than one to unit length and leaves the others as they are.
 
-    `v` if `‖v‖ <= 1`, else `v / ‖v‖`. Unlike `v / ‖v‖`, which has no limit at the origin, this is
-    Lipschitz continuous (with constant 2), and its gradient is finite everywhere: the identity
-    inside the unit ball, `(I − v̂ v̂ᵀ) / ‖v‖` outside.
+    `v` if `‖v‖ <= 1`, else `v / ‖v‖`: the projection onto the unit ball. Unlike `v / ‖v‖`, which
+    has no limit at the origin, this is Lipschitz continuous (with constant 1), and its gradient is
+    finite everywhere: the identity inside the ball, `(I − v̂ v̂ᵀ) / ‖v‖` outside.
 
     Args:
         vectors: Tensor `(..., d)`. Norms are computed in at least float32.

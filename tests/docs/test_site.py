@@ -101,7 +101,9 @@ def test_every_guide_tutorial_and_record_is_a_page(site):
     sources = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/README.md")]
     assert sources
     for source in sources:
-        page = source.relative_to(ROOT / "docs" if "docs" in source.parts else ROOT)
+        page = source.relative_to(ROOT)
+        if page.parts[0] == "docs":
+            page = page.relative_to("docs")
         page = page.with_name("index.html" if page.stem == "README" else f"{page.stem}.html")
         assert (site / page).exists(), source
 

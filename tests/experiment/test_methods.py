@@ -386,6 +386,23 @@ def test_adamw_decays_proxies_if_it_is_told_to(decay_proxies):
     np.testing.assert_allclose(proxies.numpy(), factor * before, rtol=1e-6)
 
 
+def test_adamw_does_not_decay_what_a_loss_learns():
+    settings = settings_of(
+        "margin",
+        loss_wrapper="multi_level_distance",
+        optimizer="adamw",
+        weight_decay=0.1,
+        learning_rate=0.1,
+    )
+    model = small_model("plain", settings)
+    learnt, variables = model.loss_weights.weights, model.trainable_variables
+    assert {weight.name for weight in learnt} == {"boundaries", "levels"}
+    before = [weight.numpy() for weight in learnt]
+    model.optimizer.apply([0 * variable.value for variable in variables], variables)
+    for weight, value in zip(learnt, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
 def test_the_settings_of_the_rounds_reach_them(digits):
     settings = settings_of(
         "contrastive",

@@ -123,7 +123,12 @@ class ProxySettings(SettingGroup):
     decay_proxies: bool = setting(True, "Whether weight_decay applies to the proxies too.")
     proxy_loss_weight: float = setting(1.0, "Weight of the loss against the proxies.", least=0)
     batch_loss_weight: float = setting(0.1, "Weight of the loss within the batch.", least=0)
-    proximal_weight: float = setting(2e-4, "Proximal weight in round 1.", least=0)
+    proximal_weight: float = setting(
+        2e-4,
+        "Proximal weight, multiplied in round t by proximal_growth to the power of t; round 0 has "
+        "none.",
+        least=0,
+    )
     proximal_growth: float = setting(
         1.0, "Factor of the proximal weight from one round to the next.", least=0
     )
