@@ -100,7 +100,6 @@ class ResumableTraining:
                     # With no epochs left, only the best weights are restored.
                     epochs=state.epoch if state.has_stopped else epochs,
                     initial_epoch=state.epoch,
-                    shuffle=False,
                     verbose=0,
                     callbacks=[*callbacks, *([progress] if is_chief() else []), state],
                 )

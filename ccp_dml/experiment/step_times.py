@@ -92,7 +92,6 @@ def _measure_step(method, settings, num_classes):
         steps_per_epoch=_TIMED_STEPS,
         epochs=2,
         verbose=0,
-        shuffle=False,
         callbacks=[watch],
     )
     return 1000 * watch.seconds / _TIMED_STEPS

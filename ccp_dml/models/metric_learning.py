@@ -199,8 +199,23 @@ class MetricLearningModel(MetricLearningStep):
         if self.built:
             self._prepare_optimizer()
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, *args, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose: str | int = "auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle: bool | None = None,
+        **kwargs,
+    ):
         """Trains the model; see `keras.Model.fit`.
+
+        What Keras can shuffle is shuffled, unless `shuffle` is `False`. Of batches that come in
+        their own order, such as those of a sampler, Keras warns that it cannot, but not here.
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
         share are checked before training if `x` and `y` are arrays, and batch by batch, before the
@@ -217,10 +232,24 @@ class MetricLearningModel(MetricLearningStep):
             self.num_classes,
             self.takes_several_labels,
         )
-        x = checks.check_fit(x, y, batch_size, epochs, **kwargs)
+        x = checks.check_fit(x, y, batch_size, epochs, validation_split=validation_split, **kwargs)
+        if shuffle is None:
+            is_finite = getattr(x, "num_batches", None) is not None
+            shuffle = y is not None or is_finite
         try:
             with checks.explain_errors():
-                return super().fit(x, y, batch_size, epochs, *args, **kwargs)
+                return super().fit(
+                    x,
+                    y,
+                    batch_size,
+                    epochs,
+                    verbose,
+                    callbacks,
+                    validation_split,
+                    validation_data,
+                    shuffle,
+                    **kwargs,
+                )
         except BaseException:
             # Keras does not call `on_train_end`, in which callbacks unset their flags.
             if self.built:

@@ -123,7 +123,6 @@ def measure(network: Network, rounds: int) -> dict[str, np.ndarray]:
             steps_per_epoch=network.steps,
             epochs=2,
             verbose=0,
-            shuffle=False,
             callbacks=[watch],
         )
         return watch.seconds / network.steps

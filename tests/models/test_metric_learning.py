@@ -148,9 +148,50 @@ def test_models_whose_shape_is_unknown_are_built_by_the_first_batch():
     assert model.proxies.vectors.shape == (10, 4)
 
 
+class RepeatedBatches(keras.utils.PyDataset):
+    """The same batch again and again; of no number of batches if `length` is `None`."""
+
+    def __init__(self, batch, length=None):
+        super().__init__()
+        self.batch = batch
+        self.length = length
+
+    def __getitem__(self, index):
+        return self.batch
+
+    @property
+    def num_batches(self):
+        return self.length
+
+
+@pytest.mark.parametrize("kind", ["dataset", "generator", "endless", "finite"])
+def test_keras_does_not_warn_that_it_cannot_shuffle(kind, recwarn):
+    images, labels = images_and_labels(10)
+    batches = {
+        "dataset": tf.data.Dataset.from_tensor_slices((images, labels)).batch(10).repeat(3),
+        "generator": ((images, labels) for _ in range(3)),
+        "endless": RepeatedBatches((images, labels)),
+        "finite": RepeatedBatches((images, labels), length=3),
+    }
+    convolutional_model().fit(batches[kind], steps_per_epoch=3, verbose=0)
+    assert not [warning for warning in recwarn if "shuffle" in str(warning.message)]
+
+
+def test_arrays_are_shuffled():
+    images, labels = images_and_labels(40)
+    weights = []
+    for options in ({}, {"shuffle": True}, {"shuffle": False}):
+        keras.utils.set_random_seed(0)
+        model = convolutional_model()
+        model.fit(images, labels, batch_size=10, verbose=0, **options)
+        weights.append(model.embedding_model.get_weights()[0])
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert np.abs(weights[0] - weights[2]).max() > 1e-4
+
+
 def ten_steps(model):
     batches = tf.data.Dataset.from_tensor_slices(images_and_labels(200)).batch(15)
-    model.fit(batches.take(10), verbose=0, shuffle=False)
+    model.fit(batches.take(10), verbose=0)
     return model.get_weights()
 
 
