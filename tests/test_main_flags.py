@@ -121,6 +121,7 @@ def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, m
         ("--proxies_per_class=1000000000000", "out of memory; use smaller batches or embeddings"),
         ("--samples_per_class=1000000000000", "must be at most 65536; got 1000000000000"),
         ("--pool_size=1000000000000", "pool_size must be at most 65536; got 1000000000000"),
+        ("--data_dir=/shoes", "the data set of your own images is folder; got /shoes"),
         ("--random_erasing=0.5", "augmentation is for images in files; those of digits are in mem"),
         ("--validation=classes", "1 classes are too few to validate retrieval on"),
         ("--lerning_rate=1", "Did you mean: learning_rate"),

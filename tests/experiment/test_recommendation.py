@@ -19,9 +19,11 @@ def benchmark(classes, size, channels):
     [
         ("sop", 200, 5, 3, "--preset=paper --method=plain,ccp", "SOP is in the paper's tables"),
         ("glyphs", 200, 10, 1, "--preset=small_images --method=plain,ccp", "one channel"),
-        ("digits", 100, 9, 1, "--preset=small_images --method=plain", "from random weights"),
+        ("digits", 100, 9, 1, "--preset=small_images --method=plain,ccp", "the more CCP gained"),
         ("folder", 99, 2, 3, "--preset=fine_tune --method=plain,ccp", "ImageNet weights"),
-        ("folder", 500, 4, 3, "--preset=fine_tune --method=plain", "at most 4 images"),
+        ("folder", 99, 4, 3, "--preset=fine_tune --method=plain,ccp", "CCP gained little"),
+        ("folder", 500, 4, 3, "--preset=fine_tune --method=plain,ccp", "at most 4 images"),
+        ("folder", 500, 1, 3, "--preset=fine_tune --method=plain", "too few for CCP"),
     ],
 )
 def test_it_is_recommended_for_a_reason(dataset, classes, size, channels, flags, reason):

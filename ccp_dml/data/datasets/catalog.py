@@ -105,6 +105,11 @@ def load(
         raise ValueError(f"unknown data set {name!r}; the data sets are {', '.join(DATASETS)}")
     check_parameters(name, params, dataset_parameters(name))
     if name in _IN_MEMORY:
+        if data_dir:
+            raise ValueError(
+                f"data_dir is for images in files, and those of {name} are in memory: the data set "
+                f"of your own images is folder; got {data_dir}"
+            )
         if augmentation is not None:
             raise ValueError(f"augmentation is for images in files; those of {name} are in memory")
         return _IN_MEMORY[name](**params)
