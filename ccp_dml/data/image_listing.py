@@ -135,7 +135,7 @@ def list_benchmark(benchmark: Benchmark) -> ImageListing:
 
 def _read_file(path):
     path = absolute_path(path)
-    # A named pipe would be waited for.
+    # Reading a named pipe would block.
     if path.exists() and not is_regular_file(path):
         raise ValueError(f"{path} is not a file")
     return path.read_bytes()

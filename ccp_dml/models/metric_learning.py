@@ -214,8 +214,8 @@ class MetricLearningModel(MetricLearningStep):
     ):
         """Trains the model; see `keras.Model.fit`.
 
-        What Keras can shuffle is shuffled, unless `shuffle` is `False`. Of batches that come in
-        their own order, such as those of a sampler, Keras warns that it cannot, but not here.
+        By default, arrays and a `keras.utils.PyDataset` with a number of batches are shuffled.
+        Other batches, such as those of a sampler, keep their order, of which Keras does not warn.
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
         share are checked before training if `x` and `y` are arrays, and batch by batch, before the
@@ -234,8 +234,7 @@ class MetricLearningModel(MetricLearningStep):
         )
         x = checks.check_fit(x, y, batch_size, epochs, validation_split=validation_split, **kwargs)
         if shuffle is None:
-            is_finite = getattr(x, "num_batches", None) is not None
-            shuffle = y is not None or is_finite
+            shuffle = y is not None or getattr(x, "num_batches", None) is not None
         try:
             with checks.explain_errors():
                 return super().fit(
