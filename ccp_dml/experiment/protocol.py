@@ -67,7 +67,12 @@ class PlannedRun:
 
 
 def plan_runs(
-    settings: Settings, folds: Sequence[int], seeds: Sequence[int], workdir: str | os.PathLike
+    settings: Settings,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    workdir: str | os.PathLike,
+    *,
+    may_use_workdir: bool = True,
 ) -> list[PlannedRun]:
     """Plans the runs of a protocol, one for each fold and seed.
 
@@ -77,11 +82,12 @@ def plan_runs(
         seeds: Seeds.
         workdir: Folder of the protocol; a local one is made absolute, so that its commands can be
             run from anywhere.
+        may_use_workdir: Whether the folder of a single run is `workdir` itself, unless that already
+            contains folders of runs. Defaults to `True`.
 
     Returns:
         The runs, a fold's seeds next to each other, in folders `fold{k}_seed{s}`, or `seed{s}` if
-        the classes are not split in folds. A single one is in `workdir` itself, unless that already
-        contains such folders.
+        the classes are not split in folds.
 
     Raises:
         ValueError: If a fold or seed is given twice or is out of range, or there are folds without
@@ -102,12 +108,13 @@ def plan_runs(
             raise ValueError(f"folds must be at most num_folds, {settings.num_folds}; got {fold}")
     if "://" not in os.fspath(workdir):
         workdir = os.path.abspath(workdir)
-    is_single = len(folds) == len(seeds) == 1 and not contains_runs(epath.Path(workdir))
+    is_single = len(folds) == len(seeds) == 1
+    uses_workdir = may_use_workdir and is_single and not contains_runs(epath.Path(workdir))
 
     def plan(fold, seed):
         name = f"fold{fold}_seed{seed}" if has_folds else f"seed{seed}"
         own = dataclasses.replace(settings, fold=fold, seed=seed)
-        return PlannedRun(own, epath.Path(workdir), "" if is_single else name)
+        return PlannedRun(own, epath.Path(workdir), "" if uses_workdir else name)
 
     return [plan(fold, seed) for fold in folds for seed in seeds]
 

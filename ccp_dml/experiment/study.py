@@ -134,11 +134,13 @@ def read_study(folder: str | os.PathLike) -> Study:
         metric = description.get("metric", "map_at_r")
         has_clusters = all(each.clustering for each in settings.values())
         check_one_of("metric", metric, [*METRICS, *(CLUSTERING_METRICS if has_clusters else ())])
+        study = Study(description["title"], settings, groups, comparisons, renewals, metric)
+        _check_pairs(study)
     except KeyError as error:
         raise ValueError(f"{path}: {error} is missing") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Study(description["title"], settings, groups, comparisons, renewals, metric)
+    return study
 
 
 def plan_study(
@@ -152,20 +154,18 @@ def plan_study(
         groups: Names of the groups to train. Defaults to `None`: all.
 
     Raises:
-        ValueError: If a variant has only one seed, so that nothing can be compared, or there is no
-            such group.
+        ValueError: If there is no such group.
     """
     names = [group.name for group in study.groups]
     for group in groups or ():
         check_one_of("group", group, names)
     runs: dict[tuple[str, int], StudyRun] = {}
     for name, settings in study.settings.items():
-        seeds = study.seeds(name)
-        if len(seeds) == 1:
-            raise ValueError(f"variant {name} needs at least two seeds; got {seeds[0]}")
-        if seeds:
-            for run in plan_runs(settings, [settings.fold], seeds, epath.Path(workdir) / name):
-                runs[name, run.settings.seed] = StudyRun(run.settings, run.workdir, run.name)
+        folder = epath.Path(workdir) / name
+        for run in plan_runs(
+            settings, [settings.fold], study.seeds(name), folder, may_use_workdir=False
+        ):
+            runs[name, run.settings.seed] = StudyRun(run.settings, run.workdir, run.name)
     order = dict.fromkeys(
         (variant, seed)
         for group in study.groups
@@ -236,3 +236,13 @@ def _check_names(settings, groups, comparisons):
     for pair in comparisons:
         for each in pair:
             check_one_of("comparison", each, methods)
+
+
+def _check_pairs(study):
+    for ours, theirs in (*study.comparisons, *study.renewals):
+        seeds = [set(study.seeds(side.rpartition(":")[0])) for side in (ours, theirs)]
+        if len(seeds[0] & seeds[1]) < 2:
+            raise ValueError(
+                f"the sides of a comparison need at least two seeds in common; "
+                f"{ours} and {theirs} have {len(seeds[0] & seeds[1])}"
+            )

@@ -63,6 +63,9 @@ def test_there_is_a_run_for_each_fold_and_seed(tmp_path):
 
 def test_runs_without_folds_are_named_by_their_seeds(tmp_path):
     assert [run.name for run in plan_runs(DIGITS, [1], [0, 1], tmp_path)] == ["seed0", "seed1"]
+    assert [run.name for run in plan_runs(DIGITS, [1], [0], tmp_path)] == [""]
+    (alone,) = plan_runs(DIGITS, [1], [0], tmp_path, may_use_workdir=False)
+    assert alone.name == "seed0"
 
 
 def test_a_local_folder_is_made_absolute(tmp_path, monkeypatch):

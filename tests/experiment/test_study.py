@@ -120,11 +120,19 @@ def test_what_is_wrong_in_a_description_is_named(changes, message, tmp_path):
         read_study(write_study(tmp_path, **changes))
 
 
-def test_a_variant_needs_two_seeds(tmp_path):
+def test_a_variant_of_one_seed_has_the_same_folders(tmp_path):
     groups = [{**DESCRIPTION["groups"][0], "seeds": [4]}]
-    study = read_study(write_study(tmp_path, groups=groups))
-    with pytest.raises(ValueError, match="variant both needs at least two seeds; got 4"):
-        plan_study(study, tmp_path / "runs")
+    study = read_study(write_study(tmp_path, groups=groups, comparisons=[]))
+    runs = plan_study(study, tmp_path / "runs")
+    assert [run.title for run in runs] == ["both fold1_seed4", "often fold1_seed4"]
+    assert f"--workdir={tmp_path / 'runs' / 'both' / 'fold1_seed4'}" in runs[0].command()
+
+
+def test_a_comparison_needs_two_pairs(tmp_path):
+    comparisons = [["both:ccp", "both:plain"], ["seldom:ccp", "both:plain"]]
+    write_study(tmp_path, comparisons=comparisons)
+    with pytest.raises(ValueError, match=r"two seeds in common; seldom:ccp and both:plain have 1$"):
+        read_study(tmp_path)
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*/study.json")), ids=lambda path: path.parent)
