@@ -17,6 +17,11 @@ from ccp_dml.checks import check_one_of
 from ccp_dml.data.cache import cache_folder
 from ccp_dml.data.image_augmentation import ImageAugmentation
 from ccp_dml.data.image_index import file_state, is_remote
+from ccp_dml.data.parallelism import (
+    PREFETCHED_BATCHES,
+    disable_autotuning,
+    map_in_parallel,
+)
 from ccp_dml.data.preprocessing import (
     Preprocessing,
     evaluation_image,
@@ -110,7 +115,7 @@ class ImageFiles(LabeledSamples):
             return rescale(image, self.preprocessing.scaling, mirrored), tf.gather(labels, index)
 
         examples = batches.enumerate(first_step).map(add_seeds).unbatch()
-        return examples.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+        return disable_autotuning(map_in_parallel(examples, load).batch(batch_size))
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
         if self.cache == "none":
@@ -118,7 +123,8 @@ class ImageFiles(LabeledSamples):
         else:
             batches = _slice_batches(self._cached_crops, batch_size)
         scaling = self.preprocessing.scaling
-        return batches.map(lambda images: rescale(images, scaling)).prefetch(tf.data.AUTOTUNE)
+        batches = batches.map(lambda images: rescale(images, scaling))
+        return disable_autotuning(batches.prefetch(PREFETCHED_BATCHES))
 
     def show(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         # A few images are not worth caching.
@@ -136,9 +142,8 @@ class ImageFiles(LabeledSamples):
     def _reader(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from the index of a sample to its encoded image."""
         if self.cache == "memory":
-            read = tf.data.Dataset.from_tensor_slices(self.paths).map(
-                tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE
-            )
+            paths = tf.data.Dataset.from_tensor_slices(self.paths)
+            read = disable_autotuning(map_in_parallel(paths, tf.io.read_file))
             # Not a tensor, which would be a second copy of everything while it is created.
             contents = list(
                 ProgressBar(
@@ -205,8 +210,10 @@ def _explain_cache_error(path):
 
 def _decode_crops(paths, preprocessing):
     crop = _evaluation_crop(preprocessing)
-    return tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: crop(tf.io.read_file(path)), num_parallel_calls=tf.data.AUTOTUNE
+    return disable_autotuning(
+        map_in_parallel(
+            tf.data.Dataset.from_tensor_slices(paths), lambda path: crop(tf.io.read_file(path))
+        )
     )
 
 

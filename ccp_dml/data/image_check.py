@@ -24,6 +24,7 @@ from ccp_dml.data.image_header import (
     read_header,
 )
 from ccp_dml.data.image_index import file_state, is_remote
+from ccp_dml.processor_count import count_processors
 from ccp_dml.progress_bar import ProgressBar
 
 # Formats that are not read, but should not be skipped silently.
@@ -81,8 +82,8 @@ def image_problems(
     some_remote = any(map(is_remote, paths))
     # A bucket takes tens of milliseconds per file; decoding as many large images at a time would
     # fill the memory.
-    decoders = threading.Semaphore(os.cpu_count() or 1)
-    workers = _READERS if some_remote else os.cpu_count()
+    decoders = threading.Semaphore(count_processors())
+    workers = _READERS if some_remote else count_processors()
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
         # For local files, threads would take longer than the look-up itself.
         states = list((executor.map if some_remote else map)(file_state, paths))

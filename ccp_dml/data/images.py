@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data.augmentation import Augmentation
+from ccp_dml.data.parallelism import disable_autotuning, map_in_parallel
 from ccp_dml.data.preprocessing import Preprocessing
 from ccp_dml.data.samples import LabeledSamples
 
@@ -75,7 +76,7 @@ class LabeledImages(LabeledSamples):
                 )
             return batch, tf.gather(labels, indices)
 
-        return batches.enumerate(first_step).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        return disable_autotuning(map_in_parallel(batches.enumerate(first_step), load))
 
     @functools.cached_property
     def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,7 +84,8 @@ class LabeledImages(LabeledSamples):
         return tf.constant(self.images), tf.constant(self.labels)
 
     def evaluation_images(self, batch_size: int = 256) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(self.images).batch(batch_size)
+        images = tf.data.Dataset.from_tensor_slices(self.images)
+        return disable_autotuning(images.batch(batch_size))
 
     def displayable(self, images: np.ndarray) -> np.ndarray:
         return np.clip(np.round(255 * np.asarray(images)), 0, 255).astype("uint8")

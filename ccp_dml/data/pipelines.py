@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ccp_dml.checks import check_one_of, check_whole_number
+from ccp_dml.data.parallelism import PREFETCHED_BATCHES
 from ccp_dml.data.samplers import SAMPLERS, class_draws, stateless_seed
 from ccp_dml.data.samples import LabeledSamples
 
@@ -57,7 +58,7 @@ def training_batches(
         )
 
     # An endless dataset has only full batches, which XLA and replicas have to know before the step.
-    return examples.map(set_size).prefetch(tf.data.AUTOTUNE)
+    return examples.map(set_size).prefetch(PREFETCHED_BATCHES)
 
 
 def class_pools(data: LabeledSamples, draws: int, seed: int) -> "ClassPools":
@@ -131,7 +132,7 @@ class ClassPools:
         # Keras warns about data sets of unknown length.
         num_batches = sum(last - first for first, last in parts)
         pool = pool.apply(tf.data.experimental.assert_cardinality(num_batches))
-        return pool.prefetch(tf.data.AUTOTUNE)
+        return pool.prefetch(PREFETCHED_BATCHES)
 
     def _draw(self, round_number) -> tf.Tensor:
         """Returns indices of the samples of a round's pool, draw by draw `(b · C,)`."""

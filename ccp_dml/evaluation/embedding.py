@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data import LabeledSamples
+from ccp_dml.data.parallelism import disable_autotuning
 from ccp_dml.distribution import STATIC_SHAPES, BatchMap, count_shares, strategy_of
 from ccp_dml.layers import lipschitz_normalize
 from ccp_dml.models.keras_internals import trace_predict_function
@@ -57,6 +58,7 @@ def embed(
 def _predict_on_all_devices(model, inputs, batch_size, callbacks):
     if not isinstance(inputs, tf.data.Dataset):
         inputs = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
+        inputs = disable_autotuning(inputs)
     num_batches = inputs.cardinality().numpy()
     callbacks = keras.callbacks.CallbackList(
         callbacks,

@@ -1,10 +1,11 @@
 """Ranking of the columns of a matrix by their scores, by sorting packed keys."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from ccp_dml.processor_count import count_processors
 
 # What a thread processes at a time fits into its cache.
 _VALUES_AT_A_TIME = 2**17
@@ -104,7 +105,7 @@ def map_rows(function: Callable[[slice], object], num_rows: int, width: int) -> 
     slices = [slice(start, start + step) for start in range(0, num_rows, step)]
     if len(slices) == 1:
         return [function(slices[0])]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(count_processors()) as threads:
         return list(threads.map(function, slices))
 
 

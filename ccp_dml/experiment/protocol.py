@@ -20,6 +20,7 @@ from ccp_dml.experiment.run_folders import contains_runs
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.training_data import load_benchmark, split_benchmark
 from ccp_dml.experiment.workdir import move_to_earlier
+from ccp_dml.processor_count import count_processors
 
 FLAGFILE = "protocol.flags"
 """All settings of a protocol, in its folder; `flags.txt` is that of a single run."""
@@ -207,7 +208,7 @@ def process_environments(processes: int, strategy: str = "none") -> list[dict[st
     if processes == 1:
         # TPUs are not queried: querying a TPU would keep it from the process.
         return [common]
-    threads = str(max(1, _num_processors() // processes))
+    threads = str(max(1, count_processors() // processes))
     for name in _THREADS:
         common.setdefault(name, threads)
     gpus = _gpu_names()
@@ -220,12 +221,6 @@ def process_environments(processes: int, strategy: str = "none") -> list[dict[st
     if strategy != "none" and processes < len(gpus):
         shares = [gpus[slot::processes] for slot in range(processes)]
     return [{**common, "CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
-
-
-def _num_processors():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpu_names():

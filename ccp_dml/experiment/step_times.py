@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ccp_dml.data import DATASETS_IN_MEMORY
+from ccp_dml.data.parallelism import disable_autotuning
 from ccp_dml.experiment.methods import make_model
 from ccp_dml.experiment.networks import make_embedding_model
 from ccp_dml.experiment.settings import Settings
@@ -84,7 +85,7 @@ def _measure_step(method, settings, num_classes):
     classes, samples = settings.classes_per_batch, settings.samples_per_class
     images = _noise(classes * samples, settings)
     labels = np.repeat(np.arange(classes) % num_classes, samples).astype("int32")
-    batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
+    batches = disable_autotuning(tf.data.Dataset.from_tensors((images, labels)).repeat())
     watch = _Stopwatch()
     # The first epoch compiles the step.
     model.fit(

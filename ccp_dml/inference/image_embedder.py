@@ -12,6 +12,7 @@ from ccp_dml.checks import check_whole_number, printable
 from ccp_dml.data import Preprocessing
 from ccp_dml.data.decoding import composite
 from ccp_dml.data.image_header import MAX_PIXELS, check_pixels, explain_damage, read_header
+from ccp_dml.data.parallelism import PREFETCHED_BATCHES, disable_autotuning, map_in_parallel
 from ccp_dml.data.preprocessing import crop_center, evaluation_image
 from ccp_dml.data.value_scaling import rescale
 from ccp_dml.evaluation import embed
@@ -186,18 +187,15 @@ class ImageEmbedder(keras.Model):
                 crops = tf.data.Dataset.from_tensors(tf.stack([decode(image) for image in images]))
                 crops = crops.unbatch()
             else:
-                crops = tf.data.Dataset.from_tensor_slices(images).map(
-                    decode, num_parallel_calls=tf.data.AUTOTUNE
-                )
+                crops = map_in_parallel(tf.data.Dataset.from_tensor_slices(images), decode)
             return self._embed_crops(crops, batch_size)
         except tf.errors.OpError:
             _raise_first_problem(images, are_encoded, self.preprocessing, max_pixels)
             raise
 
     def _embed_crops(self, crops, batch_size):
-        return embed(
-            self.network, crops.batch(batch_size).map(self._scale).prefetch(tf.data.AUTOTUNE)
-        )
+        batches = crops.batch(batch_size).map(self._scale).prefetch(PREFETCHED_BATCHES)
+        return embed(self.network, disable_autotuning(batches))
 
     def _scale(self, crops):
         """Scales crops, uint8 `(batch, image_size, image_size, channels)`, for the network."""
@@ -316,9 +314,8 @@ def _crop_arrays(arrays, preprocessing):
     pixels_of_all = tf.data.Dataset.from_generator(generate, output_signature=signature)
     # Keras warns about data sets of unknown length.
     pixels_of_all = pixels_of_all.apply(tf.data.experimental.assert_cardinality(len(arrays)))
-    return pixels_of_all.map(
-        lambda pixels: crop_center(pixels[tf.newaxis], preprocessing)[0],
-        num_parallel_calls=tf.data.AUTOTUNE,
+    return map_in_parallel(
+        pixels_of_all, lambda pixels: crop_center(pixels[tf.newaxis], preprocessing)[0]
     )
 
 

@@ -1,11 +1,12 @@
 """Greedy k-centre: a spread-out subset of a pool of points."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import numpy.typing as npt
+
+from ccp_dml.processor_count import count_processors
 
 # Classes are processed in blocks of about this many bytes of the pool: small enough for the
 # processor's caches, large enough that threads seldom wait for the interpreter.
@@ -57,7 +58,7 @@ def greedy_k_center(pool: npt.ArrayLike, initial: npt.ArrayLike, k: int) -> np.n
     taken = np.empty((classes, k), "int64")
     at_once = max(1, _BLOCK_BYTES // max(1, size * dimensions * pool.itemsize))
     blocks = [slice(start, start + at_once) for start in range(0, classes, at_once)]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(count_processors()) as threads:
         chosen = threads.map(lambda block: _choose_centers(pool[block], initial[block], k), blocks)
         for block, indices in zip(blocks, chosen, strict=True):
             taken[block] = indices

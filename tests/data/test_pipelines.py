@@ -4,9 +4,8 @@ import os
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from ccp_dml.data import ImageFiles, Preprocessing, load, training_batches
+from ccp_dml.data import ImageFiles, Preprocessing, class_draws, class_pools, load, training_batches
 from tests.data.pictures import encoded, gradient
 
 SMALL = Preprocessing(8, resize_size=9, scaling="symmetric")
@@ -66,8 +65,16 @@ def test_files_of_steps_that_are_passed_over_are_not_read(files, tmp_path):
         with open(files.paths[number], "rb") as source:
             (tmp_path / os.path.basename(copies[number])).write_bytes(source.read())
     rest = ImageFiles(copies, named.labels, SMALL)
-    options = tf.data.Options()
-    # As is, TensorFlow reads ahead.
-    options.autotune.enabled = False
-    batches = training_batches(rest, 3, 1, 0, first_step=2).take(2).with_options(options)
+    batches = training_batches(rest, 3, 1, 0, first_step=2).take(2)
     assert [set(labels) for _, labels in batches.as_numpy_iterator()] == drawn[2:]
+
+
+def test_no_pipeline_has_a_thread_that_tunes_it(data):
+    # Whoever ends a pipeline may have to wait for that thread, up to a minute.
+    pipelines = [
+        training_batches(data, 3, 2, seed=7),
+        class_pools(data, draws=2, seed=7)(0),
+        class_draws(data.labels, seed=7),
+        data.evaluation_images(),
+    ]
+    assert [each.options().autotune.enabled for each in pipelines] == [False] * 4

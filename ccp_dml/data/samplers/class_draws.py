@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from ccp_dml.data.parallelism import disable_autotuning
 from ccp_dml.data.samplers.samples_by_class import SamplesByClass, draw_least_used
 from ccp_dml.data.samplers.seeds import stateless_seed
 
@@ -30,4 +31,4 @@ def class_draws(labels: np.ndarray, seed: int) -> tf.data.Dataset:
 
     with tf.device("CPU"):
         initial_uses = tf.zeros(by_class.num_samples, tf.int64)
-    return tf.data.Dataset.counter().scan(initial_uses, one_draw)
+    return disable_autotuning(tf.data.Dataset.counter().scan(initial_uses, one_draw))
