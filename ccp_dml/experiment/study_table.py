@@ -16,11 +16,9 @@ _CLAIMS = (
     "permutation test of {metric}, and the same after Holm's correction for the {count} "
     "comparisons of the study:"
 )
-_RADIUS = (
-    "Spearman's rank correlation of the covering radius of the test classes with MAP@R: "
-    "{means:+.2f} between the means of what is compared here, {seeds:+.2f} between "
-    "the seeds of each."
-)
+_RADIUS = "Spearman's rank correlation of the covering radius of the test classes with MAP@R: {}."
+_RADIUS_OF_MEANS = "{:+.2f} between the means of what is compared here"
+_RADIUS_OF_SEEDS = "{:+.2f} between the seeds of each"
 
 
 def find_metrics(runs: pd.DataFrame) -> dict[str, str]:
@@ -223,7 +221,7 @@ def format_study(study: Study, runs: pd.DataFrame) -> str:
         metrics = find_metrics(runs)
         about = _CLAIMS.format(count=len(study.comparisons), metric=metrics[study.metric])
         parts += [about, _claims_table(claims, metrics, study.metric)]
-        parts.append(_RADIUS.format(**correlate_radius(study, runs)))
+        parts.append(_describe_radius(correlate_radius(study, runs)))
     unfinished = unfinished_groups(study, runs)
     for group in study.groups:
         if group.name not in unfinished:
@@ -232,6 +230,16 @@ def format_study(study: Study, runs: pd.DataFrame) -> str:
         names = "; ".join(f"{name} ({count})" for name, count in unfinished.items())
         parts.append(f"Left out, because they are not finished: {names}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _describe_radius(correlations):
+    forms = {"means": _RADIUS_OF_MEANS, "seeds": _RADIUS_OF_SEEDS}
+    texts = [
+        form.format(correlations[name])
+        for name, form in forms.items()
+        if not pd.isna(correlations[name])
+    ]
+    return _RADIUS.format(", ".join(texts))
 
 
 def _describe(group):

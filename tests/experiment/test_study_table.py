@@ -171,6 +171,11 @@ def test_the_text_holds_what_is_finished_and_names_what_is_not():
     assert "Left out, because they are not finished: lengths (3 of 4 runs)." in text
     assert "| seldom:ccp |" not in text
     assert "Left out" not in format_study(STUDY, make_runs())
+    # Two means have no correlation.
+    single = format_study(STUDY, make_runs(missing=[("often", 4), ("seldom", 2)]))
+    assert "between the seeds of each" in single
+    assert "between the means" not in single
+    assert "nan" not in single
     nothing = format_study(STUDY, make_runs()[:0])
     assert "main (0 of 10 runs)" in nothing
 
