@@ -6,6 +6,7 @@ import os
 import pathlib
 import pkgutil
 import re
+import string
 import subprocess
 import sys
 import urllib.parse
@@ -149,3 +150,19 @@ def test_search_finds_words_in_pages_opened_as_files(site, browser, page):
     tab.close()
     assert said == []
     assert all(url.startswith(("file:", "about:", "data:")) for url in requested)
+
+
+def test_search_finds_something_for_every_first_letter(site, browser):
+    tab = browser.new_page()
+    said = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.goto((site / "index.html").as_uri())
+    tab.click(".md-search__input")
+    found = tab.locator(".md-search-result__link").first
+    for letter in string.ascii_lowercase:
+        tab.keyboard.type(letter)
+        found.wait_for(state="attached", timeout=60_000)
+        tab.keyboard.press("Backspace")
+        found.wait_for(state="detached", timeout=60_000)
+    tab.close()
+    assert said == []
