@@ -243,6 +243,8 @@ def _describe_radius(correlations):
 
 
 def _describe(group):
+    if len(group.seeds) == 1:
+        return f"One run each, with the seed {group.seeds[0]}:"
     seeds = ", ".join(map(str, group.seeds))
     text = f"Means over the seeds {seeds} ± half of Student's 95 % interval"
     return f"{text}, and paired differences likewise:" if group.axis else f"{text}:"

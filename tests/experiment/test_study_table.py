@@ -180,6 +180,15 @@ def test_the_text_holds_what_is_finished_and_names_what_is_not():
     assert "main (0 of 10 runs)" in nothing
 
 
+def test_a_group_of_one_seed_has_no_intervals():
+    study = dataclasses.replace(
+        STUDY, groups=(dataclasses.replace(MAIN, seeds=(2,)),), comparisons=()
+    )
+    text = format_study(study, make_runs())
+    assert "One run each, with the seed 2:" in text
+    assert "±" not in text
+
+
 def test_validation_is_aligned_at_the_first_renewal():
     runs = make_runs()
     is_ours = (runs["name"] == "often") & (runs["method"] == "ccp")
