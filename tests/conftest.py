@@ -96,6 +96,8 @@ def release_graphs():
     for name in [name for name in registered if name.startswith("CustomGradient-")]:
         del registered[name]
     gc.collect()
+    # What is left stays for good: later collections need not go through it again.
+    gc.freeze()
 
 
 @pytest.fixture

@@ -498,20 +498,18 @@ def retrieval(
         distances = np.sqrt(np.sum((np.asarray(gallery, "float64") - query) ** 2, axis=1))
         own = None if own_rows is None else own_rows[i]
         order = [j for j in np.argsort(distances, kind="stable") if j != own]
-        correct = [gallery_labels[j] == labels[i] for j in order]
+        correct = np.array([gallery_labels[j] == labels[i] for j in order])
         relevant = sum(correct)
         if not relevant:
             continue
-        precisions = [
-            sum(correct[: j + 1]) / (j + 1) if correct[j] else 0 for j in range(len(order))
-        ]
+        precisions = np.where(correct, np.cumsum(correct) / np.arange(1, len(order) + 1), 0)
         values["precision_at_1"].append(correct[0])
         values["r_precision"].append(sum(correct[:relevant]) / relevant)
         values["map_at_r"].append(sum(precisions[:relevant]) / relevant)
         for k in recall_at:
             values[f"recall_at_{k}"].append(any(correct[:k]))
         values["map"].append(sum(precisions) / relevant)
-        values["mrr"].append(1 / (1 + correct.index(True)))
+        values["mrr"].append(1 / (1 + np.argmax(correct)))
         for k in map_at or ():
             values[f"map_at_{k}"].append(sum(precisions[:k]) / min(k, relevant))
     if map_at is None:

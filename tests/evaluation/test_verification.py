@@ -30,7 +30,7 @@ def by_number(expected):
     return dict(zip(NAMES, expected.values(), strict=True))
 
 
-@pytest.mark.parametrize("tile", [7, 1024])
+@pytest.mark.parametrize("tile", [57, 1024])
 def test_metrics_are_those_of_scikit_learn(tile, generator, monkeypatch):
     monkeypatch.setattr(verification, "TILE", tile)
     embeddings, labels = make_samples(generator)
@@ -47,7 +47,7 @@ def test_metrics_are_those_of_scikit_learn(tile, generator, monkeypatch):
         assert measured[name] == pytest.approx(expected[name], abs=5e-4)
 
 
-@pytest.mark.parametrize("tile", [7, 1024])
+@pytest.mark.parametrize("tile", [57, 1024])
 def test_queries_and_a_gallery(tile, generator, monkeypatch):
     monkeypatch.setattr(verification, "TILE", tile)
     gallery, gallery_labels = make_samples(generator)

@@ -46,12 +46,12 @@ def report(tmp_path_factory):
     return write_report(make_tables([folder]), folder, benchmark)
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(scope="module", params=["light", "dark"])
 def scheme(request):
     return request.param
 
 
-@pytest.fixture(params=[390, 1440])
+@pytest.fixture(scope="module", params=[390, 1440])
 def page(request, scheme, browser, report):
     page = browser.new_page(viewport={"width": request.param, "height": 900}, color_scheme=scheme)
     page.said, page.requested = [], []
