@@ -1,6 +1,5 @@
 """The flagfiles of experiments/ can be run from any folder, and say everything once."""
 
-import dataclasses
 import pathlib
 
 import pytest
@@ -10,26 +9,6 @@ from ccp_dml.experiment.flags import define_flags, flagfile, settings_from
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.flags"))
-LETTERS = [path for path in FILES if path.startswith("glyphs/")]
-
-METHOD_SETTINGS = {
-    "method",
-    "loss",
-    "loss_params",
-    "loss_wrapper",
-    "miner",
-    "memory_start_step",
-    "memory_includes_batch",
-    "first_phase_weights",
-    "second_phase_weights",
-    "clustering",
-}
-PROXY_SETTINGS = {
-    "classes_per_batch",
-    "samples_per_class",
-    "learning_rate_multipliers",
-    "freeze_backbone_epochs",
-}
 
 
 def parse(*arguments):
@@ -54,14 +33,3 @@ def test_a_flagfile_is_complete_and_gives_nothing_twice(path, tmp_path, monkeypa
     again = parse(f"--flagfile={tmp_path / 'flags.txt'}")
     assert settings_from(again) == settings
     assert again.workdir == str(tmp_path)
-
-
-@pytest.mark.parametrize("path", LETTERS)
-def test_letters_share_their_setting(path):
-    of_letters, of_contrastive = (
-        dataclasses.asdict(settings_from(parse(f"--flagfile={FOLDER / name}")))
-        for name in (path, "glyphs/contrastive.flags")
-    )
-    differing = {name for name in of_letters if of_letters[name] != of_contrastive[name]}
-    of_trained_proxies = PROXY_SETTINGS if of_letters["learning_rate_multipliers"] else set()
-    assert differing <= METHOD_SETTINGS | of_trained_proxies

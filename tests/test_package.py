@@ -84,6 +84,8 @@ def test_the_version_is_written_once(built):
     sdist, wheel = built
     assert sdist.name == f"ccp_dml-{ccp_dml.__version__}.tar.gz"
     assert wheel.name == f"ccp_dml-{ccp_dml.__version__}-py3-none-any.whl"
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {ccp_dml.__version__}\n" in citation
 
 
 def test_the_wheel_holds_every_file_of_the_package(built):

@@ -8,7 +8,12 @@ import sys
 import pandas as pd
 import pytest
 
+from ccp_dml.experiment.study import read_study
+from ccp_dml.experiment.study_runs import read_recorded_runs
+from ccp_dml.experiment.study_table import format_study
+
 ROOT = pathlib.Path(__file__).parents[1]
+FOLDERS = sorted(path.parent for path in ROOT.glob("experiments/studies/*/study.json"))
 STUDY = {
     "title": "Rounds on digits",
     "base": "base.flags",
@@ -54,6 +59,12 @@ def folder(tmp_path):
     (folder / "base.flags").write_text(BASE)
     (folder / "study.json").write_text(json.dumps(STUDY))
     return folder
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_tables_of_a_study_are_those_of_its_runs(folder):
+    text = (folder / "table.md").read_text(encoding="utf-8")
+    assert format_study(read_study(folder), read_recorded_runs(folder).runs) == text
 
 
 @pytest.mark.slow

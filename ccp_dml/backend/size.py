@@ -1,4 +1,4 @@
-"""The size from which tensors are worth a compiled pass."""
+"""The smallest size of tensors for which a compiled pass pays."""
 
 import math
 from collections.abc import Sequence

@@ -36,7 +36,7 @@ class AlternatingProjections(ResumableCallback):
       in inference mode, with the round's best proxies as the initial centres;
     - the round's best value and the patience are reset.
 
-    This is the paper's method. Three arguments change it, to measure what each part is worth:
+    This is the paper's method. Three arguments change it, to measure what each part contributes:
     `proxy_selection` selects the proxies in another way; `max_renewals` limits how often proxies
     are replaced, after which rounds still end but proxies stay; and `max_round_epochs` ends a round
     that is still improving.

@@ -9,7 +9,7 @@ from ccp_dml.callbacks.resumable_callback import ResumableCallback
 
 
 class ShrinkageWarning(ResumableCallback):
-    """Warns once if proxies undo what the warm-up has learnt.
+    """Warns once if proxies undo what the warm-up has learned.
 
     Proxies that are chosen while a network knows little lie close together, and attract the
     embeddings: these spread less than before, and retrieval stands still or gets worse. The warning
@@ -23,8 +23,8 @@ class ShrinkageWarning(ResumableCallback):
         monitor: The metric, of which larger values are better. Defaults to `"val_map_at_r"`.
         largest_shrinkage: The part of the spread at the end of the warm-up below which it counts as
             shrunk. Defaults to 2/3.
-        smallest_gain: Retrieval counts as no better when the metric is below so many times its
-            value at the end of the warm-up. Defaults to 1.2.
+        smallest_gain: Retrieval counts as no better when the metric is less than this multiple of
+            its value at the end of the warm-up. Defaults to 1.2.
 
     Attributes:
         warning: What the warning says; `None` if there was no cause for one.

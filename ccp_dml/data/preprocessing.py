@@ -45,7 +45,8 @@ class Preprocessing:
             a square; training sees boxes of that square, evaluation the whole square, and
             `resize_size` is not used.
         crop_area: Bounds of the relative area of the box for `"area"`. Defaults to `(0.16, 1.0)`.
-        flip: Whether training mirrors every other image, left and right. Defaults to `True`.
+        flip: Whether training mirrors half of the images, chosen at random, left and right.
+            Defaults to `True`.
         channels: Channels of the inputs: 3 (default), or 1 for the luminance.
 
     Raises:

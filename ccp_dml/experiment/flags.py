@@ -9,9 +9,11 @@ import keras
 from absl import flags
 from etils import epath
 
+from ccp_dml.data import DATASETS_IN_MEMORY
 from ccp_dml.experiment.command_flags import define_command_flags
 from ccp_dml.experiment.presets import preset_settings
 from ccp_dml.experiment.settings import Settings
+from ccp_dml.experiment.settings.data import ImageSettings
 
 
 class _ParametersParser(flags.ArgumentParser):
@@ -133,15 +135,25 @@ def settings_from(flag_values: flags.FlagValues) -> Settings:
     return Settings(**values)
 
 
-def format_preset(flag_values: flags.FlagValues) -> str:
-    """Returns a line with what the chosen preset sets; empty without a preset.
+def format_notes(flag_values: flags.FlagValues) -> list[str]:
+    """Returns lines with what a user might not expect of the given flags.
+
+    One says what the chosen preset sets, if there is one; another which flags have no effect,
+    because they are for images in files and those of the data set are in memory.
 
     Raises:
         ValueError: If there is no such preset.
     """
-    values = _preset_values(flag_values)
-    settings = ", ".join(f"{name}={value}" for name, value in values.items())
-    return f"preset {flag_values['preset'].value}: {settings}" if values else ""
+    notes = []
+    if values := _preset_values(flag_values):
+        settings = ", ".join(f"{name}={value}" for name, value in values.items())
+        notes.append(f"preset {flag_values['preset'].value}: {settings}")
+    dataset = flag_values["dataset"].value
+    images = [flag_values[field.name] for field in dataclasses.fields(ImageSettings)]
+    given = [f"--{flag.name}" for flag in images if flag.value != flag.default]
+    if dataset in DATASETS_IN_MEMORY and given:
+        notes.append(f"no effect on {dataset}, whose images are not files: {', '.join(given)}")
+    return notes
 
 
 def _preset_values(flag_values):

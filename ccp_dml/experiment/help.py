@@ -47,7 +47,7 @@ def format_help() -> str:
         for title, group in SETTING_GROUPS.items()
     }
     command_flags = flag_values.flags_by_module_dict()[define_command_flags.__module__]
-    groups = {"What is done": [flag.name for flag in command_flags]} | groups
+    groups = {"Command, input and output": [flag.name for flag in command_flags]} | groups
     listed = (
         f"\n{title}:\n\n" + "".join(_format_flag(flag_values[name]) for name in names)
         for title, names in groups.items()

@@ -30,7 +30,7 @@ class RunInterruptedError(Exception):
 class Interruption:
     """Handles SIGTERM and SIGINT while it is entered.
 
-    A signal raises `RunInterruptedError` at once or, within `deferred`, is remembered until the
+    A signal raises `RunInterruptedError` at once or, within `defer`, is remembered until the
     code checks for it. A second signal always raises `KeyboardInterrupt`. Outside the main thread,
     where Python handles no signals, it does nothing.
 
@@ -70,7 +70,7 @@ class Interruption:
             raise RunInterruptedError(self.signal_number)
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
+    def defer(self) -> Iterator[None]:
         """Context in which signals are only remembered."""
         self._is_deferred = True
         try:

@@ -58,7 +58,7 @@ class OptunaStudy:
             trial.set_user_attr(_PLACE, self._place)
         return self._suggest(trial)
 
-    def unfinished(self) -> list[Trial]:
+    def list_unfinished(self) -> list[Trial]:
         """Returns the trials that were started in this place and have not ended, to be resumed."""
         import optuna
 

@@ -7,10 +7,10 @@ from ccp_dml.checks import check_one_of
 from ccp_dml.experiment.paper_cells import DATASETS, cells
 
 # From random weights. A warm-up on the batch loss keeps the embeddings of an untrained network from
-# collapsing onto their proxies. On images of 200 letters, 10 of each, 1,000 steps of C2 reach a
-# MAP@R of .19 on unseen letters; with average pooling and the paper's crops, of as little as 16 %
-# of an image, the embeddings collapse. Rounds of at most 200 steps keep proxies near their classes
-# while these still move; experiments/studies/from_scratch compares what else helps.
+# collapsing onto their proxies, and maximum pooling makes the start easier than average pooling.
+# Rounds of at most 200 steps keep proxies near their classes while these still move;
+# experiments/studies/from_scratch compares what helps. The paper's crops, of as little as 16 % of
+# an image, leave little of small images.
 _SMALL_IMAGES = {
     "backbone": "small_convnet",
     "weights": "none",

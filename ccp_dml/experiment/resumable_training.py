@@ -93,7 +93,7 @@ class ResumableTraining:
             logging.info("%s resumes after step %d.", name, state.step)
         progress = ProgressLine(name, epochs * steps_per_epoch, state.epoch * steps_per_epoch)
         try:
-            with interruption.deferred():
+            with interruption.defer():
                 model.fit(
                     make_batches(state.step, callbacks),
                     steps_per_epoch=steps_per_epoch,

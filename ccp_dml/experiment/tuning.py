@@ -280,7 +280,7 @@ class _TrialRunner:
             print(f"{ended_before} of {self.search.max_trials} trials are finished", flush=True)
         if len(environments) > 1:
             print(f"the trials write their output to {self.workdir}/trials/**/log.txt", flush=True)
-        for trial in self.study.unfinished():
+        for trial in self.study.list_unfinished():
             self._resume(trial)
         with contextlib.closing(run_side_by_side(self._next_task, environments)) as ended:
             for task in ended:

@@ -1,4 +1,4 @@
-"""Choose triplets that are hard, semi-hard or easy."""
+"""Chooses triplets that are hard, semi-hard or easy."""
 
 import keras
 

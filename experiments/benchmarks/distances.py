@@ -64,7 +64,7 @@ def round_to(bits):
     return apply
 
 
-def product_of_rounded(bits) -> Product:
+def make_rounded_product(bits) -> Product:
     """A matrix product of float32 factors that were rounded."""
     apply = round_to(bits)
 
@@ -78,8 +78,8 @@ def product_of_rounded(bits) -> Product:
 
 PRODUCTS = {
     "float32": tf.matmul,
-    "TF32": product_of_rounded(10),
-    "bfloat16": product_of_rounded(7),
+    "TF32": make_rounded_product(10),
+    "bfloat16": make_rounded_product(7),
 }
 
 
@@ -108,7 +108,7 @@ class Form(NamedTuple):
     weighted_offsets: Callable[..., tuple[tf.Tensor, tf.Tensor]] = offsets
 
 
-def centred(form):
+def make_centred_form(form):
     """A form of vectors from which the mean of the first set was subtracted."""
 
     def center(vectors, references):
@@ -147,10 +147,10 @@ def cut(vectors, count, bits):
     return slices
 
 
-def sliced(count):
+def make_sliced_form(count):
     """The form in slices."""
 
-    def squared(vectors, references, product):
+    def square(vectors, references, product):
         bits = slice_bits(vectors.shape[1])
         longest = tf.maximum(tf.reduce_max(squares(vectors)), tf.reduce_max(squares(references)))
         exponent = tf.math.ceil(0.5 * tf.math.log(tf.maximum(longest, 1e-30)) / math.log(2.0))
@@ -173,9 +173,9 @@ def sliced(count):
                 total += 2.0 * (own[0] + tf.transpose(own[1]) - crossed)
         return tf.nn.relu(total) * tf.square(scale)
 
-    return centred(
+    return make_centred_form(
         Form(
-            squared,
+            square,
             lambda weights, vectors, references, product: offsets(
                 weights, vectors, references, cut_product(product)
             ),
@@ -207,8 +207,8 @@ FORMS = {
         lambda weights, a, b, _: DIFFERENCES.weighted_offsets(weights, a, b),
     ),
     "expansion": Form(lambda a, b, product: tf.nn.relu(expand(a, b, product))),
-    "centred": centred(Form(lambda a, b, product: tf.nn.relu(expand(a, b, product)))),
-    **{f"sliced_{count}": sliced(count) for count in (2, 3, 4)},
+    "centred": make_centred_form(Form(lambda a, b, product: tf.nn.relu(expand(a, b, product)))),
+    **{f"sliced_{count}": make_sliced_form(count) for count in (2, 3, 4)},
 }
 
 
@@ -290,7 +290,7 @@ def print_times(shape, jit_compile):
         for values in (unit(generator, n), unit(generator, r), generator.standard_normal((n, r)))
     ]
 
-    def compiled(form):
+    def compile_form(form):
         def compute(vectors, references, upstream):
             distances = tf.sqrt(form.squared(vectors, references, tf.matmul))
             weights = tf.math.divide_no_nan(upstream, distances)
@@ -298,7 +298,7 @@ def print_times(shape, jit_compile):
 
         return tf.function(compute, jit_compile=jit_compile, autograph=False)
 
-    functions = {name: compiled(form) for name, form in FORMS.items()}
+    functions = {name: compile_form(form) for name, form in FORMS.items()}
     times = {name: [] for name in functions}
     for repeat in range(_REPEATS.value + 2):
         for name, function in functions.items():

@@ -14,7 +14,7 @@ steps and the learning rate is the cell's. With the small network the run is mad
 alone, killed on the way and resumed, and has to end with the same numbers.
 
 `--links` skips the archives of SOP, which take long to unpack, and puts hard links to 600 pictures
-where the package keeps its images; nothing can be learnt from them.
+where the package keeps its images; nothing can be learned from them.
 
 Stages run in processes of their own, for which the clock, the processor time of all threads and the
 peak of resident memory (`getrusage`) are printed. `--folder` keeps everything, and what is there is
@@ -117,7 +117,7 @@ def images_per_second(batches: Iterable, at_least: int) -> tuple[float, float, f
     return count / clock, count / processor, peak.gigabytes
 
 
-def timed(function: Callable) -> tuple[float, float, float]:
+def measure_time(function: Callable) -> tuple[float, float, float]:
     """Seconds by the clock and of the processor, and peak memory in GB."""
     from peak_memory import PeakMemory
 
@@ -194,14 +194,14 @@ def measure_parts(name: str, folder: pathlib.Path):
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     _print_row(
         f"retrieval, {len(embeddings):,} queries",
-        timed(lambda: retrieval_metrics(embeddings, benchmark.test.labels)),
+        measure_time(lambda: retrieval_metrics(embeddings, benchmark.test.labels)),
     )
     pool = generator.standard_normal((num_classes, settings.pool_size, size), "float32")
     count = settings.proxies_per_class
     present = np.ascontiguousarray(pool[:, :count])
     _print_row(
         f"k-centre, {num_classes:,} classes × {settings.pool_size}",
-        timed(lambda: greedy_k_center(pool, present, count)),
+        measure_time(lambda: greedy_k_center(pool, present, count)),
     )
 
 
@@ -265,7 +265,7 @@ def write_archives(name: str, folder: pathlib.Path):
         link_products(folder / name)
         return
     manual.mkdir(parents=True, exist_ok=True)
-    clock, processor, gigabytes = timed(lambda: WRITERS[name](manual))
+    clock, processor, gigabytes = measure_time(lambda: WRITERS[name](manual))
     size = sum(path.stat().st_size for path in manual.iterdir()) / 1e9
     print(
         f"\n== archives, {size:.2f} GB: {clock:,.0f} s by the clock, {processor:,.0f} s of the "

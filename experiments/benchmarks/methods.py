@@ -84,7 +84,7 @@ def with_proxies(num_classes, proxies_per_class=1):
     return lambda network, **options: ProxyModel(network, num_classes, proxies_per_class, **options)
 
 
-def chance_constrained(num_classes, proxies_per_class):
+def make_chance_constrained(num_classes, proxies_per_class):
     """CCP after the first round, with a proximal term."""
 
     def build(network, **options):
@@ -105,11 +105,11 @@ def variational(network, **options):
 
 
 METHODS = {
-    "ccp_100x8": Method(chance_constrained(100, 8), requirement="below 1.03"),
-    "ccp_8488x4": Method(chance_constrained(8_488, 4), requirement="below 1.10"),
+    "ccp_100x8": Method(make_chance_constrained(100, 8), requirement="below 1.03"),
+    "ccp_8488x4": Method(make_chance_constrained(8_488, 4), requirement="below 1.10"),
     **{
         f"sop_{loss}": Method(
-            chance_constrained(8_488, 4), loss, "below 2 × the bare sum", proxies=8_488 * 4
+            make_chance_constrained(8_488, 4), loss, "below 2 × the bare sum", proxies=8_488 * 4
         )
         for loss in ("contrastive", "cosine_contrastive", "multi_similarity", "triplet")
     },

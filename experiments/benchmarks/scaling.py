@@ -49,7 +49,7 @@ _MAX_GIGABYTES = flags.DEFINE_float(
 _POINT = flags.DEFINE_string("point", None, "What to measure in this process, as name:count.")
 
 
-def timed(function: Callable, repeats: int) -> dict[str, float]:
+def measure_time(function: Callable, repeats: int) -> dict[str, float]:
     """The median seconds of a call, by the clock and of the processor."""
     clock, processor = [], []
     for _ in range(repeats):
@@ -96,20 +96,20 @@ def build_step(classes: int, with_network: bool, sampled_classes: int) -> Callab
         model.train_function(batches)
 
     # The first ones compile it, and make the optimizer's moments resident.
-    timed(step, 3)
+    measure_time(step, 3)
     return step
 
 
 def measure_step(classes: int, with_network: bool, sampled_classes: int) -> dict[str, float]:
     """The time of a step."""
-    return timed(build_step(classes, with_network, sampled_classes), _REPEATS.value)
+    return measure_time(build_step(classes, with_network, sampled_classes), _REPEATS.value)
 
 
 def compare_steps(classes: int, with_network: bool) -> dict[str, float]:
     """A step with sampled classes, as a multiple of one against all of so few, taken in turn."""
     few = build_step(_SAMPLED.value, with_network, 0)
     sampled = build_step(classes, with_network, _SAMPLED.value)
-    turns = [(timed(sampled, 1), timed(few, 1)) for _ in range(_REPEATS.value)]
+    turns = [(measure_time(sampled, 1), measure_time(few, 1)) for _ in range(_REPEATS.value)]
     return {key: float(np.median([a[key] / b[key] for a, b in turns])) for key in turns[0][0]}
 
 
@@ -120,7 +120,7 @@ def measure_k_center(classes: int) -> dict[str, float]:
     generator = np.random.default_rng(0)
     pool = generator.standard_normal((classes, _POOL, _SIZE), "float32")
     present = np.ascontiguousarray(pool[:, :_PROXIES])
-    return timed(lambda: greedy_k_center(pool, present, _PROXIES), min(3, _REPEATS.value))
+    return measure_time(lambda: greedy_k_center(pool, present, _PROXIES), min(3, _REPEATS.value))
 
 
 def measure_sampler(classes: int) -> dict[str, float]:
@@ -137,8 +137,8 @@ def measure_sampler(classes: int) -> dict[str, float]:
         batches.append(iter(balanced_batches(labels, 8, 4, seed=0)))
         next(batches[0])
 
-    first = timed(start, 1)
-    each = timed(lambda: [next(batches[0]) for _ in range(100)], _REPEATS.value)
+    first = measure_time(start, 1)
+    each = measure_time(lambda: [next(batches[0]) for _ in range(100)], _REPEATS.value)
     return {**first, "each": each["seconds"] / 100}
 
 
@@ -152,7 +152,7 @@ def measure_retrieval(embeddings: int) -> dict[str, float]:
     rows = generator.choice(embeddings, min(_QUERIES, embeddings), replace=False)
     noise = generator.standard_normal((len(rows), _SIZE), "float32")
     queries = gallery[rows] + noise
-    return timed(lambda: retrieval_metrics(queries, labels[rows], gallery, labels), 1)
+    return measure_time(lambda: retrieval_metrics(queries, labels[rows], gallery, labels), 1)
 
 
 MEASUREMENTS = {

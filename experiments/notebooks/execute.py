@@ -23,8 +23,7 @@ def execute(path: pathlib.Path, folder: str) -> nbformat.NotebookNode:
         folder: Where it runs, and leaves its files.
 
     Returns:
-        The notebook with its outputs but for the standard error: what libraries note about the
-        machine, and progress.
+        The notebook with its outputs, except what was written to standard error.
 
     Raises:
         nbclient.exceptions.CellExecutionError: If a cell fails.

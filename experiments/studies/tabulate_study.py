@@ -26,6 +26,7 @@ from ccp_dml.experiment.study_runs import (
 )
 from ccp_dml.experiment.study_table import (
     align_at_first_renewal,
+    compare_claims,
     format_study,
     summarize_group,
     unfinished_groups,
@@ -37,6 +38,8 @@ _KEEP_RECORDED = flags.DEFINE_bool(
     "keep_recorded", False, "Keep the runs of runs.csv that the folder of the runs does not have."
 )
 _MAX_COLUMNS = 3
+# More curves cannot be told apart in one panel.
+_MAX_CURVES = 12
 
 
 def main(argv):
@@ -57,12 +60,18 @@ def main(argv):
         sys.exit(f"tabulate_study: {error}")
     tables = format_study(study, found.runs)
     (folder / "table.md").write_text(tables, encoding="utf-8")
-    draw(study, found, folder / "figure.png")
+    figure = draw(study, found)
+    if figure:
+        figure.savefig(folder / "figure.png", dpi=90, metadata={"Software": None})
     print(tables)
 
 
-def draw(study, found, path):
-    """Draws the finished groups: response curves, or the validation of what is compared."""
+def draw(study, found):
+    """Draws the finished groups: response curves, or the validation of what is compared.
+
+    If a group has too many variants for that, the differences of the comparisons are drawn instead.
+    Without a finished group, nothing is.
+    """
     unfinished = unfinished_groups(study, found.runs)
     unfinished_variants = {
         name for group in study.groups if group.name in unfinished for name in group.variants
@@ -74,7 +83,9 @@ def draw(study, found, path):
         and (group.axis or study.compared_variants & set(group.variants))
     ]
     if not groups:
-        return
+        return None
+    if any(len(group.variants) > _MAX_CURVES for group in groups):
+        return _draw_differences(compare_claims(study, found.runs))
     compared = [group for group in groups if not group.axis]
     count = len(groups) + bool(compared) + bool(study.renewals)
     columns = min(_MAX_COLUMNS, count)
@@ -96,7 +107,24 @@ def draw(study, found, path):
         _draw_renewals(panels[count - 1], study.renewals, found, unfinished_variants)
     for axes in panels[count:]:
         axes.remove()
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    return figure
+
+
+def _draw_differences(claims):
+    figure = matplotlib.figure.Figure(figsize=(8, 0.8 + 0.25 * len(claims)), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(
+        claims["map_at_r_difference"],
+        claims.index,
+        xerr=claims["map_at_r_half_width_of_difference"],
+        fmt="o",
+        capsize=3,
+    )
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_yticks(claims.index, claims["name"] + " − " + claims["minus"])
+    axes.invert_yaxis()
+    axes.set_xlabel("difference of MAP@R, test classes")
+    return figure
 
 
 def _draw_curve(axes, group, runs, styles):

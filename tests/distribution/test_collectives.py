@@ -67,8 +67,8 @@ def test_every_loss_takes_the_same_steps(case, two_replicas):
     trained = assert_the_same_steps(
         lambda: compiled("plain", case, keras.optimizers.SGD(0.1)), two_replicas
     )
-    learnt = [path for path in trained if "loss_weights" in path]
-    assert len(learnt) == (case in ("margin", "distance_weighted", "multi_level_distance"))
+    learned = [path for path in trained if "loss_weights" in path]
+    assert len(learned) == (case in ("margin", "distance_weighted", "multi_level_distance"))
 
 
 @pytest.mark.parametrize(

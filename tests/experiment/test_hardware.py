@@ -139,7 +139,7 @@ def test_a_network_that_was_trained_in_bfloat16_is_used_in_float32(method, tmp_p
     assert embeddings.dtype == np.float32
     measured = retrieval_metrics(embeddings, test.labels)["map_at_r"]
     assert measured == pytest.approx(results[method]["map_at_r"], abs=1e-6)
-    # It has learnt, and validation in bfloat16 saw what is saved.
+    # It has learned, and validation in bfloat16 saw what is saved.
     assert results[method]["map_at_r"] > results["before"]["map_at_r"]
     exported = export([embedder], str(tmp_path / "exported"), "saved_model", [])
     assert exported.largest_difference < 1e-4

@@ -19,7 +19,7 @@ def test_every_flag_is_in_one_group_and_in_order():
     names = [field.name for field in dataclasses.fields(Settings)]
     assert shown[-len(names) :] == names
     titles = re.findall(r"^(\S.*):$", text, flags=re.MULTILINE)
-    assert titles[:4] == ["Examples", "What is done", "Data", "Images in files"]
+    assert titles[:4] == ["Examples", "Command, input and output", "Data", "Images in files"]
     assert len(set(titles)) == len(titles) == 13
 
 

@@ -45,7 +45,7 @@ def test_a_signal_interrupts_the_run(number):
 
 def test_a_deferred_signal_is_remembered():
     with Interruption() as interruption:
-        with interruption.deferred():
+        with interruption.defer():
             send(signal.SIGTERM)
             assert interruption.is_requested()
         with pytest.raises(RunInterruptedError, match="SIGTERM"):
@@ -54,7 +54,7 @@ def test_a_deferred_signal_is_remembered():
 
 def test_signals_interrupt_again_when_they_are_no_longer_deferred():
     with Interruption() as interruption:
-        with pytest.raises(ZeroDivisionError), interruption.deferred():
+        with pytest.raises(ZeroDivisionError), interruption.defer():
             raise ZeroDivisionError
         with pytest.raises(RunInterruptedError):
             send(signal.SIGTERM)
@@ -62,7 +62,7 @@ def test_signals_interrupt_again_when_they_are_no_longer_deferred():
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_program(second):
-    with Interruption() as interruption, interruption.deferred():
+    with Interruption() as interruption, interruption.defer():
         send(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             send(second)
@@ -98,7 +98,7 @@ def test_nothing_is_handled_outside_of_the_main_thread():
 def test_embedding_stops_after_a_batch():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
     batches = []
-    with Interruption() as interruption, interruption.deferred():
+    with Interruption() as interruption, interruption.defer():
 
         def interrupt(batch, logs):
             batches.append(batch)

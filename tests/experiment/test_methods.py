@@ -395,11 +395,11 @@ def test_adamw_does_not_decay_what_a_loss_learns():
         learning_rate=0.1,
     )
     model = small_model("plain", settings)
-    learnt, variables = model.loss_weights.weights, model.trainable_variables
-    assert {weight.name for weight in learnt} == {"boundaries", "levels"}
-    before = [weight.numpy() for weight in learnt]
+    learned, variables = model.loss_weights.weights, model.trainable_variables
+    assert {weight.name for weight in learned} == {"boundaries", "levels"}
+    before = [weight.numpy() for weight in learned]
     model.optimizer.apply([0 * variable.value for variable in variables], variables)
-    for weight, value in zip(learnt, before, strict=True):
+    for weight, value in zip(learned, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), value)
 
 

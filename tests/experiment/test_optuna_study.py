@@ -68,7 +68,7 @@ def test_running_trials_are_resumed(open_study):
     finish(study, begun[1], 0.4)
     del study
     again = open_study(sampler="random")
-    unfinished = again.unfinished()
+    unfinished = again.list_unfinished()
     assert [trial.number for trial in unfinished] == [0, 2]
     assert [trial.values for trial in unfinished] == [begun[0].values, begun[2].values]
     assert unfinished[0].runs == {"seed0": {"validation": 0.5}}
@@ -79,7 +79,7 @@ def test_running_trials_are_resumed(open_study):
     assert [trial.state for trial in trials] == ["finished", "finished", "failed"]
     assert trials[0].scores == [0.5, 0.7]
     assert trials[2].reason == "the loss is not finite"
-    assert again.unfinished() == []
+    assert again.list_unfinished() == []
 
 
 def test_machines_divide_the_trials(open_study):
@@ -90,7 +90,7 @@ def test_machines_divide_the_trials(open_study):
     assert [trial.number for trial in begun] == [0, 1, 2]
     assert len({trial.values["learning_rate"] for trial in begun}) == 3
     again = open_study(sampler="random", place="here")
-    assert [trial.number for trial in again.unfinished()] == [0, 2]
+    assert [trial.number for trial in again.list_unfinished()] == [0, 2]
     finish(again, begun[0], 0.3)
     assert [trial.state for trial in there.trials()] == ["finished", "running", "running"]
 

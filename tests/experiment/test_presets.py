@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from absl import flags
 
-from ccp_dml.experiment.flags import define_flags, format_preset, settings_from
+from ccp_dml.experiment.flags import define_flags, format_notes, settings_from
 from ccp_dml.experiment.paper_cells import cells
 from ccp_dml.experiment.presets import PRESETS, preset_settings
 from ccp_dml.experiment.settings import Settings
@@ -51,10 +51,17 @@ def test_the_paper_is_that_of_the_data_set(dataset):
 
 
 def test_what_a_preset_sets_is_printed():
-    assert format_preset(parse()) == ""
-    line = format_preset(parse("--preset=fine_tune", "--image_size=160"))
+    assert format_notes(parse()) == []
+    (line,) = format_notes(parse("--preset=fine_tune", "--dataset=sop", "--image_size=160"))
     assert line.startswith("preset fine_tune: backbone=resnet50, weights=imagenet, ")
     assert "image_size" not in line
+
+
+def test_flags_of_images_in_files_have_no_effect_on_others():
+    given = "--crop_area=0.64,1", "--noflip", "--image_size=227", "--learning_rate=1"
+    assert format_notes(parse("--dataset=folder", *given)) == []
+    (line,) = format_notes(parse("--dataset=glyphs", *given))
+    assert line == "no effect on glyphs, whose images are not files: --crop_area, --flip"
 
 
 def test_a_misspelt_preset_gets_a_suggestion():

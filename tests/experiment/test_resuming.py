@@ -57,9 +57,9 @@ CASES = {
         "--figure_rounds=0",
     ),
     "letters": (
-        f"--flagfile={ROOT / 'experiments' / 'glyphs' / 'contrastive.flags'}",
+        f"--flagfile={ROOT / 'experiments' / 'letters.flags'}",
         "--max_steps=150",
-        "--round_patience=1",
+        "--steps_per_validation=50",
         "--freeze_backbone_epochs=1",
         "--optimizer=adamw",
         "--learning_rate_schedule=cosine",

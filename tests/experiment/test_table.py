@@ -12,7 +12,7 @@ from ccp_dml.experiment.table import write_tables
 from tests import naive
 from tests.experiment.saved_runs import save_embeddings, save_run, unit_vectors
 
-GLYPHS = pathlib.Path(__file__).parents[2] / "experiments" / "glyphs"
+LETTERS = pathlib.Path(__file__).parents[2] / "experiments" / "letters"
 LABELS = np.arange(40) % 4
 FILES = ["differences.csv", "runs.csv", "table.csv", "table.md"]
 
@@ -196,20 +196,25 @@ def test_settings_of_another_version_have_no_published_results(tmp_path):
     )
 
 
-def test_the_table_of_the_letters_is_that_of_their_runs(tmp_path):
-    write_tables([GLYPHS / "runs.csv"], tmp_path)
-    text = (GLYPHS / "table.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("folder", [LETTERS, LETTERS / "folds"])
+def test_the_tables_of_the_letters_are_those_of_their_runs(folder, tmp_path):
+    write_tables([folder / "runs.csv"], tmp_path)
+    text = (folder / "table.md").read_text(encoding="utf-8")
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == text
-    assert text in (GLYPHS / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_numbers_of_the_letters_are_means_of_their_runs():
-    rows = cells((GLYPHS / "table.md").read_text(encoding="utf-8"), "Mean over folds")
-    runs = read_record(GLYPHS / "runs.csv")
-    for (name, method, _), row in rows.items():
-        own = runs[(runs["name"] == name) & (runs["method"] == method)]
-        assert row["MAP@R"].split(" ± ")[0] == f"{sum(own['map_at_r']) / len(own):.4f}"
+    rows = cells((LETTERS / "table.md").read_text(encoding="utf-8"), "Mean over folds")
+    runs = read_record(LETTERS / "runs.csv")
+    page = (LETTERS / "README.md").read_text(encoding="utf-8")
+    assert len(rows) == 5
+    for (_, method, _), row in rows.items():
+        own = runs[runs["method"] == method.replace(" ", "_")]
         assert row["runs"] == str(len(own))
+        for title, column in {"MAP@R": "map_at_r", "P@1": "precision_at_1"}.items():
+            mean = f"{sum(own[column]) / len(own):.4f}"
+            assert row[title].split(" ± ")[0] == mean
+            assert mean.removeprefix("0") in page
 
 
 def test_tables_in_a_bucket(protocol, bucket):

@@ -113,12 +113,12 @@ def test_weights_files_hold_them(batch, tmp_path):
 def test_compiling_again_keeps_them(batch):
     model = margin_model()
     model.fit(*batch, batch_size=9, verbose=0)
-    learnt = boundaries_of(model)
-    assert (learnt != np.float32(1.2)).any()
+    learned = boundaries_of(model)
+    assert (learned != np.float32(1.2)).any()
     model.compile(keras.optimizers.Adam(0.1), loss=losses.get("margin", alpha=0.1))
-    np.testing.assert_array_equal(boundaries_of(model), learnt)
+    np.testing.assert_array_equal(boundaries_of(model), learned)
     model.fit(*batch, batch_size=9, verbose=0)
-    assert (boundaries_of(model) != learnt).any()
+    assert (boundaries_of(model) != learned).any()
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def render_letters(
     or more samples contains the smaller one.
 
     Args:
-        characters: The letters, each one a class.
+        characters: The letters; each is a class.
         samples_per_letter: Number of images of each letter.
         seed: Determines the images.
 

@@ -39,7 +39,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
             raise ValueError(
                 f"--{name} applies only to the hours of --cells, such as --cells=sop,inshop/c2_ccp"
             )
-    workdir = require_workdir(workdir, "/tmp/digits")
+    workdir = require_workdir(workdir, "/tmp/letters")
     settings = settings_from(flag_values)
     check_strategy(settings.strategy, settings.model_devices)
     _print_missing(runs_of_protocol(flag_values, settings, workdir))

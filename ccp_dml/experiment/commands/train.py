@@ -6,7 +6,7 @@ from absl import flags
 
 from ccp_dml.distribution.strategy_names import check_strategy
 from ccp_dml.experiment.commands.arguments import require_workdir, runs_of_protocol
-from ccp_dml.experiment.flags import format_preset, settings_from
+from ccp_dml.experiment.flags import format_notes, settings_from
 from ccp_dml.experiment.interruption import Interruption, end_with_parent
 from ccp_dml.experiment.protocol import (
     PlannedRun,
@@ -35,10 +35,10 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
         ValueError: If a flag or setting is wrong.
         RunsFailedError: If there are several runs and some fail.
     """
-    workdir = require_workdir(workdir, "/tmp/digits")
+    workdir = require_workdir(workdir, "/tmp/letters")
     settings = settings_from(flag_values)
-    if preset := format_preset(flag_values):
-        print(preset, flush=True)
+    for note in format_notes(flag_values):
+        print(note, flush=True)
     check_strategy(settings.strategy, settings.model_devices)
     runs = runs_of_protocol(flag_values, settings, workdir)
     if runs[0].folder == runs[0].workdir:

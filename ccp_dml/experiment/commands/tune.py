@@ -4,7 +4,7 @@ from absl import flags
 
 from ccp_dml.distribution.strategy_names import check_strategy
 from ccp_dml.experiment.commands.arguments import require_workdir, whole_numbers
-from ccp_dml.experiment.flags import format_preset, settings_from
+from ccp_dml.experiment.flags import format_notes, settings_from
 from ccp_dml.experiment.tuning import Search, tune
 
 
@@ -24,8 +24,8 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
         whole_numbers(flag_values, "seeds"),
         flag_values.tune_pruning,
     )
-    if preset := format_preset(flag_values):
-        print(preset, flush=True)
+    for note in format_notes(flag_values):
+        print(note, flush=True)
     settings = search.settings
     check_strategy(settings.strategy, settings.model_devices)
     if settings.strategy == "multi_worker":

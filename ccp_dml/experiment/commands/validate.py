@@ -15,7 +15,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
     Raises:
         ValueError: If a flag or setting is wrong.
     """
-    workdir = require_workdir(workdir, "/tmp/digits")
+    workdir = require_workdir(workdir, "/tmp/letters")
     settings = settings_from(flag_values)
     check_strategy(settings.strategy, settings.model_devices)
     planned, *others = runs_of_protocol(flag_values, settings, workdir)

@@ -77,7 +77,8 @@ class ImageSettings(SettingGroup):
     )
     crop_area: tuple[float, float] = setting(
         (0.16, 1.0),
-        "For crop=area: bounds of the relative area of the box, above 0 and up to 1.",
+        "For crop=area of images in files: bounds of the relative area of the box, above 0 and up "
+        "to 1.",
         above=0,
         most=1,
         length=2,
@@ -96,8 +97,8 @@ class ImageSettings(SettingGroup):
     )
     flip: bool = setting(
         True,
-        "Whether training mirrors every other image in files; digits and glyphs are never "
-        "mirrored. Switch it off if mirror images belong to other classes.",
+        "Whether training mirrors half of the images in files, chosen at random; digits and glyphs "
+        "are never mirrored. Switch it off if mirror images belong to other classes.",
     )
     max_pixels: int = setting(
         MAX_PIXELS,

@@ -35,7 +35,9 @@ class Settings(
     ImageSettings,
     DataSettings,
 ):
-    """The settings of an experiment; the defaults are those of the CCP paper for CUB.
+    """The settings of an experiment.
+
+    The defaults of batches, proxies, rounds and the optimizer are those of the CCP paper for CUB.
 
     Raises:
         ValueError: If a value is out of its bounds; the message names the setting, the value and

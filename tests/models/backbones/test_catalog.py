@@ -200,7 +200,7 @@ def test_a_download_that_fails_names_the_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    # Keras learnt where its folder is when it was imported.
+    # Keras learned where its folder is when it was imported.
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
     for name, file_name in files.items():
         with pytest.raises(ValueError, match="the weights imagenet of ") as error:
