@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 
 _HELP = pathlib.Path(__file__).parent / "experiment" / "help.txt"
+# Those of a clone, which are not installed with the package.
+_SCRIPTS = pathlib.Path(__file__).parents[1] / "experiments"
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # The second is for the Windows Subsystem for Linux.
 _NVIDIA_DEVICES = "/dev/nvidia[0-9]*", "/dev/dxg"
@@ -21,7 +23,9 @@ _NOTES = re.compile(rb"I\d{4} |[-\d]+ [:.\d]+: I |WARNING: All log messages befo
 
 
 def prepare_program():
-    """Silences TensorFlow, if this process is `python -m` with a module of the package.
+    """Silences TensorFlow in programs of the package.
+
+    These are `python -m` with one of its modules, and the scripts in `experiments/`.
 
     For `ccp_dml.main --help` it prints the help and ends the process.
 
@@ -30,7 +34,7 @@ def prepare_program():
     are still raised in Python.
     """
     module = _find_program()
-    if module.partition(".")[0] != "ccp_dml":
+    if module.partition(".")[0] != "ccp_dml" and not _is_script():
         return
     if module == "ccp_dml.main" and "--help" in sys.argv:
         print(_HELP.read_text(encoding="utf-8"), end="")
@@ -47,6 +51,10 @@ def _find_program():
     # While Python searches for the module to run, `sys.argv` has an option in place of its path.
     module = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
     return module.removeprefix("-m")
+
+
+def _is_script():
+    return any(pathlib.Path(path).resolve().is_relative_to(_SCRIPTS) for path in sys.argv[:1])
 
 
 @contextlib.contextmanager
