@@ -93,7 +93,8 @@ def test_every_method_takes_the_same_steps(method, case, two_replicas):
     assert_the_same_steps(lambda: compiled(method, case, keras.optimizers.SGD(0.1)), two_replicas)
 
 
-@pytest.mark.parametrize("method", ["plain", "ccp"])
+# The steps of ccp include those of plain.
+@pytest.mark.parametrize("method", [pytest.param("plain", marks=pytest.mark.slow), "ccp"])
 def test_adam_takes_the_same_steps(method, two_replicas):
     assert_the_same_steps(
         lambda: compiled(method, "contrastive", keras.optimizers.Adam(0.01)), two_replicas

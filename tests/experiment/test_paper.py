@@ -3,8 +3,6 @@
 import dataclasses
 import itertools
 import pathlib
-import subprocess
-import sys
 
 import pytest
 from absl import flags
@@ -176,22 +174,17 @@ def test_loss_and_model_of_a_cell_can_be_made(dataset, name):
         assert proxies.shape[0] == 3 * settings.loss_params.get("proxies_per_class", 1)
 
 
-def test_describe_prints_the_resolved_settings_before_it_needs_data(tmp_path):
+def test_describe_prints_the_resolved_settings_before_it_needs_data(run_command, capsys, tmp_path):
     path = FOLDER / "cub200_2011" / "c2_ccp.flags"
-    process = subprocess.run(
-        [sys.executable, "-m", "ccp_dml.main", "--mode=describe", f"--flagfile={path}"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert process.returncode == 2
-    assert "Traceback" not in process.stderr
-    assert "data_dir is missing" in process.stderr.strip().splitlines()[-1]
+    with pytest.raises(SystemExit) as stopped:
+        run_command("--mode=describe", f"--flagfile={path}")
+    assert stopped.value.code == 2
+    output, errors = capsys.readouterr()
+    assert "data_dir is missing" in errors.strip().splitlines()[-1]
     printed = tmp_path / "printed.flags"
-    printed.write_text(process.stdout)
+    printed.write_text(output)
     assert settings_from(parse(printed)[0]) == settings_of("cub200_2011", "c2_ccp")
-    shown = process.stdout.splitlines()
+    shown = output.splitlines()
     assert "--dataset=cub200_2011" in shown
     assert "--loss_params=positive_margin=0.0,negative_margin=0.3841" in shown
     assert "--proximal_weight=0.0002" in shown

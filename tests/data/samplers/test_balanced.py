@@ -126,7 +126,7 @@ def test_the_first_step_passes_over_batches(classes_per_batch, samples_per_class
         .take(60)
         .as_numpy_iterator()
     )
-    for first_step in (1, 3, 7, 20, 41):
+    for first_step in (1, 41):
         later = balanced_batches(labels, classes_per_batch, samples_per_class, 3, first_step)
         for ours, theirs in zip(
             later.take(10).as_numpy_iterator(), batches[first_step:], strict=False
