@@ -1,5 +1,6 @@
-"""A protocol of 2 folds × 2 seeds × 2 methods, in processes, one of which is killed."""
+"""A protocol of 2 folds × 2 methods, or also × 2 seeds, in processes, one of which is killed."""
 
+import itertools
 import json
 import pathlib
 import shlex
@@ -17,13 +18,11 @@ from tests import naive
 from tests.data.pictures import write_classes
 
 ROOT = pathlib.Path(__file__).parents[2]
-FOLDS, SEEDS, METHODS = (1, 2), (0, 1), ("plain", "ccp")
-RUNS = [f"fold{fold}_seed{seed}" for fold in FOLDS for seed in SEEDS]
+FOLDS, METHODS = (1, 2), ("plain", "ccp")
 METRICS = ("map_at_r", "precision_at_1", "r_precision")
 SMALL = (
     "--num_folds=2",
     "--folds=1,2",
-    "--seeds=0,1",
     "--method=plain,ccp",
     "--embedding_size=4",
     "--learning_rate=1e-3",
@@ -48,13 +47,18 @@ class Protocol:
 
     Attributes:
         arguments: Its command line.
+        seeds: Its seeds.
+        runs: The names of its runs.
         folder: Its folder.
         children: The processes that the first one had started when it was killed.
         output: What the process that ended said.
     """
 
-    def __init__(self, arguments, folder):
-        self.arguments, self.folder = (*arguments, *SMALL, f"--workdir={folder}"), folder
+    def __init__(self, arguments, seeds, folder):
+        listed = ",".join(map(str, seeds))
+        self.arguments = (*arguments, *SMALL, f"--seeds={listed}", f"--workdir={folder}")
+        self.seeds, self.folder = seeds, folder
+        self.runs = [f"fold{fold}_seed{seed}" for fold in FOLDS for seed in seeds]
         self.children, self.output = [], ""
 
     def start(self):
@@ -99,7 +103,7 @@ class Protocol:
 )
 def protocol(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("protocol")
-    arguments = (*LETTERS, "--noreport")
+    arguments, seeds = (*LETTERS, "--noreport"), (0,)
     if request.param == "pictures":
         classes = {f"class{number:02}": 5 for number in range(16)}
         write_classes(folder / "pictures", classes, height=14, width=14, contrast=0.3)
@@ -108,7 +112,8 @@ def protocol(request, tmp_path_factory):
             f"--data_dir={folder / 'pictures'}",
             "--image_size=14",
         )
-    protocol = Protocol(arguments, folder / "c2 ccp")
+        seeds = (0, 1)
+    protocol = Protocol(arguments, seeds, folder / "c2 ccp")
     protocol.kill_first_process()
     _, alive = psutil.wait_procs(protocol.children, timeout=60)
     assert not alive
@@ -118,15 +123,19 @@ def protocol(request, tmp_path_factory):
 
 def test_a_killed_protocol_ends_its_processes_and_resumes(protocol):
     assert len(protocol.children) == 2
-    assert "0 of 4 runs are finished" in protocol.output
-    assert "4 of 4: fold" in protocol.output
-    assert sorted(path.parent.name for path in protocol.folder.glob("*/results.json")) == RUNS
+    count = len(protocol.runs)
+    assert f"0 of {count} runs are finished" in protocol.output
+    assert f"{count} of {count}: fold" in protocol.output
+    finished = sorted(path.parent.name for path in protocol.folder.glob("*/results.json"))
+    assert finished == protocol.runs
     reports = {path.parent.name for path in protocol.folder.rglob("report.html")}
-    expected = set() if "--noreport" in protocol.arguments else {*RUNS, protocol.folder.name}
+    expected = (
+        set() if "--noreport" in protocol.arguments else {*protocol.runs, protocol.folder.name}
+    )
     assert reports == expected
     assert not list(protocol.folder.rglob("checkpoints"))
     assert not list(protocol.folder.rglob(".unfinished*"))
-    logs = [(protocol.folder / run / "log.txt").read_text() for run in RUNS]
+    logs = [(protocol.folder / run / "log.txt").read_text() for run in protocol.runs]
     assert any("resumes after step" in log for log in logs)
     *_, last = protocol.output.splitlines()
     assert last.startswith(f"the results are in {protocol.folder}: ")
@@ -134,8 +143,8 @@ def test_a_killed_protocol_ends_its_processes_and_resumes(protocol):
 
 
 def test_runs_differ(protocol):
-    values = {json.dumps(protocol.results(run)["plain"]["map_at_r"]) for run in RUNS}
-    assert len(values) == 4
+    values = {json.dumps(protocol.results(run)["plain"]["map_at_r"]) for run in protocol.runs}
+    assert len(values) == len(protocol.runs)
 
 
 def row_of(table, method):
@@ -145,37 +154,39 @@ def row_of(table, method):
 @pytest.mark.parametrize("method", ["raw_pixels", "pooled_features", "before", *METHODS])
 def test_the_table_holds_means_and_intervals(protocol, method):
     row = row_of(pd.read_csv(protocol.folder / "table.csv"), method)
-    assert row["runs"] == 4
+    count = len(protocol.runs)
+    assert row["runs"] == count
     for metric in METRICS:
-        values = [protocol.results(run)[method][metric] for run in RUNS]
-        assert row[metric] == pytest.approx(sum(values) / 4)
-        deviation = np.sqrt(sum((value - sum(values) / 4) ** 2 for value in values) / 3)
-        half_width = scipy.stats.t.ppf(0.975, df=3) * deviation / np.sqrt(4)
+        values = [protocol.results(run)[method][metric] for run in protocol.runs]
+        assert row[metric] == pytest.approx(sum(values) / count)
+        squares = sum((value - sum(values) / count) ** 2 for value in values)
+        error = np.sqrt(squares / (count - 1) / count)
+        half_width = scipy.stats.t.ppf(0.975, df=count - 1) * error
         assert row[f"{metric}_half_width"] == pytest.approx(half_width, abs=1e-12)
     if method in METHODS:
-        steps = [protocol.results(run)[method]["best_step"] for run in RUNS]
-        assert row["best_step"] == sum(steps) / 4
+        steps = [protocol.results(run)[method]["best_step"] for run in protocol.runs]
+        assert row["best_step"] == sum(steps) / count
 
 
 def test_the_table_holds_paired_differences(protocol):
     table = pd.read_csv(protocol.folder / "differences.csv")
     (row,) = table.to_dict("records")
     assert (row["method"], row["baseline_method"]) == ("ccp", "plain")
-    assert row["pairs"] == 4
+    count = len(protocol.runs)
+    assert row["pairs"] == count
     for metric in METRICS:
         differences = [
             protocol.results(run)["ccp"][metric] - protocol.results(run)["plain"][metric]
-            for run in RUNS
+            for run in protocol.runs
         ]
-        mean = sum(differences) / 4
+        mean = sum(differences) / count
         assert row[f"{metric}_difference"] == pytest.approx(mean)
         assert row[f"{metric}_positive"] == sum(value > 0 for value in differences)
-        interval = scipy.stats.t.interval(0.95, df=3, loc=mean, scale=scipy.stats.sem(differences))
+        error = scipy.stats.sem(differences)
+        interval = scipy.stats.t.interval(0.95, df=count - 1, loc=mean, scale=error)
         assert row[f"{metric}_half_width"] == pytest.approx(interval[1] - mean)
-        flipped = [
-            abs(np.dot(differences, [1 if flips >> bit & 1 else -1 for bit in range(4)])) / 4
-            for flips in range(16)
-        ]
+        signs = itertools.product((1, -1), repeat=count)
+        flipped = [abs(np.dot(differences, flips)) / count for flips in signs]
         p_value = np.mean([value >= abs(mean) * (1 - 1e-9) for value in flipped])
         assert row[f"{metric}_p_value"] == pytest.approx(p_value)
 
@@ -192,7 +203,7 @@ def reduce_by_svd(part, components):
 def test_the_table_holds_the_concatenation_of_folds(protocol, method, kind):
     row = row_of(pd.read_csv(protocol.folder / "table.csv"), method)
     values = {metric: [] for metric in METRICS}
-    for seed in SEEDS:
+    for seed in protocol.seeds:
         parts = [protocol.embeddings(f"fold{fold}_seed{seed}", method) for fold in FOLDS]
         labels = parts[0][1]
         embeddings = [part for part, _ in parts]
@@ -207,9 +218,11 @@ def test_the_table_holds_the_concatenation_of_folds(protocol, method, kind):
         for metric, value in retrieval_metrics(whole, labels).items():
             if metric in values:
                 values[metric].append(value)
-    assert row[f"{kind}_runs"] == 2
+    assert row[f"{kind}_runs"] == len(protocol.seeds)
     for metric, found in values.items():
         assert row[f"{kind}_{metric}"] == pytest.approx(np.mean(found), abs=1e-4)
+        if len(protocol.seeds) == 1:
+            continue
         half_width = scipy.stats.t.ppf(0.975, df=1) * np.std(found, ddof=1) / np.sqrt(2)
         assert row[f"{kind}_{metric}_half_width"] == pytest.approx(half_width, abs=2e-3)
 

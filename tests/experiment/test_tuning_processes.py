@@ -1,4 +1,4 @@
-"""A search in processes, the first of which is killed, and its best settings in the mode train."""
+"""A search in processes, which may be killed, and its best settings in the mode train."""
 
 import json
 import pathlib
@@ -60,10 +60,8 @@ def wait_for_checkpoints(process, folder, count):
             continue
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """The folder of a search that was killed, its last output, and how many trials were resumed."""
-    folder = tmp_path_factory.mktemp("searches") / "search"
+def kill_search(folder):
+    """Starts a search, kills it when two trials train, and returns how many it interrupted."""
     killed = start(folder)
     wait_for_checkpoints(killed, folder, 2)
     children = psutil.Process(killed.pid).children()
@@ -73,21 +71,32 @@ def searched(tmp_path_factory):
     _, alive = psutil.wait_procs(children, timeout=60)
     # Where nobody asks how they ended they stay, as zombies.
     assert all(child.status() == psutil.STATUS_ZOMBIE for child in alive)
-    interrupted = {path.relative_to(folder).parts[1] for path in checkpoints(folder)}
+    return len({path.relative_to(folder).parts[1] for path in checkpoints(folder)})
+
+
+# Processes end with the one that started them, and resume, in `test_protocol_processes.py` too.
+@pytest.fixture(scope="module", params=["whole", pytest.param("killed", marks=pytest.mark.slow)])
+def searched(request, tmp_path_factory):
+    """The folder of a search, its last output, and how many trials were interrupted."""
+    folder = tmp_path_factory.mktemp("searches") / "search"
+    interrupted = 0
+    if request.param == "killed":
+        interrupted = kill_search(folder)
+        assert interrupted > 0
     process = start(folder)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    return folder, output, len(interrupted)
+    return folder, output, interrupted
 
 
-def test_a_killed_search_resumes(searched):
+def test_a_search_ends_with_all_trials(searched):
     folder, output, interrupted = searched
     assert "2 of 2: trial " in output
     frame = pd.read_csv(folder / "trials.csv")
     assert list(frame["state"]) == ["finished"] * 2
     assert frame["learning_rate"].nunique() == 2
     logs = [path.read_text() for path in folder.glob("trials/*/log.txt")]
-    assert sum("resumes after step" in log for log in logs) == interrupted > 0
+    assert sum("resumes after step" in log for log in logs) == interrupted
     assert not list(folder.rglob("checkpoints"))
 
 
