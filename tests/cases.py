@@ -10,8 +10,8 @@ from ccp_dml.experiment.settings import Settings
 from ccp_dml.losses import LOSSES
 from ccp_dml.models import EmbeddingModel
 
-# Settings by the name of a loss; of all pairs, so that its mean is always over the same terms, and
-# with scales and temperatures whose gradients do not vanish in float32.
+# Settings by the name of a loss. All pairs contribute, so that its mean is always over the same
+# terms, and scales and temperatures are such that gradients do not vanish in float32.
 OF_LOSSES = {name: {"loss": name} for name in LOSSES}
 for name, params in {
     "contrastive": {"negative_margin": 2.0},
@@ -27,7 +27,7 @@ for name, params in {
 # Losses that compare samples with proxies only.
 NEEDING_PROXIES = ("soft_triple", "sub_center_arcface")
 
-# Settings by the name of what is around a loss.
+# Settings by the name of a loss wrapper or a miner.
 AROUND_LOSSES = {
     "multi_level_distance": {"loss": "triplet", "loss_wrapper": "multi_level_distance"},
     "proxy_synthesis": {"loss": "normalized_softmax", "loss_wrapper": "proxy_synthesis"},
@@ -35,7 +35,7 @@ AROUND_LOSSES = {
     "hard": {"loss": "triplet", "miner": "hard"},
     "hardest_pairs": {"loss": "triplet", "miner": "hardest_pairs"},
     "easy": {"loss": "triplet", "loss_params": {"margin": 0.5}, "miner": "easy"},
-    # Over a softmax, as in the miner's paper.
+    # With a softmax loss, as in the miner's paper.
     "easy_positive": {"loss": "n_pair", "miner": "easy_positive"},
     "multi_similarity_miner": {"loss": "multi_similarity", "miner": "multi_similarity"},
     "semi_hard": {"loss": "triplet", "miner": "semi_hard"},
@@ -46,7 +46,7 @@ CASES = {**OF_LOSSES, **AROUND_LOSSES}
 
 
 def slow_except(quick: Sequence, cases: Sequence) -> list:
-    """Values of a parameter, all but the quick ones only where slow tests run."""
+    """Values of a parameter; all but the quick ones are marked as slow."""
     missing = [case for case in quick if case not in cases]
     if missing:
         raise ValueError(f"quick must be among cases; got {missing}")
@@ -59,7 +59,7 @@ def slow_except(quick: Sequence, cases: Sequence) -> list:
 
 
 def settings_of(case, **changes):
-    """Settings of a case, for batches of 5 × 3 images of 8 × 8 pixels and little time."""
+    """Settings of a case, kept small: batches of 5 × 3 images of 8 × 8 pixels."""
     small = {
         "embedding_size": 8,
         "classes_per_batch": 5,
@@ -78,7 +78,7 @@ def settings_of(case, **changes):
 
 
 def small_model(method, settings, num_classes=5):
-    """The compiled model of a method over one convolution; it always starts from equal weights."""
+    """The compiled model of a method over one convolution; its initial weights are always equal."""
     keras.utils.set_random_seed(0)
     backbone = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3, strides=2, activation="relu")]

@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
+from tensorflow.python.data.ops import dataset_ops
 from tensorflow.python.eager import context
 from tensorflow.python.framework.ops import gradient_registry
 
 from ccp_dml import main
+from ccp_dml.data.parallelism import disable_autotuning
 from tests.main_command import DIGITS
 
 
 def pytest_configure(config):
-    # The tests leave the user's cache alone; the processes they start share theirs.
+    # The tests leave the user's cache alone; the processes that they start use this one too.
     config.cache_of_tests = tempfile.TemporaryDirectory()
     os.environ["CCP_DML_CACHE"] = config.cache_of_tests.name
     # There is a test process for each core.
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     if keras.backend.backend() == "tensorflow":
-        # Two logical devices for the tests of distribution; it must be said before any is used.
+        # Two logical devices for the distribution tests, configured before any is used.
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, devices)
@@ -34,7 +36,7 @@ def pytest_unconfigure(config):
     config.cache_of_tests.cleanup()
 
 
-# Begun last, one of them would keep one process busy while the others have nothing left to do.
+# Started last, one of these would keep a single process busy while the others are idle.
 LONGEST = (
     "test_both_backends.py",
     "test_whole_way.py",
@@ -42,7 +44,7 @@ LONGEST = (
     "experiment/test_tuning_processes.py",
     "experiment/test_devices.py",
     "test_main.py",
-    # From here on little is set up for several tests: processes can share them.
+    # The tests of the following files share little set-up, so processes can divide them up.
     "experiment/test_resuming.py",
     "distribution/test_replicas.py",
     "test_notebooks.py",
@@ -64,39 +66,47 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    # What is imported by now stays: the collector need not go through half a million objects,
-    # for more than half a second, each time that it looks for garbage.
+    # Everything imported by now is kept. Freezing it spares each garbage collection half a million
+    # objects, which take more than half a second.
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Seeds all random numbers, but keeps the operations that TensorFlow has prepared.
+    """Seeds all random numbers, but keeps the operations that TensorFlow has cached.
 
-    With a new seed it lets go of all of them, because those of stateful random numbers hold the old
-    one; the next test would prepare every operation and every function again, which takes longer
-    than most tests. Neither Keras nor the package draws with such operations.
+    On a new seed, TensorFlow drops its whole cache, because stateful random operations hold the old
+    seed. The next test would have to prepare every operation and every function again, which takes
+    longer than most tests. Neither Keras nor the package uses stateful random operations.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context.pywrap_tfe, "TFE_ContextClearCaches", lambda handle: None)
         keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def without_autotuning():
+    """Turns off autotuning for all datasets, even Keras's own; see `ccp_dml.data.parallelism`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_ops.DatasetV2, "_apply_debug_options", disable_autotuning)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def release_graphs():
-    """Lets go of the graphs that the tests of a file traced."""
+    """Frees the graphs that the tests of a file traced."""
     yield
     if keras.backend.backend() != "tensorflow":
         return
-    # TensorFlow registers the gradient of each `tf.custom_gradient` that it traces, as Keras has in
-    # its optimizers' and layers' steps, and with the gradient keeps its graph: some gigabytes of
-    # them slow down every test that comes later.
+    # TensorFlow registers the gradient of each `tf.custom_gradient` that it traces, and Keras has
+    # them in its optimizers and layers. Each gradient keeps its graph alive: some gigabytes of
+    # graphs would slow down all later tests.
     registered = gradient_registry._registry
     for name in [name for name in registered if name.startswith("CustomGradient-")]:
         del registered[name]
     gc.collect()
-    # What is left stays for good: later collections need not go through it again.
+    # Whatever is left is kept, so later collections can skip it.
     gc.freeze()
 
 
@@ -131,7 +141,7 @@ def browser():
 def two_replicas():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.distribute is TensorFlow's")
-    # One for all tests: TensorFlow's collectives on CPUs mix up those of two strategies.
+    # One for all tests: TensorFlow's CPU collectives confuse those of two strategies.
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
@@ -157,7 +167,7 @@ def run_command():
 
 @pytest.fixture
 def command(capsys, run_command):
-    """Runs the command in this process and returns its last line of errors, for exit code 2."""
+    """Runs the command in this process, expects exit code 2 and returns the last line of stderr."""
 
     def run_here(*arguments):
         with pytest.raises(SystemExit) as stopped:

@@ -1,4 +1,4 @@
-"""The mathematics written the naive way, in float64 NumPy: what the package is compared with."""
+"""The mathematics in naive float64 NumPy, which the package is compared with."""
 
 import fractions
 import operator
@@ -19,7 +19,7 @@ def pairs(
     normalized=True,
     same_class=operator.eq,
 ):
-    """Yields, for every anchor, its positives and its negatives as rows of vectors."""
+    """Yields every anchor with lists of its positives and its negatives, all of them vectors."""
     among_themselves = references is None
     if among_themselves:
         references, reference_labels = embeddings, labels
@@ -81,7 +81,7 @@ def multi_similarity(anchors, alpha=2.0, beta=40.0, base=0.5):
 
 
 def proxy_anchor(references, margin=0.1, alpha=32.0):
-    """Takes the pairs of the references, as anchors, with the samples."""
+    """Takes the references as anchors, paired with the samples."""
     pull, push = [], []
     for anchor, positives, negatives in references:
         if positives:
@@ -215,7 +215,7 @@ def sub_center_arcface(
 
 
 def circle(anchors, margin=0.4, gamma=80.0, weights_of=None):
-    """Takes the pairs that the weights are those of; by default they are `anchors`."""
+    """Computes the weights from the pairs `weights_of`, by default `anchors`."""
     anchors = list(anchors)
     weights_of = anchors if weights_of is None else list(weights_of)
     losses = []
@@ -271,7 +271,7 @@ def lifted_structure(labels, embeddings, references=None, reference_labels=None,
 
 
 def ranked_list(anchors, alpha=1.2, margin=0.4, temperature=10.0, balance=0.5, weights_of=None):
-    """Takes the pairs that the weights are those of; by default they are `anchors`."""
+    """Computes the weights from the pairs `weights_of`, by default `anchors`."""
     anchors = list(anchors)
     weights_of = anchors if weights_of is None else list(weights_of)
     losses = []
@@ -347,7 +347,7 @@ def recall_at_k_surrogate(anchors, largest_k=16, temperature=1.0, rank_temperatu
 
 
 def multi_level_distance(anchors, levels=(-3, 0, 3)):
-    """What the regularisation adds, with weight 1."""
+    """The term that the regularisation adds, with weight 1."""
     distances = [_distance(anchor, v) for anchor, p, n in anchors for v in p + n]
     deviation = np.sqrt(np.var(distances) + 1e-6)
     normalized = [(distance - np.mean(distances)) / deviation for distance in distances]
@@ -387,7 +387,7 @@ def semi_hard(anchors, margin=0.2):
 
 
 def synthesized(labels, embeddings, references, reference_labels, draws):
-    """The pairs of the real and the synthetic classes; those of the latter have labels below 0."""
+    """The pairs of real and synthetic classes; synthetic classes have negative labels."""
     samples, proxies = list(normalize(embeddings)), list(normalize(references))
     labels, reference_labels = list(labels), list(reference_labels)
 
@@ -431,13 +431,13 @@ LOSSES = {
     "smooth_ap": smooth_ap,
     "recall_at_k_surrogate": recall_at_k_surrogate,
 }
-# Those that are not computed from each anchor's positives and negatives alone.
+# Losses that are not computed from each anchor's positives and negatives alone.
 OF_BATCHES = {
     "soft_triple": soft_triple,
     "sub_center_arcface": sub_center_arcface,
     "lifted_structure": lifted_structure,
 }
-# Those with weights that no gradient flows through.
+# Losses with weights that no gradient flows through.
 WITH_FIXED_WEIGHTS = ("circle", "ranked_list")
 
 
@@ -468,7 +468,7 @@ def greedy_k_center(pool, initial, k):
 
 
 def rank_exactly(vectors):
-    """For every vector the rows of the others, nearest first, by rational numbers."""
+    """For every vector, the rows of the others, nearest first, in exact rational arithmetic."""
     vectors = [[fractions.Fraction(float(value)) for value in vector] for vector in vectors]
     orders = []
     for i, query in enumerate(vectors):

@@ -16,8 +16,8 @@ ENVIRONMENT = {
     # There is little to compute, and much to compile.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
-# Takes half the time to compile, for programs that round at other places. Earlier versions, which
-# have no such emitters, stop at flags that they do not know.
+# Halves the compilation time, but the programs round in different places. Earlier versions, which
+# have no such emitters, fail on unknown flags.
 WITHOUT_EMITTERS = (
     {"XLA_FLAGS": f"{ENVIRONMENT['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"}
     if Version(metadata.version("jaxlib")) >= Version("0.6")
@@ -26,10 +26,10 @@ WITHOUT_EMITTERS = (
 
 
 def run_on_jax(module, *arguments, **environment):
-    """Runs `python -m module` with arguments, and with some variables of its environment.
+    """Runs `python -m module` with arguments and additional environment variables.
 
     Returns:
-        Its exit code, and all that it has written.
+        Its exit code and all of its output.
     """
     finished = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],

@@ -1,4 +1,4 @@
-"""What type checkers and the documentation read of the public functions and classes."""
+"""Public functions and classes are annotated, for type checkers and the documentation."""
 
 import ast
 import importlib

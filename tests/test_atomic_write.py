@@ -42,7 +42,7 @@ def test_an_exception_leaves_what_was_there(path, error):
 
 
 class FullDisk:
-    """A file on a disk with room for some bytes."""
+    """A file on a disk that has room for only a few bytes."""
 
     def __init__(self, file, room):
         self.file, self.room = file, room
@@ -96,7 +96,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "plain").mkdir()
     for folder in (tmp_path, tmp_path / "plain"):
         (folder / "results.json").write_text("whole")
-        # The block is left as a process that is killed leaves it.
+        # The block is never exited, as if the process were killed.
         unfinished = atomic_write(folder / "model.keras").__enter__()
         unfinished.write_text("half")
         assert len(names(folder)) > 1

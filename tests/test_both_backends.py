@@ -1,4 +1,4 @@
-"""Runs on JAX what is marked for both backends, and what is about its devices."""
+"""Runs on JAX the tests marked for both backends, and those of JAX's devices."""
 
 import pathlib
 
@@ -21,8 +21,8 @@ def run_marked(marks, *folders, **environment):
 
 
 def test_jax_passes_what_is_marked_for_both_backends():
-    # In one process, because to import both backends takes many seconds; and only of the files that
-    # have any, because to collect all takes as long.
+    # In one process, because importing both backends takes many seconds; and only from the files
+    # that have such tests, because collecting all files takes as long.
     files = [path for path in sorted(TESTS.rglob("test_*.py")) if MARK in path.read_text("utf-8")]
     run_marked(f"{MARK} and not slow", *files, OF_JAX_ALONE, **WITHOUT_EMITTERS)
 

@@ -1,4 +1,4 @@
-"""The flagfiles of experiments/ can be run from any folder, and say everything once."""
+"""The flagfiles of experiments/ can be run from any folder, and set no flag twice."""
 
 import pathlib
 
@@ -23,7 +23,7 @@ def test_a_flagfile_is_complete_and_gives_nothing_twice(path, tmp_path, monkeypa
     lines = (FOLDER / path).read_text(encoding="utf-8").splitlines()
     names = [line.split("=")[0] for line in lines if line.startswith("-")]
     assert len(set(names)) == len(names)
-    # What a flagfile includes is looked for in the present folder, and data are where they are.
+    # Included flagfiles would be looked up in the current folder; the others differ per user.
     assert not {"--flagfile", "--data_dir", "--workdir"} & set(names)
     monkeypatch.chdir(tmp_path)
     flag_values = parse(f"--flagfile={FOLDER / path}", f"--workdir={tmp_path}")

@@ -20,7 +20,7 @@ LOSSES = {
 
 @keras.saving.register_keras_serializable("tests")
 class EveryPair(miners.Miner):
-    """A miner that is no part of the package."""
+    """A miner that is not part of the package."""
 
     def __call__(self, distances, positives, negatives, dimension, seed):
         return positives, negatives
@@ -28,7 +28,7 @@ class EveryPair(miners.Miner):
 
 @keras.saving.register_keras_serializable("tests")
 class Triplet(losses.PairwiseLoss):
-    """A loss that is no part of the package, although it has the name of one that is."""
+    """A loss that is not part of the package, although it has the name of one that is."""
 
     def pairs_loss(self, embeddings, references, positives, negatives):
         return 0.0 * embeddings[0, 0]
@@ -40,7 +40,7 @@ def first_pairs(distances, positives, negatives, dimension, seed):
 
 
 def short_form(config):
-    """What is left to write by hand of a config: classes and their arguments."""
+    """The part of a config that one would write by hand: classes and their arguments."""
     if not isinstance(config, dict):
         return config
     if "class_name" in config:

@@ -1,9 +1,9 @@
-"""What importing the package imports, in processes of their own."""
+"""What importing the package imports, in a process of its own."""
 
 import subprocess
 import sys
 
-# What takes long to import, or is not needed for a training in a notebook.
+# Packages that are slow to import, or not needed for training in a notebook.
 HEAVY = {
     "IPython",
     "array_record",
@@ -26,7 +26,7 @@ HEAVY = {
     "tf2onnx",
     "torch",
 }
-# TensorFlow and Keras import some of these themselves where they are installed.
+# TensorFlow and Keras import some of these themselves if they are installed.
 CODE = """
 import sys
 import keras

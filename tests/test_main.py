@@ -17,7 +17,7 @@ from ccp_dml.experiment import run_report
 from ccp_dml.experiment.settings import Settings
 from tests.main_command import DIGITS, run
 
-# Enough for two rounds, because every second validation ends one, with little time spent.
+# Long enough for two rounds, because every second validation ends one, and yet quick.
 SHORT = [
     "--max_steps=40",
     "--steps_per_validation=5",
@@ -114,7 +114,7 @@ def test_history_and_logs(finished):
     } <= set(log.Tags()["tensors"])
     events = log.Tensors("round")
     assert [float(tf.make_ndarray(event.tensor_proto)) for event in events] == rounds
-    # Both are over the training steps.
+    # Both are indexed by training steps.
     assert [event.step for event in events] == [int(row["step"]) for row in rows]
     assert events[-1].step == results["ccp"]["steps"]
     galleries = EventAccumulator(str(workdir / "ccp" / "tensorboard" / "galleries")).Reload()
@@ -137,7 +137,7 @@ def test_the_report_is_made_again_with_the_same_bytes(finished, tmp_path, run_co
     first = (workdir / "report.html").read_bytes()
     assert f"{results['ccp']['map_at_r']:.4f}".encode() in first
     assert len(first) < 2e6
-    # Beside it, and elsewhere.
+    # The first report is beside the runs, this one elsewhere.
     run_command("--mode=report", f"--runs={workdir}", f"--workdir={tmp_path}")
     assert capsys.readouterr().out == f"the report is {tmp_path / 'report.html'}\n"
     assert (tmp_path / "report.html").read_bytes() == first

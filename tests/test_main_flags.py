@@ -1,4 +1,4 @@
-"""What the command line says about its flags, flagfiles and folders, above all wrong ones."""
+"""What the command line says about its flags, flagfiles and folders, especially wrong ones."""
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_a_flagfile_inside_a_flagfile_that_is_not_there(run_command, tmp_path, m
         ("--backbone=my_networks:tiny", "importable: No module named 'my_networks'"),
         ("--backbone=resnet50", "ResNet50 cannot be made for images of shape (8, 8, 1)"),
         ("--backbone=resnet50 --weights=imagenet", "take images with 3 channels"),
-        # Before data are looked for.
+        # Reported before data are looked for.
         (
             "--dataset=sop --data_dir=/nowhere --backbone=bn_inception --weights=imagenet",
             "put it at ",

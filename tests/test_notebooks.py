@@ -18,7 +18,7 @@ def read(name):
 
 
 def run(name, folder):
-    """Runs a notebook; returns all that it has printed."""
+    """Runs a notebook and returns everything it printed."""
     notebook = execute(NOTEBOOKS / f"{name}.ipynb", str(folder))
     return "".join(
         output.text

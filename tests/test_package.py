@@ -1,4 +1,4 @@
-"""The package as it is built and installed, used from outside of the repository."""
+"""The package as it is built and installed, used from outside the repository."""
 
 import os
 import pathlib
@@ -17,17 +17,17 @@ import setuptools
 import ccp_dml
 
 ROOT = pathlib.Path(__file__).parents[1]
-# The first that reads the licence as pyproject.toml gives it.
+# The first version that understands the licence field of pyproject.toml.
 NEEDED_SETUPTOOLS = 77
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The sdist, and the wheel that is made from it."""
+    """The sdist, and the wheel built from it."""
     if int(setuptools.__version__.partition(".")[0]) < NEEDED_SETUPTOOLS:
         pytest.skip(f"builds need setuptools {NEEDED_SETUPTOOLS}; this is {setuptools.__version__}")
     folder = tmp_path_factory.mktemp("built")
-    # Builds leave files beside the sources.
+    # Builds leave files beside the sources, so they get a copy.
     source = folder / "source"
     names = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md"]
     names += ["CITATION.cff", "CONTRIBUTING.md", "requirements.txt"]
@@ -55,11 +55,12 @@ def build(kind, source, folder):
 
 @pytest.fixture(scope="module")
 def installed(built, tmp_path_factory):
-    """An environment with the wheel alone, which sees the packages that these tests run with."""
+    """An environment with only the wheel, which also sees the packages that the tests run with."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
-    # Behind its own, and without what the links in these folders name, such as this repository.
+    # After its own packages; .pth files in these folders, which may name this repository, are
+    # not followed.
     others = "\n".join(path for path in sys.path if path.endswith("site-packages"))
     (pathlib.Path(paths["purelib"]) / "dependencies.pth").write_text(f"{others}\n")
     python = pathlib.Path(paths["scripts"]) / "python"
@@ -105,7 +106,7 @@ def test_the_extras_are_in_the_metadata(built):
         metadata = archive.read(name).decode()
     extras = set(re.findall(r"^Provides-Extra: (\w+)$", metadata, flags=re.MULTILINE))
     assert {"search", "hub", "jax", "torch", "docs", "test"} <= extras
-    # Those that messages and pages name.
+    # The extras that messages and pages name.
     for path in [*(ROOT / "ccp_dml").rglob("*.py"), ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         for extra in re.findall(r"ccp_dml\[(\w+)\]", path.read_text(encoding="utf-8")):
             assert extra in extras, (path, extra)

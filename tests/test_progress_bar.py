@@ -12,7 +12,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that only the test lets pass."""
+    """A clock that only the test moves forward, in seconds."""
     seconds = [1000.0]
     monkeypatch.setattr("tqdm.std.time", lambda: seconds[0])
     monkeypatch.setattr(ProgressBar, "monitor_interval", 0)

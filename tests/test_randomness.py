@@ -32,7 +32,7 @@ def test_seeds_and_streams_give_other_permutations():
 def test_neighbours_are_not_neighbours_afterwards():
     values = permute(np.arange(10_000, dtype="int32"), 10_000, 0, stream=0).numpy().astype(int)
     steps = np.abs(np.diff(values))
-    # Those of a random permutation have the mean size / 3, here with a deviation of 24.
+    # The steps of a random permutation have mean size / 3, here with a standard deviation of 24.
     assert abs(steps.mean() - 10_000 / 3) < 120
     assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 0.05
 

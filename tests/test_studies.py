@@ -91,18 +91,18 @@ def test_a_study_is_trained_group_by_group_and_tabulated(folder, tmp_path):
     short = runs[runs["name"] == "short"]
     assert short["rounds"].tolist() == [4, 4]
     assert short["first_round_steps"].tolist() == [5, 5]
-    # Until a round ends the training is the same.
+    # Until a round ends, both variants train alike.
     validation = pd.read_csv(folder / "validation.csv").query("method == 'ccp' and step == 5")
     assert validation.groupby("seed")["validation"].nunique().tolist() == [1, 1]
     assert (folder / "figure.png").stat().st_size > 10_000
 
-    # From the record alone.
+    # The same from the record alone.
     (folder / "figure.png").unlink()
     assert call("tabulate_study.py", folder).stdout == tables.stdout
     assert (folder / "table.md").read_text() == text
     assert (folder / "figure.png").exists()
 
-    # On another machine, where the runs are not.
+    # On another machine, which does not have the runs.
     elsewhere = f"--workdir={tmp_path / 'elsewhere'}"
     record = (folder / "runs.csv").read_text()
     lines = record.splitlines(keepends=True)
@@ -126,7 +126,7 @@ def test_mistakes_end_in_a_line(script, folder, tmp_path):
     )
     wrong = call(script, folder, f"--workdir={tmp_path}")
     assert wrong.returncode == 1
-    # Without TensorFlow's notes about the machine.
+    # A single line, without TensorFlow's notes about the machine.
     (line,) = wrong.stderr.splitlines()
     assert "comparison must be one of" in line
     assert "got 'so:x'" in line

@@ -101,14 +101,14 @@ def test_the_network_finds_pictures_of_a_class_in_any_format(
     for query in found:
         kind = pathlib.Path(query["path"]).stem
         labels = [neighbor["label"] for neighbor in query["neighbors"]]
-        # The picture itself, under another name.
+        # The nearest picture is the query itself, under another name.
         assert query["neighbors"][0]["distance"] < 1e-3
         assert labels[0] == f"kind {kind}"
         right += [label == f"kind {kind}" for label in labels]
     assert np.mean(right) > 0.7
 
 
-# Of each format tests/inference/test_export.py runs the example as well.
+# tests/inference/test_export.py also runs the example of each format.
 @pytest.mark.parametrize(
     "format",
     [
@@ -157,7 +157,7 @@ def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path, run_co
     for kind in range(0, 25, 5):
         moved = class_folders[kind] / paths[kind][3].name
         wrong.add(str(moved.rename(class_folders[kind + 4] / f"moved {moved.name}")))
-    # Test images that somebody has among the training images, under another class.
+    # Test images with copies among the training images, under another class.
     copies = set()
     for kind in range(16, 26, 2):
         original = class_folders[kind] / paths[kind][5].name
@@ -179,7 +179,7 @@ def test_planted_duplicates_and_wrong_labels_are_found(trained, tmp_path, run_co
     across = duplicates[duplicates["across_splits"]]
     pairs = [frozenset(pair) for pair in zip(across["path_a"], across["path_b"], strict=True)]
     assert copies <= set(pairs)
-    # Pictures of a class are much alike: a copy is near to others of the class as well.
+    # Pictures of a class are much alike, so a copy is also close to others of its class.
     planted = frozenset.union(*copies)
     assert all(pair & planted for pair in pairs[: 2 * len(copies)])
     assert (output / "inspection.html").exists()

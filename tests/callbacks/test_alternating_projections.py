@@ -17,14 +17,14 @@ CLASSES, DRAWS, SIZE = 3, 4, 2
 
 
 def pool(round_number):
-    """Pools whose samples are the same up to a factor of the round."""
+    """Pools with the same samples in every round, up to a factor."""
     inputs = np.random.default_rng(5).standard_normal((DRAWS * CLASSES, SIZE)).astype("float32")
     labels = np.tile(np.arange(CLASSES), DRAWS)
     return tf.data.Dataset.from_tensor_slices((inputs * (round_number + 1), labels)).batch(5)
 
 
 def pool_inputs(round_number):
-    """The same as (C, b, d)."""
+    """The samples of a pool, of shape (C, b, d)."""
     inputs = np.concatenate([inputs for inputs, _ in pool(round_number)])
     return inputs.reshape(DRAWS, CLASSES, SIZE).swapaxes(0, 1)
 
@@ -86,7 +86,7 @@ def test_a_round_ends_as_the_method_says():
     script = Script(proximal_growth=3.0)
     script.begin()
     initial = script.model.proxies.by_class()
-    # Epoch 2 is the best; 0.3 + 1e-5 does not count as better; two epochs in a row end the round.
+    # Epoch 2 is the best: 0.3 + 1e-5 is no gain, and two epochs without a gain end the round.
     assert script.run(0.2, 0.3, 0.30001)["round"] == 0
     assert not script.ends
     logs = script.run(0.1)
@@ -94,13 +94,13 @@ def test_a_round_ends_as_the_method_says():
     (end,) = script.ends
     assert end.round == 0
     assert script.callback.round == 1
-    # The best proxies are those of epoch 2, the pool is embedded with the weights of epoch 4.
+    # The best proxies are those of epoch 2; the pool is embedded with the weights of epoch 4.
     np.testing.assert_allclose(end.proxies, initial + 2, rtol=1e-6)
     points = pool_inputs(1) * (1 + 4)
     np.testing.assert_allclose(end.pool, points, rtol=1e-5)
     np.testing.assert_allclose(end.next_proxies, chosen(points, initial + 2), rtol=1e-5)
     np.testing.assert_allclose(script.model.proxies.by_class(), end.next_proxies)
-    # Held to the best weights, of epoch 2, while training continues from those of epoch 4.
+    # The reference point has the weights of epoch 2, the best; training continues from epoch 4.
     np.testing.assert_allclose(script.model.reference_point[0], np.eye(SIZE) * (1 + 2))
     np.testing.assert_allclose(script.model.embedding_model.get_weights()[0], script.kernel)
     np.testing.assert_allclose(script.kernel, np.eye(SIZE) * (1 + 4))
@@ -147,7 +147,7 @@ def test_warm_up_trains_on_the_batch_loss_before_the_first_round():
     points = pool_inputs(0) * (1 + 2)
     expected = chosen(points, np.zeros((CLASSES, 0, SIZE)))
     np.testing.assert_allclose(script.model.proxies.by_class(), expected, rtol=1e-6)
-    # What was measured in the warm-up is no part of round 0.
+    # The metrics of the warm-up do not count in round 0.
     assert script.run(0.1, 0.05)["round"] == 0
     assert not script.ends
 
@@ -158,7 +158,7 @@ def test_a_training_that_ends_in_the_warm_up_leaves_the_model_without_it():
     script.run(0.5)
     script.callback.on_train_end()
     assert not script.model.warming_up.numpy()
-    # It goes on with the state of the rounds.
+    # It resumes with the state of the rounds.
     resumed = AlternatingProjections(pool, warmup_epochs=2)
     resumed.restore(script.callback.state())
     resumed.set_model(script.model)
@@ -180,7 +180,7 @@ def test_perturbation_is_relative_to_each_weight_and_fixed_by_the_seed():
     assert (references[0] != references[2]).all()
     noise, twice = (reference - np.eye(SIZE) * 2 for reference in references[::3])
     np.testing.assert_allclose(twice, 2 * noise, rtol=1e-4)
-    # A weight of root mean square √2 and four elements.
+    # The weight has four elements, with a root mean square of √2.
     assert 0.02 < np.sqrt(np.mean(noise**2)) < 0.4
 
 
@@ -233,7 +233,7 @@ def test_random_proxies_are_samples_of_the_pool_and_others_in_each_round():
     places = []
     for points, proxies in chosen:
         near = np.abs(points[:, :, None] - proxies[:, None]).max(axis=3) < 1e-5
-        # Every proxy is a sample, and no sample is two.
+        # Every proxy is a sample, and no two proxies are the same sample.
         np.testing.assert_array_equal(near.sum(axis=1), 1)
         np.testing.assert_array_equal(near.sum(axis=2).max(axis=1), 1)
         places.append(near.argmax(axis=1))
@@ -248,7 +248,7 @@ def test_proxies_without_a_selection_stay_when_rounds_end():
     np.testing.assert_array_equal(script.model.proxies.by_class(), start)
     script.run(0.3, 0.2, 0.1)
     (end,) = script.ends
-    # Those of the best epoch, the first; those that the next round begins with, after the third.
+    # The proxies of the first epoch, the best; the next round starts from those of the third.
     np.testing.assert_allclose(end.proxies, start + 1, rtol=1e-6)
     np.testing.assert_allclose(end.next_proxies, start + 3, rtol=1e-6)
     np.testing.assert_allclose(script.model.proxies.by_class(), start + 3, rtol=1e-6)
@@ -391,12 +391,12 @@ def test_training_does_not_resume_without_the_state_of_the_rounds(generator, tmp
     fit(make_model(), [rounds, backup()], epochs=2)
     with pytest.raises(ValueError, match=message):
         fit(make_model(), [AlternatingProjections(pool), backup()], epochs=4)
-    # With it, training continues.
+    # With the state of the rounds, training continues.
     resumed = AlternatingProjections(pool)
     resumed.restore(rounds.state())
     fit(make_model(), [resumed, backup()], epochs=4)
     assert [resumed.round_of_epoch(epoch) for epoch in range(4)] == [0, 0, 0, 0]
-    # Another training from its first epoch may begin.
+    # A new training may start from its first epoch.
     fit(make_model(), [resumed], epochs=1)
 
 
@@ -417,7 +417,7 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
         flat = keras.Input((1, 1, SIZE))
         embedding = keras.layers.Dense(4)(keras.layers.Flatten()(flat))
         model = ChanceConstrainedModel(keras.Model(flat, embedding), CLASSES, 2)
-        # Adam amplifies rounding.
+        # Not Adam, which amplifies rounding.
         model.compile(keras.optimizers.SGD(0.1), loss=losses.get("contrastive"))
         return model
 
@@ -466,7 +466,7 @@ def test_rounds_of_two_replicas_are_those_of_one(two_replicas, generator):
     ],
 )
 def test_slices_of_classes_choose_the_proxies_of_the_whole(slice_bytes, selection):
-    """Among 300 classes, whose draws end within batches."""
+    """There are 300 classes, whose draws end within batches."""
     classes, draws = 300, 6
     generator = np.random.default_rng(2)
     labels = np.repeat(np.arange(classes), 4)
@@ -497,7 +497,7 @@ def test_slices_of_classes_choose_the_proxies_of_the_whole(slice_bytes, selectio
             proxies.append(model.proxies.by_class().copy())
         return proxies, ends
 
-    # One byte is a slice for each class, which takes long: the first classes are enough.
+    # With one byte, every class is a slice of its own, which is slow: four classes are enough.
     if slice_bytes == 1:
         classes, labels = 4, labels[:16]
         images = images[:16]

@@ -28,7 +28,7 @@ def test_the_backbone_is_held_and_then_moves(jit_compile):
 
 
 class _RecordingAdam(keras.optimizers.Adam):
-    """Keeps the gradients of the weights of a shape."""
+    """Records the gradients of weights that have a given shape."""
 
     def __init__(self, learning_rate, shape):
         super().__init__(learning_rate)
@@ -68,7 +68,7 @@ def test_the_first_steps_of_a_released_backbone_are_those_of_all_gradients():
     assert (steps[:frozen] == 0).all()
     expected = adam_steps(optimizer.gradients, rate)[frozen:]
     np.testing.assert_allclose(steps[frozen:], expected, atol=1e-3 * rate)
-    # Not those of Adam that saw gradients of 0 until then.
+    # Adam would take other steps if it had seen gradients of 0 until then.
     unseen = adam_steps([*np.zeros((frozen, 3, 3, 1, 4)), *optimizer.gradients[frozen:]], rate)
     assert np.abs(unseen[frozen:] - expected).max() > 0.1 * rate
 

@@ -97,7 +97,7 @@ def test_interrupted_training_resumes_bit_for_bit(data, tmp_path, stop_after, ev
     for ours, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(recorded.nearest[-1], again.nearest[-1])
-    # The neighbours change, or nothing would be shown.
+    # The neighbours change; otherwise this test would prove nothing.
     assert (recorded.nearest[-1] != recorded.nearest[1]).any()
 
 

@@ -1,4 +1,4 @@
-"""The file of a training's history, also of one that is resumed."""
+"""The history file of a training, including one that is resumed."""
 
 import csv
 
@@ -28,7 +28,7 @@ def resumed(path, epochs):
 
 @pytest.fixture
 def whole(tmp_path):
-    """The bytes of the file of five epochs."""
+    """The bytes of the file after five epochs."""
     log = HistoryLog(tmp_path / "whole.csv")
     write_epochs(log, range(5))
     log.on_train_end()

@@ -1,4 +1,4 @@
-"""The learning rate of a resumed training is that of an uninterrupted one, and that of Keras."""
+"""Learning rates are the same as with Keras, even if training is interrupted and resumed."""
 
 import keras
 import numpy as np

@@ -82,7 +82,7 @@ def test_wrong_arguments_are_named(samples):
 
 
 def test_the_state_can_be_saved_and_restored(samples, tmp_path):
-    # The best is in epoch 2; after it the patience runs out.
+    # Epoch 2 is the best; after it, the patience runs out.
     kernels = [np.eye(3, dtype="float32") * factor for factor in (0.1, 0.3, 3, 0.2, 0.1, 0.1)]
     kernels[0][0] = kernels[3][0] = kernels[4][0] = 0
     whole = RetrievalValidation(samples, patience=2)

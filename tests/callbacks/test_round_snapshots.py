@@ -1,4 +1,4 @@
-"""The rounds that are kept to be drawn."""
+"""The rounds that are kept for plotting."""
 
 import keras
 import numpy as np

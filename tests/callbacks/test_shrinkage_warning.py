@@ -1,4 +1,4 @@
-"""What proxies undo after the warm-up is noticed, once."""
+"""A single warning says that proxies undo what the warm-up has learned."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ WARMUP = [(-1, 0.05, 0.3), (-1, 0.10, 0.4)]
 
 
 def drive(epochs, callback=None, first=0, monitor="val_map_at_r"):
-    """The callback after epochs of a round, a metric and a spread each."""
+    """The callback after epochs, each given by its round, metric and spread."""
     if callback is None:
         callback = ShrinkageWarning(monitor)
         callback.on_train_begin()

@@ -1,4 +1,4 @@
-"""Logs for TensorBoard, also of a training that is resumed."""
+"""Logs for TensorBoard, including those of a resumed training."""
 
 import types
 
@@ -43,7 +43,7 @@ def resumed(validation, folder, epochs):
 def written(folder, name="loss"):
     """The steps and values that TensorBoard shows, from all files in the folder."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
-    # Nothing is left out that TensorBoard takes for events of an earlier run.
+    # By default, TensorBoard leaves out what it takes for events of an earlier run.
     events.purge_orphaned_data = False
     return {
         event.step: tf.make_ndarray(event.tensor_proto) for event in events.Reload().Tensors(name)
@@ -80,7 +80,7 @@ def test_a_validation_that_comes_too_late_is_named(tmp_path):
 
 @pytest.mark.parametrize("saved", [1, 3])
 def test_events_after_the_checkpoint_are_removed(tmp_path, validation, saved):
-    # Not closed, as by a process that is killed.
+    # Not closed, as if the process were killed.
     first = TensorBoardLogs(validation, str(tmp_path))
     write_epochs(first, range(4))
     second = resumed(validation, tmp_path, saved)
@@ -105,7 +105,7 @@ def test_half_a_record_at_the_end_is_removed(tmp_path, validation, kept):
     longer.unlink()
     write_epochs(resumed(validation, tmp_path, 3), [3, 4], close=True)
     assert written(tmp_path) == EXPECTED
-    # No record is lost behind the half one.
+    # No record after the half one is lost.
     for path in tmp_path.glob("events*"):
         assert list(tf.data.TFRecordDataset(str(path)))
 

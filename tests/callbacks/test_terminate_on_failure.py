@@ -58,7 +58,7 @@ def test_stops_when_the_loss_is_not_finite():
 
 
 def drive(failure, epochs):
-    """Drives the callback through epochs in which the embeddings are collapsed but in epoch 1."""
+    """Drives the callback through epochs with collapsed embeddings, except for epoch 1."""
     failure.set_model(make_model())
     failure.on_train_begin()
     for epoch in epochs:
@@ -85,5 +85,5 @@ def test_a_failure_is_not_forgotten_when_training_resumes(tmp_path):
     with np.load(tmp_path / "state.npz") as state:
         resumed.restore(state)
     assert drive(resumed, []).failure == failed.failure
-    # But it is when another training begins.
+    # But it is forgotten when another training begins.
     assert drive(resumed, []).failure is None

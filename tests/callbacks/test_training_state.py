@@ -61,7 +61,7 @@ class Kill(keras.callbacks.Callback):
 
 
 class Clock(keras.callbacks.Callback):
-    """A minute passes with every step that is taken and with every end of an epoch."""
+    """A clock on which every step and every end of an epoch takes a minute."""
 
     def __init__(self):
         super().__init__()
@@ -180,11 +180,11 @@ def test_the_training_has_rounds_plateaus_and_a_full_memory(uninterrupted):
 @pytest.mark.parametrize(
     ("kill", "position"),
     [
-        # What is before the last step of an epoch is within it.
+        # The next case is within an epoch too, so this one can be slow.
         pytest.param({"step": 12}, (12, 2), id="within an epoch", marks=pytest.mark.slow),
         pytest.param({"step": 14}, (14, 2), id="before its last step"),
         pytest.param({"validation": 3}, (19, 3), id="in validation"),
-        pytest.param({"epoch": 2}, (15, 3), id="at its end"),
+        pytest.param({"epoch": 2}, (15, 3), id="at its end", marks=pytest.mark.slow),
     ],
 )
 def test_killed_training_resumes(kill, position, uninterrupted, digits, clock, tmp_path):
@@ -254,7 +254,7 @@ def make_small_model(units=3, steps_per_execution=1):
 
 
 def small_training(folder, callbacks=(), epochs=2, steps_per_execution=1, stop_at=None, **options):
-    """Trains a network that Keras makes, in epochs of four steps."""
+    """Trains a plain Keras network, in epochs of four steps."""
     model = make_small_model(steps_per_execution=steps_per_execution)
     state = TrainingState(folder, [], interrupted=lambda: state.step == stop_at, **options)
     state.restore(model)

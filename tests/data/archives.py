@@ -41,7 +41,7 @@ def mat(**arrays):
 
 
 def struct_array(rows):
-    """Dictionaries as MATLAB has them, a 1 × n array of structs."""
+    """Dictionaries as MATLAB stores them: a 1 × n array of structs."""
     fields = [(field, object) for field in rows[0]]
     return np.array([[tuple(row.values()) for row in rows]], dtype=fields)
 
@@ -141,10 +141,10 @@ def write_products(folder: pathlib.Path) -> list[ArchivedImage]:
 def write_inshop(folder: pathlib.Path, extracted: bool = False) -> list[ArchivedImage]:
     """In-Shop: two training items and two others, their images either in img.zip or extracted.
 
-    One of the last item's is not in the folder of the others.
+    One image of the last item is not in the folder of the others.
     """
     images, files, rows = [], {}, []
-    # Ids as in the official list, which does not have the splits one after the other.
+    # Ids as in the official list, in which the splits are interleaved.
     items = {"id_00000001": "train", "id_00000002": "test", "id_00000004": "train"}
     items["id_00000007"] = "test"
     for label, (item, kind) in enumerate(items.items()):

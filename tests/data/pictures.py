@@ -26,7 +26,7 @@ def encoded(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
 def write_classes(
     folder, sizes: dict[str, int], height: int = 24, width: int = 32, contrast: float = 1.0
 ):
-    """Writes JPEGs of a colour a class into a subfolder for each class.
+    """Writes a subfolder of JPEGs for each class, with one colour per class.
 
     With less `contrast` the colours lie closer together, and noise hides them.
     """

@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 ORIENTATION = 0x0112
-# How a picture has to be turned before it is stored, so that its EXIF orientation undoes it.
+# How to turn a picture before it is stored, so that its EXIF orientation turns it back.
 _STORED_TURN = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
 def draw_shape(kind: int, num_kinds: int, seed: int) -> Image.Image:
-    """A shape on transparent ground, RGBA of a random size; its colour and corners tell the kind.
+    """A shape on a transparent background, RGBA of random size; colour and corners tell its kind.
 
-    The pixels of the ground, which nobody should see, have random colours.
+    The pixels of the background, which nobody should see, have a random colour.
     """
     generator = np.random.default_rng((kind, seed))
     width, height = (int(side) for side in generator.integers(70, 110, 2))
@@ -54,7 +54,7 @@ def write_shape(image: Image.Image, path: pathlib.Path, disguise: int) -> pathli
 
 
 def _with_free_color(image):
-    """A picture of 255 colours and one more for what is transparent."""
+    """A picture of 255 colours, and one more for transparent pixels."""
     picture = image.convert("RGB").quantize(255)
     picture.paste(255, mask=image.getchannel("A").point(lambda alpha: 255 * (alpha < 128)))
     return picture
@@ -67,7 +67,7 @@ def _turned(image, orientation):
 
 
 def recode(path: pathlib.Path, scale: float = 0.8, quality: int = 70) -> bytes:
-    """A copy of a picture as people pass them on: smaller, and a JPEG of low quality."""
+    """A copy of a picture as people pass it on: smaller, and a JPEG of low quality."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     smaller = opaque.resize([round(side * scale) for side in opaque.size])

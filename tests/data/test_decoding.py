@@ -73,7 +73,7 @@ def test_png(mode):
     check(save(Image.fromarray(noise(9, 13, 4)).convert(mode), "PNG"))
 
 
-# Of fewer than 8 bits, Pillow finds the transparent colour of one bit only.
+# Below 8 bits, Pillow finds the transparent colour only if pixels have a single bit.
 @pytest.mark.parametrize(("depth", "transparent"), [(1, None), (2, None), (4, None), (1, 1)])
 def test_grey_png_of_few_bits(depth, transparent):
     def chunk(name, data):
@@ -190,7 +190,7 @@ def test_frames_that_do_not_fill_the_canvas_of_a_webp():
 def test_jpeg_of_all_kinds():
     pixels = gradient(40, 60)
     for contents in (encoded(pixels), encoded(pixels[..., 0]), encoded(pixels, progressive=True)):
-        # Decoders round in their own ways.
+        # Decoders round differently.
         check(contents, tolerance=6)
     cmyk = encoded_cmyk()
     check(cmyk, tolerance=6)
@@ -203,7 +203,7 @@ def encoded_cmyk():
     return save(Image.fromarray(gradient(40, 60)).convert("CMYK"), "JPEG", quality=95)
 
 
-# How a picture is turned does not depend on where its file says so.
+# How a picture is turned does not depend on where its format stores the orientation.
 TURNED_PICTURES = [*(("JPEG", orientation) for orientation in range(1, 9)), ("PNG", 6), ("WEBP", 7)]
 
 

@@ -54,7 +54,7 @@ def test_training_examples_are_the_files_that_were_drawn(data):
     images = np.concatenate([images for images, _ in examples])
     assert images.min() >= -1
     assert images.max() <= 1
-    # Augmented differently, though of the same file.
+    # Both are of the same file, but augmented differently.
     assert np.abs(images[0] - images[2]).max() > 0.05
     # Each is one of the images that training_image can make of its file.
     seeds = [tf.constant([number, 0], tf.int64) for number in range(400)]
@@ -76,7 +76,7 @@ def test_padded_pictures_are_trained_on(data):
     assert images.shape == (3, 16, 16, 3)
     whole = images_of(padded.evaluation_images())
     assert whole.shape == (len(data), 16, 16, 3)
-    # The files are wider than high.
+    # The pictures are wider than they are high.
     assert np.all(whole[:, 0] == 0)
     assert np.all(whole[:, 8] > 0)
 
@@ -111,7 +111,7 @@ def test_images_are_augmented_after_the_crop_and_before_the_scaling(data):
     ):
         np.testing.assert_allclose(changed, -plain, atol=1e-5)
     assert seen == [((16, 16, 3), tf.float32, (2,))]
-    # Evaluation does without.
+    # Evaluation does not augment.
     np.testing.assert_array_equal(
         images_of(inverted.evaluation_images()), images_of(data.evaluation_images())
     )
@@ -195,7 +195,7 @@ def test_the_disk_holds_crops_from_one_run_to_the_next(paths, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files, "_decode_crops", None)
         np.testing.assert_array_equal(crops(), before)
-    # A file that was changed is read again, also if its size is the same.
+    # A file that was changed is read again, even if its size is the same.
     contents = bytearray(pathlib.Path(paths[3]).read_bytes())
     pathlib.Path(paths[3]).write_bytes(encoded(gradient(24, 30, seed=99)).ljust(len(contents)))
     os.truncate(paths[3], len(contents))
@@ -228,7 +228,7 @@ def test_an_interruption_leaves_no_half_cache(paths, monkeypatch):
 
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
 def test_remote_files(paths, cache, monkeypatch):
-    # TensorFlow's file system in memory stands for a bucket.
+    # TensorFlow's in-memory file system stands in for a bucket.
     remote = np.array([f"ram://{cache}/{number}.jpg" for number in range(20)])
     for path, url in zip(paths, remote, strict=True):
         tf.io.gfile.copy(path, url, overwrite=True)

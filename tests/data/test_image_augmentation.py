@@ -29,7 +29,7 @@ def augmented(augment, count=40, parallelism=1, image=IMAGE):
 
 
 class Noise(keras.Layer):
-    """With a generator of its own, one in a layer inside it, and a weight."""
+    """Has a generator of its own, another in an inner layer, and a weight."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ def test_images_depend_on_their_seed_alone(settings):
     assert images.min() >= 0
     assert images.max() <= 255
     np.testing.assert_array_equal(augmented(augment, parallelism=8), images)
-    # What was made before changes nothing, nor does it who made it.
+    # The result depends neither on earlier images nor on the object that makes them.
     np.testing.assert_array_equal(augmented(compose_augmentation(24, **settings), 3), images[:3])
     assert len(np.unique(images.reshape(40, -1), axis=0)) > 20
 
@@ -152,7 +152,7 @@ def test_boxes_are_erased_with_a_probability():
 def test_rand_augment_draws_its_operations():
     one = augmented(make_rand_augment(1, 0.5), 200)
     two = augmented(make_rand_augment(2, 0.5), 200)
-    # In a single operation no image is turned and inverted, but all operations occur: some move
+    # One operation cannot both turn and invert an image, but all operations occur: some move
     # pixels, some map values, and some leave this image almost as it is.
     distances = np.abs(one - IMAGE).mean((1, 2, 3))
     assert np.mean(distances < 1) < 0.4

@@ -84,6 +84,6 @@ def test_bombs_are_refused_by_their_header(monkeypatch):
     with pytest.raises(ValueError, match="has 60000 x 60000 pixels, more than max_pixels, 5000"):
         check_pixels(header)
     check_pixels(header, max_pixels=60_000**2)
-    # Not by Pillow's limit, which is for a whole process.
+    # Pillow's own limit, which holds for the whole process, is not applied.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert read_header(encoded(gradient(30, 40), "PNG")).width == 40

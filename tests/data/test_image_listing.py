@@ -39,7 +39,7 @@ def test_folders_of_splits(tmp_path):
     assert relative(listing, tmp_path) == ["test/3.jpg", "test/dog/2.jpg", "train/cat/1.jpg"]
     assert listing.labels == [None, "dog", "cat"]
     assert listing.splits == ["test", "test", "train"]
-    # With another folder beside them they are classes.
+    # With another folder beside them, train and test are classes.
     touch(tmp_path, "validated/4.jpg")
     assert list_images(tmp_path).labels == ["test", "test", "train", "validated"]
 

@@ -55,7 +55,7 @@ def test_pools_are_draws_in_class_order_and_continue(data):
         labels = np.concatenate([labels for _, labels in batches])
         np.testing.assert_array_equal(labels, [0, 1, 2, 0, 1, 2])
         seen.append(np.concatenate([images for images, _ in batches])[:, 0, 0, 0])
-    # Five samples a class: the first five draws are all of them, and the next five again.
+    # Five samples per class: the first five draws take each of them once, as do the next five.
     draws = np.concatenate(seen).reshape(10, 3)
     np.testing.assert_array_equal(np.sort(draws[:5], axis=None), np.arange(15))
     np.testing.assert_array_equal(np.sort(draws[5:], axis=None), np.arange(15))

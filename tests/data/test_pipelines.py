@@ -70,7 +70,7 @@ def test_files_of_steps_that_are_passed_over_are_not_read(files, tmp_path):
 
 
 def test_no_pipeline_has_a_thread_that_tunes_it(data):
-    # Whoever ends a pipeline may have to wait for that thread, up to a minute.
+    # Ending a pipeline could mean waiting for that thread, for up to a minute.
     pipelines = [
         training_batches(data, 3, 2, seed=7),
         class_pools(data, draws=2, seed=7)(0),

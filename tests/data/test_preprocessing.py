@@ -96,7 +96,7 @@ def test_training_images_are_the_resized_box_flipped_or_not(kind, crop):
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_large_boxes_of_jpegs_are_averages(factor):
-    # A chequerboard of single pixels is grey when it is averaged, and not when pixels are skipped.
+    # A chequerboard of single pixels turns grey if it is averaged, but not if pixels are skipped.
     board = np.indices((factor * 64, factor * 64)).sum(axis=0) % 2
     pixels = np.repeat(255 * board[..., None], 3, axis=2).astype("uint8")
     contents = encoded(pixels, quality=100)
@@ -127,7 +127,7 @@ def test_flips_are_even():
 def test_evaluation_images_are_resized_centre_crops(height, width, kind):
     contents = encoded(gradient(height, width), kind)
     whole = Image.open(io.BytesIO(contents))
-    # Pillow's bilinear filter is as wide as shrinking asks for.
+    # Pillow widens its bilinear filter as shrinking requires.
     resized = np.asarray(whole.resize((width // 3, height // 3), Image.Resampling.BILINEAR))
     top, left = (height // 3 - 90) // 2, (width // 3 - 90) // 2
     expected = resized[top : top + 90, left : left + 90].astype(int)
@@ -160,7 +160,7 @@ def test_images_of_any_shape_outside_a_pipeline(kind, shape):
     [(375, 500, 227), (601, 803, 224), (480, 641, 64), (333, 500, 32), (1001, 1501, 100)],
 )
 def test_evaluation_of_reduced_jpegs_is_in_place(height, width, size):
-    # Smooth enough to be as good at an eighth of the resolution, with edges in all places.
+    # Smooth enough to lose nothing at an eighth of the resolution, but with edges everywhere.
     coarse = np.random.default_rng(0).integers(0, 256, (height // 40, width // 40, 3), "uint8")
     smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     contents = encoded(np.asarray(smooth))
@@ -172,12 +172,12 @@ def test_evaluation_of_reduced_jpegs_is_in_place(height, width, size):
     )
     image = evaluation_image(contents, preprocessing).numpy().astype(float)
     inside = np.abs(image - np.asarray(expected))[2:-2, 2:-2]
-    # Half an input pixel away from its place it is three times as much.
+    # The error is three times as large if the image is half an input pixel out of place.
     assert inside.mean() < 1.5
 
 
 def test_the_filter_reaches_beyond_the_crop():
-    # The pixels around the centre are white: they brighten the border of what is shrunk, not more.
+    # The pixels around the crop are white: they brighten the border of the result, and no more.
     pixels = np.full((256, 256, 3), 255, "uint8")
     pixels[32:224, 32:224] = 0
     image = evaluation_image(encoded(pixels, "PNG"), Preprocessing(12, resize_size=16)).numpy()
@@ -207,11 +207,11 @@ def test_grey_and_progressive_jpegs():
 
 
 def naive_square(pixels, color):
-    """A picture in the middle of a square of a colour."""
+    """A picture in the middle of a square of one colour."""
     height, width = pixels.shape[:2]
     side = max(height, width)
     square = np.broadcast_to(np.array(color, "uint8"), (side, side, 3)).copy()
-    # Of an odd number of rows more are below than above, as a pixel left over is.
+    # If the number of added rows is odd, the extra one is above; that of columns is on the left.
     top, left = -((height - side) // 2), -((width - side) // 2)
     square[top : top + height, left : left + width] = pixels
     return square

@@ -41,7 +41,7 @@ def test_bgr_is_what_keras_feeds_its_caffe_networks():
 
     images = gradient(5, 6)[None].astype("float32")
     expected = resnet.preprocess_input(images.copy())
-    # The networks were trained with a mean of other rounding.
+    # The networks were trained with a mean that is rounded differently.
     np.testing.assert_allclose(rescale(images, "bgr"), expected, atol=0.5)
 
 

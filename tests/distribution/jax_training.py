@@ -18,10 +18,10 @@ def train(case, strategy):
 
     Args:
         case: The case.
-        strategy: The name of a strategy; behind a colon there may be the number of model devices.
+        strategy: The name of a strategy, optionally with a colon and the number of model devices.
     """
     name, _, model_devices = strategy.partition(":")
-    # Devices divide a batch of 40, 40 proxies, and 120 rows of memory.
+    # The devices can share batches of 40, 40 proxies and 120 rows of memory equally.
     return train_cases(
         [case],
         distribution.strategy(name, int(model_devices or 1)).scope,
@@ -31,7 +31,7 @@ def train(case, strategy):
 
 
 def ask_processes():
-    """What the processes of JAX say of themselves, as arrays by name."""
+    """What the JAX processes say about themselves, as arrays by name."""
     own = np.zeros((2, 2))
     own[jax.process_index()] = [np.nan, -1 / 3]
     return {

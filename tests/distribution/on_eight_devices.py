@@ -35,10 +35,10 @@ from tests.distribution.jax_training import train
 from tests.distribution.training import check_equal
 from tests.models.small_models import images_and_labels
 
-# They run where tests of both backends do.
+# They run together with the tests for both backends.
 pytestmark = pytest.mark.both_backends
 
-# Four groups divide a batch, and the two devices of a group the rows: also what data_parallel does.
+# Groups share a batch and the devices of a group share the rows, which covers data_parallel too.
 MOSTLY_BOTH = [pytest.param("data_parallel", marks=pytest.mark.slow), "model_parallel"]
 
 
@@ -60,7 +60,7 @@ def model_in(name, model_devices=1, num_classes=40, **options):
 
 
 def of_rows(model):
-    """What has a row for each proxy or place of the memory, by its path."""
+    """Variables with a row for each proxy or each slot of the memory, by path."""
     variables = [*model.variables, *model.optimizer.variables]
     return {each.path: each for each in variables if each.shape[:1] == (80,)}
 
@@ -87,7 +87,7 @@ def test_each_device_keeps_its_share_of_the_rows(model_devices, generator):
     model.fit(images, labels, batch_size=40, verbose=0)
     assert np.abs(model.proxies.by_class() - before)[:5].min() > 0
     check_each_device_has_its_rows(model, count)
-    # As rounds do, with all classes or a slice of them, and as states are restored.
+    # Assign as rounds do, all classes or a slice of them, and as restoring a state does.
     proxies = generator.standard_normal((40, 2, 6)).astype("float32")
     model.proxies.assign_by_class(proxies)
     np.testing.assert_array_equal(model.proxies.by_class(), proxies)
@@ -175,7 +175,7 @@ def test_hosts_that_cannot_find_each_other_are_an_error(index, monkeypatch):
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
     monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", index)
     strategies._join_hosts.cache_clear()
-    # It is too late: JAX has computed something.
+    # It is too late: JAX has already computed something.
     reason = "before any" if index == "0" else "invalid literal"
     message = f"KERAS_DISTRIBUTION_PROCESS_ID describe cannot train together: .*{reason}"
     jax.devices()
@@ -266,9 +266,9 @@ def test_one_process_is_the_chief_and_waits_for_nobody():
 
 
 class Readings(keras.callbacks.Callback):
-    """Counts how often the thread that trains reads a value, from the first step to the last.
+    """Counts how often the training thread reads a value, from the first step to the last.
 
-    Or gives the variables of the model theirs, of which there may be hundreds.
+    Setting the variables of the model, of which there may be hundreds, counts as well.
     """
 
     def __init__(self, monkeypatch):
@@ -279,7 +279,7 @@ class Readings(keras.callbacks.Callback):
         for owner, name in [
             (array, "__float__"),
             (array, "block_until_ready"),
-            # How Keras reads logs, and what precedes every look at a variable.
+            # How Keras reads logs, and what it does before every look at a variable.
             (keras.src.backend, "convert_to_numpy"),
             (keras.Model, "jax_state_sync"),
         ]:
@@ -287,7 +287,7 @@ class Readings(keras.callbacks.Callback):
 
     def _counting(self, function):
         def count_and_call(*args, **kwargs):
-            # Another thread of Keras may wait: it reads the logs if no callback wants them at once.
+            # Another thread of Keras may wait: it reads logs that no callback needs at once.
             self._count += threading.current_thread() is threading.main_thread()
             return function(*args, **kwargs)
 
@@ -307,7 +307,7 @@ class ReadLoss(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("name", ["none", *MOSTLY_BOTH])
 def test_steps_are_handed_out_without_waiting_for_the_one_before(name, tmp_path, monkeypatch):
-    """So that the next batch is read, and sent to the devices, while they compute."""
+    """The next batch is read, and sent to the devices, while they compute."""
     model = model_in(name, model_devices_of(name))
     images, labels = images_and_labels(80)
     batches = tf.data.Dataset.from_tensor_slices((images, labels % 40)).repeat().batch(40)
@@ -383,7 +383,7 @@ def test_eight_devices_train_as_one(case, names, float64):
     for name in names:
         found = train(case, name)
         check_equal(found, one, case)
-        # They did not all compute on one device, whose bits they would have.
+        # If everything had been computed on one device, the results would be equal bit for bit.
         assert any((found[weight] != one[weight]).any() for weight in weights)
 
 
@@ -393,7 +393,7 @@ EMBEDDING_SIZE = 8
 
 
 def compile_step(method, case):
-    """What XLA makes of a step of a method, compiled as `fit` does."""
+    """The program that XLA compiles from a step of a method, as in `fit`."""
     parts = set(method.split("+"))
     settings = settings_of(
         case,

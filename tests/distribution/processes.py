@@ -15,36 +15,36 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run_module(name, *arguments, **environment):
-    """Runs a module to its end, with some variables of its environment."""
+    """Runs a module to its end, with additional environment variables."""
     _wait_for([_start(name, arguments, environment)])
 
 
 def run_with_jax(name, *arguments, devices=8, **environment):
-    """Runs a module on Keras's backend JAX, with a number of virtual devices.
+    """Runs a module with JAX as Keras's backend and a number of virtual devices.
 
     Args:
         name: The module.
         *arguments: Its arguments.
         devices: How many devices there are.
-        **environment: Further variables of its environment.
+        **environment: Additional environment variables.
     """
     run_module(name, *arguments, **jax_environment(devices), **environment)
 
 
 def jax_environment(devices):
-    """What makes a process use JAX with a number of virtual devices."""
+    """Environment variables that make a process use JAX with a number of virtual devices."""
     return {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        # Threads, of which there are else as many as devices: one that spreads a large product over
-        # them would wait for those that wait for it.
+        # Threads. By default there are only as many as devices: a thread that spreads a large
+        # product over the others would wait for threads that wait for it.
         "NPROC": str(2 * devices),
     }
 
 
 def run_jax_processes(name, *arguments_of_processes, devices, **environment):
-    """Runs a module in processes of JAX that train together, with some devices each."""
+    """Runs a module in JAX processes that train together, with a number of devices each."""
     (port,) = _free_ports(1)
     environment |= jax_environment(devices) | {
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{port}",
@@ -63,7 +63,7 @@ def run_workers(name, *arguments_of_workers):
 
     Args:
         name: The module.
-        *arguments_of_workers: For each worker a list of arguments.
+        *arguments_of_workers: A list of arguments for each worker.
     """
     environments = worker_environments(len(arguments_of_workers))
     _wait_for(
@@ -75,7 +75,7 @@ def run_workers(name, *arguments_of_workers):
 
 
 def worker_environments(count):
-    """What makes a process a worker of a cluster on this machine, for each of them."""
+    """The environment variables of each worker of a cluster on this machine."""
     cluster = {"worker": [f"localhost:{port}" for port in _free_ports(count)]}
     tasks = [{"type": "worker", "index": index} for index in range(count)]
     return [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks]

@@ -13,7 +13,7 @@ def network():
     )
 
 
-# The last of the batches is short, and in the odd case there is none for the second replica.
+# The last batch can be short, and an odd number of batches leaves none for the second replica.
 @pytest.mark.parametrize("count", [1, 6, 13])
 def test_two_replicas_compute_what_one_does_bit_for_bit(count, generator, two_replicas):
     images = generator.uniform(size=(count, 8, 8, 1)).astype("float32")

@@ -1,4 +1,4 @@
-"""Any number of replicas takes the steps of one."""
+"""Any number of replicas takes the same steps as one."""
 
 import keras
 import numpy as np
@@ -23,8 +23,8 @@ def compiled(method, case, optimizer):
 
 
 def steps_of(model, count=6):
-    """The weights by their paths before and after some steps."""
-    # Odd batches, so that replicas get shares of unequal size.
+    """The weights, by path, before and after some steps."""
+    # Batches of odd size, so that replicas get shares of unequal size.
     batches = tf.data.Dataset.from_tensor_slices(images_and_labels(15 * count)).batch(15)
     before = {variable.path: variable.numpy() for variable in model.variables}
     model.fit(batches, shuffle=False, verbose=0)
@@ -47,9 +47,9 @@ def assert_the_same_steps(make, two_replicas):
     return trained
 
 
-# What replicas share is the same for all losses, but for what a loss learns, draws, remembers, or
-# adds to the proxies. Among these, "distance_weighted" is over "margin" and "easy_positive" over
-# "n_pair"; Adam is tested with "contrastive".
+# What replicas share is the same for all losses, except for what a loss learns, draws, remembers or
+# adds to the proxies. In these cases, "distance_weighted" covers "margin", and "easy_positive"
+# covers "n_pair"; "contrastive" is tested with Adam.
 QUICK = (
     "soft_triple",
     "smooth_ap",
@@ -61,7 +61,7 @@ QUICK = (
 )
 
 
-# Adam amplifies rounding, and with it what random numbers and nearest neighbours decide.
+# With SGD: Adam amplifies rounding, which can change random draws and nearest neighbours.
 @pytest.mark.parametrize("case", slow_except(QUICK, list(CASES)))
 def test_every_loss_takes_the_same_steps(case, two_replicas):
     trained = assert_the_same_steps(
@@ -76,7 +76,7 @@ def test_every_loss_takes_the_same_steps(case, two_replicas):
     [
         ("xbm", "distance_weighted"),
         ("ccp+xbm+dvml", "margin"),
-        # All of their parts are in the one above, and "proxy_synthesis" is among the losses.
+        # The case above has all of their parts, and "proxy_synthesis" is tested with the losses.
         *(
             pytest.param(*each, marks=pytest.mark.slow)
             for each in (
@@ -118,7 +118,7 @@ def test_two_replicas_predict_and_evaluate(two_replicas):
 
 
 def gathered(shares, strategy, is_static):
-    """What every replica gathers of its share, and the gradient of its weighted sum."""
+    """What every replica gathers, and the gradient of its weighted sum for the replica's share."""
     weights = np.arange(1.0, 1 + sum(map(len, shares)), dtype="float32")[:, None]
 
     def step(rows):
@@ -146,12 +146,12 @@ def test_rows_are_gathered_in_order_with_their_gradients(sizes, generator, two_r
     is_static = sizes[0] == sizes[1]
     shares = [generator.standard_normal((size, 2)).astype("float32") for size in sizes]
     if is_static:
-        # What one replica has wrong stays its own.
+        # An infinity on one replica must not become NaN on the others.
         shares[0][1] = np.inf
     everything, gradients, known_sizes = gathered(shares, two_replicas, is_static)
     for each in everything:
         np.testing.assert_array_equal(each, np.concatenate(shares))
-    # Both replicas take the loss of all rows.
+    # Both replicas compute the loss of all rows.
     expected = 2 * np.arange(1.0, 1 + sum(sizes))[:, None] * np.ones(2)
     np.testing.assert_array_equal(np.concatenate(gradients), expected)
     assert set(map(int, known_sizes)) == {sum(sizes) if is_static else 0}
@@ -187,7 +187,7 @@ def test_equal_shares_are_gathered_under_xla(monkeypatch):
     np.testing.assert_array_equal(share, [[0, 0], [0, 0], [1, 2], [3, 4], [0, 0], [0, 0]])
 
 
-# With an odd number of images the last batch has none for one replica, or a single one.
+# The last batch has one image, so that a replica gets none, or two, one for each replica.
 @pytest.mark.parametrize("count", [15, 16])
 def test_short_batches_are_predicted_and_evaluated(count, two_replicas):
     images, labels = images_and_labels(count)

@@ -1,4 +1,4 @@
-"""What trains in several processes of JAX; see `on_eight_devices.py` for one process."""
+"""Training in several JAX processes; see `on_eight_devices.py` for one process."""
 
 import numpy as np
 import pytest

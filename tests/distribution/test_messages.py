@@ -1,4 +1,4 @@
-"""Between several workers, see `tests/experiment/test_devices.py`."""
+"""Messages in one process; for several workers, see `tests/experiment/test_devices.py`."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_a_worker_alone_is_the_chief():
     "found", [None, {"map_at_r": 0.1, "nan": float("inf"), "é": [1, None, ""]}, "", "…" * 1000]
 )
 def test_others_get_what_the_chief_found(found, monkeypatch):
-    """The arrays that the chief adds to a sum are those that the others read."""
+    """The others read the arrays that the chief adds to a sum."""
     sent = []
     monkeypatch.setattr(messages, "num_workers", lambda strategy: 2)
     monkeypatch.setattr(messages, "is_chief", lambda strategy: True)

@@ -1,4 +1,4 @@
-"""Replicas and workers train as one device does, over rounds that change."""
+"""Replicas and workers train as one device does, over several rounds."""
 
 import functools
 
@@ -21,7 +21,7 @@ def one_device(case):
 def test_two_replicas_train_as_one_device(two_replicas):
     found, one = train_cases([ALL_PARTS], two_replicas.scope), one_device(ALL_PARTS)
     check_equal(found, one, ALL_PARTS)
-    # They did not compute on one device, whose bits they would have.
+    # If one device had computed everything, the results would be equal bit for bit.
     assert any((found[name] != one[name]).any() for name in one if "/weights/" in name)
 
 
@@ -59,7 +59,7 @@ def test_workers_train_as_one_device_and_are_equal(tmp_path):
 
 @pytest.mark.slow
 def test_adam_differs_as_after_a_perturbation(tmp_path):
-    # Adam amplifies rounding; so it does a perturbation of the initial weights of its size.
+    # Adam amplifies rounding as it does a perturbation of the initial weights of that size.
     seeds = 5
     run_module(SCRIPT, tmp_path / "found.npz", "--cpus=2", f"--adam_seeds={seeds}")
     unperturbed = train_with_adam(range(seeds))

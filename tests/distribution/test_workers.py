@@ -1,4 +1,4 @@
-"""What several workers agree on is tested with several, in `test_replicas.py`."""
+"""A worker on its own; several workers are tested in `test_replicas.py`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Short trainings on digits that any number of replicas and workers has to agree on.
+"""Short trainings on digits with the same results for any number of replicas and workers.
 
 python -m tests.distribution.training OUTPUT --cpus=2
 TF_CONFIG=… python -m tests.distribution.training OUTPUT --strategy=multi_worker
@@ -31,9 +31,9 @@ from ccp_dml.models import (
 
 @contextlib.contextmanager
 def in_float64():
-    """Lets models that are made inside, and what trains them, compute in float64."""
+    """Makes models that are created inside, and their training, compute in float64."""
     before = keras.config.floatx()
-    # The policy first: where none was set, Keras makes it of the floatx when it is asked for it.
+    # The policy comes first: if none was set, Keras derives it from floatx when it is read.
     with precision_scope("float64"):
         keras.config.set_floatx("float64")
         try:
@@ -43,7 +43,7 @@ def in_float64():
 
 
 def make_model(method, batch_size, proxies_per_class):
-    """A model of rounds over one convolution; it always starts from equal weights."""
+    """A model for rounds over one convolution; its initial weights are always equal."""
     keras.utils.set_random_seed(0)
     backbone = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3, strides=2, activation="relu")]
@@ -69,9 +69,9 @@ class Training:
     """A model, made in the strategy's scope, and what it trains on.
 
     Args:
-        method: `"ccp"`, and any of `"xbm"`, `"dvml"` and `"hard"`, batches with hard classes, with
-            plus signs between them.
-        optimizer: A Keras optimizer; its learning rate is set.
+        method: `"ccp"` and any of `"xbm"`, `"dvml"` and `"hard"` (batches with hard classes),
+            joined by plus signs.
+        optimizer: A Keras optimizer; its learning rate is overwritten.
         samples_per_class: Of each of the five classes of a batch; with hard classes there are four.
         proxies_per_class: Of each of the five classes.
     """
@@ -90,7 +90,7 @@ class Training:
         self.initial = self.model.get_weights()
 
     def fit(self, seed=0, perturbation=0.0, epochs=8):
-        """Trains from the initial weights; returns everything that came of it, as arrays by name.
+        """Trains from the initial weights and returns all results, as arrays by name.
 
         Args:
             seed: Of the batches, the pools and the perturbation.
@@ -159,8 +159,8 @@ class Training:
         options = {"verbose": 0, "return_dict": True}
         if not distribution.STATIC_SHAPES:
             return self.model.evaluate(images, labels, batch_size=50, **options)
-        # Not filled up, because a loss is that of all samples of a batch, and on several hosts not
-        # of arrays.
+        # Batches must be full: padding them would change the loss, which is over all their samples.
+        # A data set, because Keras does not divide arrays among several hosts.
         samples = tf.data.Dataset.from_tensor_slices((images[:96], labels[:96]))
         return self.model.evaluate(samples.batch(48), **options)
 
@@ -187,11 +187,11 @@ def train_cases(cases, scope=contextlib.nullcontext, **sizes):
 
 
 def check_equal(found, expected, case):
-    """Checks that a case of `train_cases` gave the same results, but for rounding, twice.
+    """Checks that a case of `train_cases` gave the same results twice, up to rounding.
 
     Args:
-        found: The results; of those that are empty nothing is asked.
-        expected: The other ones.
+        found: The results; empty ones are not compared.
+        expected: The expected results.
         case: The case.
     """
     for name in [each for each in expected if each.startswith(f"{case}/")]:
@@ -216,7 +216,7 @@ def train_with_adam(seeds, perturbation=0.0, scope=contextlib.nullcontext):
 
 
 def ask_workers(strategy):
-    """What the workers of a strategy say of themselves, as arrays by name."""
+    """What the workers of a strategy say about themselves, as arrays by name."""
     from keras.src.backend.tensorflow import trainer
 
     values = strategy.run(lambda: tf.constant(1.0))

@@ -1,4 +1,4 @@
-"""What the commands of all pages must have."""
+"""Checks of the commands that pages show."""
 
 import pathlib
 import re
@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def assert_flags_and_flagfiles_exist(commands: Sequence[str]):
-    """Fails if a command has a flag that the program has not, or a flagfile that is not there."""
+    """Fails if a command has an unknown flag, or a flagfile that does not exist."""
     flag_values = flags.FlagValues()
     main.define_flags(flag_values)
     for command in commands:

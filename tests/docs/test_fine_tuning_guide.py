@@ -1,4 +1,4 @@
-"""What the guide to fine-tuning says is so."""
+"""What the guide to fine-tuning says is true."""
 
 import dataclasses
 import pathlib

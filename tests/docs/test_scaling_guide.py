@@ -1,4 +1,4 @@
-"""What the guide to many classes says is so."""
+"""What the guide to many classes says is true."""
 
 import pathlib
 import re

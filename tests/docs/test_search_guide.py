@@ -1,4 +1,4 @@
-"""What the guide to search shows is run, in the order of its sections."""
+"""The examples in the guide to search run, in the order of its sections."""
 
 import pathlib
 import re

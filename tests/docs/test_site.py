@@ -20,12 +20,12 @@ pytest.importorskip("mkdocstrings", reason='the site needs pip install "ccp_dml[
 pytest.importorskip("material", reason='the site needs pip install "ccp_dml[docs]"')
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Packages whose names stand on the page of the package above them, for either backend.
+# Packages whose names are documented with their parent package, for both backends.
 OF_A_BACKEND = {"tensorflow", "jax"}
 
 
 class Page(html.parser.HTMLParser):
-    """Where the elements of a page lead, what it loads, and the names of its places."""
+    """The links of a page, what it loads, and the names of its anchors."""
 
     def __init__(self, path):
         super().__init__()
@@ -59,7 +59,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    # The page for addresses that do not exist is for a server.
+    # The page for addresses that do not exist is of use only on a server.
     paths = [path for path in site.rglob("*.html") if path.name != "404.html"]
     return {path: Page(path) for path in paths}
 
@@ -81,13 +81,13 @@ def test_links_lead_to_pages_and_places_that_exist(site, pages):
 
 
 def test_examples_in_docstrings_are_code(site):
-    # Markdown makes quotations of lines that begin with >>>.
+    # Markdown turns lines that begin with >>> into quotations.
     for path in (site / "reference").glob("*.html"):
         assert "<blockquote>" not in path.read_text(encoding="utf-8"), path
 
 
 def test_no_formula_is_left_as_tex(pages):
-    # There is nothing that would draw it.
+    # Nothing would render it.
     for path in pages:
         assert "$$" not in path.read_text(encoding="utf-8"), path
 
@@ -110,7 +110,7 @@ def test_every_guide_tutorial_and_record_is_a_page(site):
 
 
 def public_names():
-    """Every name that a package of ccp_dml exports, and its full names."""
+    """The full names of all that packages of ccp_dml export: as exported and as defined."""
     packages = [ccp_dml]
     for module in pkgutil.walk_packages(ccp_dml.__path__, "ccp_dml."):
         if module.ispkg and not OF_A_BACKEND & set(module.name.split(".")):

@@ -1,4 +1,4 @@
-"""What the guide to Cloud TPU says is so."""
+"""What the guide to Cloud TPU says is true."""
 
 import os
 import pathlib

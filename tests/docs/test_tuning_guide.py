@@ -1,4 +1,4 @@
-"""What the guide to searches shows is so."""
+"""What the guide to searches shows is true."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""The code of the tutorials runs, and that of one's own images on odd ones and on digits alike."""
+"""The code of the tutorials runs; that for own images runs on odd pictures and on digits."""
 
 import pathlib
 import re
@@ -61,14 +61,14 @@ def test_the_lines_for_own_images_run_on_odd_ones(in_folder, capsys):
     code = shorten(read_code(TUTORIALS / "own_images.md"), epochs=6)
     names = run_code(code)
     labels = names["data"].train.labels
-    # They are not 0…C − 1, which is what training needs.
+    # The folder's labels are not the 0…C − 1 that training needs; those of the split are.
     assert np.unique(labels).tolist() != list(range(4))
     assert np.unique(names["train"].labels).tolist() == list(range(4))
     assert len(names["data"].train) + len(names["data"].test) == 64
     assert names["rounds"].round >= 0
     assert names["found"].tolist()[0][0] == names["files"][0]
     assert "map_at_r" in capsys.readouterr().out
-    # What was saved embeds files as evaluation does.
+    # The saved network embeds files as evaluation does.
     embeddings = names["ccp_dml"].inference.load("model.keras").embed(names["files"])
     expected = names["ccp_dml"].evaluation.embed(names["model"], names["data"].test)
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
@@ -103,7 +103,7 @@ def test_search_finds_the_letters_it_shows(in_folder, capsys):
 
 
 def test_ccp_step_by_step_draws_its_pictures(in_folder, capsys):
-    # As it stands, because its pictures need rounds that end.
+    # Not shortened, because its pictures need rounds that end.
     names = run_code(read_code(TUTORIALS / "ccp_step_by_step.md"))
     assert len(names["snapshots"].snapshots) == 3
     for picture in ("ccp_rounds.png", "ccp_radii.png"):

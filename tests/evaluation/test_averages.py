@@ -49,7 +49,7 @@ def test_intervals_are_those_of_scipy(generator):
             method="percentile",
             rng=np.random.default_rng(2),
         ).confidence_interval
-        # Two choices of 20,000 resamples differ by about a hundredth of the interval's length.
+        # Two sets of 20,000 resamples differ by about a hundredth of the interval's length.
         length = expected.high - expected.low
         np.testing.assert_allclose(intervals[name], expected, atol=0.04 * length)
 

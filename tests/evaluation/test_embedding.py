@@ -42,7 +42,7 @@ def test_several_models_are_traced_once_each(generator):
 
 
 class Count(keras.callbacks.Callback):
-    """Counts what `model.predict` says to its callbacks."""
+    """Records the calls that `model.predict` makes to its callbacks."""
 
     def __init__(self):
         super().__init__()

@@ -36,7 +36,7 @@ def test_pairs_are_those_of_all_distances(generator):
 
 
 def test_a_pair_is_found_if_only_one_of_it_is_among_the_neighbours_of_the_other():
-    # The middle one has two others at the same distance, of which the first is found.
+    # The middle point is equally far from the other two, and finds the first of them.
     embeddings = np.array([[0.0], [1.0], [2.0]])
     pairs = find_near_duplicates(*search(embeddings, 1), 1)
     assert list(zip(pairs.first, pairs.second, strict=True)) == [(0, 1), (1, 2)]

@@ -159,7 +159,7 @@ def test_one_class_finds_everything():
 
 
 def test_equal_vectors_are_ranked_as_they_come():
-    # Queries 0 and 1 find each other first; 2 and 3 find the samples of the other class before.
+    # Queries 0 and 1 find each other first; 2 and 3 find both samples of the other class first.
     labels = np.array([0, 0, 1, 1])
     values = metrics_by_query(np.zeros((4, 2)), labels, metrics=("map", "mrr", "map_at_2"))
     np.testing.assert_allclose(values["map"], [1, 1, 1 / 3, 1 / 3])

@@ -52,7 +52,7 @@ def test_blocks_and_groups_change_nothing(block_bytes, group, generator, monkeyp
     expected = naive.retrieval(embeddings, labels)
     monkeypatch.setattr(neighbors, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(neighbors, "_GROUP", group)
-    # A traced function remembers the size of a group.
+    # A traced function would keep the old size of a group.
     monkeypatch.setattr(
         neighbors, "_find_largest_scores", neighbors._find_largest_scores.python_function
     )
@@ -63,7 +63,7 @@ def test_a_sample_does_not_find_itself_even_among_equals():
     embeddings = np.zeros((6, 3))
     metrics = retrieval_metrics(embeddings, np.array([0, 0, 0, 0, 0, 0]))
     assert metrics["map_at_r"] == 1.0
-    # Six equal points of two classes, two of one: the neighbours of a point are the five others.
+    # All six points are equal: the neighbours of each are the five others.
     found = neighbors.NeighborSearch(embeddings).nearest(embeddings, 5, own=np.arange(6))
     for own, neighbours in enumerate(found):
         assert set(neighbours) == set(range(6)) - {own}
@@ -97,7 +97,7 @@ def test_vectors_of_any_size_are_ranked_exactly(dtype, size, generator):
     found = retrieval_by_query(scaled, labels, k=59)
     np.testing.assert_array_equal(found.nearest, naive.rank_exactly(scaled))
     if size > 1e-40:
-        # What is left of their digits is as in vectors of usual size.
+        # Vectors that are not subnormal keep their digits, and with them their metrics.
         expected = naive.retrieval(embeddings, labels)
         assert retrieval_metrics(scaled, labels) == pytest.approx(expected, abs=1e-12)
 
@@ -239,7 +239,7 @@ def test_each_query_by_itself(has_gallery, generator):
             continue
         distances = np.linalg.norm(references[others] - embeddings[query], axis=1)
         np.testing.assert_array_equal(nearest, others[np.argsort(distances)[:5]])
-        # Each by itself, it is the metric of a single query.
+        # The metric of the query on its own is its average precision.
         alone = retrieval_metrics(
             embeddings[[query]], labels[[query]], references[others], reference_labels[others]
         )

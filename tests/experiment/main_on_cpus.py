@@ -1,4 +1,4 @@
-"""The command line with several logical CPUs in place of GPUs: their number, then the flags."""
+"""The command line on logical CPUs in place of GPUs; takes their number and then the flags."""
 
 import sys
 

@@ -18,8 +18,8 @@ def save_run(
     Args:
         folder: The run folder; made if it does not exist.
         results: What `results.json` holds.
-        methods: Of `flags.txt`.
-        flags: More of it.
+        methods: The methods in `flags.txt`.
+        flags: Further flags in `flags.txt`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"--workdir={folder}", f"--method={','.join(methods)}", "--nofreeze_batch_norm"]
@@ -37,6 +37,6 @@ def save_embeddings(folder: pathlib.Path, **arrays: np.ndarray) -> pathlib.Path:
 
 
 def unit_vectors(generator: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Random vectors `(count, size)` of the length 1, float32."""
+    """Random float32 vectors of length 1: `(count, size)`."""
     vectors = generator.normal(size=(count, size))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32")

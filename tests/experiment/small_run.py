@@ -1,4 +1,4 @@
-"""A run on the digits that is over soon."""
+"""A short run on the digits."""
 
 import csv
 
@@ -9,7 +9,7 @@ from ccp_dml.experiment.settings import Settings
 
 
 def tiny_backbone(input_shape):
-    """Normalises batches, as a backbone of one's own may do."""
+    """Has batch normalisation, as a user's own backbone may."""
     return keras.Sequential(
         [
             keras.Input(input_shape),
@@ -20,7 +20,7 @@ def tiny_backbone(input_shape):
 
 
 def make_run(**changes):
-    """A run on the digits that is over soon."""
+    """A short run on the digits."""
     small = {
         "backbone": f"{__name__}:tiny_backbone",
         "embedding_size": 8,
@@ -43,7 +43,7 @@ def history_of(folder):
 
 
 def without_seconds(results):
-    """Results of a run without what differs each time."""
+    """The results of a run without the seconds, which differ each time."""
     return {
         name: {key: value for key, value in entry.items() if key != "seconds"}
         if isinstance(entry, dict)

@@ -1,4 +1,4 @@
-"""What retrieval is worth without metric learning, against the plain computation."""
+"""Retrieval without metric learning, against the plain computation."""
 
 import keras
 import numpy as np
@@ -89,7 +89,7 @@ def test_pixels_of_large_images_are_no_baseline(generator, monkeypatch):
 
     assert measured(64) == ["raw_pixels", "pooled_features", "before"]
     assert measured(65) == ["pooled_features", "before"]
-    # Nor those of many small ones: these are 8 of 4 · 64 · 3 bytes.
+    # Nor are the pixels of many small images: these 8 have 4 · 64 · 3 bytes each.
     monkeypatch.setattr(baselines, "_MAX_BYTES", 8 * 4 * 64 * 3)
     assert measured(8) == ["raw_pixels", "pooled_features", "before"]
     monkeypatch.setattr(baselines, "_MAX_BYTES", 8 * 4 * 64 * 3 - 1)

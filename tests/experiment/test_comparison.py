@@ -136,7 +136,7 @@ def test_nothing_is_published(size, published, make_runs):
 
 def test_paired_differences(make_runs):
     plain = {(1, 0): 0.1, (1, 1): 0.2, (2, 0): 0.3, (2, 1): 0.4}
-    # In another order, with a run of its own, and one that is missing.
+    # In another order, with one run that `plain` lacks, and without one that it has.
     ccp = {(2, 1): 0.5, (1, 1): 0.15, (9, 9): 0.9, (1, 0): 0.12}
     other = {(2, 0): 0.35, (1, 0): 0.2}
     runs = make_runs(
@@ -149,7 +149,7 @@ def test_paired_differences(make_runs):
     estimate = (within["map_at_r_difference"], within["map_at_r_half_width"])
     assert estimate == pytest.approx(by_hand(differences))
     assert (within["pairs"], within["map_at_r_positive"], within["map_at_r_pairs"]) == (3, 2, 3)
-    # Of eight sign flips of .02, −.05 and .1 four are as far from 0: two of each sign.
+    # Of the 8 sign flips of .02, −.05 and .1, 6 are at least as far from 0: 3 of each sign.
     assert within["map_at_r_p_value"] == pytest.approx(0.75)
     assert between["map_at_r_difference"] == pytest.approx(0.075)
     assert between["map_at_r_p_value"] == pytest.approx(0.5)

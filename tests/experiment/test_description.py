@@ -1,4 +1,4 @@
-"""What is said of a data set."""
+"""Descriptions of data sets."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_folds_are_described():
     ("validation", "expected"),
     [
         ("test", "trains on 20 images of 4 classes, validates on the test classes"),
-        # A quarter of a class, but at least two if it leaves as many: 1, 2, 2 and 2.
+        # A quarter of each class, but at least two images if that leaves two: 1, 2, 2 and 2.
         ("samples", "trains on 13 images, validates on 7 of all classes"),
     ],
 )
@@ -86,7 +86,7 @@ def test_notes_come_last():
 def test_label_noise_is_described():
     settings = Settings(num_folds=2, label_noise=0.25)
     *_, last = describe(Benchmark(TRAIN, TEST), settings).splitlines()
-    # Fold 1 trains on the classes of 3 and of 5 images.
+    # Fold 1 trains on the classes with 3 and 5 images.
     assert last.startswith("label noise: 2 of 8 training labels are replaced; classes then have ")
     clean = describe(Benchmark(TRAIN, TEST), Settings(num_folds=2))
     assert "label noise" not in clean

@@ -34,10 +34,10 @@ SECONDS = 300
 
 
 class Program:
-    """A process, killed when it takes too long, and what it says in a file.
+    """A process that writes its output to a file, and fails the test if it takes too long.
 
     Attributes:
-        temporary: A folder of its own for temporary files.
+        temporary: The folder of its temporary files.
     """
 
     def __init__(self, folder, *arguments, environment=()):
@@ -60,7 +60,7 @@ class Program:
         return self._process.poll() is not None
 
     def let_run(self):
-        """Returns a moment later, or when it has ended."""
+        """Waits for a moment, or until the process has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=0.02)
 
@@ -70,7 +70,7 @@ class Program:
             self.let_run()
 
     def end(self, exit_code):
-        """Waits for the end, and returns what was said."""
+        """Waits for the end, and returns the output."""
         try:
             found = self._process.wait(timeout=SECONDS)
         except subprocess.TimeoutExpired:
@@ -118,7 +118,7 @@ def start_workers(start):
 
 
 def wait_for_step(programs, workdir, step):
-    """Waits until a checkpoint is of a step, or of a later one."""
+    """Waits for a checkpoint of this step or a later one."""
     while not any(program.has_ended() for program in programs):
         checkpoints = workdir.glob("checkpoints/ccp/step-*.npz")
         if any(int(path.name.split("-")[1]) >= step for path in checkpoints):
@@ -209,7 +209,7 @@ def test_training_resumes_after_a_worker_is_killed(two_cpus, start_workers, star
     assert "this is worker 0," in console
     assert "2 replicas on 2 workers, of which this is worker 1, on CPU:0" in other_console
     assert "MAP@R" not in other_console
-    # Those of one process with two replicas, to the last bit, and as if nobody had been killed.
+    # The numbers of one process with two replicas, to the last bit: the kill changes nothing.
     assert numbers_of(workdir) == numbers_of(two_cpus)
     assert files_of(workdir) == files_of(two_cpus) | {"report.html", "gallery.png"}
     assert hardware_of(workdir) == ["multi_worker", 2, "float32"]
@@ -237,7 +237,7 @@ def test_all_workers_stop_when_one_is_stopped(
     for worker in start_workers(flags, flags):
         assert "ccp resumes after step" in worker.end(0)
     assert numbers_of(workdir) == numbers_of(two_cpus)
-    # A finished run is seen by all.
+    # All workers see that the run is finished.
     chief, other = start_workers(flags, flags)
     assert "is finished: there is nothing to train" in chief.end(0)
     other.end(0)
@@ -250,7 +250,7 @@ def test_a_worker_that_waits_for_the_others_can_be_stopped(start, tmp_path):
     (environment, _) = worker_environments(2)
     worker = start(*flags, environment=environment)
     worker.wait_until_it_says("Waiting for all workers")
-    # SIGTERM would be TensorFlow's, which keeps waiting.
+    # TensorFlow would handle SIGTERM itself, and keep waiting.
     worker.send(signal.SIGINT)
     worker.end(-signal.SIGINT)
 
@@ -283,7 +283,7 @@ def test_workers_that_do_not_fit_each_other(change, message, start_workers, tmp_
 def test_what_cannot_work_is_said_before_data_are_loaded(
     flags, message, two_replicas, run_command, monkeypatch, capsys, tmp_path
 ):
-    # The strategy that the other tests of this process use: there must not be two.
+    # The strategy of the other tests in this process, which must not have two.
     monkeypatch.setattr(strategies, "_make_mirrored", lambda: two_replicas)
     workdir = tmp_path / "run"
     with pytest.raises(SystemExit) as stopped:

@@ -1,4 +1,4 @@
-"""Embedding of many images: what is in the file, and that a kill changes nothing."""
+"""Embedding many images: what the file holds, and that a kill changes nothing."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from ccp_dml.inference import ConcatenatedEmbedder, Gallery
 from tests.data.pictures import write_classes
 from tests.inference.embedders import ColorEmbedder, small_embedder
 
-# Embeds in small parts, and waits to be killed when it has embedded two.
+# Embeds in small parts, and waits to be killed once it has embedded two.
 _UNTIL_KILLED = """
 import signal, sys
 from ccp_dml.data import list_images
@@ -99,14 +99,14 @@ def test_the_same_call_resumes_after_a_killed_process(folder, tmp_path):
     try:
         while not (parts / "00000001.parquet").exists():
             assert process.poll() is None
-            # Not without a pause, which would take a processor from the process.
+            # Without a pause, this loop would take a processor away from the process.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.02)
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not outputs[0].exists()
-    # What it would leave if it were killed within the writing of a part.
+    # What a process killed while writing a part would leave.
     (parts / ".unfinished-1-00000002.parquet").write_text("half")
 
     embedder = ConcatenatedEmbedder.load([tmp_path / "model.keras"])

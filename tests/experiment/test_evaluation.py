@@ -1,4 +1,4 @@
-"""Networks that were trained before: alone, on the average, and concatenated."""
+"""Networks trained earlier: alone, on average, and concatenated."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ from tests.data.pictures import encoded
 
 
 def network(seed, shape=(8, 8, 1), size=4):
-    """Embeddings of the length 3, so that parts that are not normalised are found out."""
+    """Embeddings of length 3 + seed, so that parts that are not normalised would show."""
     keras.utils.set_random_seed(seed)
     return keras.Sequential(
         [
@@ -154,7 +154,7 @@ def test_a_model_that_was_saved_while_it_trained(tmp_path):
 
 
 def write_files(folder):
-    """Classes of noise in other shades, of which another preprocessing sees other pixels."""
+    """Classes of noise in different shades; each preprocessing sees different pixels of them."""
     generator = np.random.default_rng(0)
     for label in range(8):
         (folder / f"class{label}").mkdir(parents=True)
@@ -165,7 +165,7 @@ def write_files(folder):
 
 
 def expected_metrics(embedder, data_dir):
-    """From the files, without the pipeline of data sets."""
+    """The metrics of the files, computed without the input pipeline."""
     index = index_folder(str(data_dir))
     test = index.splits == "test"
     embeddings = embedder.embed(index.paths[test])
@@ -205,7 +205,7 @@ def test_flags_may_say_what_the_network_knows(embedders, command, tmp_path):
     numbers = json.loads((tmp_path / "results" / "evaluation.json").read_text())
     expected = expected_metrics(embedder, tmp_path / "data")
     assert numbers[path]["map_at_r"] == pytest.approx(expected["map_at_r"], abs=1e-6)
-    # Less than the default image_size, which does not matter.
+    # A resize_size below the default image_size does not matter.
     command(*data, f"--networks={path}", "--resize_size=14", "--scaling=bgr")
 
 

@@ -1,4 +1,4 @@
-"""Runs on a disk that is full: nothing is left by halves, and what was done is kept."""
+"""Runs on a full disk: no file is left half-written, and finished work is kept."""
 
 import csv
 import errno
@@ -55,7 +55,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def made_anew(tmp_path_factory):
-    """The folder of a run that had room."""
+    """The folder of a run that had enough space."""
     return tmp_path_factory.mktemp("runs") / "room"
 
 
@@ -67,7 +67,7 @@ def expected(made_anew, run_command):
 
 
 def open_all(folder):
-    """Opens all files; returns the kinds of them."""
+    """Opens all files of known formats, and returns their suffixes."""
     kinds = set()
     for path in folder.rglob("*"):
         assert not path.name.startswith(".unfinished"), path
@@ -79,7 +79,7 @@ def open_all(folder):
             with np.load(path) as arrays:
                 assert dict(arrays)
         elif path.suffix == ".csv":
-            # It grows by rows, from none.
+            # It grows row by row, and may still be empty.
             assert len({len(row) for row in csv.reader(path.open())}) <= 1
         else:
             continue
@@ -121,7 +121,7 @@ def assert_asks_for_room(run_command, capsys, *arguments):
 
 def test_a_run_resumes_when_the_disk_has_space_again(small_disk, expected, run_command, capsys):
     workdir = small_disk / "run"
-    # Nothing can be made; not the logs; not a checkpoint; not a network; not its copy.
+    # Too little for anything at all, the logs, a checkpoint, a network, and its copy.
     for kilobytes in (0, 12, 40, 300, 700):
         (small_disk / "ballast").write_bytes(bytes(SIZE - kilobytes * 1024 - _used(workdir)))
         assert_asks_for_room(run_command, capsys, *DIGITS, f"--workdir={workdir}")
@@ -133,13 +133,13 @@ def test_a_run_resumes_when_the_disk_has_space_again(small_disk, expected, run_c
 
 
 def _used(folder):
-    # In whole pages, as the disk counts.
+    # In whole pages, as the disk counts them.
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return sum(-(-size // 4096) * 4096 for size in sizes)
 
 
 def write_to_full_disk(*arguments, **options):
-    """Stands for a function or method that writes to a file or a path."""
+    """Stands in for a function or method that writes to a file or a path."""
     for argument in arguments:
         if isinstance(argument, os.PathLike):
             pathlib.Path(argument).write_bytes(b"half")

@@ -35,7 +35,7 @@ SMALL = {
 
 @pytest.fixture
 def two(two_replicas, monkeypatch):
-    """Any strategy is that of two logical CPUs."""
+    """Makes every strategy that of two logical CPUs."""
     monkeypatch.setattr(distribution, "strategy", lambda name, model_devices: two_replicas)
 
 
@@ -91,7 +91,7 @@ def test_a_lost_worker_is_one_line(two, monkeypatch):
         "another worker has ended or cannot be reached: Error reported from /job:worker/task:1: "
         "The following tasks are unhealthy (stopped sending heartbeats)"
     )
-    # What has nothing to do with workers stays what it is.
+    # Errors that have nothing to do with workers are left as they are.
     with pytest.raises(tf.errors.UnavailableError), use_hardware(settings):
         raise tf.errors.UnavailableError(None, None, "gs://bucket does not answer")
 
@@ -111,7 +111,7 @@ def test_only_the_chief_writes_to_the_work_folder(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("method", ["ccp", "plain"])
+@pytest.mark.parametrize("method", ["ccp", pytest.param("plain", marks=pytest.mark.slow)])
 def test_a_network_that_was_trained_in_bfloat16_is_used_in_float32(method, tmp_path, monkeypatch):
     computed_in = set()
     fit = keras.Model.fit

@@ -53,7 +53,7 @@ def test_the_nearest_are_those_of_all_distances(embedder, gallery):
 
 def test_a_query_that_is_in_the_gallery_can_be_left_out(embedder, gallery, tmp_path, monkeypatch):
     path, folder = gallery
-    # The same file by another name is found.
+    # Only the file itself is left out, not another one with the same contents.
     (tmp_path / "copy.jpg").write_bytes((folder / "b" / "7.jpg").read_bytes())
     monkeypatch.chdir(folder / "b")
     own = f"{folder}/b/7.jpg"
@@ -96,7 +96,7 @@ def test_galleries_of_other_networks_are_named(embedder, gallery, tmp_path):
     other = ConcatenatedEmbedder([small_embedder(1, size=16, image_size=16)])
     with pytest.raises(ValueError, match=r"gallery.parquet was embedded with other networks \("):
         search_images(other, path, folder)
-    # Of galleries that others wrote only the size is known.
+    # Galleries written by other programs do not name their networks: only the size is known.
     Gallery.build(np.eye(3), ["a", "b", "c"]).save(tmp_path / "other.parquet")
     with pytest.raises(
         ValueError, match="embeddings of size 3, but those of the networks have size 16"

@@ -18,7 +18,7 @@ def embedder():
 
 def test_a_data_set_with_planted_faults(embedder, tmp_path):
     pictures = patterns(num_classes=20, per_class=8)
-    # The split that an image is copied to, which is another one for half of them.
+    # The split that each image is copied to: for half of them, not their own.
     copies = {5: "train", 21: "train", 38: "test", 83: "train", 99: "train", 118: "test"}
     pairs, wrong = {}, {}
     images = tmp_path / "images"
@@ -80,7 +80,7 @@ def test_images_in_memory_without_labels(embedder, tmp_path):
 def test_images_without_a_label_are_no_neighbours():
     embeddings = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2], [5.3]])
     paths = list("abcdefg")
-    # The nearest ones of d have no label; the next are of another class.
+    # The images nearest to d have no label; the next one is of another class.
     labels = ["x", "x", "x", "x", None, None, "y"]
     inspection = inspect_embeddings(embeddings, paths, labels, k=1)
     assert inspection.suspicious.path.tolist() == ["d"]

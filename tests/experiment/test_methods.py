@@ -25,12 +25,12 @@ EVERYTHING = [
     ("distance_weighted", "xbm"),
     ("proxy_synthesis", "dvml"),
 ]
-# What most losses take part in only where slow tests run: the loss of ccp is both among samples, as
-# that of plain is, and against proxies; dvml takes it of more samples of the same kind, and xbm
-# against a memory as against proxies. A loss that learns trains with every method and with all at
-# once, one of proxies with every method, and one of each kind with ccp: the gradients of all are
-# compared with naive ones in `tests/losses/test_pairwise.py`. So does what is around losses, but
-# for miners that are like another.
+# Most losses train with most methods only in slow tests, because the methods use a loss alike: ccp
+# among samples, as plain does, and against proxies; dvml among more samples of the same kind; and
+# xbm against a memory, as if against proxies. Quick tests train a loss that learns with every
+# method and with all at once, one of proxies with every method, and one of each kind with ccp; the
+# gradients of all are compared with naive ones in `tests/losses/test_pairwise.py`. Wrappers and
+# miners train with ccp as well, except for miners that are like another.
 ONE_OR_ALL = ("plain", "ccp", "xbm", "dvml", "ccp+xbm+dvml")
 ONE_OF_EACH_KIND = (
     "contrastive",
@@ -50,8 +50,8 @@ WITHOUT_XLA = [
     or (case in ONE_OF_EACH_KIND and method == "ccp")
     or (case, method) in [("contrastive", "plain"), ("triplet", "xbm")]
 ]
-# Compiling takes long, and every loss is compiled by itself in `tests/losses/test_pairwise.py`:
-# here are a loss of ranks, one of proxies, and one that learns with all methods at once.
+# Compiling is slow, and `tests/losses/test_pairwise.py` compiles every loss on its own: here are a
+# loss of ranks, one of proxies, and one that learns with all methods at once.
 WITH_XLA = [("smooth_ap", "ccp"), ("soft_triple", "ccp"), ("margin", "ccp+xbm+dvml")]
 
 
@@ -79,9 +79,9 @@ def measure(model, images, labels):
 
 
 def measure_with_memory(model, images, labels):
-    """The losses as a step will find them, which adds its batch to the memory before them.
+    """The losses as a step computes them, after it has added its batch to the memory.
 
-    What is in the memory besides lies near the samples, but nowhere at a distance of 0, from where
+    The other embeddings in the memory are near the samples, but never at distance 0, from which
     distances can only grow.
     """
     if model.memory is None:
@@ -99,10 +99,10 @@ def measure_with_memory(model, images, labels):
 
 
 def take_small_step(model, images, labels):
-    """The losses of a batch before and after a step that its gradient is as good as exact for.
+    """The losses of a batch before and after a step so small that its gradient is all but exact.
 
-    The first step of Adam goes against the sign of the gradient, so that the objective falls by the
-    learning rate times the sum of its absolute values, whatever its scale.
+    The first step of Adam goes against the sign of the gradient, so the objective falls by the
+    learning rate times the sum of the gradient's absolute values, whatever their scale.
     """
     if hasattr(model, "proxies"):
         shape = model.proxies.vectors.shape
@@ -124,7 +124,7 @@ def train_one_epoch(model, settings, train, images, labels, terms):
     history = model.fit(
         images, labels, batch_size=15, shuffle=False, verbose=0, callbacks=callbacks
     ).history
-    # The means over all steps: one that is not finite would show.
+    # The means over all steps, in which a single value that is not finite would show.
     assert np.isfinite([history[term] for term in terms]).all()
     assert model.optimizer.iterations.numpy() - before == STEPS
 
@@ -141,7 +141,7 @@ def assert_descends_and_trains(case, method, digits, jit_compile):
     model = small_model(method, settings, train.num_classes)
     before, after = take_small_step(model, images[:15], labels[:15])
     if case == "easy":
-        # What becomes easy enters the mean, which jumps; the gradient is of those that are in it.
+        # Triplets that become easy enter the mean, which then jumps; the gradient ignores them.
         assert after["loss"] != before["loss"]
     else:
         assert after["loss"] < before["loss"]
@@ -179,7 +179,7 @@ def test_the_remaining_cases_train_under_xla(case, method, digits):
 
 
 class Validation(keras.callbacks.Callback):
-    """Stands for the callback that validates: puts given values of metrics into the logs."""
+    """Stands in for the callback that validates: puts given values of metrics into the logs."""
 
     def __init__(self, **values):
         super().__init__()
@@ -190,7 +190,7 @@ class Validation(keras.callbacks.Callback):
 
 
 def fit_short(model, settings, train, epochs, validation=None, callbacks=()):
-    """As many epochs of the same batches as there are validations in them."""
+    """Trains for some epochs, each on the same batches and followed by a validation."""
     batches = training_batches(train, 5, 3, seed=0).take(settings.steps_per_validation).cache()
     return model.fit(
         batches.repeat(),
@@ -276,12 +276,12 @@ def test_plateaus_lower_the_learning_rate(digits):
     )
     model = small_model("plain", settings)
     validation = Validation(
-        # The first plateau holds two improvements that are too small; the floor ends the second.
+        # The first plateau has two improvements that are too small; the second reaches the floor.
         r_precision=[0.5, 0.505, 0.509, 0.52, 0.52, 0.52, 0.52, 0.52],
         map_at_r=np.arange(8) / 10,
     )
     history = fit_short(model, settings, train, 8, validation)
-    # Of the epoch before what the validation after it changes.
+    # The rate of each epoch, before the validation after it changes the rate.
     rates = [0.25] * 3 + [0.125] * 3 + [0.1] * 2
     assert history["learning_rate"] == pytest.approx(rates)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
@@ -359,7 +359,7 @@ def test_adamw_decays_apart_from_the_gradients_but_no_biases(digits):
     model = small_model("plain", settings)
     assert model.weight_decay == 0.0
     optimizer, variables = model.optimizer, model.trainable_variables
-    # Without gradients nothing else moves them.
+    # Without gradients, nothing but weight decay moves them.
     before = [variable.numpy() + 1.0 for variable in variables]
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
@@ -440,7 +440,7 @@ def test_the_monitor_ends_rounds(monitor, digits):
 
 
 def phases(method, train, rounds=None, **changes):
-    """The phase of each of ten epochs of 4 steps, if the best weights were from there."""
+    """The phase of the best weights, for each of ten epochs of 4 steps they may be from."""
     settings = settings_of("contrastive", steps_per_validation=4, **changes)
     model = small_model(method, settings, train.num_classes)
     callbacks = make_callbacks(model, settings, train)
@@ -463,7 +463,7 @@ def test_the_phase_of_the_best_weights_is_known(digits):
 
 @pytest.mark.parametrize(
     ("batches", "start_step", "epochs"),
-    # Of four steps each. It is used first in step batches + start_step.
+    # Epochs of four steps. The memory is first used in step batches + start_step.
     [(4, 0, 0), (5, 0, 1), (8, 0, 1), (3, 12, 3), (3, 13, 3), (3, 14, 4), (4, 5, 2)],
 )
 def test_the_memory_may_not_have_been_in_use(batches, start_step, epochs, digits):

@@ -87,7 +87,7 @@ def settings_of(dataset, name):
 
 
 def parse(*paths):
-    """The parsed flags of flagfiles, and the names of those that they give."""
+    """The parsed flags of flagfiles, and the names of those that they set."""
     flag_values = flags.FlagValues()
     define_flags(flag_values)
     flag_values(["ccp_dml", *(f"--flagfile={path}" for path in paths)])
@@ -101,7 +101,7 @@ def test_committed_flagfiles_are_the_generated_ones(tmp_path):
         {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (FOLDER, tmp_path)
     )
-    # To make them again: python -m ccp_dml.experiment.paper --output=experiments/paper
+    # To generate them again: python -m ccp_dml.experiment.paper --output=experiments/paper
     assert committed.keys() == generated.keys()
     assert committed == generated
     # (4 losses of pairs with and without CCP, 4 with a memory, 3 of proxies, 2 backbones of the

@@ -38,7 +38,7 @@ def test_cells_are_those_of_the_tables_in_their_order():
         ("sop/c2", 62_000, True),
         ("sop/soft_triple", 48_000, True),
         ("inshop/multi_similarity_ccp", 131_000, True),
-        # Those of C2 with the same method.
+        # The steps of C2 with the same method.
         ("sop/c1", 62_000, False),
         ("inshop/c1_xbm", 93_000, False),
         # As many validations as on SOP, of 25 steps instead of 250.
@@ -85,7 +85,7 @@ def test_hours_are_those_of_steps_and_of_images_that_are_embedded():
     seconds = 10 * 25 * 0.1 + (11 * 1466 + 2 * 5924) * 0.002
     assert estimate_hours(shorter, times) == pytest.approx(seconds / 3600)
     (inshop,) = plan_cells(["inshop/c2"], {})
-    # 456 and 60 validations; the queries and the gallery test.
+    # 456 and 60 validations; queries and gallery are the test images.
     seconds = 516 * 250 * 0.1 + (517 * 25882 / 4 + 2 * (14218 + 12612)) * 0.002
     assert estimate_hours(inshop, times) == pytest.approx(seconds / 3600)
 

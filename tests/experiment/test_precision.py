@@ -15,7 +15,7 @@ def test_the_policy_before_comes_back_whatever_happens():
     with pytest.raises(ZeroDivisionError), precision_scope("mixed_bfloat16"):
         raise ZeroDivisionError
     assert keras.config.dtype_policy() is before
-    # A layer keeps what it was made with, also when it is built later.
+    # A layer keeps the policy it was made with, even if it is built later.
     inner.build((None, 3))
     assert (inner.compute_dtype, inner.kernel.dtype) == ("bfloat16", "float32")
 

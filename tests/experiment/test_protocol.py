@@ -1,4 +1,4 @@
-"""The runs of a protocol: which there are, how they are started, and what is missing."""
+"""The runs of a protocol: which there are, how they are started, and which are missing."""
 
 import json
 import os
@@ -32,7 +32,7 @@ DIGITS = Settings(validation="samples", method=("plain",))
 
 
 def finish(run):
-    """Writes what a run that is finished leaves."""
+    """Writes what a finished run leaves."""
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "flags.txt").write_text(flagfile(run.settings, run.folder))
     measured = {"map_at_r": 0.5}
@@ -94,7 +94,7 @@ def test_impossible_runs(settings, folds, seeds, message, tmp_path):
 
 
 def parse(arguments):
-    """The settings and the flags that are no settings of a command."""
+    """The settings of a command, and all of its flags."""
     flag_values = flags.FlagValues()
     define_flags(flag_values)
     flag_values(["ccp_dml", *arguments])
@@ -110,7 +110,7 @@ def test_a_command_stands_for_its_run(tmp_path):
         assert line[:3] == ["python", "-m", "ccp_dml.main"]
         assert line[1:] == run.command()
         settings, flag_values = parse(line[3:])
-        # A list of one each.
+        # Lists of one element.
         assert flag_values.folds == [str(run.settings.fold)]
         assert flag_values.seeds == [str(run.settings.seed)]
         assert flag_values.workdir == os.fspath(run.folder)
@@ -131,7 +131,7 @@ def test_results_of_a_single_run_are_moved_out_of_the_way(tmp_path, capsys):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "flags.txt").write_text("")
     runs = plan_runs(LETTERS, [1, 2], [0], tmp_path)
-    # To plan runs moves nothing.
+    # Planning runs moves nothing.
     write_flagfile(runs)
     assert (tmp_path / "results.json").exists()
     move_single_run(runs)
@@ -187,7 +187,7 @@ def test_the_figure_can_be_missing(tmp_path):
 
 
 class Machine:
-    """Stands for the devices of a machine."""
+    """Stands in for the devices of a machine."""
 
     def __init__(self, monkeypatch, gpus=0, processors=8, **variables):
         monkeypatch.setattr(protocol.distribution, "count_gpus", lambda: gpus)
@@ -232,7 +232,7 @@ def test_threads_that_the_user_has_chosen_are_left(monkeypatch):
         (1, None, 2, ["0", "0"], True),
         (2, "5,GPU-8e2f", 2, ["5", "GPU-8e2f"], False),
         (0, None, 2, [None, None], True),
-        # One process may have all GPUs.
+        # A single process may use all GPUs.
         (2, None, 1, [None], False),
     ],
 )
@@ -267,7 +267,7 @@ def test_data_that_cannot_be_split_stop_the_protocol(tmp_path):
 
 
 class Children:
-    """Stands for the processes of runs, each of which looks some times before it has ended."""
+    """Stands in for the processes of runs, each of which is polled `looks` times before it ends."""
 
     def __init__(self, monkeypatch, return_codes, looks=2):
         self.started, self.signals, self.running, self.most = [], [], 0, 0

@@ -1,4 +1,4 @@
-"""A protocol of 2 folds × 2 methods, or also × 2 seeds, in processes, one of which is killed."""
+"""A protocol of 2 folds × 2 methods (× 2 seeds if slow) in processes, one of which is killed."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ SMALL = (
     "--round_patience=1",
     "--processes=2",
 )
-# Tested on other letters of the training set, which are fewer than those for testing.
+# Tested on other letters of the training set, because there are fewer of them than test letters.
 LETTERS = (
     "--dataset=glyphs",
     "--dataset_params=train_letters=8,samples_per_letter=4,tuning_letters=20",
@@ -51,7 +51,7 @@ class Protocol:
         runs: The names of its runs.
         folder: Its folder.
         children: The processes that the first one had started when it was killed.
-        output: What the process that ended said.
+        output: The output of the process that finished the protocol.
     """
 
     def __init__(self, arguments, seeds, folder):
@@ -71,7 +71,7 @@ class Protocol:
         )
 
     def kill_first_process(self):
-        """Kills the process that starts the others, when both of them train."""
+        """Kills the process that starts the other two, once both of them are training."""
         parent = self.start()
         while len(list(self.folder.glob("*/checkpoints/*/step-*.npz"))) < 2:
             assert parent.poll() is None, parent.stdout.read()
@@ -96,8 +96,8 @@ class Protocol:
             return saved["embeddings"], saved["labels"]
 
 
-# Each process builds pipelines of images in files a dozen times, which the runs of one process test
-# as well, and reports are those of test_run_report.py.
+# Pictures are slow, because each process builds pipelines of images in files a dozen times. Runs in
+# one process test these as well, and test_run_report.py tests reports.
 @pytest.fixture(
     scope="module", params=["letters", pytest.param("pictures", marks=pytest.mark.slow)]
 )
@@ -232,7 +232,7 @@ def test_the_same_command_again_trains_nothing(protocol, run_command, capsys):
     run_command(*protocol.arguments)
     assert {path: path.stat().st_mtime_ns for path in protocol.folder.glob("fold*/**/*.*")} == files
     output = capsys.readouterr().out
-    # The same tables.
+    # It prints the same tables.
     assert output.strip() in protocol.output
 
 
@@ -245,7 +245,7 @@ def test_the_plan_completes_what_is_missing(protocol, run_command, capsys):
     (line,) = capsys.readouterr().out.splitlines()
     python, *arguments = shlex.split(line)
     assert [python, *arguments[:2]] == ["python", "-m", "ccp_dml.main"]
-    # Without a process of its own, whose imports take as long as the run.
+    # In this process, because the imports of another would take as long as the run.
     run_command(*arguments[2:])
     capsys.readouterr()
     again = protocol.results("fold2_seed0")

@@ -31,7 +31,7 @@ def results(seed=0, fold=1, **methods):
 
 @pytest.fixture
 def protocol(tmp_path):
-    """Two folds of two seeds, one of which was killed."""
+    """Two folds of two seeds; one of the four runs was killed."""
     folder = tmp_path / "c2"
     for fold in (1, 2):
         for seed in (9, 10):
@@ -217,7 +217,7 @@ def test_a_folder_of_folders_stands_for_those_with_finished_runs(protocol, tmp_p
     for cell in ("sop/c2", "sop/c2_ccp", "inshop/c2"):
         save_run(tmp_path / "runs" / cell / "fold1_seed0", results(fold=1))
     (tmp_path / "runs" / "inshop" / "begun" / "fold1_seed0").mkdir(parents=True)
-    # What was moved away is of other settings.
+    # Runs that were moved to `earlier` have other settings.
     save_run(tmp_path / "runs" / "sop" / "earlier" / "seed0", results())
     record = read_runs([tmp_path / "runs", protocol])
     assert list(record.folders) == ["inshop/c2", "sop/c2", "c2_ccp", f"{tmp_path.name}/c2"]

@@ -27,7 +27,7 @@ from tests.experiment.small_run import history_of, make_run, without_seconds
 
 
 class StopAt:
-    """Stands for a signal that comes at a place of a run."""
+    """Stands in for a signal that arrives at a certain place in a run."""
 
     def __init__(self, monkeypatch):
         self.monkeypatch = monkeypatch
@@ -68,7 +68,7 @@ ROUNDS = {
 
 
 def check_logs(folder, steps):
-    """Each validation and each gallery is there once, at its step."""
+    """Checks that each validation and each gallery is logged once, at its step."""
     logs = folder / "tensorboard"
     for place, tag, expected in [
         (logs, "val_map_at_r", steps),
@@ -88,7 +88,7 @@ def test_a_run_that_is_interrupted_everywhere_ends_as_one_that_is_not(tmp_path):
         with pytest.MonkeyPatch.context() as patches:
             interruption = StopAt(patches)(place, calls)
             with pytest.raises(RunInterruptedError, match="interrupted by SIGTERM"):
-                # Once an hour: it resumes from what was saved because of the signal.
+                # Checkpoints are hourly, so it resumes from the one that the signal caused.
                 make_run(**ROUNDS).train(workdir, 60, interruption)
     results = make_run(**ROUNDS).train(workdir, 60)
     assert without_seconds(results) == without_seconds(expected)
@@ -155,7 +155,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def finished(trained, tmp_path):
-    """The results of that run, of which `tmp_path` holds a copy."""
+    """The results of that run, whose folder is copied to `tmp_path`."""
     folder, results = trained
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return results
@@ -174,7 +174,7 @@ def test_the_same_command_again_trains_nothing(tmp_path, capsys, monkeypatch, sm
     assert again == results
     output = capsys.readouterr().out
     assert output == f"the run in {tmp_path} is finished: there is nothing to train\n{first}"
-    # Whatever is kept of the images, the numbers are the same.
+    # Caching the images does not change the numbers.
     assert train(dataclasses.replace(small_settings, cache="memory"), tmp_path) == results
     assert not (tmp_path / "earlier").exists()
 
@@ -194,7 +194,7 @@ def test_a_finished_run_gets_the_report_that_it_lacks(tmp_path, capsys, small_se
             with pytest.raises(type(error)):
                 train(small_settings, tmp_path)
         assert finished_results(tmp_path, small_settings) == finished
-        # What was found is printed before the report is begun.
+        # The results are printed before the report is begun.
         assert "MAP@R" in capsys.readouterr().out
     assert train(small_settings, tmp_path) == finished
     page = (tmp_path / "report.html").read_text()
@@ -278,7 +278,7 @@ def test_unfinished_results_of_other_data_are_moved(tmp_path, capsys, monkeypatc
 
     (pictures / "class9" / "3.jpg").rename(pictures / "class9" / "other.jpg")
     capsys.readouterr()
-    # What is moved is moved before anything is trained.
+    # The old results are moved before anything is trained.
     monkeypatch.setattr(Run, "_train_method", make_fail_in("plain"))
     with pytest.raises(TrainingFailedError):
         run().train(workdir)

@@ -1,4 +1,4 @@
-"""Runs that are killed or interrupted, as processes, against the same ones that are not."""
+"""Runs in processes that are killed or interrupted, against runs that are not."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def wait_for_step(process, folder, step):
-    """Waits until a checkpoint is of a step, or of a later one."""
+    """Waits for a checkpoint of this step or a later one."""
     while process.poll() is None:
         steps = [int(path.name.split("-")[1]) for path in folder.glob("step-*.npz")]
         if max(steps, default=-1) >= step:
@@ -170,8 +170,8 @@ def assert_same_run(ours, theirs):
                 np.testing.assert_array_equal(one, other)
 
 
-# At other places, the figure among them, runs are interrupted in `test_results.py`; and by SIGTERM
-# on JAX below.
+# `test_results.py` interrupts runs at other places, such as the figure. Below, SIGTERM interrupts a
+# run on JAX.
 def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, caplog, tmp_path):
     case = "ccp with a figure"
     expected, workdir = tmp_path / "expected", tmp_path / "a run"
@@ -184,7 +184,7 @@ def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, caplo
     assert line.startswith("ccp_dml: interrupted by SIGINT; progress is saved: to resume, run")
     command = shlex.split(line.partition("to resume, run ")[2])
     assert command[:3] == ["python", "-m", "ccp_dml.main"]
-    # Without processes of their own, whose imports take longer than the runs.
+    # In this process, because the imports of others would take longer than the runs.
     with caplog.at_level("INFO", logger="absl"):
         run_command(*command[3:], "--noreport")
     assert any("ccp resumes after step" in message for message in caplog.messages)
@@ -195,7 +195,7 @@ def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, caplo
     assert noise["classes"] == 5
 
 
-# Kills at chosen moments are quicker, in `tests/callbacks/test_training_state.py` and on JAX below.
+# Quicker tests kill at chosen moments: `tests/callbacks/test_training_state.py`, and on JAX below.
 @pytest.mark.slow
 def test_a_run_ends_the_same_however_often_it_is_killed(uninterrupted, tmp_path):
     case = "ccp with a figure"
@@ -217,7 +217,7 @@ def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_pa
         monkeypatch.setenv(name, value)
     # There is little to compute, and much to compile.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    # What the first process compiles the others need not compile again.
+    # The other processes reuse what the first one compiles.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     case = (
@@ -262,7 +262,7 @@ def test_twenty_runs_that_are_killed_at_random_moments(case, seed, uninterrupted
     expected, seconds = uninterrupted(case)
     moments = random.Random(seed)
     workdir, kills = tmp_path / "run", 0
-    # The last of them comes when little is left, or nothing.
+    # The last process has little or nothing left to do, and ends before it would be killed.
     while kill_at(moments.uniform(0.2, 0.7) * seconds, (*CASES[case], OFTEN), workdir):
         kills += 1
         assert kills < 50

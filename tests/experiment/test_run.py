@@ -42,7 +42,7 @@ def csv_of(folder):
     return folder / "list.csv"
 
 
-# Without a cache the tests below train on files.
+# A test below trains on files without a cache.
 @pytest.mark.parametrize("cache", [pytest.param("none", marks=pytest.mark.slow), "disk"])
 def test_training_on_images_in_files(tmp_path, cache):
     write_classes(tmp_path / "data", {f"class{number}": 6 for number in range(16)})

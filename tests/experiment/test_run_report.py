@@ -48,7 +48,7 @@ def metrics(value):
 
 
 def save_finished(folder, generator, methods=("plain", "ccp"), gallery=False, **flags):
-    """A finished run on the digits that the tests may draw."""
+    """Saves a finished run, with random embeddings that the report can draw."""
     effort = {"steps": 75, "best_step": 50, "rounds": 2, "seconds": 1.5, "best_phase": ""}
     results = {"seed": flags.get("seed", 0), "before": metrics(0.1)}
     results |= {method: metrics(0.3) | effort for method in methods}
@@ -76,7 +76,7 @@ def make_benchmark(generator, labels=LABELS, gallery=False):
         train=make(labels),
         test=make(labels),
         gallery=make(GALLERY_LABELS) if gallery else None,
-        # The last is the name of a folder that is not Unicode.
+        # The last is the name of a folder that is not valid Unicode.
         class_names=("<script>alert(1)</script>", "b & c", "🐕\udcff"),
     )
 

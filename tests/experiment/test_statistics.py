@@ -20,7 +20,7 @@ def half_width_by_hand(values, confidence):
 
 
 def p_value_by_enumeration(differences):
-    """With integers, so that equal sums are equal."""
+    """The p-value of integers, whose sums are exact, so that equal ones compare equal."""
     observed = abs(sum(differences))
     sums = [
         sum(sign * difference for sign, difference in zip(signs, differences, strict=True))
@@ -69,7 +69,7 @@ def test_the_interval_of_a_difference_is_that_of_the_paired_test(count, confiden
     ],
 )
 def test_the_p_value_counts_all_sign_flips(differences):
-    # Sixteenths are exact, as the integers of the enumeration are.
+    # Sixteenths are exact, like the integers of the enumeration.
     found = paired_difference(np.array(differences) / 16, np.zeros(len(differences)))
     assert found.p_value == pytest.approx(p_value_by_enumeration(differences))
 
@@ -126,7 +126,7 @@ def test_numbers_that_cannot_be_compared():
 
 
 def adjusted_by_closure(p_values):
-    """A hypothesis is as sure as the least sure of all intersections that it is in."""
+    """The closed test: each hypothesis has the largest p-value of the intersections it is in."""
     count = len(p_values)
     subsets = [
         subset

@@ -140,7 +140,7 @@ def test_the_studies_of_the_repository_can_be_planned(path, tmp_path):
     study = read_study(path.parent)
     runs = plan_study(study, tmp_path)
     assert len(runs) == sum(len(study.seeds(name)) for name in study.settings)
-    # What settings are chosen on is tested on other letters, with other seeds.
+    # Settings are chosen on other letters, and with other seeds, than they are tested with.
     for group in study.groups:
         tuning = {
             "tuning_letters" in study.settings[each].dataset_params for each in group.variants

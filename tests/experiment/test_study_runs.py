@@ -50,7 +50,7 @@ def test_runs_are_read_from_their_folders(tmp_path):
     of_both = [run for run in runs if run.workdir.name == "both"]
     for run, rounds in zip(of_both[:2], ([0, 0, 1], [0, 0, 0]), strict=True):
         save_variant(run, 0.25 + run.settings.seed, rounds)
-    # Another setting than that of the study is another run.
+    # A run with a setting that differs from the study's is another run.
     settings = dataclasses.replace(of_both[2].settings, max_steps=3)
     save_variant(dataclasses.replace(of_both[2], settings=settings), 0.9, [0, 0, 0])
     found = read_study_runs(STUDY, tmp_path)

@@ -37,7 +37,7 @@ STUDY = Study(
 
 
 def make_runs(missing=()):
-    """Runs of all variants with random numbers, but for some pairs of a variant and a seed."""
+    """Runs of all variants with random numbers, except for `missing` pairs of variant and seed."""
     generator = np.random.default_rng(3)
     rows = []
     for name, settings in STUDY.settings.items():
@@ -95,7 +95,7 @@ def test_claims_are_paired_tests():
     )
     assert claims["p_value"][0] == pytest.approx(flips.pvalue)
     assert claims["positive"][0] == (difference > 0).sum()
-    # The third pair has the seeds that both have.
+    # The third comparison has only the seeds that both sides share.
     assert claims["pairs"].tolist() == [5, 5, 2]
 
 
@@ -105,7 +105,7 @@ def test_p_values_are_corrected_for_all_comparisons():
     corrected = claims["p_value"].to_numpy()[order] * [3, 2, 1]
     expected = np.minimum(1, np.maximum.accumulate(corrected))
     np.testing.assert_allclose(claims["adjusted_p_value"].to_numpy()[order], expected)
-    # A comparison that is not finished is none, but counts.
+    # An unfinished comparison is left out, but still counts in the correction.
     claims = compare_claims(STUDY, make_runs(missing=[("often", 4), ("seldom", 2)]))
     assert claims["name"].tolist() == ["both:ccp"]
     assert claims["adjusted_p_value"][0] == pytest.approx(min(1, 3 * claims["p_value"][0]))
@@ -171,7 +171,7 @@ def test_the_text_holds_what_is_finished_and_names_what_is_not():
     assert "Left out, because they are not finished: lengths (3 of 4 runs)." in text
     assert "| seldom:ccp |" not in text
     assert "Left out" not in format_study(STUDY, make_runs())
-    # Two means have no correlation.
+    # A correlation between two means says nothing, so none is shown.
     single = format_study(STUDY, make_runs(missing=[("often", 4), ("seldom", 2)]))
     assert "between the seeds of each" in single
     assert "between the means" not in single

@@ -102,7 +102,7 @@ def test_metrics_that_were_chosen_are_those_of_the_concatenation_too(tmp_path, g
     for name, title in [("map_at_r", "MAP@R"), ("mrr", "MRR"), ("map_at_7", "MAP@7")]:
         assert shown[title] == f"{expected[name]:.4f}"
     assert float(shown["NMI"]) > 0
-    # Not all of the networks have it.
+    # Not all networks have it.
     assert "MAP" not in shown
     assert "MRR" in cells(markdown, "Mean over folds")["c2", "plain", None]
     recorded = read_record(tmp_path / "runs.csv").set_index("embedding")

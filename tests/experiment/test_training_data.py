@@ -37,7 +37,7 @@ LABELS = np.repeat([3, 4, 7, 8, 9, 12], 5)
 
 @pytest.fixture
 def benchmark():
-    """Images that hold their number, of six training classes."""
+    """Images whose value is their number, of six training classes."""
     images = np.arange(30, dtype="float32").reshape(-1, 1, 1, 1)
     train = LabeledImages(images, LABELS)
     test, gallery = (LabeledImages(images[:4] + 100, np.array([20, 20, 21, 21])) for _ in range(2))
@@ -153,7 +153,7 @@ def test_only_images_in_files_are_augmented(tmp_path):
 
 @pytest.fixture
 def nested(tmp_path):
-    """A CSV file of classes that lie in folders of their super-classes."""
+    """A CSV file of classes whose folders are in those of their super-classes."""
     rows = ["path,label,split"]
     for group, classes in {
         "birds": ["wren", "owl"],

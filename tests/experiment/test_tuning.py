@@ -20,12 +20,12 @@ RESPONSES = pathlib.Path(__file__).parents[2] / "experiments" / "studies" / "res
 
 
 class Trainings:
-    """Stands for the processes of runs.
+    """Stands in for the processes of runs.
 
     Attributes:
-        score: From settings to what validation says; an ArithmeticError is a run that fails.
+        score: Maps settings to their validation score; a run fails if it raises ArithmeticError.
         made: The settings of the runs that were made, in order.
-        most: How many runs are made before the process that starts them is interrupted.
+        most: The number of runs after which the process that starts them is interrupted.
     """
 
     def __init__(self, monkeypatch):
@@ -36,7 +36,7 @@ class Trainings:
 
     def run(self, next_task, environments):
         self.environments = environments
-        # As many as there are processes begin before the first of them ends.
+        # Every process begins a run before the first run ends.
         running = []
         while True:
             while len(running) < len(environments) and (task := next_task()) is not None:
@@ -224,7 +224,7 @@ def test_the_command_line(trainings, run_command, tmp_path, capsys):
     arguments = ["--mode=tune", "--dataset=glyphs", "--method=ccp", f"--workdir={tmp_path}"]
     run_command(*arguments, "--tune_space=pool_size=int:4:40", "--tune_trials=2", "--preset=paper")
     assert "the results are in" in capsys.readouterr().out
-    # The flagfile that it leaves is the same search.
+    # The flagfile that it leaves describes the same search.
     run_command(f"--flagfile={tmp_path / 'tune.flags'}")
     assert "2 of 2 trials are finished" in capsys.readouterr().out
     assert len(trainings.made) == 2

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 LETTERS = (
     "--mode=tune",
     "--dataset=glyphs",
-    # Tested on other letters of the training set, which are fewer than those for testing.
+    # Tested on other letters of the training set, which are fewer than the test letters.
     "--dataset_params=train_letters=12,samples_per_letter=4,tuning_letters=20",
     "--num_folds=2",
     "--method=ccp",
@@ -61,7 +61,7 @@ def wait_for_checkpoints(process, folder, count):
 
 
 def kill_search(folder):
-    """Starts a search, kills it when two trials train, and returns how many it interrupted."""
+    """Kills a search once two trials are training, and returns how many it interrupted."""
     killed = start(folder)
     wait_for_checkpoints(killed, folder, 2)
     children = psutil.Process(killed.pid).children()
@@ -69,12 +69,13 @@ def kill_search(folder):
     killed.communicate()
     assert len(children) == 2
     _, alive = psutil.wait_procs(children, timeout=60)
-    # Where nobody asks how they ended they stay, as zombies.
+    # Without a parent that waits for them, ended processes remain as zombies.
     assert all(child.status() == psutil.STATUS_ZOMBIE for child in alive)
     return len({path.relative_to(folder).parts[1] for path in checkpoints(folder)})
 
 
-# Processes end with the one that started them, and resume, in `test_protocol_processes.py` too.
+# The killed search is slow: `test_protocol_processes.py` also tests that processes end with the one
+# that started them, and resume.
 @pytest.fixture(scope="module", params=["whole", pytest.param("killed", marks=pytest.mark.slow)])
 def searched(request, tmp_path_factory):
     """The folder of a search, its last output, and how many trials were interrupted."""

@@ -20,7 +20,7 @@ from ccp_dml.experiment.workdir import (
 
 @contextlib.contextmanager
 def owned_by_another_process(folder):
-    """Yields the number of a process that has entered the folder's lock."""
+    """Yields the ID of a process that holds the folder's lock."""
     entered, report = os.pipe()
     process = os.fork()
     if not process:
@@ -54,7 +54,7 @@ def test_a_second_process_is_told_who_owns_the_folder(tmp_path, impatient):
             f"process {process} on {socket.gethostname()} has been working in {tmp_path / 'run'}"
             in line
         )
-        # It is not disturbed by that.
+        # The owner is not disturbed.
         assert read_json(tmp_path / "run" / ".owner.json")["process"] == process
 
 
@@ -86,7 +86,7 @@ def test_a_folder_is_free_when_its_owner_could_not_enter(tmp_path, impatient, mo
 
 @pytest.mark.parametrize("uses_tensorflow", ["0", "1"])
 def test_a_bucket_that_nothing_can_write_to(uses_tensorflow, monkeypatch):
-    # Without TensorFlow etils needs a package that this one does not ask for.
+    # Without TensorFlow, etils needs a package that this one does not require.
     monkeypatch.setenv("EPATH_USE_TF", uses_tensorflow)
     with (
         pytest.raises(OSError, match="workdir s3://nowhere/x cannot be written to: "),

@@ -1,7 +1,7 @@
-"""Saves networks, and embeds images with these and with those of others.
+"""Saves networks, and embeds images with them and with networks saved elsewhere.
 
-On the backend that `KERAS_BACKEND` names, in a process of its own. Its arguments are a folder, the
-backbones of the networks, and as many files of other networks.
+It runs in a process of its own, on the backend that `KERAS_BACKEND` names. Its arguments are a
+folder, the backbones of its networks, and the files of as many networks saved elsewhere.
 """
 
 import pathlib
@@ -40,7 +40,7 @@ def embed_with(paths):
 
 
 def call_with(path):
-    """What is said when a network is called, and asked to predict."""
+    """The errors when a network is called, and when it is asked to predict."""
     network = ConcatenatedEmbedder.load([path]).embedders[0]
     images, messages = np.full((2, 70, 90, 3), 99, "uint8"), []
     for function in (network, network.predict):

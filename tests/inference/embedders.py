@@ -13,7 +13,7 @@ def small_embedder(seed: int = 0, size: int = 8, image_size: int = 8) -> ImageEm
     """A linear map of all pixels, with random weights that the seed fixes."""
     inputs = keras.Input((image_size, image_size, 3))
     initializer = keras.initializers.RandomNormal(stddev=0.3, seed=seed)
-    # Pixels have a mean, which would make all embeddings alike.
+    # The mean of the pixels would make all embeddings alike.
     centered = keras.layers.Rescaling(1.0, offset=-0.5)(inputs)
     outputs = keras.layers.Dense(size, kernel_initializer=initializer)(
         keras.layers.Flatten()(centered)
@@ -22,7 +22,7 @@ def small_embedder(seed: int = 0, size: int = 8, image_size: int = 8) -> ImageEm
 
 
 class ColorEmbedder:
-    """Takes the place of a `ConcatenatedEmbedder`, faster: the mean colour of an image."""
+    """A fast stand-in for a `ConcatenatedEmbedder`: embeds an image as its mean colour."""
 
     embedding_size = 3
 

@@ -1,4 +1,4 @@
-"""A network that one backend of Keras has saved embeds alike with the other."""
+"""A network saved with one Keras backend embeds alike with the other."""
 
 import os
 import pathlib
@@ -41,5 +41,5 @@ def test_networks_embed_alike_with_both_backends(backbones, tmp_path):
             assert "\n" not in called
             for number, embeddings in enumerate(expected):
                 np.testing.assert_allclose(found[f"arr_{number}"], embeddings, rtol=0, atol=1e-5)
-                # They tell the images apart.
+                # The embeddings tell the images apart.
                 assert np.ptp(embeddings, axis=0).max() > 1e-3

@@ -51,13 +51,13 @@ def test_the_portable_crop_is_that_of_evaluation(size, options):
     preprocessing = Preprocessing(16, **options)
     expected = crop_center(tf.constant(images), preprocessing).numpy().astype("float32")
     found = crop_center_portably(tf.constant(images), preprocessing).numpy()
-    # Rounding to whole values may fall to either side.
+    # Rounding to whole values may go either way.
     assert np.abs(found - expected).max() <= 1
     assert np.sum(found != expected) <= 1
 
 
 def run_example(program, paths):
-    """Runs a program that `export` wrote where this package cannot be imported."""
+    """Runs a program that `export` wrote, in a process that cannot import this package."""
     code = "import sys; sys.modules['ccp_dml'] = None; sys.modules['keras'] = None; import runpy; "
     code += f"found = runpy.run_path({str(program)!r})['embed'](sys.argv[1:]); "
     code += "import json; print(json.dumps(found.tolist()))"

@@ -17,7 +17,7 @@ def embeddings(generator):
 
 @pytest.fixture
 def clustered(generator):
-    """As many embeddings as an `ivf_pq` index needs, of 8 dimensions in 32."""
+    """As many embeddings as an `ivf_pq` index needs, in an 8-dimensional subspace of 32."""
     low = generator.standard_normal((10_000, 8)) @ generator.standard_normal((8, 32))
     return low.astype("float32")
 
@@ -80,7 +80,7 @@ def test_a_saved_gallery_is_the_same(ids, labels, embeddings, tmp_path, monkeypa
 
 
 def test_tables_of_others_are_read(embeddings, tmp_path):
-    # Lists of no fixed size, float64, in one row group and with another column between.
+    # Lists of variable size, float64, in one row group, with another column in between.
     table = {"embedding": embeddings.astype("float64").tolist(), "x": [0] * 500, "id": range(500)}
     pyarrow.parquet.write_table(pa.table(table), tmp_path / "gallery.parquet")
     loaded = Gallery.load(tmp_path / "gallery.parquet")
@@ -192,7 +192,7 @@ def test_approximate_searches_find_nearly_what_the_exact_one_does(index, cluster
     assert recall > 0.9
     assert searched.quality.recall_at_10 == pytest.approx(recall, abs=0.05)
     assert min(searched.quality) > 0
-    # What both find is at the same distance.
+    # Neighbours that both find are at the same distance.
     same = found == exact
     np.testing.assert_array_equal(distances[same], exact_distances[same])
     assert all(own not in row for own, row in zip(ids, found.tolist(), strict=False))
@@ -265,7 +265,7 @@ def test_an_index_that_does_not_fit_is_made_anew(fault, embeddings, tmp_path):
     np.testing.assert_array_equal(
         loaded.search(embeddings[:20], 5)[1], Gallery.load(path).search(embeddings[:20], 5)[1]
     )
-    # What was made is kept.
+    # The new index is kept.
     description = json.loads((tmp_path / f"{kept.name}.json").read_text())
     assert description["quality"] == list(loaded.quality)
 

@@ -39,7 +39,7 @@ def noise(height, width, channels=3):
     return np.random.default_rng(height).integers(0, 256, (height, width, channels), "uint8")
 
 
-# Decoding, resizing and scaling follow one another; all of their combinations are slow.
+# Decoding, resizing and scaling are separate steps; all of their combinations are slow to test.
 HOW_TO_PREPARE = [
     ("JPEG", "unit", None),
     ("PNG", "unit", 23),
@@ -97,7 +97,7 @@ def test_grey_networks_see_the_luminance(tmp_path):
     )
 
 
-# Other numbers are converted as these are.
+# Other dtypes are converted as these are.
 @pytest.mark.parametrize(
     "dtype", slow_except(["uint8", "float32"], ["uint8", "int64", "float32", "float64"])
 )
@@ -157,7 +157,7 @@ def test_saved_networks_are_loaded_with_their_preprocessing(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "embeddings.npy"), expected, atol=1e-6)
     copy = ImageEmbedder.from_config(embedder.get_config())
     assert copy.preprocessing == embedder.preprocessing
-    # The default of today is saved as a number.
+    # Today's default is saved as a number.
     assert ImageEmbedder(network_of(), "unit").get_config()["resize_size"] == 18
 
 

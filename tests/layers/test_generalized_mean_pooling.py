@@ -14,7 +14,7 @@ def built(layer, features):
 
 
 def pool_and_differentiate(layer, features):
-    """Gradients of the sum of the pooled features, by the exponent and by the features."""
+    """The sum of the pooled features, and its gradients with respect to exponent and features."""
 
     def total(exponent, inputs):
         return keras.ops.sum(layer.stateless_call([exponent], [], inputs)[0])
@@ -69,7 +69,7 @@ def test_values_and_gradients_are_finite(exponent, value):
     total, gradients = pool_and_differentiate(layer, features)
     for array in (total, *gradients):
         assert np.all(np.isfinite(array))
-    # A position at 0 beside another does not take part.
+    # Beside a positive position, one at or below 0 does not take part.
     if value <= 0:
         assert np.asarray(gradients[1])[0, 1, 1, 0] == 0
 

@@ -7,7 +7,7 @@ from ccp_dml.layers import GeneralizedSumPooling
 from tests.automatic_gradients import value_and_gradients
 
 pytestmark = pytest.mark.both_backends
-# JAX compiles operations again for each shape, and what they compute is the same problem.
+# JAX compiles operations anew for each shape, although they solve the same problem.
 ON_JAX_WHERE_SLOW = pytest.mark.both_backends(slow=True)
 
 
@@ -16,7 +16,7 @@ def normalized(vectors):
 
 
 def transport(features, prototypes, transported, sharpness):
-    """The plan that solves the problem of the paper, by a general solver: `(1 + m, n)`."""
+    """The plan that solves the paper's problem, found by a general solver: `(1 + m, n)`."""
     n, m = len(features), len(prototypes)
     offsets = normalized(prototypes)[:, None] - normalized(features)
     costs = np.concatenate([np.zeros((1, n)), np.linalg.norm(offsets, axis=-1)])
@@ -75,7 +75,7 @@ def test_maps_and_tokens_are_pooled_alike(generator):
 def test_equal_costs_give_the_average(generator):
     features = generator.standard_normal((3, 6, 4)).astype("float32")
     zeros = built(GeneralizedSumPooling(3), features.shape, np.zeros((3, 4)))
-    # All features are as far from the origin: on the unit sphere, after normalisation.
+    # After normalisation, all features are equally far from the origin: on the unit sphere.
     long = 10 * features
     np.testing.assert_allclose(zeros(long), long.mean(1), rtol=1e-4, atol=1e-4)
     nearly_all = built(GeneralizedSumPooling(3, transported=0.9999), features.shape)
@@ -92,7 +92,7 @@ def test_features_far_from_the_prototypes_are_left_out():
 
 
 def pool_in_float64(prototypes, features):
-    """What the layer computes of one image, where the number s is found by SciPy."""
+    """What the layer computes for one image, with the number s found by SciPy."""
     offsets = normalized(prototypes) - normalized(features)[:, None]
     attractions = np.log(np.exp(-5 * np.linalg.norm(offsets, axis=-1)).sum(-1))
 
@@ -141,7 +141,7 @@ def test_gradients_are_those_of_finite_differences(generator):
 def test_values_and_gradients_are_finite(scale, generator):
     features = (scale * generator.standard_normal((2, 4, 3))).astype("float32")
     layer = built(GeneralizedSumPooling(2, sharpness=50.0), features.shape)
-    # A prototype where a feature is.
+    # One prototype coincides with a feature.
     prototypes = np.stack([features[0, 0], np.ones(3, "float32")])
 
     def total(prototypes, features):

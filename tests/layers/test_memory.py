@@ -55,7 +55,7 @@ def test_the_ring_is_used_when_it_is_full_and_later(start_step, includes_batch, 
 @pytest.mark.both_backends
 @pytest.mark.parametrize("loss", ["cosine_contrastive", "multi_similarity"])
 def test_steps_are_those_of_the_authors_code(loss, golden):
-    """The embeddings themselves are trained, by SGD: their step is the gradient."""
+    """SGD trains the embeddings themselves, so that their steps show the gradients."""
     reference = {
         name: golden("xbm.npz")[f"{loss}/{name}"]
         for name in ("embeddings", "labels", "losses", "gradients")

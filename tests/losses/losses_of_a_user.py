@@ -1,10 +1,10 @@
-"""Losses outside of the package, which tests name by their module."""
+"""Losses outside the package, which tests name by their module."""
 
 from ccp_dml import losses
 
 
 class Scaled(losses.Triplet):
-    """A triplet loss with a parameter more, which is a word."""
+    """A triplet loss with two more parameters: a number and a word."""
 
     def __init__(self, factor=1.0, form="plain", **kwargs):
         super().__init__(**kwargs)

@@ -6,12 +6,12 @@ from keras import ops
 
 from tests.automatic_gradients import value_and_gradients
 
-# In JAX what is float64 becomes float32.
+# JAX turns float64 into float32.
 TOLERANCE = 1e-9 if keras.backend.backend() == "tensorflow" else 1e-5
 
 
 def values_and_gradients(loss, labels, embeddings, **options):
-    """The loss, and its gradients by the embeddings and, if given, the references, as arrays."""
+    """The loss, and its gradients with respect to embeddings and any references, as arrays."""
     inputs = [embeddings]
     if "references" in options:
         inputs.append(options.pop("references"))
@@ -27,7 +27,7 @@ def values_and_gradients(loss, labels, embeddings, **options):
 def random_case(generator, n=12, r=15, d=5, classes=4, per_class=None):
     """Float64 vectors around the unit sphere, some inside and some outside.
 
-    With `per_class`, every class of the references has as many.
+    With `per_class`, there are that many references of every class.
     """
     labels, reference_labels = generator.integers(0, classes, n), generator.integers(0, classes, r)
     if per_class:

@@ -9,8 +9,7 @@ from tests.losses.pair_cases import values_and_gradients
 @pytest.mark.both_backends
 @pytest.mark.parametrize("alpha", [1.0, 60.0])
 def test_sums_of_opposite_vectors_stay_in_range(alpha):
-    # The negatives are as near to the anchor as they are far from the positive, and the other way
-    # round.
+    # One negative equals the anchor and is opposite to the positive; another, the other way round.
     embeddings = np.array([[1.0, 0], [-1, 0], [1, 0], [-1, 0], [0.1, 0.2]], "float32")
     labels = np.array([0, 0, 1, 1, 2])
     value, (gradient,) = values_and_gradients(

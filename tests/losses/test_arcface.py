@@ -13,7 +13,7 @@ def at_angles(angles):
 @pytest.mark.both_backends
 @pytest.mark.parametrize(
     "dtype",
-    # JAX computes it in float32.
+    # JAX computes both in float32.
     ["float32", pytest.param("float64", marks=pytest.mark.both_backends(slow=True))],
 )
 @pytest.mark.parametrize("angle", [0.0, 1e-5, 1e-2, np.pi - 0.6, np.pi - 0.4, np.pi - 1e-5, np.pi])
@@ -23,7 +23,7 @@ def test_every_angle_has_a_finite_gradient(angle, dtype):
     loss = losses.get("arcface", scale=4.0)
     value, gradients = values_and_gradients(loss, labels[:1], sample, **against(proxies, labels))
     expected = naive.loss("arcface", labels[:1], sample, proxies, labels, scale=4.0)
-    # Angles that rounding decides count as 0 or π.
+    # Angles that rounding cannot tell from 0 or π count as these.
     assert value == pytest.approx(expected, abs=2e-3 if dtype == "float32" else 1e-6)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 

@@ -12,7 +12,7 @@ def test_large_scales_do_not_overflow():
     value, (gradient,) = values_and_gradients(
         losses.get("circle", margin=0.25, gamma=256.0), labels, embeddings
     )
-    # log(1 + e^x) of an x of a thousand and more is x, which NumPy would overflow at.
+    # log(1 + e^x) is x where x exceeds a thousand; NumPy would overflow.
     pull, push = 256 * 2.25 * 1.75, 256 * 1.25 * 0.75
     assert value == pytest.approx(pull + push / 2, rel=1e-6)  # The second's negative weighs 0.
     assert np.isfinite(gradient).all()

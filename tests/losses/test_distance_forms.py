@@ -1,4 +1,4 @@
-"""The forms of distances, each on what is hard for it, whatever the hardware here would choose."""
+"""Each form of distances on what is hard for it, whichever one this hardware would choose."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ FORMS = pytest.mark.parametrize("form", [EXPANSION, DIFFERENCES], ids=["expansio
 
 @pytest.fixture
 def float64():
-    """Lets JAX compute in float64, as TensorFlow always does where it is asked to."""
+    """Lets JAX compute in float64, as TensorFlow does whenever asked to."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -35,7 +35,7 @@ def on_accelerators(monkeypatch):
 
 
 def near_and_equal(generator, apart, offset=0.0, n=12, d=128):
-    """Unit vectors, and their twins, some equal and some as far apart as is said."""
+    """Unit vectors, shifted by `offset`, and twins of them: some equal, the others `apart` away."""
     vectors = naive.normalize(generator.standard_normal((n, d)))
     steps = apart * naive.normalize(generator.standard_normal((n, d)))
     steps[: n // 3] = 0
@@ -54,7 +54,7 @@ def test_twins_are_told_apart_and_equal_ones_are_not(form, apart, offset, genera
     differences = vectors[:, None].astype("float64") - twins[None]
     exact = np.sum(differences**2, axis=2)
     assert ((squared == 0) == (exact == 0)).all()
-    # The expansion may round as often in float64, in which it adds up squared lengths.
+    # The expansion adds up squared lengths in float64: allow for 16 roundings of these.
     roundings = 16 * np.finfo("float64").eps * np.sum(np.square(vectors), axis=1).max()
     np.testing.assert_allclose(squared, exact, rtol=2e-6, atol=roundings)
 
@@ -157,7 +157,7 @@ def test_losses_on_accelerators_are_those_on_cpus(name, on_accelerators, generat
 
 
 def dtypes_in_the_step(model, batch):
-    """The dtypes of all tensors of a training step, those of the functions it calls among them."""
+    """Which of f64 and f32 occur in a training step, including the functions it calls."""
     images, labels = batch
 
     @tf.function(jit_compile=True)

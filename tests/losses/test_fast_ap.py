@@ -9,7 +9,7 @@ from tests.losses.pair_cases import against
 @pytest.mark.both_backends
 def test_samples_in_bins_of_their_own_give_the_average_precision(generator):
     places = generator.permutation(20)[:12]
-    # Squared distances of 2 − 2cos at the middle of these bins.
+    # The squared distances, 2 − 2cos, are at the centres of these bins.
     cosines = 1 - 2 * places / 20
     references = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
     labels = np.arange(12) % 3
@@ -24,5 +24,5 @@ def test_vectors_that_are_too_far_apart_come_last():
     loss = losses.get("fast_ap", normalize=False)
     anchor, labels_of_references = embeddings[:1], labels[1:]
     value = float(loss(labels[:1], anchor, **against(embeddings[1:], labels_of_references)))
-    # One before it, and one in the same bin: half of a third.
+    # One negative is nearer, and one in the same bin: a precision of a third.
     assert value == pytest.approx(1 - 1 / 3, rel=1e-6)

@@ -1,4 +1,4 @@
-"""References that stand for several negatives, as where only some were drawn."""
+"""References that stand for several negatives, as when only some classes are drawn."""
 
 import itertools
 
@@ -15,7 +15,7 @@ PARAMS = {
     "sub_center_arcface": {"proxies_per_class": 2},
     "multi_level_distance": {"loss": "contrastive"},
 }
-# What is computed from the loss of one anchor to have the sum inside its logarithm.
+# How to compute the sum inside the logarithm from the loss of one anchor.
 SUMS = {
     "multi_similarity": lambda value: np.expm1(40 * value),
     "proxy_nca": np.expm1,
@@ -37,7 +37,7 @@ def case(generator, name, classes=7):
 
 
 def repeat_negatives(references, reference_labels, times):
-    """Each class that no sample is of as often as it counts, every time under another label."""
+    """Repeats each class without samples as often as it counts, each time under another label."""
     rows, labels, next_label = [], [], 100
     for label in np.unique(reference_labels):
         class_rows = np.flatnonzero(reference_labels == label)
@@ -98,7 +98,7 @@ def test_references_that_a_wrapper_adds_count_once(name, generator):
 
 
 def draws(reference_labels, classes=7, count=3):
-    """Every choice of some of the other classes: its rows, and how many each negative counts."""
+    """Every draw of `count` other classes: its rows, and how many negatives each row counts as."""
     others = range(OWN_CLASSES, classes)
     for drawn in itertools.combinations(others, count):
         rows = np.flatnonzero(np.isin(reference_labels, [*range(OWN_CLASSES), *drawn]))
@@ -132,7 +132,7 @@ def test_the_mean_over_all_draws_is_the_whole_loss(name, generator):
 @pytest.mark.parametrize("name", sorted(SUMS))
 def test_the_mean_of_the_sum_inside_the_logarithm_is_the_whole_sum(name, generator):
     _, embeddings, references, reference_labels = case(generator, name)
-    # Of a class without references for the loss that has a second logarithm for positives.
+    # Multi-similarity has a second logarithm, over positives: this anchor has none.
     labels = np.array([-1 if name == "multi_similarity" else 0])
     params = PARAMS.get(name, {}) | ({"tau": 0.0} if name == "soft_triple" else {})
     values = values_over_draws(

@@ -1,4 +1,4 @@
-"""Losses of the user's own, by their module and name."""
+"""The user's own losses, by module and name."""
 
 import pytest
 

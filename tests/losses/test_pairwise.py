@@ -15,7 +15,7 @@ from tests.cases import slow_except
 from tests.losses.pair_cases import EDGE_CASES, TOLERANCE, random_case, values_and_gradients
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-# The reference implementation's names of the parameters.
+# The reference implementation's parameter names, and ours.
 OUR_NAMES = {
     "pos_margin": "positive_margin",
     "neg_margin": "negative_margin",
@@ -39,13 +39,12 @@ def make(name, **params):
 
 
 NAMES_WITHIN_BATCH = [name for name in NAMES if not make(name).needs_references]
-# How Keras calls a loss, and how two replicas share it, is the same for all: here of pairs and of
-# ranks.
+# Keras calls all losses alike, and replicas share all alike: one of pairs and one of ranks will do.
 OF_TWO_KINDS = ["contrastive", "smooth_ap"]
 COMPILED_AMONG_SAMPLES = ["contrastive", "triplet", "lifted_structure", "proxy_anchor"]
 
 
-# Vectors are cast to float32 before the loss, and gradients from it after, which matters only near
+# Vectors are cast to float32 before the loss, and gradients back after it. This matters only near
 # the limits of half precision; bfloat16 has the range of float32.
 HALF_PRECISION = [
     ("huge vectors", "float16"),
@@ -60,7 +59,7 @@ def test_the_golden_cases_are_there():
 
 
 def every_golden_case():
-    # JAX compiles each of them; those of a loss, in a batch or against proxies, differ in numbers.
+    # JAX compiles each case; those of a loss in the same mode differ only in their numbers.
     last = {(case["loss"], case["mode"]): case for case in CASES}
     for case in CASES:
         is_last = case is last[case["loss"], case["mode"]]
@@ -167,7 +166,7 @@ def test_edge_cases_are_finite_and_right(name, case, dtype):
     labels, embeddings = EDGE_CASES[case]
     labels = np.array(labels)
     embeddings = ops.cast(np.clip(embeddings, -6e4, 6e4), dtype)
-    # The references are the samples, of whose classes there may be just one.
+    # The references are the samples, and some classes may have just one.
     params = {"proxies_per_class": 1} if make(name).proxies_per_class else {}
     loss = losses.get(name, **params)
     exact = ops.convert_to_numpy(embeddings).astype("float64")
@@ -266,7 +265,7 @@ def test_config_round_trip(name):
 
 @pytest.mark.parametrize(
     ("name", "against_references"),
-    # Among themselves samples are compared by the same code, but for masks that all losses share.
+    # Samples are compared with each other by the same code, except for masks all losses share.
     slow_except(
         [*((name, True) for name in NAMES), *((name, False) for name in COMPILED_AMONG_SAMPLES)],
         [*((name, True) for name in NAMES), *((name, False) for name in NAMES_WITHIN_BATCH)],
@@ -357,7 +356,7 @@ def test_labels_of_another_dtype_stay_different(dtype, reference_dtype, far):
     value = losses.get("normalized_softmax")(
         labels, embeddings, references=embeddings, reference_labels=reference_labels
     )
-    # By numbers that every dtype holds.
+    # The same labels, as numbers that every dtype holds.
     names = {number: index for index, number in enumerate([0, 1, far])}
     expected = naive.loss(
         "normalized_softmax",

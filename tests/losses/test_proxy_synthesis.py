@@ -28,8 +28,8 @@ def test_proxy_synthesis_equals_the_naive_loss(ratio, against_references, genera
         value = float(loss(labels, embeddings, **proxies, seed=5))
         assert value == pytest.approx(naive.n_pair(pairs), rel=TOLERANCE)
     else:
-        # Among themselves, samples and those they are mixed from do not meet in `naive`: what can
-        # be said is that synthetic classes add to the loss of the real ones.
+        # `naive` has no synthetic samples among those of a batch: here it is only checked that they
+        # change the loss of the real classes.
         plain = float(losses.get("n_pair")(labels, embeddings))
         assert float(loss(labels, embeddings, seed=5)) != pytest.approx(plain, rel=1e-3)
 

@@ -1,4 +1,4 @@
-"""Losses beside those of pytorch-metric-learning, where it is installed."""
+"""Losses compared with those of pytorch-metric-learning, where it is installed."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ HALF = np.degrees(0.5)
 
 @pytest.fixture
 def embeddings(generator):
-    """In classes that overlap, all on the unit sphere: the other library normalises completely."""
+    """Overlapping classes on the unit sphere, where the other library's normalisation puts them."""
     centers = generator.standard_normal((CLASSES, SIZE))
     return naive.normalize(10 * (centers[LABELS] + generator.standard_normal((20, SIZE))))
 
 
 def of_theirs(loss, embeddings, labels=LABELS, **options):
-    """Their value and its gradient by the embeddings."""
+    """Their value, and its gradient with respect to the embeddings."""
     vectors = torch.tensor(embeddings, requires_grad=True)
     value = loss(vectors, torch.tensor(labels), **options)
     value.backward()
@@ -31,7 +31,7 @@ def of_theirs(loss, embeddings, labels=LABELS, **options):
 
 
 def tangential(gradient, vectors):
-    """Without the part along the vectors, which their normalisation takes away."""
+    """The gradient without its part along the vectors, which their normalisation removes."""
     return gradient - np.sum(gradient * vectors, axis=1, keepdims=True) * vectors
 
 
@@ -80,7 +80,7 @@ def test_ranked_lists_are_theirs_where_the_weights_have_no_gradient(embeddings):
 
 @pytest.mark.both_backends
 def test_smooth_ap_against_the_batch_itself_is_theirs(embeddings):
-    # Theirs takes as many classes as there are samples of each, and rounds to float32.
+    # Theirs requires as many classes as samples per class, and rounds to float32.
     embeddings, labels = embeddings[: SAMPLES**2], LABELS[: SAMPLES**2]
     value, gradients = values_and_gradients(
         losses.get("smooth_ap"), labels, embeddings, **against(embeddings, labels)
@@ -107,7 +107,7 @@ def with_proxies(their_class, proxies, **options):
 def test_losses_of_proxies_are_theirs(name, their_class, margin, per_class, embeddings, generator):
     labels = np.repeat(np.arange(CLASSES), per_class)
     proxies = naive.normalize(10 * generator.standard_normal((len(labels), SIZE)))
-    # The angle of the first class's first sample and the margin then exceed π.
+    # The angle between the first sample and its class, plus the margin, then exceeds π.
     shifted = -embeddings[0] + 0.1 * generator.standard_normal((per_class, SIZE))
     proxies[:per_class] = naive.normalize(10 * shifted)
     options = {"proxies_per_class": per_class} if per_class > 1 else {}

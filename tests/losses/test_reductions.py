@@ -1,4 +1,4 @@
-"""Distances and reductions of the losses that leave them open."""
+"""The losses whose distance or reduction can be chosen."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def mean_of_classes(values, labels):
 
 
 def reduce(reduction, rows, labels):
-    """Of the terms of each anchor's pairs, a list for each anchor."""
+    """Reduces the terms of the anchors' pairs, given as a list for each anchor."""
     terms = np.concatenate([[], *rows])
     if reduction == "mean_nonzero":
         return mean(terms[terms > 0])
@@ -187,7 +187,7 @@ def test_mean_over_all_triplets_of_many_references(num_classes, jit_compile, gen
     embeddings = generator.standard_normal((6, 3))
     references = generator.standard_normal((1200, 3))
     proxies = against(references, reference_labels)
-    # As `triplet` above, which would take long for so many.
+    # As in `triplet` above, which would be slow for so many.
     distances = np.linalg.norm(
         naive.normalize(embeddings)[:, None] - naive.normalize(references), axis=2
     )
@@ -211,7 +211,7 @@ def test_mean_over_all_triplets_of_many_references(num_classes, jit_compile, gen
             negative_counts=tf.constant(np.full(1200, counts)),
         )
         assert value == pytest.approx(right, rel=TOLERANCE)
-        # What differs is a factor: the part of the triplets that is violated.
+        # The only difference is a factor: the share of triplets that are violated.
         np.testing.assert_allclose(gradients[0], others[0] * value / nonzero, rtol=1e-6, atol=1e-12)
 
 
@@ -221,8 +221,8 @@ MINED = {"hard": (-np.inf, 0.0), "semi_hard": (0.0, 0.2), "easy": (0.2, np.inf)}
 def every_mined():
     for margin in (0.1, 0.5):
         for miner, bounds in MINED.items():
-            # These hinges are the small remainders of distances. In float32, as on JAX, how many
-            # digits of them are right depends on where XLA rounds.
+            # These hinges are small differences of distances. In float32, as on JAX, the number of
+            # correct digits depends on where XLA rounds.
             is_slow_on_jax = (margin, miner) == (0.1, "semi_hard")
             mark = pytest.mark.both_backends(slow=is_slow_on_jax)
             yield pytest.param(miner, *bounds, margin, marks=mark)
@@ -251,7 +251,7 @@ ANCHOR_LOSSES = ("multi_similarity", "proxy_nca", "normalized_softmax", "sup_con
 @pytest.mark.parametrize("name", ANCHOR_LOSSES)
 def test_classes_count_the_same_however_many_anchors_are_of_them(name, generator):
     _, embeddings, references, reference_labels = random_case(generator, n=9)
-    # One without a positive, whom only multi-similarity counts.
+    # The last has no positive, and only multi-similarity counts it.
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 2, 17])
     proxies = against(references, reference_labels)
     values = [

@@ -11,7 +11,7 @@ from ccp_dml import losses
 from tests import naive
 from tests.losses.pair_cases import TOLERANCE, against, values_and_gradients
 
-# The last has no label, not even in common with itself.
+# The last has no label, and so none in common even with itself.
 LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [0, 0, 0]])
 
 

@@ -23,7 +23,7 @@ def test_triplet_counts_no_negative_at_exactly_the_margin():
 @pytest.mark.parametrize(
     ("num_classes", "counts", "jit_compile"),
     slow_except(
-        # Many positives per anchor, and few; compiled, each with or without counts.
+        # Many positives per anchor, and few; compiled, one without counts and the other with.
         [
             *itertools.product([5, 300], [None, 3.0], [False]),
             (5, None, True),
@@ -74,8 +74,8 @@ def test_triplet_of_what_is_not_a_number_is_none(generator):
     assert np.isnan(float(losses.get("triplet")(np.array([0, 1]), embeddings, **against)))
 
 
-# The last number of positives that needs no sorting, and the first that does; with hinges of some
-# negatives, and of all.
+# The largest number of positives without sorting, and the smallest with it; and margins that some
+# negatives violate, or all.
 NUMBERS = [
     (32, 1024, 0.2, True),
     (32, 1031, 3.0, False),

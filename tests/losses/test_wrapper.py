@@ -47,7 +47,7 @@ WRAPPED = {
 DETERMINISTIC = ["multi_level_distance", "virtual_softmax", "hard triplet", "semi-hard contrastive"]
 
 
-# Vectors are cast to float32 before, and gradients from it after, which matters near its limits.
+# Casting vectors to float32, and gradients back, only matters near the limits of half precision.
 IN_HALF_PRECISION = ["zero vectors", "huge vectors", "tiny vectors"]
 
 
@@ -178,7 +178,7 @@ def test_seeds_decide_what_is_drawn(name, generator):
 
 
 def expected_of(name, pairs):
-    """The naive value of a wrapper with its default loss, or that of `WRAPPED`."""
+    """The naive value of a loss in `WRAPPED`."""
     pairs = list(pairs)
     if name == "multi_level_distance":
         return naive.contrastive(pairs) + 0.1 * naive.multi_level_distance(pairs)

@@ -1,4 +1,4 @@
-"""Miners of triplets, against all triplets written down."""
+"""Miners of triplets, against a list of all triplets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Small models and data that training is tested on."""
+"""Small models and data to test training on."""
 
 import keras
 import numpy as np

@@ -1,6 +1,6 @@
-"""What callbacks see and change between two steps of an epoch of JAX, and steps that are skipped.
+"""What callbacks see and change between two steps of an epoch with JAX, and skipped steps.
 
-With `KERAS_BACKEND=jax`, in a process of its own: `tests/models/test_keras_internals.py` runs it.
+`tests/models/test_keras_internals.py` runs it in a process of its own, with `KERAS_BACKEND=jax`.
 """
 
 import keras
@@ -40,7 +40,7 @@ class ReadAndDouble(keras.callbacks.Callback):
 
 
 class Skip(keras.callbacks.Callback):
-    """Takes no step but the last two."""
+    """Takes only the last two steps."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.steps = []

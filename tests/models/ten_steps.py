@@ -1,4 +1,4 @@
-"""Ten steps of every method, which Keras's backends have to agree on.
+"""Ten steps of every method, on which Keras's backends have to agree.
 
 KERAS_BACKEND=jax python -m tests.models.ten_steps OUTPUT CASE…
 """
@@ -20,7 +20,7 @@ from tests.cases import AROUND_LOSSES, OF_LOSSES, settings_of
 
 STEPS, BATCH_SIZE, CLASSES = 10, 15, 12
 
-# By name: the method, and the case and changes of its settings.
+# By name: the method, the case, and changes to the settings of the case.
 OF_METHODS = {method: (method, "contrastive", {}) for method in METHODS}
 LOSSES = {name: ("ccp", name, {}) for name in {**OF_LOSSES, **AROUND_LOSSES}}
 VARIANTS = {
@@ -32,7 +32,7 @@ VARIANTS = {
     "batch normalisation": ("ccp", "contrastive", {}),
     "frozen batch normalisation": ("ccp", "contrastive", {}),
     "held backbone": ("ccp", "contrastive", {}),
-    # Of all methods together: what a quick test looks at.
+    # With all methods together: the case for a quick test.
     "frozen batch normalisation and sampled classes with LazyAdam": (
         "ccp+xbm+dvml",
         "multi_similarity",
@@ -51,7 +51,7 @@ VARIANTS = {
         {"steps_per_execution": 2, "steps_per_validation": 10},
     ),
 }
-# Outside of training their seed is computed from the bits of the embeddings, rounding among them.
+# Outside training, their seed depends on all bits of the embeddings, and thus on rounding.
 RANDOM_EVALUATION = ("proxy_synthesis", "distance_weighted")
 CASES = {**OF_METHODS, **LOSSES, **VARIANTS}
 
@@ -63,7 +63,7 @@ def train(name):
     model = make_model(method, settings, make_network(name), CLASSES)
     optimizer = keras.optimizers.SGD(0.05)
     if name.endswith("LazyAdam"):
-        # So large that where a gradient is nearly zero its sign does not decide the step.
+        # Epsilon is so large that the sign of a gradient near zero does not decide the step.
         optimizer = LazyAdam(0.01, epsilon=1e-2)
     model.compile(
         optimizer,
@@ -109,10 +109,10 @@ def make_network(name):
 
 
 def start(model, name):
-    """Sets the weights, which are the same on every backend, and the flags."""
+    """Sets the weights, to the same values on every backend, and the flags."""
     generator = np.random.default_rng(0)
     for weight in model.trainable_variables:
-        # Beside the initial values of what a loss learns, which are not zero.
+        # Moves vectors from their initial values: those that a loss learns are not zero.
         size = 0.3 / np.sqrt(weight.shape[0]) if len(weight.shape) > 1 else 0.05
         scaled = size * generator.standard_normal(weight.shape)
         base = weight.numpy() if len(weight.shape) == 1 else 0.0
@@ -147,15 +147,15 @@ def make_batches():
 
 
 def share_random_numbers():
-    """Has the backends draw the same numbers, which otherwise each draws in its own way."""
+    """Makes the backends draw the same numbers, which they otherwise draw in different ways."""
     backend.integers = integers
     backend.uniform = uniform
     backend.normal = normal
 
 
 def integers(shape, seeds):
-    """Mixes the bits of counters, as `splitmix` does; int32 of at least 0."""
-    # Of zeros, because on TensorFlow the shape can be a tensor, and on JAX it must not become one.
+    """Mixes the bits of counters, as `splitmix` does; int32 and not negative."""
+    # Of zeros, because the shape may be a tensor on TensorFlow and must not become one on JAX.
     count = ops.size(ops.zeros(shape))
     bits = ops.reshape(ops.arange(count, dtype="int32"), shape)
     for seed in seeds:
@@ -171,7 +171,7 @@ def uniform(shape, seeds):
 
 
 def normal(shape, seeds):
-    """The normal numbers of Box and Muller."""
+    """Normal numbers by the Box–Muller transform."""
     first, second = (uniform(shape, (*seeds, which)) for which in (1, 2))
     return ops.sqrt(-2.0 * ops.log(1.0 - first)) * ops.cos(2.0 * np.pi * second)
 

@@ -17,7 +17,7 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 @pytest.mark.both_backends
 @pytest.mark.parametrize(
     "jit_compile",
-    # JAX then takes a step operation by operation.
+    # Without compiling, JAX runs a step operation by operation.
     [pytest.param(False, marks=pytest.mark.both_backends(slow=True)), True],
 )
 def test_golden_trajectory(golden, jit_compile):

@@ -56,7 +56,7 @@ POOLED = [
 
 def every_pooled():
     for backbone, pooling in POOLED:
-        # JAX compiles every network; what pools is tested by itself in `tests/layers`.
+        # JAX compiles every network; pooling layers are tested on their own in `tests/layers`.
         is_quick_on_jax = (backbone, pooling) in [(maps, "gem"), (tokens, "gsp"), (tokens, "token")]
         mark = pytest.mark.both_backends(slow=not is_quick_on_jax)
         yield pytest.param(backbone, pooling, marks=mark)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.both_backends(slow=True)
 
 @keras.saving.register_keras_serializable("tests")
 class OwnBackbone(keras.Model):
-    """Makes its layers by itself, so that what was set on them is not in its configuration."""
+    """Makes its own layers, so that its configuration does not hold what was set on them."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -34,7 +34,7 @@ class OwnBackbone(keras.Model):
 
 
 def nested(input_shape):
-    """Batch normalisation in a model, in a model in it, in a wrapper, in one's own model."""
+    """Batch normalisation in a model, a nested model, a wrapper and a user's own model."""
     inner_inputs = keras.Input((None, None, 4))
     inner = keras.Model(inner_inputs, keras.layers.BatchNormalization()(inner_inputs))
     sequential = keras.Sequential(
@@ -78,7 +78,7 @@ def test_the_backbone_has_no_dropout_while_batch_norm_is_frozen(generator):
 
 
 def batch_norm_layers(model):
-    """Found without Keras's own traversal."""
+    """The layers, found without Keras's own traversal."""
     if isinstance(model, keras.layers.BatchNormalization):
         return [model]
     children = [model.layer] if hasattr(model, "layer") else getattr(model, "layers", [])
@@ -107,7 +107,7 @@ def images(generator):
     return generator.uniform(-3, 3, (16, 32, 32, 3)).astype("float32")
 
 
-# An application trains after it was loaded, below.
+# An application is trained after loading, below.
 @pytest.mark.parametrize("name", slow_except(["bn_inception", "nested", "own"], list(BACKBONES)))
 def test_training_leaves_frozen_batch_normalisation_alone(name, images):
     backbone = BACKBONES[name]()
@@ -145,7 +145,7 @@ def test_batch_normalisation_that_is_not_frozen_learns(name, images):
 @pytest.mark.parametrize("name", ["application", "nested", "own"])
 def test_what_was_frozen_is_frozen_when_it_is_loaded(name, images, tmp_path):
     model = embedding_model_of(BACKBONES[name](), freeze_batch_norm=True)
-    # As an experiment leaves it.
+    # As an experiment saves it.
     inputs = keras.Input((32, 32, 3))
     network = keras.Model(inputs, keras.layers.UnitNormalization()(model(inputs, training=False)))
     network.save(tmp_path / "model.keras")

@@ -60,7 +60,7 @@ CASES = {
 
 @pytest.fixture
 def rounding():
-    """How far rounding takes steps apart: in float64 with TensorFlow, in float32 with JAX."""
+    """How far apart rounding takes the steps: in float64 with TensorFlow, in float32 with JAX."""
     if keras.backend.backend() != "tensorflow":
         yield 1e-5
         return
@@ -75,7 +75,7 @@ def rounding():
 @pytest.mark.both_backends
 @pytest.mark.parametrize(
     "case",
-    # On JAX parts are the same for all models: one with everything that a step changes will do.
+    # On JAX all models handle parts alike: one with proxies and a memory will do.
     [
         case
         if case == "rounds and memory"
@@ -112,7 +112,7 @@ def test_dropout_is_the_same_both_times():
         return make_model(MetricLearningModel, parts, network, "contrastive")
 
     model, network = make(2), make(1).embedding_model
-    # The masks of the parts, one after the other, from the seed that both networks start from.
+    # Both networks start from the same seed, and draw the masks of the parts one after the other.
     with tf.GradientTape() as tape:
         parts = [network(images[part::2], training=True) for part in range(2)]
         outputs = tf.reshape(tf.stack(parts, axis=1), (SIZE, 5))

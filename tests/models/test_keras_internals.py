@@ -1,4 +1,4 @@
-"""What the package needs of Keras that is not public is still there, and does what it did."""
+"""The private parts of Keras that the package uses still exist, and do what they did."""
 
 import importlib
 import inspect
@@ -25,7 +25,7 @@ def changed(name, advice):
 
 
 class Outer(keras.layers.Layer):
-    """A layer with another one in it, which is in no list of `layers`."""
+    """A layer whose inner layer is in no list of `layers`."""
 
     def __init__(self):
         super().__init__()
@@ -98,7 +98,7 @@ def test_several_workers_take_the_logs_of_their_first_replica(two_replicas, monk
     )
     assert original is not None, message
     assert list(inspect.signature(original).parameters) == ["values", "strategy", "reduction"]
-    # Whether Keras needs it is asked of two workers, in tests/distribution/test_replicas.py.
+    # tests/distribution/test_replicas.py checks with two workers whether Keras still needs it.
     monkeypatch.setattr(trainer, "reduce_per_replica", original)
     keras_internals.keep_logs_of_first_replica()
     keras_internals.keep_logs_of_first_replica()

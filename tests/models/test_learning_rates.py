@@ -16,7 +16,7 @@ def test_multipliers_scale_the_steps_of_what_they_name(optimizer):
     for (path, step), other in zip(plain.items(), scaled.values(), strict=True):
         factor = 100 if "proxies" in path.split("/") else 1
         assert np.abs(step).max() > 0
-        # A step is known up to the rounding of a weight of the size of 1.
+        # A step is known up to the rounding of weights of about 1.
         rounding = 2 * np.finfo("float32").eps
         np.testing.assert_allclose(other, factor * step, rtol=0.02, atol=factor * rounding)
 
@@ -115,7 +115,7 @@ def test_a_multiplier_of_0_freezes(model_class, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert frozen_in(loaded) == frozen_in(model)
-    # To compile again does not lose what the multipliers are of.
+    # Compiling again does not lose which weights the multipliers are for.
     loaded.compile(loaded.optimizer, loss="contrastive")
     assert set(steps_of(loaded)) == set(moved)
 

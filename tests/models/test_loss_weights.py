@@ -1,4 +1,4 @@
-"""What losses learn beside the embeddings, and the random numbers they draw, in training."""
+"""What losses learn besides the embeddings, and the random numbers they draw, in training."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def test_boundaries_take_the_step_of_finite_differences(weight_decay, batch):
     loss = losses.get("margin", beta=0.9, nu=0.1)
     model = margin_model(loss=loss, weight_decay=weight_decay, clip_norm=None, clip_value=None)
     np.testing.assert_array_equal(boundaries_of(model), np.full(3, 0.9, "float32"))
-    # Different from one another, so that a boundary of another class would show.
+    # All different, so that taking the boundary of another class would show.
     start = np.array([0.7, 0.9, 1.2])
     model.loss_weights.weights[0].assign(start)
     embeddings = inputs.astype("float64") @ model.embedding_model.get_weights()[0]
@@ -61,7 +61,7 @@ def test_without_the_number_of_classes_nothing_is_learnt(batch):
     history = model.fit(*batch, batch_size=9, verbose=0).history
     expected = naive.loss("margin", batch[1], embeddings)
     assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
-    # Nor is it by a loss that has nothing to learn.
+    # Nor is anything learnt for a loss that has nothing to learn.
     assert not margin_model(loss="triplet").loss_weights.weights
 
 
@@ -173,7 +173,7 @@ def test_a_step_draws_its_own_numbers(loss):
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(6)]
     )
     model = ProxyModel(embedding_model, num_classes=5, batch_loss_weight=1.0)
-    # Nothing moves: what differs is what was drawn.
+    # Nothing moves, so that only the numbers drawn can differ.
     model.compile(keras.optimizers.SGD(0.0), loss=loss)
 
     def losses_of(steps):

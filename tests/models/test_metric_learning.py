@@ -149,7 +149,7 @@ def test_models_whose_shape_is_unknown_are_built_by_the_first_batch():
 
 
 class RepeatedBatches(keras.utils.PyDataset):
-    """The same batch again and again; of no number of batches if `length` is `None`."""
+    """The same batch again and again; endless if `length` is `None`."""
 
     def __init__(self, batch, length=None):
         super().__init__()
@@ -247,7 +247,7 @@ def test_what_training_needs_is_named(generator):
         model.fit(inputs, np.arange(4), sample_weight=np.ones(4), verbose=0)
     with pytest.raises(ValueError, match="so must class_weight"):
         model.fit(inputs, np.arange(4), class_weight={0: 2.0}, verbose=0)
-    # A model that cannot be trained as it was tried keeps its weights.
+    # The failed attempts to train left the weights alone.
     np.testing.assert_array_equal(model.embedding_model.get_weights()[0], np.ones((3, 2)))
 
 

@@ -60,13 +60,13 @@ def test_half_precision_inside_the_network_learns_as_well():
         first, *later = history["val_map_at_r"]
         gains[precision] = np.mean(later[-6:]) - first
     assert gains["float32"] > 0.05
-    # Rounding is another course of training, as another seed is, but neither worse nor better.
+    # Like another seed, rounding makes training take another course, neither worse nor better.
     assert 0.5 < gains["mixed_bfloat16"] / gains["float32"] < 2
 
 
-# The losses by themselves are compared with naive ones in float64. Here are losses of pairs, of
-# triplets and of ranks, those with weights or proxies of their own, and what is around a loss and
-# computes more than which pairs count.
+# Other tests compare the losses alone with naive ones in float64. Here are losses of pairs, of
+# triplets and of ranks, those with weights or proxies of their own, and wrappers that do more than
+# choose which pairs count.
 IN_FLOAT64 = [
     "contrastive",
     "triplet",
@@ -103,7 +103,7 @@ def test_every_loss_trains_in_float64(case):
         assert {each.dtype for each in model.trainable_variables} == {precision}
         losses[precision] = history.history["loss"]
     assert losses["float64"] == pytest.approx(losses["float32"], rel=1e-5)
-    # More digits are computed, not only shown.
+    # The computation has more digits, not only its result.
     assert losses["float64"] != losses["float32"]
 
 

@@ -1,4 +1,4 @@
-"""Steps that look at the proxies of some of the classes only."""
+"""Steps that see the proxies of only some classes."""
 
 import itertools
 
@@ -44,8 +44,8 @@ def fit(model, data):
     return [model.train_on_batch(*batch, return_dict=True)["loss"] for batch in data]
 
 
-# The first leaves out no class because it has that many, the second because of the batch's labels.
-# Losses, optimizers and numbers of classes do not depend on each other: each is quick once.
+# Neither number leaves out a class: a step sees as many as it samples plus the batch's size, 12.
+# Losses, optimizers and numbers do not depend on each other: quick tests need each of them once.
 WHOLE_STEPS = [
     ("contrastive", keras.optimizers.SGD, CLASSES),
     ("contrastive", LazyAdam, CLASSES - 12),
@@ -97,7 +97,7 @@ def test_a_step_changes_the_proxies_it_looked_at_and_no_others(generator):
 
 
 def test_the_sampled_step_is_the_whole_one_of_a_model_of_these_classes(generator):
-    """With SGD, and counts of the negatives that the loss of C1 takes as they are."""
+    """With SGD, and with counts of negatives, which the loss of C1 takes as they are."""
     (batch,) = batches(generator, count=1)
     loss = losses.get("cosine_contrastive", margin=-1.0)
     model = model_of(keras.optimizers.SGD(0.1), 8, loss=loss, clip_norm=None, weight_decay=0.0)
@@ -158,7 +158,7 @@ def test_xla_and_several_steps_at_a_time_do_the_same(options, generator):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-# The gradients are added up alike for all optimizers.
+# Gradients are added up in the same way for all optimizers.
 @pytest.mark.parametrize(
     "optimizer", [pytest.param(keras.optimizers.SGD, marks=pytest.mark.slow), LazyAdam]
 )
@@ -187,8 +187,8 @@ def test_multipliers_scale_the_steps_of_rows(generator):
     np.testing.assert_allclose(moved[1], 10 * moved[0], rtol=0.02, atol=1e-6)
 
 
-# Losses that learn, that need proxies, that add classes, or that draw; miners choose among drawn
-# classes as among all.
+# Losses that learn, need proxies, add classes or draw. Miners choose among drawn classes just as
+# among all.
 WITH_SAMPLED_CLASSES = (
     "margin",
     "soft_triple",
@@ -203,7 +203,7 @@ WITH_SAMPLED_CLASSES = (
 def every_case():
     for case in sorted(CASES):
         for method in ("ccp", "ccp+xbm", "ccp+dvml"):
-            # It has no meaning against a memory.
+            # A loss that needs proxies has no meaning against a memory.
             if not (case in NEEDING_PROXIES and method == "ccp+xbm"):
                 is_quick = method == "ccp" and case in WITH_SAMPLED_CLASSES
                 yield pytest.param(case, method, marks=[] if is_quick else pytest.mark.slow)
@@ -239,7 +239,7 @@ def test_it_is_saved_and_loaded(tmp_path, generator):
     np.testing.assert_allclose(fit(loaded, data), fit(model, data), rtol=1e-6)
 
 
-@pytest.mark.both_backends
+@pytest.mark.both_backends(slow=True)
 def test_both_terms_of_a_variational_model_see_the_same_classes(generator):
     model = VariationalChanceConstrainedModel(
         EmbeddingModel(linear_backbone(), 3),
@@ -249,7 +249,7 @@ def test_both_terms_of_a_variational_model_see_the_same_classes(generator):
         sampled_classes=8,
         memory=CrossBatchMemory(2, 12, start_step=0),
     )
-    # Of which no term is exactly zero, as those beyond a margin are.
+    # None of its terms is exactly zero, unlike those beyond a margin.
     model.compile(LazyAdam(0.01), loss="multi_similarity")
     images, labels = images_and_labels(12)
     assert len(changed_classes(model, (images, labels))) == 20

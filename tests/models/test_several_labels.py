@@ -58,7 +58,7 @@ def one_hot(labels):
 
 
 def train(model_class, same_class, encode=np.asarray, jit_compile=False, **options):
-    """The weights, but for the labels in the memory, after steps with labels as they are encoded"""
+    """The weights, except for the labels in the memory, after steps with the encoded labels."""
     keras.utils.set_random_seed(0)
     network = EmbeddingModel(small_convnet((8, 8, 1), filters=(4, 8)), embedding_size=6)
     images, labels = images_and_labels()

@@ -13,7 +13,7 @@ OTHERS = [name for name in CASES if name not in QUICK]
 
 @pytest.fixture(autouse=True)
 def random_numbers(monkeypatch):
-    # They are replaced while the steps are taken.
+    # Restores them after the test, because `train_all` replaces them.
     for name in ("integers", "uniform", "normal"):
         monkeypatch.setattr(backend, name, getattr(backend, name))
 

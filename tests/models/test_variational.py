@@ -48,7 +48,7 @@ def test_synthesised_embeddings_have_the_mean_and_variance(generator):
 @pytest.mark.parametrize("second_phase", [False, True])
 def test_the_losses_are_those_of_the_formulae(second_phase):
     model = variational_model(optimizer=keras.optimizers.SGD(0.0), seed=7)
-    # They start from zeros, with which N(μ, σ²) is N(0, I).
+    # The heads start from zeros, which would make N(μ, σ²) equal to N(0, I).
     for head, stream in ((model.spread_mean, 1), (model.spread_log_variance, 2)):
         generator = np.random.default_rng(stream)
         head.set_weights([generator.standard_normal(weight.shape) for weight in head.weights])

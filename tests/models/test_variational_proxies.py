@@ -1,4 +1,4 @@
-"""Deep variational metric learning over what other models minimise: proxies, rounds, a memory."""
+"""Deep variational metric learning on top of other models: proxies, rounds, a memory."""
 
 import itertools
 import json
@@ -51,7 +51,7 @@ def variational_model(kind, memory_batches=0, optimizer=None, loss="multi_simila
         **arguments,
     )
     model.compile(optimizer or keras.optimizers.Adam(0.01), loss=loss)
-    # They start from zeros, with which a mistake would not show.
+    # The heads start from zeros, which would hide mistakes.
     for head in (model.spread_mean, model.spread_log_variance):
         head.kernel.assign(keras.random.normal(head.kernel.shape, stddev=0.3))
     return model
@@ -63,7 +63,7 @@ def linear(layer, inputs):
 
 
 def invariant_and_synthesized(model, images, step):
-    """z_I, and ẑ of a step as rows."""
+    """z_I, and the ẑ of a step as rows."""
     features = np.asarray(model.embedding_model.features(images), "float64")
     invariant = linear(model.embedding_model.projection, features)
     mean = linear(model.spread_mean, features)
@@ -87,7 +87,7 @@ def fit(model, images, labels, epochs=1, callbacks=()):
 
 @pytest.mark.parametrize(
     ("kind", "memory_batches"),
-    # The first step with a memory, which is not full yet, is like those without.
+    # The first step with a memory, while it is not full, is like a step without one.
     slow_except(
         [("plain", 0), ("plain", 2), ("proxies", 2), ("ccp", 2)],
         list(itertools.product(MODELS, [0, 2])),
@@ -172,7 +172,7 @@ def test_they_are_saved(kind, memory_batches, tmp_path):
 @pytest.mark.parametrize("memory_batches", slow_except([2], [0, 2]))
 def test_rounds_choose_proxies_among_invariant_embeddings(memory_batches):
     model = variational_model("ccp", memory_batches)
-    # The same on every backend: how soon rounds end depends on them.
+    # The same weights on every backend, because how soon rounds end depends on them.
     generator = np.random.default_rng(0)
     for weight in model.trainable_variables:
         weight.assign(0.3 * generator.standard_normal(weight.shape))

@@ -1,4 +1,4 @@
-"""What the optimizers need of Keras that is not public is still there, and does what it did."""
+"""The private parts of Keras that the optimizers use still exist, and do what they did."""
 
 import inspect
 

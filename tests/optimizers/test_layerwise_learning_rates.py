@@ -30,7 +30,7 @@ def test_weight_decay_is_multiplied_too():
     plain = steps_of(keras.optimizers.SGD(0.1, weight_decay=0.5), steps=1)
     optimizer = LayerwiseLearningRates(keras.optimizers.SGD(0.1, weight_decay=0.5), [0.5, 0.0])
     scaled = steps_of(optimizer, steps=1)
-    # One step: the gradient is taken at the weights, and the decay comes before.
+    # A single step, because the decay of a second would depend on where the first has led.
     np.testing.assert_allclose(scaled[0], 0.5 * plain[0], rtol=1e-5)
     np.testing.assert_array_equal(scaled[1], 0.0)
 

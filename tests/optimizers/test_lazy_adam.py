@@ -13,7 +13,7 @@ def table(rows=4):
 
 
 def train(optimizer, variable, steps):
-    """Applies gradients of rows `(rows, gradients)` one after the other."""
+    """Applies gradients of some rows, `(rows, gradient)`, one after the other."""
     optimizer.build([variable])
     for rows, gradient in steps:
         update_rows(

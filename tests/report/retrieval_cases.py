@@ -1,4 +1,4 @@
-"""Test samples with images that show what they are, and methods that embed them."""
+"""Test samples whose images show their labels, and methods that embed them."""
 
 import numpy as np
 

@@ -67,7 +67,7 @@ def test_the_page_stands_for_itself(page, report):
     assert page.said == []
     elsewhere = [url for url in page.requested if not url.startswith("data:")]
     assert elsewhere == [report.resolve().as_uri()]
-    # Nothing that is a name was run.
+    # No name was run as a script.
     assert page.title() == f"Report of {LONG_NAME}"
     assert page.evaluate("document.scripts.length") == 0
 
@@ -75,7 +75,7 @@ def test_the_page_stands_for_itself(page, report):
 def test_nothing_is_wider_than_the_screen(page):
     width = page.viewport_size["width"]
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
-    # What is wider scrolls by itself.
+    # Anything wider scrolls within a box of its own.
     outside = page.evaluate(
         """width => [...document.body.querySelectorAll("*")].filter(
             element => element.getBoundingClientRect().right > width + 1

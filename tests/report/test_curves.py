@@ -10,7 +10,7 @@ from ccp_dml.report.curves import Training, read_round_ends, round_section, trai
 def make_history(rounds, **columns):
     """A history with a validation every 25 steps; a round's radius is logged in its last row."""
     rounds = np.asarray(rounds)
-    # The radius of the latest round that has ended, in hundredths the round's number.
+    # The radius of the latest round that has ended: a hundredth for each round so far.
     radii = [
         np.nan if following < 1 else following / 100 for following in [*rounds[1:], rounds[-1]]
     ]
@@ -87,7 +87,7 @@ def test_several_trainings_of_a_method_look_alike():
     trainings = [Training("ccp", make_history(ROUNDS)) for _ in range(3)]
     section = training_section(trainings)
     assert section.blocks[0].text == "A line for each training."
-    # Its name is there once.
+    # The method is named once.
     assert section.blocks[1].svg.count(">ccp<") == 1
 
 

@@ -31,7 +31,7 @@ def test_the_share_of_close_negative_pairs(generator):
 
 def test_queries_and_gallery_are_taken_together(generator):
     labels = np.arange(20) % 4
-    # No two queries are of the same class as each other, but each has one in the gallery.
+    # No two queries share a class, but each shares its class with an image in the gallery.
     samples = make_samples(np.arange(20), np.arange(20))
     (retriever,) = make_retrievers(samples, generator, noise=[0.0])
     assert len(retriever.embeddings) == 40

@@ -19,7 +19,7 @@ def test_samples_of_whole_classes(classes, size, generator):
     assert (np.diff(rows) > 0).all()
     np.testing.assert_array_equal(rows, choose_mapped(labels.copy(), most=200))
     counts = np.bincount(labels[rows], minlength=classes)
-    # Of few classes all are there; of many each that is there has neighbours.
+    # If there are few classes, all are shown; if many, each one shown has neighbours.
     assert np.count_nonzero(counts) >= min(classes, 5)
     assert np.median(counts[counts > 0]) >= min(size, 20)
 
@@ -46,7 +46,7 @@ def test_embeddings_of_few_dimensions(size, generator):
 def test_embeddings_that_have_collapsed(spread, rank, generator):
     embeddings = np.full((20, 4), 0.5)
     embeddings[:, :rank] += spread * generator.normal(size=(20, rank))
-    # One of them twice.
+    # Two of them are equal.
     embeddings[1] = embeddings[0]
     assert np.isfinite(lay_out(embeddings.astype("float32"))).all()
 
@@ -60,7 +60,7 @@ def test_images_stand_at_their_places():
     assert drawn.shape == (880, 880, 3)
     assert (drawn[20, 20] == 50).all()
     assert (drawn[440, 860] == 100).all()
-    # There is no room for the third beside the first.
+    # There is no room for the third image beside the first.
     assert not (drawn == 250).all(axis=2).any()
 
 

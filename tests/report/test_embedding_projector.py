@@ -31,7 +31,7 @@ def test_what_the_projector_shows(most, tmp_path, generator, monkeypatch):
     values, names, sprite, (width, height) = read(tmp_path)
     rows = choose_mapped(samples.all_labels, most)
     np.testing.assert_allclose(values, retriever.embeddings[rows], atol=1e-5)
-    # A name is a line, whatever is in it.
+    # A name takes one line, whatever it contains.
     assert names == [f"class {label}" for label in samples.all_labels[rows]]
     assert (width, height) == (8, 8)
     columns = sprite.width // width

@@ -42,7 +42,7 @@ def test_a_small_figure_is_drawn_in_lines():
     assert "width" not in root.attrib
     assert root.attrib["viewBox"]
     assert "values" in "".join(root.itertext())
-    # It has the colour of the page's text, in light and in dark.
+    # It takes the colour of the page's text, in light mode and in dark mode.
     assert "currentColor" in picture.svg
     assert "#7f8489" not in picture.svg
 
@@ -94,7 +94,7 @@ def test_styles_tell_methods_apart():
     names = [f"method {number}" for number in range(20)]
     styles = line_styles(["before", *names, "names: raw_pixels"])
     assert len({tuple(style.values()) for style in styles.values()}) == 22
-    # What methods are compared with has the colour of the text, and takes none from the methods.
+    # Baselines have the colour of the text, and leave the other colours to the methods.
     assert styles["before"]["color"] == styles["names: raw_pixels"]["color"]
     assert styles["method 0"] == line_styles(names)["method 0"]
 

@@ -1,4 +1,4 @@
-"""Galleries of what is found."""
+"""Galleries of queries and the images found for them."""
 
 import base64
 import io
@@ -29,7 +29,7 @@ def test_easy_typical_and_failed_queries(generator):
     assert list(chosen) == ["easy", "typical", "failed"]
     assert (precision[chosen["easy"]] >= 0.89).all()
     assert (abs(precision[chosen["typical"]] - 0.5) < 0.06).all()
-    # Of the hardest tenth those with a wrong start.
+    # From the hardest tenth, those whose nearest image is wrong.
     assert (precision[chosen["failed"]] <= 0.05).all()
     for kind in ("easy", "typical"):
         assert len(set(labels[chosen[kind]])) == 3
@@ -108,7 +108,7 @@ def test_a_picture_of_what_every_method_finds(generator):
             x, y = caption.get_position()
             assert left < x < right
             assert bottom < y < bottom + 0.1
-            # Wrong ones have a dashed frame.
+            # Wrong results have a dashed frame.
             style = frame.get_linestyle()
             assert style == ("-" if value == label else "--")
             styles.add(style)

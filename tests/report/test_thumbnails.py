@@ -51,7 +51,7 @@ def test_exif_data_that_networks_ignore_turn_nothing(tmp_path):
     chunk = b"eXIf" + exif.tobytes()[len(b"Exif\0\0") :]
     chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     contents = encoded(gradient(20, 40), "PNG")
-    # After the pixels.
+    # The metadata come after the pixels.
     (tmp_path / "a.png").write_bytes(contents[:-12] + chunk + contents[-12:])
     assert ImageOps.exif_transpose(Image.open(tmp_path / "a.png")).size == (20, 40)
     assert load_thumbnail(tmp_path / "a.png").shape == (20, 40, 3)

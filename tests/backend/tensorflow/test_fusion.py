@@ -14,7 +14,7 @@ def test_large_is_known_and_beyond_the_caches(shape, expected):
 
 
 def compiled_calls(function, *arguments):
-    """How many functions that XLA compiles a function calls."""
+    """The number of XLA-compiled functions that a function calls."""
     graph = tf.function(function).get_concrete_function(*arguments).graph
     called = {op.get_attr("f").name for op in graph.get_operations() if "f" in op.node_def.attr}
     definitions = graph.as_graph_def().library.function

@@ -1,4 +1,4 @@
-"""A small folder of images of shoes: its classes, and CSV files of it."""
+"""A small folder of images of shoes: its classes, and CSV files that list it."""
 
 SIZES = {"boot": 3, "heel": 2, "loafer": 4, "sandal": 2}
 

@@ -14,7 +14,7 @@ def check(path, *lists):
 
 
 def write_tar(path, name, **attributes):
-    """A tar file with one member, and another before it."""
+    """A tar file with the given member, and another one before it."""
     with tarfile.open(path, "w:gz") as archive:
         for each in ("before.txt", name):
             member = tarfile.TarInfo(each)

@@ -1,4 +1,4 @@
-"""Files in folders of images that are none, are damaged or are too large."""
+"""Files in folders of images that are not images, are damaged or are too large."""
 
 import os
 import pathlib
@@ -145,7 +145,7 @@ def test_large_images_are_refused_before_they_are_decoded(shoes, monkeypatch):
     with pytest.raises(ValueError, match=r"large.png \(has 50 x 60 pixels, more than max_pixels,"):
         index_folder(str(shoes), max_pixels=2999)
     assert len(decoded) == sum(SIZES.values())
-    # What was found is kept for this bound only.
+    # The result of the check is kept for this bound only.
     assert len(index_folder(str(shoes), max_pixels=3000)) == sum(SIZES.values()) + 1
 
 

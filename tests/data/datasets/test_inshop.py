@@ -124,7 +124,7 @@ def test_links_do_not_lead_out_of_the_folder(tmp_path):
     manual_dir = tmp_path / "downloads" / "manual"
     archives.write_inshop(manual_dir, extracted=True)
     images = manual_dir / "inshop" / "Img" / "img"
-    # The folder itself may be elsewhere.
+    # The folder itself may be a link.
     images.rename(tmp_path / "elsewhere")
     images.symlink_to(tmp_path / "elsewhere")
     (image, *_) = sorted((tmp_path / "elsewhere").rglob("*.jpg"))

@@ -104,7 +104,7 @@ def test_classification_splits_are_merged_and_split_by_class(
     assert rows_of(index) == collections.Counter(
         (image.label, by_class(image.label, num_train_classes), image.data) for image in images
     )
-    # Which is another one than that of the archive.
+    # The archive splits differently: it has images of a class in both splits.
     assert {image.split for image in images if image.label == 0} == {"train", "test"}
     assert set(index.labels[index.splits == "train"]) == set(range(num_train_classes))
     assert set(index.labels[index.splits == "test"]) == set(
@@ -140,7 +140,7 @@ def test_items_are_in_folders_of_their_categories(inshop):
     folders = {label: set() for label in index.labels.tolist()}
     for path, label in zip(index.paths, index.labels.tolist(), strict=True):
         folders[label].add(str(pathlib.Path(path).relative_to(images).parent.parent))
-    # All images of an item, though those of the last are in two folders of the archive.
+    # An item has one folder, though the images of the last are in two folders of the archive.
     assert list(folders.values()) == [{"MEN/Denim"}, *[{"WOMEN/Blouses_Shirts"}] * 3]
 
 

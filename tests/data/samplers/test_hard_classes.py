@@ -8,7 +8,7 @@ from ccp_dml.data import ClassNeighbors, hard_class_batches
 from ccp_dml.data.samplers.hard_classes import add_near_classes
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(20) * 3, 6))
-# On a circle, the two classes beside each.
+# The two classes next to each one on a circle.
 RING = (np.arange(20)[:, None] + [1, -1]) % 20
 
 
@@ -22,7 +22,7 @@ def take(iterator, count):
 
 
 def updated(steps, tables):
-    """Neighbours with all updates of a training, so that nothing has to wait."""
+    """A function that starts batches with all updates of a training, so that none has to wait."""
     neighbors = ClassNeighbors(steps)
     neighbors.is_attached = True
 
@@ -69,7 +69,7 @@ def test_batches_hold_different_samples_of_each_class():
 
 
 def test_the_rest_comes_once_before_any_comes_again():
-    # 3 of 21 classes a batch, so that 7 batches are a pass.
+    # Each batch takes 3 of the 21 classes in turn, so 7 batches are a pass.
     labels = np.repeat(np.arange(21), 2)
     neighbors = ClassNeighbors(1000)
     iterator = iter(hard_class_batches(labels, 6, 1, 0, neighbors=neighbors))
@@ -85,7 +85,7 @@ def test_each_update_holds_for_its_steps():
     classes = classes_of(take(updated(4, tables)(fraction=0.2), 16))
     for step, batch in enumerate(classes[4:], 4):
         table = tables[step // 4 - 1]
-        # The added class is the neighbour of the first, unless that is there already.
+        # The added class is the neighbour of the first, unless the batch has that one already.
         assert batch[5] in table[batch[0]] or table[batch[0], 0] in batch[:5]
 
 

@@ -1,4 +1,4 @@
-"""Batches in proportion and of super-classes: frequencies, repetitions, resuming."""
+"""Proportional and hierarchical batches: frequencies, repetitions, resuming."""
 
 import collections
 import functools
@@ -66,7 +66,7 @@ def test_the_seed_fixes_batches_and_the_first_step_passes_over_some(name):
 
 def test_classes_come_in_proportion_to_their_size():
     labels = shuffled_labels()
-    # 60 batches of 2 samples are the 120 samples once.
+    # 60 batches of 2 samples are one pass over the 120 samples.
     passes = drawn(proportional_batches(labels, 1, 2, seed=0), 60 * 20, 1).reshape(20, 60, 2)
     visits = collections.Counter()
     for one_pass in passes:
@@ -75,7 +75,7 @@ def test_classes_come_in_proportion_to_their_size():
             assert abs(counts[label] - size / 2) < 1
         visits += counts
     for label, size in SIZES.items():
-        # Rounding up or down is a coin for each pass: 6 standard deviations.
+        # Each pass rounds up or down, as if by a coin toss: the bound is 6 standard deviations.
         assert visits[label] / 20 == pytest.approx(size / 2, abs=6 * 0.5 / np.sqrt(20))
 
 
@@ -99,7 +99,7 @@ def test_all_samples_of_a_class_are_equally_likely():
     indices = drawn(proportional_batches(labels, 2, 2, seed=5), 3000, 2).ravel()
     for label in (4, 11, 71):
         counts = np.bincount(indices, minlength=len(labels))[labels == label]
-        # Samples come in turn, so that they are more even than by chance.
+        # Samples take turns, so their counts are more even than by chance.
         assert counts.max() - counts.min() < 0.1 * counts.mean()
         assert scipy.stats.chisquare(counts).pvalue > 1e-3
 
@@ -142,7 +142,7 @@ def test_classes_of_a_super_class_meet_at_random():
     classes = np.sort(HIERARCHY[drawn(dataset, 15 * 400, 2)[:, :, 0]], axis=1)
     cars = collections.Counter(map(tuple, classes[(classes[:, 0] >= 16) & (classes[:, 1] < 20)]))
     assert len(cars) == 6
-    # The two pairs of a pass are one of three partitions.
+    # Each pass splits the four cars into two pairs, in one of three ways.
     counts = np.array([cars[16, other] for other in (17, 18, 19)])
     assert scipy.stats.chisquare(counts).pvalue > 1e-3
 

@@ -1,4 +1,4 @@
-"""Writes tiny presets of KerasHub, as it writes them itself."""
+"""Writes tiny KerasHub presets, as KerasHub itself does."""
 
 import pathlib
 
@@ -78,12 +78,12 @@ PRESETS = {
 
 
 def write_preset(kind: str, folder: pathlib.Path, **values):
-    """Writes a preset, and returns its size of images, network and preparation of images.
+    """Writes a preset, and returns its image size, network and image converter.
 
     Args:
         kind: One of `PRESETS`.
-        folder: Where to.
-        **values: How values are scaled, if not as is usual for the kind.
+        folder: The folder to write to.
+        **values: How values are scaled, if not as usual for the kind.
     """
     make, converter, size, usual = PRESETS[kind]
     network, prepare = make(), converter(image_size=(size, size), **(values or usual))

@@ -1,4 +1,4 @@
-"""BN-Inception once more, from its published table, on NumPy arrays or PyTorch tensors NCHW."""
+"""BN-Inception again, from its published table, on NCHW NumPy arrays or PyTorch tensors."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -42,7 +42,7 @@ def convolutions():
 
 
 def random_state_dict(generator):
-    """Weights by the names of the PyTorch port, of usual sizes."""
+    """Weights of typical size, by their names in the PyTorch port."""
     state = {}
     for name, size, channels, filters in convolutions():
         scale = np.sqrt(2 / (size * size * channels))
@@ -81,7 +81,7 @@ class NumpyOperations:
 
     @staticmethod
     def maximum(images, stride, padding):
-        # Rounded up: as many windows as there are, the last over the edge.
+        # The number of windows is rounded up: the last may reach over the edge.
         after = [(side + 2 * padding - 3) % stride + padding for side in images.shape[2:]]
         windows = _windows(images, 3, stride, padding, after, -np.inf)
         return windows.max((4, 5))
@@ -100,7 +100,7 @@ def _windows(images, size, stride, before, after, fill):
 
 
 class TorchOperations:
-    """What the PyTorch port is made of."""
+    """The operations that the PyTorch port is made of."""
 
     def __init__(self, torch):
         self.functional, self.torch = torch.nn.functional, torch

@@ -39,7 +39,7 @@ def relative_error(actual, expected):
     return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
-# Where the resolution is halved, sizes are even on the way from 64, and odd on that from 67.
+# From 64, every size that is halved is even; from 67 and 99, some are odd.
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (67, 99)])
 def test_feature_maps_are_those_of_the_table(network, state_dict, height, width):
     images = images_of(height, width)
@@ -73,7 +73,7 @@ def test_there_are_as_many_parameters_as_in_the_port():
 
 @pytest.mark.parametrize(
     ("side", "features"),
-    # The smallest and the largest for one feature, and that of the paper.
+    # The smallest and the largest side with one feature, and the paper's.
     slow_except(
         [(31, 1), (38, 1), (227, 7)],
         [(31, 1), (38, 1), (95, 3), (224, 7), (227, 7), (256, 8)],
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_named(state_dict, network):
     with pytest.raises(ValueError, match=r"inception_4a_1x1_bn\.running_var of the 414 needed are"):
         convert_state_dict(without)
     with pytest.raises(ValueError, match=r"conv1_7x7_s2\.weight.* and 409 more of the 414 needed"):
-        # As `convert_state_dict` does, which would make the network again.
+        # As in `convert_state_dict`, which would build the network again.
         convert(
             {f"module.{key}": array for key, array in state_dict.items()}, network, "BN-Inception"
         )
@@ -183,7 +183,7 @@ def test_pytorch_files_without_pytorch(tmp_path, monkeypatch):
         load_backbone_weights(bn_inception(), str(tmp_path / "port.pth"))
 
 
-# As a process it is run in `tests/test_program_start.py`.
+# In this process; `tests/test_program_start.py` runs another program as a process.
 def test_the_command_stops_with_one_line(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["bn_inception", "missing.pth", "out.weights.h5"])

@@ -123,7 +123,7 @@ def test_weights_from_a_path(tmp_path):
     for name in ("mine.weights.h5", "mine.h5"):
         saved.save_weights(tmp_path / "mine.weights.h5")
         if name == "mine.h5":
-            saved.save(tmp_path / name)  # Keras's older format, as its own files have it.
+            saved.save(tmp_path / name)  # Keras's older format, which its own files have.
         loaded = get_backbone("MobileNetV2", (64, 64, 3), str(tmp_path / name))
         for one, other in zip(saved.get_weights(), loaded.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)

@@ -1,4 +1,4 @@
-"""Weights that Keras has for `imagenet` are read as Keras reads them, from any file of them."""
+"""Keras's `imagenet` weights are read as Keras reads them, whatever file they are in."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def downloaded(tmp_path_factory):
     """A file like the one that Keras downloads, in its older format, with random weights.
 
-    Its normalisation holds the standard deviation in the place of the variance.
+    Its normalisation layer holds the standard deviation in place of the variance.
     """
     keras.utils.set_random_seed(1)
     network = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=SHAPE)
@@ -25,7 +25,7 @@ def downloaded(tmp_path_factory):
     normalization.set_weights([np.array(MEAN), np.array(DEVIATION), np.array(0)])
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            # As small as they are at first, the features of the end would be all alike.
+            # With the small initial values, the final features would all be alike.
             gamma, beta, mean, variance = layer.get_weights()
             layer.set_weights([3 * gamma, beta + 0.1, mean, variance])
     path = tmp_path_factory.mktemp("weights") / "efficientnetb0_notop.h5"
@@ -35,7 +35,7 @@ def downloaded(tmp_path_factory):
 
 @pytest.fixture
 def imagenet(downloaded, monkeypatch):
-    """What Keras makes of that file for `weights="imagenet"`, without a network."""
+    """What Keras makes of that file for `weights="imagenet"`, without a download."""
     monkeypatch.setattr(keras_efficientnet.file_utils, "get_file", lambda *_, **__: str(downloaded))
     return keras.applications.EfficientNetB0(
         include_top=False, weights="imagenet", input_shape=SHAPE
@@ -44,7 +44,7 @@ def imagenet(downloaded, monkeypatch):
 
 def features(network, generator):
     images = generator.uniform(0, 255, (2, *SHAPE)).astype("float32")
-    # Not `predict`, which would first trace every one of the networks.
+    # Not `predict`, which would first trace each of the networks.
     return network(images, training=False).numpy()
 
 
@@ -55,7 +55,7 @@ def test_imagenet_from_a_file(imagenet, downloaded, tmp_path):
         backbone = get_backbone("EfficientNetB0", SHAPE, str(path))
         found = features(backbone, np.random.default_rng(0))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.ptp(expected))
-    # Its own weights are right already, and stay as they are, wherever they came from.
+    # Weights that the backbone itself has saved are right already, and stay as they are.
     backbone.save_weights(tmp_path / "again.weights.h5")
     again = get_backbone("EfficientNetB0", SHAPE, str(tmp_path / "again.weights.h5"))
     np.testing.assert_array_equal(features(again, np.random.default_rng(0)), found)

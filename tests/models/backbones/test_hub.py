@@ -1,4 +1,4 @@
-"""Presets of KerasHub, read from folders in which it wrote them itself."""
+"""KerasHub presets, read from folders that KerasHub itself has written."""
 
 import importlib.util
 import pathlib
@@ -26,7 +26,7 @@ def images_of(size):
 
 
 def keras_hub_features(network, prepare, images):
-    """What KerasHub itself computes of images."""
+    """The features that KerasHub itself computes."""
     network = getattr(network, "vision_encoder", network)
     inputs = prepare(images)
     named = {"images": inputs} if isinstance(network.input, dict) else inputs

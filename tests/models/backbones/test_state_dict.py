@@ -1,4 +1,4 @@
-"""Weights of timm, by their names: here as arrays; `test_timm.py` compares with timm itself."""
+"""timm's weights by name, here as arrays; `test_timm.py` compares with timm itself."""
 
 import keras
 import numpy as np
@@ -72,7 +72,7 @@ UNUSED = ("fc.", "head.", "num_batches_tracked")
 
 
 class Recorder(dict):
-    """Knows which of its items were looked at."""
+    """Records which of its items were looked up."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -95,7 +95,7 @@ def random_state(shapes, generator):
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def converted(request):
-    """A network with weights from a state dict, which it was made of, and its name."""
+    """A network, and the state dict that its weights are from."""
     input_shape, shapes = NETWORKS[request.param]
     state = Recorder(random_state(shapes, np.random.default_rng(0)))
     network = get_backbone(request.param, input_shape)
@@ -117,7 +117,7 @@ def test_every_weight_is_used_once(converted):
 
 
 def part_of(network, name):
-    """The outputs of the layers before a block, and of its last layer."""
+    """A model of the outputs of the layer before a block, and of the block's last layer."""
     layers = {layer.name: layer for layer in network.layers}
     return keras.Model(network.input, [layers[each].output for each in name])
 
@@ -179,7 +179,7 @@ def test_the_block_that_halves_in_numpy(converted, generator):
         return values @ state[f"{name}.weight"][:, :, 0, 0].T
 
     reduced = np.maximum(normalize(pointwise(before, "layer2.0.conv1"), "layer2.0.bn1"), 0)
-    # Two pixels apart, each with its neighbours: here, not before, the resolution is halved.
+    # Each window is two pixels from the next: the resolution is halved here, not before.
     padded = np.pad(reduced, [(0, 0), (1, 1), (1, 1), (0, 0)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2]
     convolved = np.einsum("bhwiyx,oiyx->bhwo", windows, state["layer2.0.conv2.weight"])
@@ -192,7 +192,7 @@ def test_the_block_that_halves_in_numpy(converted, generator):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.max())
 
 
-# The other network is of Keras's own layers alone.
+# The other network has only Keras's own layers.
 @pytest.mark.parametrize("converted", slow_except(["vit_b16"], list(NETWORKS)), indirect=True)
 def test_networks_are_saved(converted, tmp_path, generator):
     network, _ = converted

@@ -1,4 +1,4 @@
-"""The networks that take weights of timm compute what timm computes."""
+"""The networks that take timm's weights compute what timm computes."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ NAMES = {"resnet50_v1_5": "resnet50", "vit_b16": "vit_base_patch16_224"}
 
 @pytest.fixture(scope="module", params=NAMES)
 def written(request, tmp_path_factory):
-    """Our name of a network, and the folder with what timm makes of it."""
+    """Our name for a network, and the folder with its weights and features from timm."""
     folder = tmp_path_factory.mktemp(request.param)
     program = "tests.models.backbones.timm_networks"
     arguments = [sys.executable, "-m", program, NAMES[request.param], folder]

@@ -1,7 +1,8 @@
-"""Features of a network of timm with random weights.
+"""Features of a timm network with random weights.
 
-In a process of its own, without TensorFlow, beside which torchvision cannot be imported. Its
-arguments are the name in timm and a folder; it writes the weights, twice, and an array file there.
+It runs in a process of its own, because torchvision cannot be imported beside TensorFlow. Its
+arguments are the network's name in timm and a folder, where it writes the weights, in two forms,
+the features and the scaling.
 """
 
 import json
@@ -20,7 +21,7 @@ def main(name, folder):
     options = {"img_size": SIZE} if name.startswith("vit") else {}
     network = timm.create_model(name, pretrained=False, **options).eval()
     with torch.no_grad():
-        # Weights that start alike would hide that they are taken for each other.
+        # Equal initial weights would hide that one is mistaken for another.
         for array in [*network.parameters(), *network.buffers()]:
             if array.is_floating_point():
                 array += 0.05 * (0.1 + array.abs().mean()) * torch.rand_like(array)
