@@ -119,7 +119,7 @@ def load(kind: str, address: str, form: str = "module:name") -> Any:
 
 
 def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
-    """Makes an object with a class or a function of the user.
+    """Makes an object with a user's class or function.
 
     Args:
         kind: What the objects are, for messages.
@@ -147,7 +147,7 @@ def make(kind: str, base: type, address: str, params: Mapping[str, Any]) -> Any:
 
 
 def _accepted_parameters(cls, base):
-    """Returns the parameters of a class and its base class, and the loss for a wrapper."""
+    """Returns the parameters of a class and its base class, and `loss` if it is a wrapper."""
     wrapped = [name for name in inspect.signature(cls).parameters if name == "loss"]
     return [*parameters(cls), *inspect.signature(base).parameters, *wrapped]
 

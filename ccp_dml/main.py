@@ -143,9 +143,9 @@ def _parse_flags(argv):
 def run():
     """Entry point."""
     logging.set_verbosity(logging.INFO)
-    # It reports every tensor that devices exchange.
+    # TensorFlow reports every tensor that devices exchange.
     tf.get_logger().setLevel("WARNING")
-    # It reports every kind of device that does not exist.
+    # JAX reports every kind of device that it does not find.
     getLogger("jax").setLevel("WARNING")
     define_flags()
     app.run(main, flags_parser=_parse_flags)

@@ -1,4 +1,4 @@
-"""Steps of the programs of the package before TensorFlow is imported.
+"""Steps that the package's programs take before TensorFlow is imported.
 
 `python -m ccp_dml.main` imports the package, and with it TensorFlow, before `ccp_dml.main`.
 """
@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 
 _HELP = pathlib.Path(__file__).parent / "experiment" / "help.txt"
-# Those of a clone, which are not installed with the package.
+# These exist only in a clone; they are not installed with the package.
 _SCRIPTS = pathlib.Path(__file__).parents[1] / "experiments"
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # The second is for the Windows Subsystem for Linux.
 _NVIDIA_DEVICES = "/dev/nvidia[0-9]*", "/dev/dxg"
-# Messages of TensorFlow's libraries while they are loaded, before they read the log level.
+# Messages that TensorFlow's libraries log while they are loaded, before they read the log level.
 _NOTES = re.compile(rb"I\d{4} |[-\d]+ [:.\d]+: I |WARNING: All log messages before absl::")
 
 
@@ -30,8 +30,8 @@ def prepare_program():
     For `ccp_dml.main --help` it prints the help and ends the process.
 
     A user's own `TF_CPP_MIN_LOG_LEVEL` is left as it is. Without it, TensorFlow's C++ code logs
-    only errors; without an NVIDIA GPU it logs nothing, because it takes that for an error. Failures
-    are still raised in Python.
+    only errors; without an NVIDIA GPU it logs nothing, because it would report the missing GPU as
+    an error. Failures are still raised in Python.
     """
     module = _find_program()
     if module.partition(".")[0] != "ccp_dml" and not _is_script():
@@ -47,7 +47,7 @@ def prepare_program():
 
 
 def _find_program():
-    """Returns the module that Python was told to run, an empty string if it was something else."""
+    """Returns the module that `python -m` runs; an empty string if there is none."""
     # While Python searches for the module to run, `sys.argv` has an option in place of its path.
     module = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
     return module.removeprefix("-m")
@@ -59,11 +59,11 @@ def _is_script():
 
 @contextlib.contextmanager
 def silence_startup_messages() -> Iterator[None]:
-    """Holds back the standard error, and then writes everything except mere notes."""
+    """Holds back standard error, and then writes all of it except mere notes."""
     try:
         terminal = os.dup(2)
     except OSError:
-        # Without a standard error.
+        # There is no standard error.
         yield
         return
     with tempfile.TemporaryFile() as held:

@@ -24,7 +24,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Fixes the initial weights and the order
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Passes over the images.")
 _SAMPLES = flags.DEFINE_integer("samples_per_letter", 60, "Training images of each letter.")
 _BATCH_SIZE = 100
-# Of the last letters of the train group, with which the experiments validate.
+# How many of the train group's last letters the experiments validate on.
 _VALIDATION_LETTERS = 100
 
 

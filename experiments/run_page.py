@@ -1,4 +1,4 @@
-"""Runs the Python of a page of the documentation, from its first line to its last.
+"""Runs the Python code of a documentation page, from the first line to the last.
 
 The pictures of a page are made by its own code:
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def read_code(page: str | pathlib.Path) -> str:
-    """Returns what a page has in blocks that begin with three backticks and `python`."""
+    """Returns the code in a page's blocks that begin with three backticks and `python`."""
     text = pathlib.Path(page).read_text(encoding="utf-8")
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE))
 

@@ -1,4 +1,4 @@
-"""What Keras does not offer for all of its backends: the same functions for TensorFlow and JAX.
+"""Functions that Keras does not offer for all of its backends, for TensorFlow and JAX alike.
 
 Everything in a training step besides `keras.ops` is here, so that losses, layers and models do not
 depend on the backend, which was chosen before Keras was imported.

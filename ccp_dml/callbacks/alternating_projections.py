@@ -43,9 +43,9 @@ class AlternatingProjections(ResumableCallback):
 
     λ is 0 in round 0 and `proximal_weight · proximal_growthᵗ` in round t.
 
-    Adds `round`, `proximal_weight`, `covering_radius` (that of the proxies with which the last
-    round ended, NaN before) and `next_covering_radius` (that of the proxies that replaced them) to
-    the epoch's logs. It must come after the callback that adds the monitored metric.
+    Adds `round`, `proximal_weight`, `covering_radius` (of the proxies with which the last round
+    ended; NaN before) and `next_covering_radius` (of the proxies that replaced them) to the epoch's
+    logs. It must come after the callback that adds the monitored metric.
 
     Args:
         pool: Function of the round t that returns the samples to choose proxies from: a
@@ -348,7 +348,7 @@ class AlternatingProjections(ResumableCallback):
         return np.ascontiguousarray(np.swapaxes(embeddings, 0, 1))
 
     def _selection(self):
-        """Returns what selects the proxies of the current round from slices of the pool."""
+        """Returns the function that selects the proxies of the round from slices of the pool."""
         generator = np.random.default_rng([self.seed, self.round, _SELECTION_STREAM])
         proxies_per_class = self.model.proxies.proxies_per_class
         return lambda pool, proxies: SELECTIONS[self.proxy_selection](

@@ -29,7 +29,7 @@ class HardClasses(ResumableCallback):
         neighbors: The neighbours, for `ccp_dml.data.hard_class_batches`.
 
     Raises:
-        ValueError: If a number is not positive; when training begins, if an epoch has another
+        ValueError: If a number is not positive; when training begins, if an epoch has a different
             number of steps.
 
     Example:

@@ -29,7 +29,7 @@ class HistoryLog(ResumableLog, keras.callbacks.CSVLogger):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         _keep_rows(epath.Path(self.filename), self.epochs)
-        # Keras sets it only for a file that exists, and keeps that of an earlier training.
+        # Keras sets it only for a file that exists, and keeps the value from an earlier training.
         self.append_header = True
         keras.callbacks.CSVLogger.on_train_begin(self, logs)
 

@@ -6,8 +6,8 @@ import keras
 class LearningRateLog(keras.callbacks.Callback):
     """Adds the `learning_rate` of the next step to the logs of every epoch.
 
-    Use it with a `keras.optimizers.schedules.LearningRateSchedule`; `ReduceLROnPlateau` adds it by
-    itself. Put it before the callbacks that write logs.
+    Use it with a `keras.optimizers.schedules.LearningRateSchedule`; `ReduceLROnPlateau` adds it on
+    its own. Put it before the callbacks that write logs.
     """
 
     def on_epoch_end(self, epoch, logs=None):

@@ -36,7 +36,7 @@ class ResumableCallback(keras.callbacks.Callback):
         """Restores a state, so that the next `fit` continues from it instead of starting over.
 
         Args:
-            state: What `state()` returned, or the file that `numpy.savez` made of it.
+            state: What `state()` returned, or the file that `numpy.savez` made from it.
 
         Raises:
             ValueError: If something is missing in `state`; nothing is changed then.

@@ -12,7 +12,7 @@ class ShrinkageWarning(ResumableCallback):
     """Warns once if proxies undo what the warm-up has learned.
 
     Proxies that are chosen while a network knows little lie close together, and attract the
-    embeddings: these spread less than before, and retrieval stands still or gets worse. The warning
+    embeddings: these spread less than before, and retrieval stagnates or gets worse. The warning
     compares epochs with the last one of the warm-up, and says what helps.
 
     Reads `round`, the metric and `val_embedding_spread` from an epoch's logs, so it comes after

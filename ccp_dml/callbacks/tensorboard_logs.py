@@ -27,7 +27,7 @@ class TensorBoardLogs(ResumableLog):
         log_dir: Folder of the TensorBoard logs.
 
     Raises:
-        ValueError: When an epoch ends before which `validation` has measured nothing.
+        ValueError: When an epoch ends and `validation` has not measured anything yet.
     """
 
     _writer: tf.summary.SummaryWriter
@@ -55,7 +55,7 @@ class TensorBoardLogs(ResumableLog):
                 positive, negative = pair_distances(embeddings, labels)
                 tf.summary.histogram("distances/positive_pairs", positive)
                 tf.summary.histogram("distances/negative_pairs", negative)
-        # Whatever is saved from now on is on disk.
+        # Events must be on disk before a checkpoint counts their epoch as logged.
         self._writer.flush()
         super().on_epoch_end(epoch, logs)
 

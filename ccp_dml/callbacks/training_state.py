@@ -23,7 +23,7 @@ from ccp_dml.distribution import (
 )
 from ccp_dml.models.keras_internals import sync_variables, wrap_train_function
 
-# What NumPy and zipfile raise for a damaged file.
+# Errors that NumPy and zipfile raise for a damaged file.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 
 
@@ -53,7 +53,7 @@ class TrainingState(keras.callbacks.Callback):
 
     With several workers, the chief writes the checkpoints to a folder that all of them can read,
     and all resume from the one that it chooses. They save, and stop, after the same step: between
-    two steps, or every `steps_per_execution`, all of them exchange whether the chief wants to save
+    two steps, or every `steps_per_execution`, they tell each other whether the chief wants to save
     or one of them was interrupted.
 
     Restore before training, and let the data start at the step from which training continues. Put
@@ -279,7 +279,7 @@ class TrainingState(keras.callbacks.Callback):
         # With JAX, accessing `self.model` between two steps gives its variables their values.
         self._steps_at_once = self.model.steps_per_execution
         self._strategy = strategy_of(self.model)
-        # Of a fit that ended with an exception: it would count every step once more.
+        # A wrapper left by a fit that ended with an exception would count every step once more.
         self._unwrap_train_function()
         self._train_function = wrap_train_function(self.model, self._take_steps)
         self._wrapper = self.model.train_function
@@ -301,7 +301,7 @@ class TrainingState(keras.callbacks.Callback):
             return self._logs
         logs = train()
         self.step += self._steps_at_once
-        # They are on the device: reading them here would wait for the step.
+        # The logs are on the device: reading them here would wait for the step.
         self._logs, self._is_between_epochs = logs, False
         return logs
 
@@ -319,7 +319,7 @@ class TrainingState(keras.callbacks.Callback):
         interrupted = self.interrupted is not None and self.interrupted()
         is_due = time.monotonic() - self._saved >= 60 * self.minutes
         if num_workers(self._strategy) > 1:
-            # The workers' clocks differ: the chief's counts.
+            # The workers' clocks differ, so that the chief decides.
             answers = np.asarray([interrupted, is_due and is_chief(self._strategy)], "int32")
             interrupted, is_due = sum_over_workers(answers, self._strategy) > 0
         if interrupted or is_last or is_due:
@@ -332,7 +332,7 @@ class TrainingState(keras.callbacks.Callback):
         self._seconds_before, self._started = self.seconds, None
 
     def _unwrap_train_function(self):
-        # Compiled again, the model has a train function of its own.
+        # A model that was compiled again has a new train function.
         if self._wrapper is not None and self.model.train_function is self._wrapper:
             self.model.train_function = self._train_function
         self._train_function = self._wrapper = None

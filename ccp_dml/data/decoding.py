@@ -111,8 +111,8 @@ def decode_region(
     Raises:
         tf.errors.InvalidArgumentError: If the image is damaged or of another format.
     """
-    # Outside a graph, nothing is saved by calling Python, which waits for ever for a thread of
-    # TensorFlow if there is only one.
+    # Outside a graph, calling Python saves nothing, and waits forever if TensorFlow has only one
+    # thread.
     decode_other = _decode_other if portable or tf.executing_eagerly() else _decode_other_in_python
     # The graph of the box is larger than both branches: it is built once, between them.
     is_jpeg = tf.io.is_jpeg(contents)
@@ -199,7 +199,7 @@ def _decode_other(contents):
 
 @separate_function()
 def _decode_other_in_python(contents):
-    """Does the same by a graph that calls Python for images other than PNGs."""
+    """Does the same with a graph that calls Python for images other than PNGs."""
     return _decode_png_or(_call_decode_rare, contents)
 
 
@@ -218,7 +218,7 @@ def _call_decode_rare(contents):
             with tf.device("CPU"):
                 image, orientation = _decode_rare(contents)
         except tf.errors.InvalidArgumentError as error:
-            # Which becomes such an error again, unlike others.
+            # TensorFlow turns a ValueError into an InvalidArgumentError again, unlike other errors.
             raise ValueError(error.message) from error
         return image.numpy(), orientation.numpy()
 

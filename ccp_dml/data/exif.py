@@ -151,7 +151,7 @@ def _parse(exif):
     is_little = order == b"II*\0"
 
     def numbers(values, *sizes):
-        """The numbers of the first bytes of rows, each of some of them."""
+        """Reads consecutive numbers of the given sizes, in bytes, from each row."""
         little = np.zeros((values.shape[-1], len(sizes)), "int32")
         big = np.zeros_like(little)
         for column, size in enumerate(sizes):
@@ -168,7 +168,7 @@ def _parse(exif):
     tags, types, counts, values = tf.unstack(numbers(entries, 2, 2, 4, 2), axis=1)
     is_stated = (tags == _TAG) & (types == _SHORT) & (counts == 1)
     is_stated &= is_valid & (np.arange(_MAX_ENTRIES) < count)
-    # That of the first entry, if there is one.
+    # The value of the first such entry, if there is one.
     orientation = tf.reduce_sum(
         values * tf.one_hot(tf.argmax(is_stated), _MAX_ENTRIES, dtype=tf.int32)
     )

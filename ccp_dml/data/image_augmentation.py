@@ -331,5 +331,5 @@ def _fold_in(seed, number):
 
 
 def _last_line(error):
-    # TensorFlow says what was wrong there, after the lines of code.
+    # TensorFlow says what was wrong on the last line, after the lines of code.
     return str(error).strip().splitlines()[-1].strip()

@@ -165,7 +165,7 @@ def _recall(memory):
 
 
 def _remember(memory, checked):
-    # Permissions, disks and networks are repaired without a change of the file.
+    # Permissions, disks and networks can be repaired without a change to the file.
     lasting = {
         path: [state, problem]
         for path, (state, problem) in checked.items()

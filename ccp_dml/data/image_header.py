@@ -36,7 +36,8 @@ class ImageHeader(NamedTuple):
 def read_header(contents: bytes) -> ImageHeader:
     """Reads the header of an encoded image; nothing is decoded.
 
-    Pillow reads headers as well, but refuses large images by a limit that is global to the process.
+    Pillow reads headers as well, but refuses large images, with a limit that is global to the
+    process.
 
     Args:
         contents: An encoded image, whose end may be missing.

@@ -10,8 +10,8 @@ def replace_labels(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Replaces the labels of some samples by those of other classes, at random.
 
     The samples are drawn without replacement, all equally likely; each gets one of the other
-    classes, all equally likely, and none its own. Exactly the given share of the labels is then
-    wrong. Class sizes change, and a class with few samples may lose all of them.
+    classes, all equally likely, and none keeps its own. Exactly the given share of the labels is
+    then wrong. Class sizes change, and a class with few samples may lose all of them.
 
     Args:
         labels: Integer labels of the samples `(n,)`, of at least two classes if any is replaced.

@@ -1,10 +1,10 @@
 """Parallel work in tf.data pipelines, without autotuning.
 
-While a pipeline runs, a thread of TensorFlow tunes what is set to `tf.data.AUTOTUNE`, every 10 ms
-at first and every minute at last. Whoever ends the pipeline waits for that thread, which on busy
-processors misses the call to end, and sleeps until it would tune again: up to a minute after every
-training and every validation. With fixed numbers there is no such thread, and the first images do
-not have to wait for their parallelism to be found.
+While a pipeline runs, a TensorFlow thread tunes everything that is set to `tf.data.AUTOTUNE`, at
+first every 10 ms and later every minute. A pipeline ends only when that thread does; on busy
+processors the thread misses the call to end and sleeps until it would tune again: up to a minute
+after every training and every validation. With fixed numbers there is no such thread, and the first
+images do not have to wait until their parallelism is found.
 """
 
 from collections.abc import Callable

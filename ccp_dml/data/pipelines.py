@@ -93,8 +93,8 @@ class ClassPools:
     Call arguments:
         round_number: t, from 0.
         classes: The classes to return samples of, a range within 0…C − 1. Defaults to `None`: all.
-            Samples and augmentation are the same as in the whole pool, for which a few others have
-            to be read.
+            Samples and augmentation are the same as in the whole pool, which requires reading a few
+            other samples.
 
     Returns:
         A dataset of batches of `(images, labels)`, draw by draw in class order.

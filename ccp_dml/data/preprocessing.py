@@ -204,7 +204,7 @@ def evaluation_image(
         region = decode_region(
             contents, lambda shape: locate_center(shape, preprocessing).box, size, color, portable
         )
-        # The centre is where it is, however the image is turned.
+        # The centre stays where it is, however the image is turned.
         center = locate_center(region.shape, preprocessing)
         resized = _resize_center(
             region.pixels[tf.newaxis], region.origin, region.ratio, center, size
@@ -294,7 +294,7 @@ def area_box(
         max_attempts=_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
-    # Both are of three axes, of which the last is that of the channels.
+    # Both have three entries, the last of which is for the channels.
     return tf.gather(tf.concat([begin, size], axis=0), [0, 1, 3, 4])
 
 
@@ -366,7 +366,7 @@ def _resize_center(regions, origin, ratio, center, size):
 
 
 class _Padded(NamedTuple):
-    """What `_resize_padded` needs of a region of an image; see `Region`."""
+    """The attributes of a `Region` that `_resize_padded` needs."""
 
     box: tf.Tensor
     origin: tf.Tensor
@@ -397,7 +397,7 @@ def _resize_padded(images, region, size, color, antialias):
     corner, sides = (tf.cast(part, tf.float32) for part in (region.box[:2], region.box[2:]))
     origin = tf.cast(region.origin, tf.float32)
     scale = size / sides
-    # Pixels outside become 0, which is the colour once that is subtracted.
+    # Pixels outside become 0, which stands for the padding once its colour is subtracted.
     pixels = tf.cast(images, tf.float32) - tf.constant(color, tf.float32)
     end = region.box[:2] + region.box[2:]
     is_inside = tf.reduce_all((end > 0) & (region.box[:2] < region.shape))

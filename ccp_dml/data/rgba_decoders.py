@@ -40,7 +40,8 @@ def decode_png(contents: tf.Tensor) -> tf.Tensor:
     """
     pixels = tf.io.decode_png(contents, channels=4)
     depth, color_type = tf.unstack(read_bytes(contents, 24, 2))
-    # There, opaque is the largest number with as many bits instead of 255.
+    # For these grey images, TensorFlow decodes opaque to the largest number with that many bits
+    # instead of 255.
     opaque = tf.where((color_type == _GREY) & (depth < 8), 2**depth - 1, 255)
     alpha = pixels[..., 3:]
     alpha = tf.where(alpha == tf.cast(opaque, tf.uint8), tf.constant(255, tf.uint8), alpha)
@@ -113,7 +114,7 @@ def decode_bmp(contents: tf.Tensor) -> tf.Tensor:
     stride = (width * tf.cast(bits, tf.int64) + 31) // 32 * 4
     num_rows = tf.cast(tf.abs(height), tf.int64)
     pixels = tf.strings.substr(contents, tf.cast(start, tf.int64), stride * num_rows)
-    # Which fails if some are missing.
+    # This fails if pixels are missing.
     rows = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), [num_rows, stride])
     rows = tf.ensure_shape(rows, (None, None))
     rows = tf.cond(height > 0, lambda: rows[::-1], lambda: rows)

@@ -52,7 +52,7 @@ def rescale(images: tf.Tensor, scaling: str, mirrored: bool = False) -> tf.Tenso
     rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
     if scaling == "torch":
         return tf.reshape(rows / np.tile(_DEVIATION, width), tf.shape(images))
-    # From right to left: what was mirrored is not any more, and the channels are reversed.
+    # Reversing whole rows mirrors the images once more, and reverses the channels.
     return tf.reshape(tf.reverse(rows, [1]), tf.shape(images))
 
 

@@ -23,7 +23,7 @@ class ClassMetrics(NamedTuple):
     metrics: dict[str, np.ndarray]
 
     def macro_average(self) -> dict[str, float]:
-        """Returns the mean of each metric over the classes, which all count the same."""
+        """Returns the mean of each metric over the classes, which all count equally."""
         return {name: float(np.mean(values)) for name, values in self.metrics.items()}
 
 

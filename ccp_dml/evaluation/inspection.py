@@ -47,9 +47,9 @@ def duplicate_distance(distances: np.ndarray) -> float:
     """Estimates a distance below which two samples are probably the same image.
 
     Distances of embeddings have no absolute scale: a network that separates classes well puts all
-    samples of a class close together. The estimate is half of the median distance of a sample to
-    its nearest neighbour, which most samples exceed for any network, unless half of the data are
-    duplicates.
+    samples of a class close together. The estimate is half the median distance of a sample to its
+    nearest neighbour: with any network, most samples are farther from theirs, unless half of the
+    data are duplicates.
 
     Args:
         distances: From every sample to its nearest neighbours, nearest first `(n, k)`.
@@ -132,7 +132,8 @@ def find_suspicious_labels(
     is_suspicious = (found != classes[:, None]).all(axis=1) & (sizes[classes] > 1)
     rows = np.flatnonzero(is_suspicious)
     found = found[rows]
-    # How many of a sample's neighbours share the label of each of them; argmax is the nearest.
+    # For each neighbour, how many of the sample's neighbours share its label; in a tie, argmax
+    # chooses the nearest.
     vote_counts = (found[:, :, None] == found[:, None, :]).sum(axis=2)
     best = vote_counts.argmax(axis=1)
     each = np.arange(len(rows))

@@ -51,9 +51,9 @@ def nearest_neighbors(
 
     Raises:
         ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
-            below 1e15, a vector of the gallery is neither 0 nor has a coordinate of at least
-            1e-250, an index is out of range, or k is not between 1 and the number of samples there
-            are to find.
+            below 1e15, a nonzero vector of the gallery has no coordinate of at least 1e-250 in
+            magnitude, an index is out of range, or k is not between 1 and the number of samples
+            there are to find.
 
     Example:
 
@@ -184,7 +184,7 @@ def distances_to_rows(queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray
 def sort_by_distance(
     distances: np.ndarray, rows: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Selects the k nearest of what was found for each query, in a tie the first rows.
+    """Selects the k nearest of the rows found for each query; in a tie, the first in the gallery.
 
     Args:
         distances: `(n, c)`.
@@ -212,7 +212,7 @@ class NeighborSearch:
         gallery: `(m, d)`, float32 or float64; it is copied.
 
     Raises:
-        ValueError: If a vector is neither 0 nor has a coordinate of at least 1e-250.
+        ValueError: If a nonzero vector has no coordinate of at least 1e-250 in magnitude.
     """
 
     def __init__(self, gallery):
@@ -233,8 +233,8 @@ class NeighborSearch:
         if is_small or is_mixed:
             dtype = np.dtype("float64")
         mean = (mean * self.scale).astype(dtype)
-        # Only embeddings far from the origin gain from it; for others, no shift keeps exact values
-        # exact, so that equal distances stay equal.
+        # Only embeddings far from the origin gain from a shift. Others are not shifted, which keeps
+        # exact values exact and equal distances equal.
         is_far = np.square(mean).sum() > self._sum_squares(mean).mean()
         self.mean = mean if is_far and not is_mixed else np.zeros_like(mean)
         self.num_groups = -(-self.size // _GROUP)
@@ -336,7 +336,8 @@ def _find_largest_scores(scores, num_groups, count):
         count: Number of columns to find, a Python integer.
 
     Returns:
-        Indices int32 `(n, count)`, largest score first and of equal ones the first column.
+        Indices int32 `(n, count)`, largest score first; of equal scores, the first column comes
+        first.
     """
     grouped = tf.reshape(scores, [-1, num_groups, _GROUP])
     groups = tf.math.top_k(tf.reduce_max(grouped, axis=2), count).indices

@@ -1,4 +1,4 @@
-"""The gallery as each query ranks it, from which all retrieval metrics are read."""
+"""Each query's ranking of the gallery, from which all retrieval metrics are computed."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -101,7 +101,7 @@ def rank_in_blocks(
 
     index = NeighborSearch(data.gallery)
     members = _ClassMembers(data.gallery_labels)
-    # Separate, because a query that is part of the gallery has one sample less to find.
+    # Separate, because a query that is part of the gallery has one sample fewer to find.
     for queue, own in (
         (order[in_gallery[order]], data.gallery_indices),
         (order[~in_gallery[order]], None),
@@ -145,14 +145,15 @@ class _ClassMembers:
         if own is None:
             return np.where(is_member, relevant, -1)
         is_member &= relevant != own[:, None]
-        # Each has one row less, so that the last column is free once the others have moved up.
+        # Each query has one row fewer, so that the last column is free once the others have moved
+        # up.
         order = np.argsort(~is_member, axis=1, kind="stable")
         relevant = np.where(is_member, relevant, -1)
         return np.take_along_axis(relevant, order, 1)[:, : max(1, places.size - 1)]
 
 
 def _nearest_columns(scores, columns):
-    """Finds the column with the largest score of each row, in a tie the first `(n, 1)`."""
+    """Finds the column with the largest score of each row `(n, 1)`; in a tie, the first."""
     values = np.where(columns < 0, -np.inf, np.take_along_axis(scores, columns, 1))
     return np.take_along_axis(columns, values.argmax(axis=1)[:, None], 1)
 

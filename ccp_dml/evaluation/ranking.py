@@ -7,7 +7,7 @@ import numpy as np
 
 from ccp_dml.processor_count import count_processors
 
-# What a thread processes at a time fits into its cache.
+# The values that a thread processes at a time fit into its cache.
 _VALUES_AT_A_TIME = 2**17
 
 
@@ -23,7 +23,8 @@ def rank_columns(scores: np.ndarray, count: int, skipped: np.ndarray | None = No
         skipped: A column of each row to leave out `(n,)`, −1 for none. Defaults to `None`: none.
 
     Returns:
-        Columns int32 `(n, count)`, largest score first and of equal ones the first column.
+        Columns int32 `(n, count)`, largest score first; of equal scores, the first column comes
+        first.
 
     Example:
 
@@ -99,7 +100,7 @@ def map_rows(function: Callable[[slice], object], num_rows: int, width: int) -> 
         width: Number of values in a row, which determines how many rows are passed at a time.
 
     Returns:
-        What the function returned, in the order of the rows.
+        The function's results, in the order of the rows.
     """
     step = max(1, _VALUES_AT_A_TIME // width)
     slices = [slice(start, start + step) for start in range(0, num_rows, step)]
@@ -117,7 +118,7 @@ def _rank_singles(keys, count):
 
 
 def _rank_doubles(keys, count):
-    """Does the same with the last bits of a key replaced by its column."""
+    """Ranks 64-bit keys, whose last bits are replaced by their columns."""
     columns = 2 ** (keys.shape[1] - 1).bit_length() - 1
     packed = keys & ~columns
     packed |= np.arange(keys.shape[1])

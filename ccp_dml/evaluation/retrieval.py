@@ -38,8 +38,8 @@ def retrieval_metrics(
         embeddings: The queries `(n, d)`; computed in float32, or in float64 if they are float64 or
             float32 cannot square them.
         labels: Their classes `(n,)` or `(n, 1)`.
-        gallery_embeddings: What the queries are compared with `(m, d)`. Defaults to `None`: every
-            query is compared with all others.
+        gallery_embeddings: The embeddings that the queries are compared with `(m, d)`. Defaults to
+            `None`: every query is compared with all others.
         gallery_labels: Their classes `(m,)` or `(m, 1)`, required with `gallery_embeddings`.
         recall_at: The values of k for recall@k. Defaults to `(1, 2, 4, 8)`.
         gallery_indices: For queries that are part of the gallery, which row each of them is `(n,)`,
@@ -53,10 +53,10 @@ def retrieval_metrics(
 
     Raises:
         ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
-            below 1e15, a vector of the gallery is neither 0 nor has a coordinate of at least
-            1e-250, a k is not a positive integer, a metric is unknown, an index is out of range or
-            refers to a row of another class than the query, or no query has another sample of its
-            class.
+            below 1e15, a nonzero vector of the gallery has no coordinate of at least 1e-250 in
+            magnitude, a k is not a positive integer, a metric is unknown, an index is out of range
+            or refers to a row of another class than the query, or no query has another sample of
+            its class.
 
     Example:
 
@@ -93,8 +93,9 @@ def metrics_by_query(
     - `map_at_<k>`, the same over the k nearest: `1/min(k, R) Σ_{r_j ≤ k} j / r_j`;
     - `mrr`, reciprocal rank (Voorhees, TREC-8, 1999): `1 / r₁`.
 
-    Their means over the queries are what `retrieval_metrics` returns; see
-    `ccp_dml.evaluation.metrics_by_class` and `ccp_dml.evaluation.bootstrap_intervals` for others.
+    `retrieval_metrics` returns their means over the queries. For means by class and confidence
+    intervals, see `ccp_dml.evaluation.metrics_by_class` and
+    `ccp_dml.evaluation.bootstrap_intervals`.
 
     Args:
         embeddings: See `retrieval_metrics`.

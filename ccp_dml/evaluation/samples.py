@@ -11,7 +11,7 @@ from ccp_dml.evaluation.retrieval import retrieval_metrics
 
 @runtime_checkable
 class EvaluationSamples(Protocol):
-    """What evaluation needs of labelled samples; those of `ccp_dml.data` have it."""
+    """The interface of labelled samples that evaluation needs; those of `ccp_dml.data` have it."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -41,7 +41,7 @@ def evaluate_retrieval(
         data: The queries: labelled samples in memory or in files, such as `load(name).test`, or a
             pair of inputs and labels `(n,)`.
         gallery: The samples to search, such as `load(name).gallery`. Defaults to `None`: each query
-            is searched among the others.
+            is compared with the others.
         recall_at: The values of k for recall@k. Defaults to `(1, 2, 4, 8)`.
         batch_size: Number of inputs embedded at a time, if they are not in batches. Defaults to
             256.

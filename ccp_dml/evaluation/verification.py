@@ -40,8 +40,8 @@ class PairedSamples(NamedTuple):
         anchor_labels: `(a,)`.
         others: The second samples of pairs, float64 `(m, d)`.
         other_labels: `(m,)`.
-        own_rows: The row of each anchor among the others `(a,)`, −1 for none, with which it makes
-            no pair; `None` if the anchors are the first of the others and make pairs only with
+        own_rows: The row of each anchor among the others, with which it makes no pair `(a,)`, −1
+            for none; `None` if the anchors are the first of the others and make pairs only with
             later ones.
     """
 

@@ -21,14 +21,14 @@ EMBEDDINGS_FILE = "test_embeddings.npz"
 # Of the queries and, if there is one, of the gallery.
 _EMBEDDINGS = ("embeddings", "gallery_embeddings")
 _LABELS = ("labels", "gallery_labels")
-# What NumPy and zipfile raise for a damaged file.
+# Errors that NumPy and zipfile raise for a damaged file.
 _DAMAGED = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def reduce_embeddings(parts: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
     """Reduces the embeddings of several networks so that their concatenation has a given size.
 
-    It is the reduction of the program of the CCP paper, an option that its published results do not
+    This is the reduction in the CCP paper's program, an option that its published results do not
     use: a separate PCA of each network's embeddings, before they are normalised and concatenated,
     fitted without labels on the same embeddings that it reduces (test images; for In-Shop queries
     and gallery together), centred, by a full singular value decomposition, not whitened. That
@@ -37,7 +37,7 @@ def reduce_embeddings(parts: Sequence[np.ndarray], size: int) -> list[np.ndarray
 
     Args:
         parts: For each network its embeddings `(n, d)`, of queries and gallery one after the other.
-        size: Size of the concatenation; that of a single network makes the two comparable.
+        size: Size of the concatenation; the size of a single network makes the two comparable.
 
     Returns:
         For each network its reduced embeddings, after the Lipschitz normalisation. Each has at
@@ -111,7 +111,7 @@ def measure_concatenation(
 
     Returns:
         What `ccp_dml.experiment.metrics.measure_chosen` measures and `embedding_size`, of the
-        concatenation and of the same reduced to the size of the first network; see
+        concatenation and of its reduction to the size of the first network; see
         `concatenate_embeddings` and `reduce_embeddings`.
 
     Raises:

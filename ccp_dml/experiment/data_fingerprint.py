@@ -1,4 +1,4 @@
-"""A fingerprint of the samples of a run, by which changed data are noticed."""
+"""A fingerprint of a run's samples, to detect changed data."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ from ccp_dml.experiment.training_data import TrainingData
 def fingerprint_data(benchmark: Benchmark, data: TrainingData) -> str:
     """Returns a hash of the samples that a run trains, validates and tests on.
 
-    It depends on their order, labels and class names, and of images in files on the names of the
+    It depends on their order, labels and class names and, for images in files, on the names of the
     files and their folders, but neither on the path of the data set nor on pixels, which are not
     read.
 

@@ -64,8 +64,8 @@ def adopt_preprocessing(
     Args:
         networks: What `load_networks` returned.
         settings: The settings.
-        given: Names of the settings that somebody chose and that must not be contradicted. Defaults
-            to none.
+        given: Names of the settings that were given explicitly and must not be contradicted.
+            Defaults to none.
 
     Returns:
         The settings with the preprocessing of the first network, unless some network has none.

@@ -130,16 +130,16 @@ def settings_from(flag_values: flags.FlagValues) -> Settings:
     """
     values = {field.name: flag_values[field.name].value for field in dataclasses.fields(Settings)}
     values |= _preset_values(flag_values)
-    # Lists of other things than numbers.
+    # Lists of things other than numbers.
     values |= {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
     return Settings(**values)
 
 
 def format_notes(flag_values: flags.FlagValues) -> list[str]:
-    """Returns lines with what a user might not expect of the given flags.
+    """Returns notes on effects of the given flags that a user might not expect.
 
     One says what the chosen preset sets, if there is one; another which flags have no effect,
-    because they are for images in files and those of the data set are in memory.
+    because they are for images in files and the images of the data set are in memory.
 
     Raises:
         ValueError: If there is no such preset.

@@ -166,7 +166,7 @@ def _make_neighbors(gallery, distances, found):
         None if gallery.labels is None else gallery.labels[gallery.row_of(name)] for name in found
     ]
     return [
-        # Labels in an array of integers are NumPy's, which JSON does not know.
+        # Labels in an array of integers are NumPy scalars, which JSON cannot represent.
         Neighbor(rank, distance, path, label.item() if isinstance(label, np.generic) else label)
         for rank, (distance, path, label) in enumerate(
             zip(distances, found, labels, strict=True), start=1

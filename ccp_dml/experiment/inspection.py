@@ -114,7 +114,7 @@ def inspect_images(
         folder: Folder for the files; any path that `etils.epath` knows, created if it does not
             exist.
         k: Number of neighbours that must all have another label. Defaults to 10, or fewer if there
-            are not as many.
+            are not that many.
         max_distance: The largest distance of near-duplicates. Defaults to `None`: see
             `ccp_dml.evaluation.duplicate_distance`.
         batch_size: Number of images to embed at a time. Defaults to 256.

@@ -121,7 +121,7 @@ def make_model(
             name="memory",
         )
     if has_proxies:
-        # Without rounds and a memory a proxy loss uses proxies only, as in its paper.
+        # With neither rounds nor a memory, a proxy loss uses only proxies, as in its paper.
         needs_batch_alone = not {"ccp", "xbm"} & set(parts)
         options |= {
             "proxies_per_class": loss.proxies_per_class
@@ -171,7 +171,7 @@ def make_callbacks(
 
     Args:
         model: What `make_model` returned.
-        settings: The same.
+        settings: The settings it was made from.
         train: The training samples.
         on_round_end: See `AlternatingProjections`. Defaults to `None`.
     """

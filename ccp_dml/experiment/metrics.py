@@ -67,7 +67,7 @@ class Measurement(NamedTuple):
 def measure(
     embeddings: Sequence[np.ndarray], benchmark: Benchmark, settings: Settings
 ) -> Measurement:
-    """Measures retrieval, covering radius and what else the settings choose, from one ranking.
+    """Measures retrieval, covering radius and whatever else the settings choose, from one ranking.
 
     Args:
         embeddings: What `ccp_dml.experiment.evaluation.embed_test` returned.

@@ -175,9 +175,10 @@ def count_classes(settings: Settings) -> int:
 
 
 def settings_to_measure(planned: Sequence[PlannedCell]) -> tuple[dict[str, Settings], int]:
-    """Returns what to measure steps of: the settings of each method, and the number of classes.
+    """Returns the settings to measure steps with, for each method, and the number of classes.
 
-    The plain loss is always included. For each method it is the cell with the most classes.
+    The plain loss is always included. The settings of a method are those of its cell with the most
+    classes.
 
     Args:
         planned: The cells.

@@ -32,7 +32,7 @@ _SMALL_IMAGES = {
 # From weights trained on photographs. Learning rate and frozen epoch are those of Proxy-Anchor (Kim
 # et al., CVPR 2020), for Adam and batches of this kind. In the fine-tuning of
 # experiments/studies/responses, CCP gains with this weight of the batch loss and rounds that end as
-# soon as validation stands still, but not with the paper's.
+# soon as validation stops improving, but not with the paper's.
 _FINE_TUNE = {
     "backbone": "resnet50",
     "weights": "imagenet",

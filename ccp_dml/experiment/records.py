@@ -92,7 +92,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
     """
     try:
         with epath.Path(path).open("r") as file:
-            # Read as text, so that numbers are not rounded before they are converted, and that a
+            # Read as text, so that numbers are not rounded before they are converted, and so that a
             # run may be called None.
             runs = pd.read_csv(
                 file, dtype="str", index_col=False, keep_default_na=False, na_values=[""]
@@ -120,7 +120,7 @@ def read_record(path: epath.PathLike) -> pd.DataFrame:
 
 
 def write_record(path: epath.PathLike, runs: pd.DataFrame):
-    """Writes runs atomically, so that `read_record` returns the same.
+    """Writes runs atomically; `read_record` returns the same runs.
 
     Args:
         path: The file.

@@ -80,12 +80,12 @@ def finished_validation(workdir: str | os.PathLike, settings: Settings) -> dict[
 def load_unfinished_results(
     workdir: epath.Path, settings: Settings, data_fingerprint: str
 ) -> dict[str, Any]:
-    """Loads what an interrupted run has left, and moves results of another run away.
+    """Loads the results that an interrupted run left, and moves those of another run away.
 
     Args:
         workdir: Folder of the run.
         settings: Its settings.
-        data_fingerprint: Its data, see `fingerprint_data`.
+        data_fingerprint: Fingerprint of its data; see `fingerprint_data`.
 
     Returns:
         The results so far: at least the seed, the data and the versions.

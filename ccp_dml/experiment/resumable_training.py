@@ -1,4 +1,4 @@
-"""Training that an interruption does not lose: the fit of a run, and its checkpoints."""
+"""Training that survives interruptions: the fit of a run, and its checkpoints."""
 
 import hashlib
 import math
@@ -35,8 +35,8 @@ class ResumableTraining:
     """Trains models with `fit`, each from its last checkpoint if there is one.
 
     Args:
-        settings: Settings of the run. Checkpoints of a run with others are not resumed.
-        data_fingerprint: Its data, see `fingerprint_data`; likewise.
+        settings: Settings of the run. Checkpoints of a run with other settings are not resumed.
+        data_fingerprint: Fingerprint of its data, see `fingerprint_data`; likewise.
         workdir: Folder of the run, which all workers share, for the folder `checkpoints`.
         checkpoint_minutes: Minutes of training between two checkpoints. Defaults to 5.
         interruption: Receives signals. Defaults to `None`: they are not handled.

@@ -277,7 +277,7 @@ def check_space(space: Sequence[SearchParameter], settings: Settings):
     for parameter in space:
         for value in parameter.ends():
             try:
-                # Which checks the parameters of the miner and the wrapper.
+                # This checks the parameters of the miner and the wrapper.
                 make_loss(with_values(settings, {**first, parameter.name: value}))
             except ValueError as error:
                 raise ValueError(f"tune_space, {parameter.name}={value}: {error}") from error

@@ -28,7 +28,7 @@ class StepTimes(NamedTuple):
     """Times on some device, in milliseconds.
 
     Attributes:
-        steps: Time of a training step of each method; a missing method has that of `"plain"`.
+        steps: Time of a training step of each method; a missing method takes as long as `"plain"`.
         embedding: Time to embed one image.
         source: Their source, in words.
     """

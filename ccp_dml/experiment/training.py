@@ -33,7 +33,7 @@ def train(
 
     All of it runs under the strategy of the settings.
 
-    At the end its report is written, `report.html`, even for a finished run without one. At SIGTERM
+    At the end, the report `report.html` is written, even for a finished run without one. On SIGTERM
     or Ctrl-C, progress is saved.
 
     Args:

@@ -91,8 +91,8 @@ def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
 
     Raises:
         ValueError: If there is no such fold, if it leaves too few classes to validate on, or if
-            settings ask for another validation than the data set provides, or for label noise with
-            a single class.
+            settings ask for a validation other than the one that the data set provides, or for
+            label noise with a single class.
     """
     train = benchmark.train
     if benchmark.validation is not None:

@@ -231,7 +231,7 @@ def local_database(workdir: epath.Path) -> str:
             f"workdir {workdir} cannot hold a database, whose address would end at the question "
             "mark: use another folder, or name a server with --tune_storage"
         )
-    # Optuna fills in what is in single braces.
+    # Optuna substitutes names in single braces.
     return f"sqlite:///{path.replace('{', '{{').replace('}', '}}')}"
 
 

@@ -29,8 +29,8 @@ class WorkdirLock:
     """Keeps other processes out of a folder while it is entered.
 
     On a local file system the operating system releases the folder when the process ends, however
-    it ends. Elsewhere, such as on `gs://`, a killed process leaves its lock behind: a later one on
-    the same host takes over, and one on another host is told what to delete.
+    it ends. Elsewhere, such as on `gs://`, a killed process leaves its lock behind: a later process
+    on the same host takes it over; on another host, the error says what to delete.
 
     Args:
         folder: The folder, any path that `etils.epath` knows; made if it does not exist.
@@ -106,8 +106,8 @@ def folder_exists(folder: epath.Path) -> bool:
     """Returns whether a folder exists, as far as it can be read."""
     try:
         return folder.exists()
-    # A location that cannot be read cannot be written to either, which the lock reports. Of some,
-    # the package that reads them is missing.
+    # A location that cannot be read cannot be written to either, which the lock reports. For some
+    # locations, the package that reads them is missing.
     except (ImportError, tf.errors.OpError):
         return False
 

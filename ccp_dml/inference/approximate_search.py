@@ -91,7 +91,7 @@ def write_index(
 ):
     """Saves an index in a file, with a file `<path>.json` that describes it.
 
-    If it cannot be written, a message is logged instead of an error.
+    If it cannot be written, a message is logged and no error is raised.
 
     Args:
         search: The index.
@@ -101,7 +101,7 @@ def write_index(
     """
     faiss = _import_faiss("hnsw")
     try:
-        # Without it the index is not used, so that the two always belong together.
+        # Without a description the index is not used, so that the two always belong together.
         _description(path).unlink(missing_ok=True)
         with atomic_write(path) as unfinished:
             faiss.write_index(search.faiss_index, os.fspath(unfinished))

@@ -1,7 +1,7 @@
 """Embeddings in Parquet files, which databases can load.
 
 The columns are `path`, text that names each embedding (or `id`, if they are numbered), `label` and
-`split`, if known, and `embedding`, float32 lists of one size.
+`split`, if known, and `embedding`, float32 lists of equal size.
 """
 
 import json

@@ -57,7 +57,7 @@ class SearchQuality(NamedTuple):
 
 
 class Gallery:
-    """Embeddings with their ids, in which the nearest ones of queries are found.
+    """Embeddings with their ids, to be searched for the nearest ones of queries.
 
     Build one with `Gallery.build` or `Gallery.load`. Distances are Euclidean. The exact search
     holds one copy of the embeddings beside them and is otherwise bounded in memory.
@@ -116,7 +116,7 @@ class Gallery:
                 which need little additional memory) are approximate, take a while to build, and
                 require faiss. For many queries at once, the exact search is faster in galleries of
                 up to some hundred thousand samples; recall and speed relative to the exact search
-                are logged, and in `quality`. Defaults to `"exact"`.
+                are logged and stored in `quality`. Defaults to `"exact"`.
             labels: Strings or integers, `None` where unknown. Defaults to `None`: there are none.
             networks: Fingerprints of the networks that computed the embeddings, such as
                 `ConcatenatedEmbedder.fingerprints`, which are saved with them. Defaults to none.
@@ -303,7 +303,7 @@ class Gallery:
         # The copy of the embeddings is only needed for an exact search.
         self._exact = None
         found, exact = results
-        # By distances, because any of equally distant samples may be found.
+        # Compares distances, not rows, because any of equally distant samples may be found.
         return SearchQuality(float((found <= exact[:, -1:]).mean()), *rates)
 
     def _set_quality(self, quality, origin):

@@ -233,7 +233,7 @@ def _assert_pixels(images):
     lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
     # A batch may be black, or empty.
     may_be_pixels = (lowest >= 0) & (highest <= 255) & ((highest > 1) | (highest <= 0))
-    # Limit of the letters in TensorFlow's messages.
+    # As long as TensorFlow's messages allow.
     message = "images must have values in 0 to 255, as in files, and not scaled; got values in"
     return [tf.debugging.Assert(may_be_pixels, [message, lowest, highest])]
 

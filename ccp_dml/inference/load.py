@@ -14,7 +14,7 @@ from ccp_dml.data.image_index import is_regular_file
 from ccp_dml.data.preprocessing import parse_color
 from ccp_dml.inference.image_embedder import ImageEmbedder
 
-# What Keras raises for files that are damaged or not its own.
+# Errors that Keras raises for files that are damaged or not its own.
 _NOT_A_NETWORK = (
     ValueError,
     TypeError,

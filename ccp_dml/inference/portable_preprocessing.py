@@ -54,7 +54,7 @@ def _resizing_weights(corner, side, size, first, canvas, length):
         side: Its length.
         size: Number of pixels of the result.
         first: Start of the canvas, which is not after the image.
-        canvas: Length of the canvas, over all of which the weights of a pixel sum up to 1.
+        canvas: Length of the canvas, over all of which the weights of a pixel sum to 1.
         length: Length of the image.
     """
     pixels_of_one = side / size

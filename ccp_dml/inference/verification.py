@@ -38,7 +38,7 @@ def threshold_at_false_accept_rate(
     max_pairs: int = MAX_PAIRS,
     seed: int = 0,
 ) -> VerificationThreshold:
-    """Chooses a threshold of the distance of two images of the same class.
+    """Chooses the largest distance at which two images are taken to be of the same class.
 
     It is the largest distance at which no more than the given fraction of pairs of different
     classes is accepted, halfway to the next such pair; take the pairs from validation data. All

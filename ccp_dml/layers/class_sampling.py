@@ -16,7 +16,7 @@ def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int)
         labels: Classes of the samples `(n,)`, 0…num_classes − 1; values outside this range are
             clipped to it.
         num_classes: Number of classes C.
-        num_others: The least number of other classes, as far as there are as many.
+        num_others: The least number of other classes, if there are that many.
         seed: An integer scalar; equal seeds give equal draws, on all replicas.
         stream: See `ccp_dml.randomness.uniform`.
 
@@ -40,7 +40,7 @@ def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int)
     candidates = ops.concatenate([labels, drawn], axis=0)
     is_first = ops.concatenate([_is_first(labels), ~_is_among(drawn, labels)], axis=0)
     places = ops.cumsum(ops.cast(is_first, "int32")) - 1
-    # Those that repeat an earlier one, and those that are too many, go to one more place.
+    # Candidates that repeat an earlier one, and those beyond `count`, go to one extra place.
     places = ops.where(is_first, ops.minimum(places, count), count)
     classes = ops.scatter(places[:, None], candidates, (count + 1,))[:count]
     num_own = ops.sum(ops.cast(is_first[:num_labels], "int32"))

@@ -82,7 +82,7 @@ class GeneralizedSumPooling(keras.layers.Layer):
         channels = input_shape[-1]
         self.prototypes = self.add_weight(
             shape=(self.num_prototypes, channels),
-            # Of a length of about 1.
+            # This gives prototypes a length of about 1.
             initializer=keras.initializers.RandomNormal(stddev=channels**-0.5),
             name="prototypes",
         )

@@ -31,7 +31,7 @@ class CrossBatchMemory(keras.layers.Layer):
             therefore among its own references: every sample is then a positive of itself, at
             distance 0. The ring is used from step `S + M` on. If `False`, a batch is compared only
             with those before it, and the ring is used after step `max(S, M)`. Defaults to `True`,
-            as in the code of the paper and in that of CCP.
+            as in the paper's code and in CCP's.
         label_size: Number k of labels of a sample, at least 2, for a loss whose `same_class`
             compares label rows `(n, k)`. Defaults to `None`: a sample has one class.
 
@@ -128,8 +128,9 @@ class CrossBatchMemory(keras.layers.Layer):
         # would conclude that there are as many samples, and drop the check of it.
         size = ops.shape(embeddings)[0]
         place = ops.cast(self.steps.value % self.num_batches, "int32")
-        # All of it waits for the labels: of a step that fails because its data set has come to an
-        # end, TensorFlow would otherwise count what does not depend on them.
+        # Everything waits for the labels. In a step that fails because its data set has ended,
+        # TensorFlow would otherwise still change the variables whose values do not depend on them,
+        # such as the count.
         with self._require_batch_size(size), _require_int32(labels):
             rows = place * self.batch_size + ops.arange(size, dtype="int32")
             for weight, values in [(self.embeddings, embeddings), (self.labels, labels)]:
@@ -144,7 +145,7 @@ class CrossBatchMemory(keras.layers.Layer):
             labels: See `add`.
 
         Raises:
-            ValueError: If they are not.
+            ValueError: If they do not.
         """
         _, *shape = labels.shape
         if shape not in ([*self._label_shape], [None] * len(self._label_shape)):

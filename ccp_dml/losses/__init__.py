@@ -93,7 +93,8 @@ def get(identifier: str | Mapping[str, Any] | PairwiseLoss, /, **params) -> Pair
 
     Raises:
         ValueError: If the identifier or a parameter is unknown (the message lists the known ones),
-            or if what `"module:Class"` names cannot be imported or is not a `PairwiseLoss`.
+            or if the object that `"module:Class"` names cannot be imported or is not a
+            `PairwiseLoss`.
 
     Example:
 

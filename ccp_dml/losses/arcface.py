@@ -12,7 +12,7 @@ from ccp_dml.losses.margin_softmax import MarginSoftmaxLoss
 
 @keras.saving.register_keras_serializable("ccp_dml")
 class ArcFace(MarginSoftmaxLoss):
-    """ArcFace (Deng et al., CVPR 2019): a softmax with an angular margin for the own class.
+    """ArcFace (Deng et al., CVPR 2019): a softmax with an angular margin for a sample's class.
 
     The mean over the positive pairs of `−log(e^{s·cos(θ_P + m)} / (e^{s·cos(θ_P + m)} + Σ_N
     e^{s·S_N}))`, N the anchor's negatives, S the inner product of normalised vectors and `cos θ =

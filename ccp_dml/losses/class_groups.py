@@ -58,7 +58,7 @@ def group_by_class(reference_labels, per_class: int, owner: str) -> Callable:
         A function from `(n, r)` to `(n, r / K, K)`, the classes in the order of their labels.
 
     Raises:
-        ValueError: If a class has another number of references, checked wherever the labels are
+        ValueError: If a class has a different number of references, checked wherever the labels are
             known; or if the labels are not `(r,)`.
     """
     if len(reference_labels.shape) != 1:

@@ -49,8 +49,8 @@ def squared_by_expansion(vectors, references):
 def weighted_offsets_by_products(weights, vectors, references):
     """Two matrix products, in float64, or in the dtype of the vectors where these are many.
 
-    In float32 the direction from a vector to one 1e-3 away is off by 5e-5, which is what the
-    rounding of the vectors themselves makes of it.
+    In float32 the direction from a vector to one 1e-3 away is off by 5e-5, which is also the effect
+    of rounding the vectors themselves.
     """
     dtype = vectors.dtype
     if not is_large(references.shape):

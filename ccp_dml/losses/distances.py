@@ -19,8 +19,8 @@ def to_float(vectors):
 def squared_distances(vectors, references):
     """Squared Euclidean distances.
 
-    Equal vectors are at distance exactly 0, and the rounding of the others is that of their
-    differences rather than that of their lengths; `distance_forms` says how.
+    Equal vectors are at distance exactly 0, and rounding errors of other distances are relative to
+    the vectors' differences, not to their lengths; `distance_forms` says how.
 
     Args:
         vectors: `(..., n, d)`, float32 or float64.

@@ -16,11 +16,11 @@ class Margin(PairwiseLoss):
 
     The mean of the non-zero terms among `(α + D − β)₊` for positive and `(α − D + β)₊` for negative
     pairs, plus `ν·β` averaged over the anchors; D is the Euclidean distance unless another is
-    chosen, and β that of the anchor's class. There is one mean over both kinds, as the paper has
-    one sum; with its distance-weighted sampling (`Mined(Margin(), "distance_weighted")`) there are
-    equally many of both. The paper adds `ν·Σβ` to sums of pairs; here both are means, so that ν
-    does not depend on the size of the batch. With `negative_counts` the mean is a ratio of two
-    unbiased sums.
+    chosen, and β the boundary of the anchor's class. There is one mean over both kinds, as the
+    paper has one sum; with its distance-weighted sampling (`Mined(Margin(), "distance_weighted")`)
+    there are equally many of both. The paper adds `ν·Σβ` to sums of pairs; here both are means, so
+    that ν does not depend on the size of the batch. With `negative_counts` the mean is a ratio of
+    two unbiased sums.
 
     The boundaries are learned if the caller makes a variable from `initial_weights(num_classes)`
     and passes it as `boundaries`.
@@ -83,7 +83,7 @@ class Margin(PairwiseLoss):
         pull = ops.where(pairs.positives, ops.relu(self.alpha + distances - beta), 0.0)
         push = ops.where(pairs.negatives, ops.relu(self.alpha - distances + beta), 0.0)
         anchors = ops.maximum(ops.cast(ops.shape(beta)[0], beta.dtype), 1.0)
-        # No pair is both, so that their sum has the terms of both.
+        # No pair is both positive and negative, so that the sum has the terms of both kinds.
         is_pair = ops.logical_or(pairs.positives, pairs.negatives)
         reduced = REDUCTIONS[self.reduction](pull + push, is_pair, pairs)
         return reduced + self.nu * ops.sum(beta) / anchors

@@ -48,7 +48,7 @@ class MarginSoftmaxLoss(PairwiseLoss):
 
         Args:
             similarities: `(n, r)`.
-            negative_logits: `s·S` of the negatives, weighed by how often they count `(n, r)`.
+            negative_logits: `s·S` of the negatives, weighted by how often they count `(n, r)`.
             positives: Boolean mask `(n, r)`.
             negatives: Boolean mask `(n, r)`.
 

@@ -17,14 +17,14 @@ class Mined(LossWrapper):
     """A loss over only those pairs, or triplets, that a miner chooses.
 
     Pairs that are not chosen count as neither positive nor negative. If the references are a sample
-    of more (`negative_counts`), the miner chooses among those that were drawn, and each chosen one
-    counts once.
+    of a larger set (`negative_counts`), the miner chooses among those that were drawn, and each
+    chosen one counts once.
 
     Args:
         loss: The `PairwiseLoss` to wrap.
         miner: A `ccp_dml.miners.Miner`, its name or its config; for losses over triplets also a
-            `TripletMiner`; or any callable that is called as a `Miner` is, which Keras must be able
-            to serialize if it is to be saved with a model.
+            `TripletMiner`; or any callable with the call arguments of a `Miner`, which Keras must
+            be able to serialize if it is to be saved with a model.
         **kwargs: See `LossWrapper`.
 
     Call arguments:

@@ -13,7 +13,7 @@ from ccp_dml.layers.normalization import lipschitz_normalize
 from ccp_dml.losses.distances import to_float
 from ccp_dml.losses.row_sums import normalize_rows, sum_rows
 
-# What stands for -∞ in exponents: e^-1e30 is 0, and no gradient becomes ∞ − ∞.
+# Stands for -∞ in exponents: e^-1e30 is 0, and no gradient becomes ∞ − ∞.
 _LARGE_NEGATIVE = -1e30
 
 
@@ -22,13 +22,13 @@ class Pairs(NamedTuple):
 
     Attributes:
         positives: Boolean mask `(n, r)`.
-        negatives: Boolean mask `(n, r)`. A pair that is neither positive nor negative, such as that
-            of a sample with itself, does not count.
+        negatives: Boolean mask `(n, r)`. A pair that is neither positive nor negative, such as a
+            sample with itself, does not count.
         labels: Labels of the anchors `(n,)`; `(n, k)` for a loss with `same_class`.
         reference_labels: Labels of the references `(r,)`, or `(r, k)`; `labels` if the anchors are
             the references.
         negative_counts: How many negatives each reference represents `(r,)`, if the references are
-            a random sample of more. Defaults to `None`: each represents itself.
+            a random sample of a larger set. Defaults to `None`: each represents itself.
     """
 
     positives: Any
@@ -184,9 +184,9 @@ class PairwiseLoss(keras.losses.Loss):
     references at once; and called against references such as proxies, with the samples as anchors.
 
     Subclasses implement `pairs_loss` if masks are all they need, and otherwise `labeled_loss`,
-    which also has the labels. Losses hold no variables: what they learn besides the embeddings
-    (`initial_weights`) belongs to the caller, who passes it to the call by name, as does the seed
-    of losses that draw random numbers.
+    which also has the labels. Losses hold no variables: the weights that they learn besides the
+    embeddings (`initial_weights`) belong to the caller, who passes them to the call by name, and
+    also passes the seed to losses that draw random numbers.
 
     Args:
         normalize: Whether embeddings and references are normalised by the Lipschitz normalisation
@@ -201,20 +201,21 @@ class PairwiseLoss(keras.losses.Loss):
 
     Call arguments:
         labels: `(n,)` or `(n, 1)`, integers, or the floats that Keras may convert them to; with
-            `same_class` what it takes.
+            `same_class`, labels as it takes them.
         embeddings: `(n, d)`; half precision is computed in float32.
-        references: `(r, d)`, optional; the dtype of `embeddings` after the above.
-        reference_labels: `(r,)`, required with `references`; with `same_class` what it takes.
-        negative_counts: `(r,)`, optional, for `references` that are a random sample of more: how
-            many negatives each of them represents, 1 for those that are certain to be among the
-            references. Sums over negatives are then unbiased estimates of the sums over all
-            negatives. What is computed from such sums, such as a logarithm or a ratio, is only
-            asymptotically unbiased; each loss says which case applies. Defaults to `None`: each
-            represents itself.
+        references: `(r, d)`, optional; cast to the dtype in which `embeddings` are computed.
+        reference_labels: `(r,)`, required with `references`; with `same_class`, labels as it takes
+            them.
+        negative_counts: `(r,)`, optional, for `references` that are a random sample of a larger
+            set: how many negatives each of them represents, 1 for those that are certain to be
+            among the references. Sums over negatives are then unbiased estimates of the sums over
+            all negatives. A logarithm or a ratio of such sums is only asymptotically unbiased; each
+            loss says which case applies. Defaults to `None`: each represents itself.
         anchors_start: The row of `references` at which the samples themselves begin, an integer
             scalar, if they are among the references in their order. Every sample is then its own
-            positive, at a distance of exactly 0: normalised as one of other vectors, it could
-            differ from itself in its last digit. Defaults to `None`: they are not among them.
+            positive, at a distance of exactly 0; if it were normalised once more among the
+            references, the two could differ in the last digit. Defaults to `None`: they are not
+            among them.
         seed: An integer, for losses that draw random numbers; usually the number of the training
             step. Equal seeds give equal draws, on all replicas. Defaults to a number computed from
             the embeddings.
@@ -222,16 +223,15 @@ class PairwiseLoss(keras.losses.Loss):
 
     Returns:
         A scalar, float32 (with TensorFlow float64 for float64 embeddings), finite and with finite
-        gradients also when there is no positive pair, no negative pair, or when vectors are equal.
-        In the replica context of a `tf.distribute` strategy it is the loss of all replicas'
-        samples, divided by the number of replicas, as Keras expects of a loss whose gradients it
-        adds up.
+        gradients even if there is no positive or no negative pair, or if vectors are equal. In the
+        replica context of a `tf.distribute` strategy it is the loss of all replicas' samples,
+        divided by the number of replicas, as Keras expects of a loss whose gradients it adds up.
 
     Raises:
         ValueError: If shapes do not fit; if `sample_weight` is given, which has no meaning for
             pairs; if there are no references but the loss `needs_references`; or if labels are `(n,
-            k)` but the loss needs one class per sample, as losses do that learn or weight something
-            by class.
+            k)` but the loss needs one class per sample, as losses that learn or weight something by
+            class do.
         TypeError: If the loss does not learn one of `weights`.
     """
 

@@ -31,7 +31,7 @@ class RecallAtKSurrogate(PairwiseLoss):
         largest_k: The values of k are the powers of 2 up to this one. Defaults to 16, as in the
             paper.
         temperature: τ₁, of the step at k. Defaults to 1, as in the paper.
-        rank_temperature: τ₂, of the comparisons that ranks are made of. Defaults to 0.01, as in the
+        rank_temperature: τ₂, of the comparisons that make up a rank. Defaults to 0.01, as in the
             paper.
         **kwargs: See `PairwiseLoss`.
 

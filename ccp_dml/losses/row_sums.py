@@ -1,4 +1,4 @@
-"""Sums along the rows of large matrices, and what is computed from them.
+"""Sums along the rows of large matrices, and functions that use them.
 
 On CPUs XLA stores the terms of a sum before it adds them up. Adding slices of the rows first
 reduces that to an eighth, in the same pass; only the order of the additions, and so the rounding,

@@ -15,11 +15,12 @@ class SoftTriple(SeveralProxies, PairwiseLoss):
 
     A sample's similarity to a class is the mean of those to its K proxies, weighted by their
     softmax, `S_c = Σ_k softmax_k(S_k/γ)·S_k`. The loss is the mean over the samples of `−log
-    softmax_c(λ(S_c − δ·[c is the own class]))` at the own class, plus `τ·Σ_{k<l} ‖p_k − p_l‖ /
-    (C·K·(K − 1))` over the pairs of proxies of each class, which encourages proxies to merge. S is
-    the inner product of normalised vectors. For proxies of unit length `‖p_k − p_l‖` is the paper's
-    `√(2 − 2 p_kᵀp_l)`. Samples whose class has no proxy are left out. With `negative_counts` the
-    regulariser is unbiased and so is the softmax's sum, but its logarithm is too small on average.
+    softmax_c(λ(S_c − δ·[c is the sample's class]))` at the sample's class, plus `τ·Σ_{k<l} ‖p_k −
+    p_l‖ / (C·K·(K − 1))` over the pairs of proxies of each class, which encourages proxies to
+    merge. S is the inner product of normalised vectors. For proxies of unit length `‖p_k − p_l‖` is
+    the paper's `√(2 − 2 p_kᵀp_l)`. Samples whose class has no proxy are left out. With
+    `negative_counts` the regulariser is unbiased and so is the softmax's sum, but its logarithm is
+    too small on average.
 
     It needs exactly K references of each class. With any other number its value is meaningless,
     which is reported as an error wherever the reference labels are known.

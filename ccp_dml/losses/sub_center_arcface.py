@@ -14,9 +14,9 @@ class SubCenterArcFace(SeveralProxies, ArcFace):
 
     A sample's similarity to a class is the largest of those to its K proxies, `S_c = max_k S_k`.
     The loss is that of `ArcFace` on these similarities, the mean over the samples of
-    `−log(e^{s·cos(θ + m)} / (e^{s·cos(θ + m)} + Σ_c e^{s·S_c}))`, θ the angle of the own class and
-    c the other classes. Samples whose class has no proxy are left out. With `negative_counts` the
-    sum is unbiased, but its logarithm is too small on average.
+    `−log(e^{s·cos(θ + m)} / (e^{s·cos(θ + m)} + Σ_c e^{s·S_c}))`, θ the angle for the sample's
+    class and c the other classes. Samples whose class has no proxy are left out. With
+    `negative_counts` the sum is unbiased, but its logarithm is too small on average.
 
     It needs exactly K references of each class. With any other number its value is meaningless,
     which is reported as an error wherever the reference labels are known.

@@ -9,7 +9,7 @@ from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.row_sums import reduce_rows, sum_rows
 from ccp_dml.miners import TripletMiner
 
-# With at least this many references, sorting does not pay for anchors with at most so many
+# With at least this many references, sorting does not pay for anchors that have at most this many
 # positives.
 _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
 
@@ -65,7 +65,7 @@ def _count_triplets(pairs, dtype):
 def _find_columns(mask, most):
     """Finds the first columns of each row where a mask `(n, r)` is set, `(n, most)`; r for none.
 
-    The next ones of all rows are found in one pass, so that it takes as many passes as a row has.
+    Each pass finds the next column of every row.
     """
     none = mask.shape[1]
     columns, places = ops.arange(none, dtype="int32"), ops.arange(most, dtype="int32")
@@ -139,7 +139,7 @@ def _mean_by_sorting(distances, pairs, margin, total_count):
 
 
 def _mean_of_mined(distances, pairs, margin, miner, only_violated):
-    # Those up to one bound minus those up to the other.
+    # The triplets up to one bound minus those up to the other.
     total, count = (
         _sum_hinges_below(distances, pairs, margin)
         if miner.upper >= margin

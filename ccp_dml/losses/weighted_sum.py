@@ -14,7 +14,7 @@ class WeightedSum(PairwiseLoss):
     """The sum `Σₖ wₖ Lₖ` of several losses of the same pairs.
 
     All of them see the same vectors and the same pairs: those of the batch, or, if one of them is a
-    loss of proxies, those of the samples and the proxies.
+    proxy loss, those of the samples and the proxies.
 
     Args:
         terms: Pairs of a `PairwiseLoss` and its weight.

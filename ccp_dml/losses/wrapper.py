@@ -11,7 +11,7 @@ from ccp_dml.losses.pairwise import PairwiseLoss
 class LossWrapper(PairwiseLoss):
     """Base class of losses that change the vectors or pairs another loss sees, or add to it.
 
-    Subclasses implement `labeled_loss`, and call that of `self.loss` in it.
+    Subclasses implement `labeled_loss`, in which they call `self.loss.labeled_loss`.
 
     Args:
         loss: The `PairwiseLoss` to wrap.

@@ -58,7 +58,7 @@ def get(identifier: str | Mapping[str, Any] | Callable | TripletMiner, /, **para
 
 
 def _is_miner(miner):
-    # Classes can be called too, but are no miners.
+    # Classes are callable too, but are not miners.
     is_miner = callable(miner) or isinstance(miner, TripletMiner)
     return is_miner and not isinstance(miner, type)
 

@@ -13,7 +13,7 @@ class EasyPositiveMiner(Miner):
     """Chooses each anchor's nearest positive and a near negative (Xuan et al., WACV 2020).
 
     A class can then keep several modes, because no anchor is pulled towards distant samples of its
-    class. Of equally near samples all are chosen.
+    class. If several samples are equally near, all of them are chosen.
 
     Args:
         semi_hard: Whether the negative is the nearest of those that are farther than the positive,

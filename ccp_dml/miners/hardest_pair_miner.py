@@ -12,7 +12,7 @@ _FAR = 1e30
 class HardestPairMiner(Miner):
     """Chooses each anchor's farthest positive and nearest negative (Hermans et al., 2017).
 
-    Of equally far or equally near samples all are chosen.
+    If several samples are equally far or equally near, all of them are chosen.
 
     Call arguments:
         See `Miner`.

@@ -83,7 +83,7 @@ class BatchChecks:
         if isinstance(y, np.ndarray):
             _check_kind(y, self.several_labels)
             train = math.floor(len(y) * (1 - validation_split))
-            # One epoch goes on where the last one ended.
+            # An epoch continues where the last one ended.
             steps = steps_per_epoch and steps_per_epoch * (epochs - initial_epoch)
             self.check_arrays(y[:train], batch_size or DEFAULT_BATCH_SIZE, steps)
         return x
@@ -94,8 +94,8 @@ class BatchChecks:
         Args:
             labels: Labels of all samples.
             batch_size: Number of samples of a batch.
-            steps: Number of batches that are read; without a remainder of samples only if that is
-                no more than there are whole batches. Defaults to `None`: all.
+            steps: Number of batches that are read. A last batch with fewer samples is checked only
+                if they include it. Defaults to `None`: all.
 
         Raises:
             ValueError: If a check fails.
@@ -277,7 +277,7 @@ def _check_kind(labels, several_labels):
     dtype = str(getattr(labels.dtype, "name", labels.dtype))
     is_text = dtype.startswith(_TEXT)
     shape = labels.shape
-    # TensorFlow may not know it.
+    # TensorFlow may not know the rank.
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
     if several_labels and not is_text:
         if rank not in (1, 2):

@@ -23,9 +23,9 @@ class EmbeddingModel(keras.Model):
             `ccp_dml.layers.get_pooling`.
         freeze_batch_norm: Whether batch normalisation in the backbone is frozen, as in the CCP
             paper; see `ccp_dml.models.freeze_batch_norm`. The backbone then computes the same in
-            training as otherwise: its dropout and stochastic depth are off too. A model that was
-            saved is frozen again when it is loaded. Defaults to `False`: the backbone's layers stay
-            as they are.
+            training as in inference: its dropout and stochastic depth are also off. A model that
+            was saved is frozen again when it is loaded. Defaults to `False`: the backbone's layers
+            stay as they are.
 
     Call arguments:
         inputs: Images, as the backbone takes them.

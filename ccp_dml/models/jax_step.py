@@ -55,7 +55,7 @@ class JaxStep(StatelessModel):
 
         values = list(trainable)
         if sample is not None:
-            # Not a gradient of all rows that is zero except for these.
+            # Differentiates only these rows: the gradient of all others is zero.
             values[self.index_of_proxies()] = sample.vectors
         compute_gradients = (
             self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
@@ -80,7 +80,7 @@ class JaxStep(StatelessModel):
         return gradients, results, changed
 
     def _cache_gradients(self, inputs, labels, apply, values, initial):
-        """The same for a network that sees the batch in parts."""
+        """Does the same as `_compute_gradients` for a network that sees the batch in parts."""
         parts = split_batch(inputs, self.gradient_cache_parts)
         indices = jax.numpy.arange(self.gradient_cache_parts)
 

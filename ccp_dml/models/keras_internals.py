@@ -104,7 +104,7 @@ def trace_predict_function(model: keras.Model, inputs: tf.data.Dataset):
     TensorFlow counts the traces of all models together, a few models that predict a few batches
     each have it warn of frequent retracing.
 
-    Nothing is done where `predict` has been traced before, does not trace, or takes something else
+    Nothing is done where `predict` has been traced before, does not trace, or takes something other
     than a batch at a time, or if shapes are not known.
 
     Args:
@@ -135,7 +135,7 @@ class SelfBuiltModel(keras.Model):
     """
 
     def has_all_variables(self) -> bool:
-        """Returns whether all variables are built, so that no batch is needed for it."""
+        """Returns whether all variables are built, so that no batch is needed to build them."""
         return self.built
 
     def _symbolic_build(self, iterator=None, data_batch=None):

@@ -1,4 +1,4 @@
-"""What a loss learns besides the embeddings, as weights of the model that is trained."""
+"""The weights that a loss learns besides the embeddings, as part of the trained model."""
 
 from collections.abc import Mapping
 

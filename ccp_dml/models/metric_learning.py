@@ -66,7 +66,7 @@ class MetricLearningModel(MetricLearningStep):
             size of the batch, or of each replica's share. Defaults to 1: the whole batch at once.
 
     Attributes:
-        loss_weights: The layer that holds what the loss learns.
+        loss_weights: The layer that holds the weights that the loss learns.
         backbone_frozen: A boolean variable. While it is set, the learning rate of the weights of
             `embedding_model.backbone` is 0. Their gradients are still computed, clipped with the
             others and passed to the optimizer, so that its first steps after that have the usual
@@ -167,11 +167,10 @@ class MetricLearningModel(MetricLearningStep):
         Raises:
             ValueError: If `loss` is none of these; if `loss_weights` are given; if the optimizer
                 scales the loss, as Keras makes it do under the policy `mixed_float16`, or has a
-                `loss_scale_factor`; if weights
-                are in half precision, as under the policies `bfloat16` and `float16`; or if there
-                are several replicas and `jit_compile` is `True` (`"auto"` does not choose XLA
-                there), `steps_per_execution` is above 1 or the optimizer has
-                `gradient_accumulation_steps`.
+                `loss_scale_factor`; if weights are in half precision, as under the policies
+                `bfloat16` and `float16`; or if there are several replicas and `jit_compile` is
+                `True` (`"auto"` does not choose XLA there), `steps_per_execution` is above 1 or the
+                optimizer has `gradient_accumulation_steps`.
         """
         loss = losses.get(loss)
         self._check_loss(loss)
@@ -215,7 +214,7 @@ class MetricLearningModel(MetricLearningStep):
         """Trains the model; see `keras.Model.fit`.
 
         By default, arrays and a `keras.utils.PyDataset` with a number of batches are shuffled.
-        Other batches, such as those of a sampler, keep their order, of which Keras does not warn.
+        Other batches, such as those of a sampler, keep their order, without a warning from Keras.
 
         Labels, the size of the batches if there is a memory, and whether every device gets its
         share are checked before training if `x` and `y` are arrays, and batch by batch, before the
@@ -250,7 +249,8 @@ class MetricLearningModel(MetricLearningStep):
                     **kwargs,
                 )
         except BaseException:
-            # Keras does not call `on_train_end`, in which callbacks unset their flags.
+            # After an error, Keras does not call `on_train_end`, in which callbacks unset their
+            # flags.
             if self.built:
                 self._unset_flags()
             raise
@@ -279,7 +279,7 @@ class MetricLearningModel(MetricLearningStep):
             )
 
     def compile_from_config(self, config):
-        """Compiles like the saved model, which Keras does by itself only for its own `compile`."""
+        """Compiles like the saved model; Keras does this only for its own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def get_compile_config(self):
@@ -317,13 +317,13 @@ class MetricLearningModel(MetricLearningStep):
     def evaluation_loss(self, labels, embeddings):
         """Computes the loss that `evaluate` reports, by default that among the samples of a batch.
 
-        Their classes need not be training classes: what the loss learns is not used.
+        Their classes need not be training classes: the weights that the loss learns are not used.
         """
         return self.loss.call(labels, embeddings)
 
     def _check_labels(self, labels):
         if self.num_classes is not None:
-            # In int32, some of what is out of range would look right.
+            # In int32, some labels that are out of range would look right.
             labels = ops.cast(labels, keras.backend.result_type(labels.dtype, "int32"))
             in_range = ops.logical_and(labels >= 0, labels <= self.num_classes - 1)
             with backend.require(

@@ -21,7 +21,7 @@ else:
 
 
 class StepResults(NamedTuple):
-    """What a step has computed besides the objective.
+    """The results of a step besides the objective.
 
     Attributes:
         batch_losses: See `ccp_dml.models.MetricLearningModel.batch_losses`.
@@ -87,7 +87,8 @@ class MetricLearningStep(BackendStep):  # pyright: ignore[reportGeneralTypeIssue
             memory_start = self.memory.last_batch_start()
         batch_losses = self.batch_losses(labels, all_outputs, sample, memory_start)
         batch_losses["loss"] += sum(self.embedding_model.losses)
-        # Every replica computes the whole loss, and the gradient of gathering adds up theirs.
+        # Every replica computes the whole loss, and the gradient of gathering adds up the gradients
+        # of all.
         loss = batch_losses["loss"] / distribution.num_replicas()
         embeddings = map(self.extract_embeddings, (outputs, all_outputs))
         return loss, StepResults(batch_losses, *embeddings)
@@ -142,7 +143,7 @@ class MetricLearningStep(BackendStep):  # pyright: ignore[reportGeneralTypeIssue
 
         Args:
             inputs: This replica's inputs.
-            labels: Theirs.
+            labels: Their labels.
         """
         embeddings = self._embed_share(inputs, training=False)
         loss = self.evaluation_loss(distribution.gather(labels), distribution.gather(embeddings))

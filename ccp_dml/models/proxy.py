@@ -56,8 +56,8 @@ class ProxyModel(MetricLearningModel):
 
     Raises:
         ValueError: If a count or a weight is out of range; when the model is compiled, if the loss
-            needs another number of proxies per class, or if classes are sampled and the optimizer
-            cannot leave the others unchanged, or the proxies are frozen.
+            needs a different number of proxies per class, or if classes are sampled and the
+            optimizer cannot leave the others unchanged, or the proxies are frozen.
 
     Example:
 

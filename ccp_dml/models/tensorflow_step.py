@@ -35,7 +35,7 @@ class TensorFlowStep(DistributedModel):
         sample = self.sample_proxies(all_labels)
         values = [variable.value for variable in self.trainable_variables]
         if sample is not None:
-            # Not a gradient of all rows that is zero except for these.
+            # Differentiates only these rows: the gradient of all others is zero.
             values[self.index_of_proxies()] = sample.vectors
         compute_gradients = (
             self._compute_gradients if self.gradient_cache_parts == 1 else self._cache_gradients
@@ -60,7 +60,7 @@ class TensorFlowStep(DistributedModel):
         return tape.gradient(loss, values, unconnected_gradients=_ZERO), results
 
     def _cache_gradients(self, inputs, labels, sample, values):
-        """The same for a network that sees the batch in parts."""
+        """Does the same as `_compute_gradients` for a network that sees the batch in parts."""
         parts = split_batch(inputs, self.gradient_cache_parts)
         random_states = [(state, tf.identity(state)) for state in find_random_states(self)]
         outputs = self._embed_parts(parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-# Attributes of what an optimizer does around the steps of its variables.
+# Attributes for the work that an optimizer does around the steps of its variables.
 _OPTIONS = (
     "weight_decay",
     "clipnorm",
@@ -109,7 +109,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         pass
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # What the inner optimizer does once for all variables, as Nadam does.
+        # Work that the inner optimizer does once for all variables, as in Nadam.
         self.inner_optimizer._backend_update_step([], [], learning_rate)
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 

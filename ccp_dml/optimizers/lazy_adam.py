@@ -15,7 +15,7 @@ class RowGradient(NamedTuple):
     Attributes:
         gradient: `(n, ...)`.
         rows: The indices of these rows, int32 `(n,)`, all different.
-        values: What these rows are before the step `(n, ...)`.
+        values: The values of these rows before the step `(n, ...)`.
     """
 
     gradient: Any
@@ -31,7 +31,7 @@ class LazyAdam(keras.optimizers.Adam):
     which the row had a gradient: in other steps neither the row nor its moments change, and the
     bias correction of the moments uses the number t of the row's own steps. Keras's Adam would let
     the moments of all rows decay and move all rows by them in every step. If all rows have
-    gradients in every step, both are the same.
+    gradients in every step, the two are the same.
 
     A counter t of the whole training would be wrong: the moments of a row that has had k gradients
     are biased by `1 − βᵏ`, and its steps would be `(1 − β₁ᵏ)/√(1 − β₂ᵏ)` times too long, up to six

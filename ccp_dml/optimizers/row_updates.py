@@ -10,7 +10,7 @@ from ccp_dml.distribution import update_copies
 from ccp_dml.optimizers.layerwise_learning_rates import LayerwiseLearningRates
 from ccp_dml.optimizers.lazy_adam import LazyAdam, RowGradient
 
-# What Keras's optimizers do to whole variables besides their steps.
+# Options by which Keras's optimizers change whole variables besides their steps.
 _WHOLE_VARIABLE_OPTIONS = ("weight_decay", "use_ema", "gradient_accumulation_steps")
 _CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
@@ -25,7 +25,7 @@ def check_row_updates(optimizer: keras.optimizers.Optimizer, variable: keras.Var
     Raises:
         ValueError: If it is neither a `LazyAdam` with this variable among its lazy ones nor
             `keras.optimizers.SGD` without momentum, or if it decays, averages, accumulates or clips
-            by itself.
+            on its own.
     """
     optimizer = _unwrap(optimizer)
     is_lazy = isinstance(optimizer, LazyAdam) and optimizer.is_lazy(variable)

@@ -51,7 +51,7 @@ class Training(NamedTuple):
 
 
 def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -> Section:
-    """Makes the section with curves of losses, validation, λ, learning rate, covering radius.
+    """Makes the section with curves of losses, validation, λ, learning rate and covering radius.
 
     Args:
         trainings: The histories; missing columns are not drawn.
@@ -101,7 +101,7 @@ def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -
 def round_section(
     trainings: Sequence[Training], drawn_rounds: Mapping[str, bytes] | None = None
 ) -> Section:
-    """Makes the section on rounds of CCP: their covering radius, and those of a 2-d embedding.
+    """Makes the section on rounds of CCP: their covering radius, and rounds of a 2-d embedding.
 
     Args:
         trainings: The histories; those without rounds are not drawn.

@@ -103,7 +103,7 @@ def add_legend(axes: Axes):
     if len(names) <= _MAX_INSIDE:
         axes.legend()
         return
-    # The whole one, where these are axes of a part of it.
+    # The whole figure, even if these axes are in a part of it.
     figure = axes.figure.figure
     figure.legend(handles, names, loc="outside lower center", ncols=2, handlelength=1.5)
     width, height = figure.get_size_inches()
@@ -115,7 +115,7 @@ def to_picture(axes: Axes, description: str, caption: str) -> Picture:
 
     Args:
         axes: The axes from `panel`.
-        description: Text for readers who do not see it.
+        description: Text for readers who cannot see it.
         caption: What it shows and how to read it.
     """
     figure = axes.figure
@@ -134,7 +134,7 @@ def _to_svg(figure, description):
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Names of groups that occur in every figure, and the size, which the page sets.
+    # Drops the ids of groups, which occur in every figure, and the size, which the page sets.
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     opening = svg[: svg.index(">") + 1]
     sized = re.sub(r'\s(?:width|height|version)="[^"]*"', "", opening)

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 _RIGHT, _WRONG, _UNKNOWN = "#2c9f74", "#d2504b", "#7f8489"
-# In inches: sides of tiles, from one tile to the next, from one row to the next, around the figure,
-# and after the query.
+# In inches: the side of a tile, the steps from tile to tile and from row to row, the margin around
+# the figure, and the gap after the query.
 _SIDE, _STEP, _ROW, _MARGIN, _GAP = 1.25, 1.35, 1.95, 0.1, 0.2
 # In characters and lines.
 _WIDTH = 18
@@ -47,7 +47,7 @@ def draw_neighbors(rows: Sequence[Sequence[Tile]]) -> Figure:
     columns = max(map(len, rows))
     width, height = _MARGIN + columns * _STEP + _GAP, len(rows) * _ROW
     figure = Figure(figsize=(width, height))
-    # A single one, in inches from the top left: matplotlib takes seconds to lay out a hundred.
+    # A single panel, in inches from the top left: matplotlib takes seconds to lay out a hundred.
     panel = figure.add_axes((0, 0, 1, 1))
     panel.set(xlim=(0, width), ylim=(height, 0))
     panel.set_axis_off()

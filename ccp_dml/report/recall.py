@@ -13,7 +13,7 @@ def recall_section(metrics: Mapping[str, Mapping[str, float]]) -> Section:
     """Makes the section with recall@k of each method and baseline over k.
 
     Args:
-        metrics: Metrics of each of them, of which those named `recall_at_<k>` are drawn.
+        metrics: Metrics of each of them; those named `recall_at_<k>` are drawn.
     """
     recalls = {name: _read_recalls(row) for name, row in metrics.items()}
     recalls = {name: row for name, row in recalls.items() if row}

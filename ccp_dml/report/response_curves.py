@@ -20,7 +20,7 @@ class Response(NamedTuple):
         points: Values and metrics of single runs `(n, 2)`.
         curve: Values, means and half-widths of their intervals `(m, 3)`, from left to right; NaN
             where there is no interval.
-        is_rolling: Whether the curve is a rolling mean, and not one at each value.
+        is_rolling: Whether the curve is a rolling mean rather than the mean at each value.
         is_logarithmic: Whether the axis is logarithmic.
         labels: Labels of the values 0, 1, …, if these stand for choices. Defaults to `None`.
     """

@@ -10,7 +10,7 @@ from ccp_dml.report.neighbor_sheet import Tile, draw_neighbors
 from ccp_dml.report.page import Answer, Gallery, Note, Section, Thumbnail
 from ccp_dml.report.retriever import RetrievalSamples, Retriever, choose_best
 
-# Parts of the order of the queries, from the hardest to the easiest, to draw from.
+# The part of the queries, ordered from hardest to easiest, that each kind is drawn from.
 _KINDS = {"easy": (0.9, 1.0), "typical": (0.45, 0.55), "failed": (0.0, 0.1)}
 _QUERIES = 3
 # The more methods there are, the fewer queries, so that the file stays small.

@@ -35,7 +35,7 @@ def write_galleries(
     if folder.exists():
         folder.rmtree()
     chosen = choose_queries(retriever, samples, _QUERIES)
-    # All at once, because every loading of images starts a pipeline.
+    # All at once, because each load of images starts a pipeline.
     drawn = draw_gallery(retriever, samples, np.concatenate(list(chosen.values())))
     ends = _CELL * np.cumsum([len(rows) for rows in chosen.values()])
     writer = tf.summary.create_file_writer(os.fspath(folder))

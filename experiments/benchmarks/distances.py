@@ -1,25 +1,26 @@
-"""How exact and how fast the ways to compute distances are.
+"""How accurate and how fast the ways to compute distances are.
 
     python experiments/benchmarks/distances.py
     python experiments/benchmarks/distances.py --shapes=32x33952 --repeats=30
 
-Errors are those of Euclidean distances, and of the directions `(a − b)/‖a − b‖` that gradients are
-made of, between every vector and the one that was made near to it; they are compared with float64
-differences of the same float32 vectors. Products are computed as they are here and, to see what
-accelerators make of them, of factors rounded to 10 bits after the leading one, as TF32 has, and to
-7, as bfloat16 has, added up in float32.
+Errors are those of Euclidean distances, and of the directions `(a − b)/‖a − b‖` that make up
+gradients, between every vector and the one that was placed near it; they are compared with float64
+differences of the same float32 vectors. Products are computed as on this machine and, to show the
+rounding of accelerators, from factors rounded to 10 bits after the leading one, as in TF32, and to
+7, as in bfloat16, added up in float32.
 
-Times are those of the distances and both their gradients, in one function, without XLA and with
-it. The forms take turns; the processor time, of all threads together, says more than the clock
-where other programs run at the same time. The first form is the unit.
+Times are those of the distances and both their gradients in one function, without and with XLA. The
+forms take turns; while other programs run, processor time, of all threads together, is more
+reliable than wall-clock time. Ratios are to the first form.
 
 The forms:
 
-- float64: `‖a‖² + ‖b‖² − 2aᵀb` and its gradients in float64. The package's on CPUs.
-- mixed: distances as before, gradients in float32. The package's on CPUs, if references are many.
-- differences: `Σ(a − b)²`. The package's on other devices.
+- float64: `‖a‖² + ‖b‖² − 2aᵀb` and its gradients in float64. Used by the package on CPUs.
+- mixed: distances as before, gradients in float32. Used by the package on CPUs, for many
+  references.
+- differences: `Σ(a − b)²`. Used by the package on other devices.
 - expansion: as the first, in float32.
-- centred: likewise, after the mean of the vectors was subtracted from all.
+- centred: likewise, after subtracting the mean of the vectors from all.
 - sliced_2 to sliced_4: vectors are centred, scaled into the unit ball by a power of two, and cut
   into slices of so few bits that products of two slices add up exactly in float32, by the
   inequality of Cauchy and Schwarz; then `Σ_pq (a_p − b_p)ᵀ(a_q − b_q)` is exactly 0 for equal
@@ -52,7 +53,7 @@ Product = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def round_to(bits):
-    """A function that rounds float32 numbers to so many bits after the leading one."""
+    """A function that rounds float32 numbers to `bits` bits after the leading one."""
     dropped = 23 - bits
 
     def apply(values):
@@ -65,7 +66,7 @@ def round_to(bits):
 
 
 def make_rounded_product(bits) -> Product:
-    """A matrix product of float32 factors that were rounded."""
+    """A matrix product of rounded float32 factors."""
     apply = round_to(bits)
 
     def product(left, right):
@@ -109,7 +110,7 @@ class Form(NamedTuple):
 
 
 def make_centred_form(form):
-    """A form of vectors from which the mean of the first set was subtracted."""
+    """The form, applied after subtracting the mean of the first set from both sets."""
 
     def center(vectors, references):
         mean = tf.reduce_mean(vectors, axis=0)
@@ -219,7 +220,7 @@ def unit(generator, n):
 
 
 def adversarial_vectors(generator, n=64) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Vectors, and others of which each is near to one of them, by name."""
+    """Pairs of sets by name: vectors, and a vector near each of them."""
     vectors = unit(generator, n)
     lengths = 10.0 ** generator.uniform(-3, 0, (n, 1))
     collapsed = unit(generator, 1) + 1e-3 * unit(generator, n)
@@ -236,7 +237,7 @@ def adversarial_vectors(generator, n=64) -> dict[str, tuple[np.ndarray, np.ndarr
 
 
 def errors(form, product, vectors, near):
-    """Errors of distances, at most and on average, and of directions; zeros that are none."""
+    """Errors of distances (largest, mean) and directions; number of equal vectors not at 0."""
     vectors, near = vectors.astype("float32"), near.astype("float32")
     found = np.sqrt(form.squared(tf.constant(vectors), tf.constant(near), product))
     differences = vectors[:, None].astype("float64") - near[None]

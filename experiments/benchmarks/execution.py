@@ -1,15 +1,15 @@
-"""What steps per execution, precision and XLA do to the time of a training step, side by side.
+"""How steps per execution, precision and XLA affect the time of a training step, side by side.
 
     python experiments/benchmarks/execution.py
     python experiments/benchmarks/execution.py --networks=small --rounds=20
 
-Networks are trained by `fit` as the command line does it, with the plain contrastive loss and Adam:
-the small one on the digits, with batches of 5 classes × 8 samples, and BN-Inception on noise of 227
+Networks are trained by `fit` as on the command line, with the plain contrastive loss and Adam: the
+small one on the digits, with batches of 5 classes × 8 samples, and BN-Inception on noise of 227
 pixels, with 8 classes × 4 samples and frozen batch normalisation. For each of them the variants
-take turns in one process, and each is compared with the plain one of the same round: however the
-speed of the machine drifts, it is the same for both. The ratio is the median over the rounds. Where
-other programs run at the same time, the processor time, of all threads together, says more than the
-clock. What the first calls compile is not timed, nor is the beginning of `fit`.
+take turns in one process, and each is compared with the plain one of the same round: if the speed
+of the machine drifts, both are affected alike. The ratio is the median over the rounds. While other
+programs run, processor time, of all threads together, is more reliable than wall-clock time.
+Neither compilation in the first calls nor the beginning of `fit` is timed.
 """
 
 import time
@@ -52,10 +52,10 @@ VARIANTS = {
 
 
 class Network(NamedTuple):
-    """What is trained.
+    """A network to train.
 
     Attributes:
-        backbone: Its name.
+        backbone: Name of its backbone.
         image_shape: Shape of an image.
         embedding_size: Size of the embeddings.
         steps: Steps of a turn.
@@ -69,7 +69,7 @@ class Network(NamedTuple):
     variants: tuple[str, ...]
 
     def batches(self) -> tf.data.Dataset:
-        """Batches without end."""
+        """Endless batches."""
         if self.backbone == "small_convnet":
             return training_batches(load("digits").train, 5, 8, seed=0)
         images = np.random.default_rng(0).random((32, *self.image_shape), "float32")
@@ -112,7 +112,7 @@ def measure(network: Network, rounds: int) -> dict[str, np.ndarray]:
     """Times the variants of a network, which take turns.
 
     Returns:
-        For each the seconds and the processor seconds of a step in every round, `(rounds, 2)`.
+        For each variant, seconds and processor seconds of a step in every round, `(rounds, 2)`.
     """
     models = {name: network.compile(VARIANTS[name]) for name in network.variants}
     batches, watch = network.batches(), Stopwatch()

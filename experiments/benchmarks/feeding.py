@@ -6,11 +6,12 @@
         python experiments/benchmarks/feeding.py --backbone=stem --steps=20 --strategy=data_parallel
 
 `fit` takes the same number of steps in turn with a batch that is always at hand and with batches
-of 8 classes × 4 photos, of which boxes are decoded and resized to 227 pixels. What the second
-takes more is what the steps wait for: the pipeline's work that is not done beside the steps, and
-the way to the device. The first epoch of each, in which the step is compiled, is not timed. The
-time of the pipeline alone says which of the two limits training. Where there is no accelerator, the
-backbone `stem`, a single convolution, takes steps that are about as quick as one.
+of 8 classes × 4 photos, of which boxes are decoded and resized to 227 pixels. The difference is the
+time for which the steps wait: for work of the pipeline that does not overlap with the steps, and
+for the transfer to the device. The first epoch of each, in which the step is compiled, is not
+timed. The time of the pipeline alone shows whether it or the steps limit training. Without an
+accelerator, the steps of the backbone `stem`, a single convolution, take about as long as an
+accelerator's.
 """
 
 import pathlib
@@ -35,7 +36,7 @@ _CLASSES, _SAMPLES, _SIZE = 8, 4, 227
 
 
 class EpochTimes(keras.callbacks.Callback):
-    """Notes the milliseconds of a step, an average for every epoch but the first."""
+    """Records the average milliseconds of a step for every epoch but the first."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +46,7 @@ class EpochTimes(keras.callbacks.Callback):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        # To read a weight is to wait for the last step.
+        # Reading a weight waits for the last step.
         keras.ops.convert_to_numpy(self.model.trainable_variables[-1])
         if epoch:
             seconds = time.perf_counter() - self._start
@@ -61,7 +62,7 @@ def compiled_model():
 
 
 def network():
-    """A network as the CCP paper trains it, or one of a single convolution."""
+    """A network as in the CCP paper, or one with a single convolution."""
     shape = (_SIZE, _SIZE, 3)
     if _BACKBONE.value == "stem":
         layers = [keras.Input(shape), keras.layers.Conv2D(64, 16, strides=16, activation="relu")]
@@ -72,11 +73,11 @@ def network():
 
 
 def time_of_pipeline(batches) -> float:
-    """The milliseconds of a batch, but for the first one."""
+    """The average milliseconds of a batch, without the first one."""
     iterator = iter(batches)
     next(iterator)
     start = time.perf_counter()
-    # So many that those which were made beside the first do not count.
+    # So many that the batches prepared along with the first hardly matter.
     count = 8 * _STEPS.value
     for _ in range(count):
         next(iterator)

@@ -1,23 +1,23 @@
-"""A cell of the paper's tables at the size of the real data, with pictures that nobody took.
+"""A cell of the paper's tables at the size of the real data, with synthetic pictures.
 
     python experiments/benchmarks/full_size.py --set=cub200_2011
     python experiments/benchmarks/full_size.py --set=sop
 
-Writes archives of the official size and form, of which only the checksums are not the official
-ones, and lets the package make the data set from them: 11,788 pictures with sides of 227 to 500
-pixels for CUB-200-2011, 120,053 of 64 to 96 pixels for Stanford Online Products. Then it prints the
-speed and memory of the parts of a training, and makes a run of the cell C2 and C2-CCP as the
-command line does, with its report: a few validations of the plain loss and of CCP, one renewal of
-the proxies at the least, and the test set. On CUB the network is BN-Inception with random weights,
-on SOP, and with `--network=small`, a small one on 64 × 64 pixels; everything else but the number of
-steps and the learning rate is the cell's. With the small network the run is made once more for CCP
-alone, killed on the way and resumed, and has to end with the same numbers.
+Writes archives of the official size and form, though not with the official checksums, and lets the
+package make the data set from them: 11,788 pictures with sides of 227 to 500 pixels for
+CUB-200-2011, 120,053 of 64 to 96 pixels for Stanford Online Products. Then it prints the speed and
+memory of the parts of a training, and makes a run of the cell C2 and C2-CCP as the command line
+does, with its report: a few validations of the plain loss and of CCP, at least one renewal of the
+proxies, and the test set. On CUB the network is BN-Inception with random weights; on SOP, and with
+`--network=small`, it is a small one on 64 × 64 pixels. Everything else except the number of steps
+and the learning rate is as in the cell. With the small network the run is repeated for CCP alone,
+killed on the way and resumed, and has to end with the same numbers.
 
 `--links` skips the archives of SOP, which take long to unpack, and puts hard links to 600 pictures
 where the package keeps its images; nothing can be learned from them.
 
-Stages run in processes of their own, for which the clock, the processor time of all threads and the
-peak of resident memory (`getrusage`) are printed. `--folder` keeps everything, and what is there is
+Each stage runs in a separate process, for which wall-clock time, processor time of all threads and
+peak resident memory (`getrusage`) are printed. `--folder` keeps all files, and existing ones are
 not made again. It needs 3 GB.
 """
 
@@ -38,7 +38,7 @@ from full_size_data import link_products, write_birds, write_products
 
 ROOT = pathlib.Path(__file__).parents[2]
 WRITERS = {"cub200_2011": write_birds, "sop": write_products}
-# What a run changes in the flagfile of the cell, and further with each network.
+# The changes of a run to the flagfile of the cell, and further ones for each network.
 CHANGES = ("--weights=none", "--round_patience=1", "--method=plain,ccp")
 NETWORKS = {
     "bn_inception": (
@@ -95,10 +95,10 @@ def load_set(name: str, folder: pathlib.Path):
 
 
 def images_per_second(batches: Iterable, at_least: int) -> tuple[float, float, float]:
-    """Images a second by the clock, of the processor, and peak memory in GB, past the first batch.
+    """Images per second of wall-clock and processor time, and peak GB, after the first batch.
 
     Args:
-        batches: Of images, or of images and what belongs to them.
+        batches: Of images, or tuples that begin with images.
         at_least: Images that are counted, unless there are fewer.
     """
     from peak_memory import PeakMemory
@@ -118,7 +118,7 @@ def images_per_second(batches: Iterable, at_least: int) -> tuple[float, float, f
 
 
 def measure_time(function: Callable) -> tuple[float, float, float]:
-    """Seconds by the clock and of the processor, and peak memory in GB."""
+    """Wall-clock and processor seconds, and peak memory in GB."""
     from peak_memory import PeakMemory
 
     with PeakMemory() as peak:
@@ -130,7 +130,7 @@ def measure_time(function: Callable) -> tuple[float, float, float]:
 
 
 def measure_parts(name: str, folder: pathlib.Path):
-    """Prints the speed and memory of what a training consists of."""
+    """Prints the speed and memory of the parts of a training."""
     import keras
 
     from ccp_dml.data import training_batches
@@ -221,12 +221,13 @@ def _print_row(title, numbers):
 
 
 def run_stage(title: str, arguments: Sequence[str], until: Callable[[], bool] | None = None):
-    """Runs Python in a process of its own and prints what it took.
+    """Runs Python in a separate process and prints its time and memory.
 
     Args:
         title: What is printed.
         arguments: Those of Python.
-        until: Asked now and then whether the process is to be killed. Defaults to `None`: never.
+        until: Function that is called regularly and returns whether to kill the process. Defaults
+            to `None`: never.
     """
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, env=_environment())
@@ -291,7 +292,7 @@ def check_run(workdir: pathlib.Path) -> dict:
 
 
 def kill_and_resume(name: str, folder: pathlib.Path, expected: dict):
-    """Makes the run of CCP once more, killed on the way, and compares its numbers."""
+    """Repeats the run of CCP, killed on the way and resumed, and compares its numbers."""
     workdir = folder / "runs" / "killed"
     shutil.rmtree(workdir, ignore_errors=True)
     arguments = ["-m", "ccp_dml.main", *settings_flags(name, folder), "--method=ccp"]
@@ -320,7 +321,7 @@ def kill_and_resume(name: str, folder: pathlib.Path, expected: dict):
 
 
 def main(argv):
-    """Makes all stages, or one."""
+    """Runs all stages, or one."""
     del argv
     name = _SET.value
     network = _NETWORK.value or DEFAULT_NETWORKS[name]

@@ -1,7 +1,7 @@
-"""Data sets of the size and in the form of the official ones, with pictures that nobody took.
+"""Synthetic data sets of the size and in the form of the official ones.
 
-Each class has a faint pattern of colours of its own, so that a network has something to learn. A
-few pictures of each class are encoded; the files of a class repeat them, each with another comment,
+Each class has its own faint pattern of colours, so that a network has something to learn. A few
+pictures of each class are encoded; the files of a class repeat them, each with a different comment,
 so that no two files are the same.
 """
 
@@ -133,7 +133,7 @@ def write_products(folder: pathlib.Path):
 
 
 def link_products(folder: pathlib.Path):
-    """Stanford Online Products as the package keeps it, of hard links to 600 pictures."""
+    """Stanford Online Products as the package keeps it, made of hard links to 600 pictures."""
     generator = np.random.default_rng(1)
     drawn = folder / "drawn"
     drawn.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def _with_comments(files: list[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]
 
 
 def _write_tgz(path, texts, files):
-    # What is compressed already does not get smaller.
+    # Files that are already compressed do not get smaller.
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         images = files if path.name.startswith("seg") else _with_comments(files)
         for name, data in (*texts, *images):

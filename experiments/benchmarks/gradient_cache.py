@@ -1,12 +1,12 @@
-"""What gradient caching saves of memory, and what it costs in time.
+"""How much memory gradient caching saves, and how much time it costs.
 
     python experiments/benchmarks/gradient_cache.py
     KERAS_BACKEND=jax python experiments/benchmarks/gradient_cache.py --parts=1,8
 
-ResNet-50 with frozen batch normalisation takes steps with batches of noise, in a process for each
-number of parts. Memory is the largest that the process ever had, beyond what it had before the
-first step; time is the processor's, of all threads together and without the first step, which is
-compiled, and is compared with that of the first number of parts.
+ResNet-50 with frozen batch normalisation takes steps with batches of noise, in a separate process
+for each number of parts. Memory is the peak of the process minus its memory before the first step.
+Time is processor time, of all threads together and without the first step, which is compiled; it is
+compared with that of the first number of parts.
 """
 
 import json

@@ -1,11 +1,12 @@
-"""Speed of the training pipeline of JPEG files beside decoding and other ways to do the same.
+"""Speed of the training pipeline for JPEG files, compared with decoding and other pipelines.
 
 python experiments/benchmarks/images.py
 python experiments/benchmarks/images.py --files=60000 --classes=11318
 
-Without `--classes` it compares, side by side in one run, per core: images per second of processor
-time, whatever else the machine does. With `--classes` it writes that many files and trains on
-nothing, which shows what a large data set costs: start-up, memory, steady speed.
+Without `--classes` it compares them side by side in one run, by images per second of processor
+time, that is, per core, whatever else the machine does. With `--classes` it writes files of that
+many classes and runs the pipeline without a model, which shows what a large data set costs:
+start-up, memory, steady speed.
 """
 
 import pathlib
@@ -48,7 +49,7 @@ def processor_seconds(work) -> float:
 
 
 def decoding(paths):
-    """Reads and decodes files, no more."""
+    """Only reads and decodes files."""
     names = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
     images = names.map(
         lambda name: tf.io.decode_jpeg(tf.io.read_file(name), channels=3),
@@ -119,7 +120,7 @@ def training_pipeline(paths, **augmentation):
 
 
 def consume(dataset):
-    """Goes through a data set."""
+    """Iterates over a data set."""
     for _ in dataset:
         pass
 
@@ -138,7 +139,7 @@ def compare(paths):
     start = training_pipeline(paths[:1])
     for work in (start, *ways.values()):
         work()
-    # In turn, so that what else the machine does meets all alike.
+    # In turn, so that other programs slow down all of them alike.
     rates = {name: [] for name in ways}
     starts = []
     for _ in range(_REPEATS.value):

@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/import_time.py
 
-New processes import TensorFlow and Keras alone, and these and the package, in turn. The median of
+In turn, new processes import TensorFlow and Keras alone, and both with the package. The median of
 the differences within a turn is printed, in seconds of elapsed and of processor time.
 """
 

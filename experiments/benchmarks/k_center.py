@@ -2,13 +2,13 @@
 
     python experiments/benchmarks/k_center.py
 
-What it is measured against is the least that choosing over inner products takes, from the same
-float32 arrays: the products of each class's pool with itself and with the proxies that are present,
-`(C, b, b)` and `(C, b, K)`, and one reading of the pool, the sum of squares of each point. For the
-products NumPy's `matmul` and TensorFlow's, compiled, are timed, the latter also without getting the
-arrays into tensors. They are in float32 and stop short of distances, of which k-centre needs those
-to the proxies and to the first k − 1 points it takes. Everything is measured in turn, in one
-process, and a ratio is the median of those within a turn.
+It is compared with the least work that a choice by inner products takes, from the same float32
+arrays: the products of each class's pool with itself and with the present proxies, `(C, b, b)` and
+`(C, b, K)`, and one pass over the pool, for the sum of squares of each point. The products are
+timed with NumPy's `matmul` and TensorFlow's, compiled, the latter also without converting the
+arrays to tensors. They are in float32 and stop short of distances, of which k-centre needs those to
+the proxies and to the first k − 1 points it takes. Everything is measured in turn, in one process;
+a ratio is the median of the ratios within a turn.
 """
 
 import time
@@ -29,7 +29,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 51, "Turns; medians are printed.", lo
 
 
 def ways(pool, present):
-    """What is timed, by name."""
+    """The functions to time, by name."""
     products = tf.function(
         lambda pool, present: (
             tf.matmul(pool, pool, transpose_b=True),

@@ -1,4 +1,4 @@
-"""What the methods add to the time of a training step, with BN-Inception as the paper has it.
+"""What the methods add to the time of a training step, with BN-Inception as in the paper.
 
     python experiments/benchmarks/methods.py
     python experiments/benchmarks/methods.py --methods=ccp_100x8,xbm_1400 --rounds=30
@@ -8,17 +8,17 @@
 Every step is as `fit` runs it: compiled, 8 classes × 4 samples, 128-d embeddings, frozen batch
 normalisation, Adam with weight decay. The steps of all methods take turns in one process, with one
 of the plain loss before and after each, and a method's time is compared with the mean of these two:
-however the speed of the machine drifts, it is the same for both. Where other programs run at the
-same time, the processor time, of all threads together, says more than the clock.
+if the speed of the machine drifts, both are affected alike. While other programs run, processor
+time, of all threads together, is more reliable than wall-clock time.
 
-The cross-batch memory is timed when it is full. Beside it runs the bare matrix product that it
-adds: of the batch with the ring in float32, and of a gradient of its size with the ring, back to
-the batch. The loss itself needs more than that at the least: to normalise the ring, to go over
-batch × ring distances, and to go back over them.
+The cross-batch memory is timed when it is full. It is compared with the bare matrix products that
+it adds: of the batch with the ring in float32, and of a gradient of that size with the ring, back
+to the batch. The loss itself inevitably needs more: it normalises the ring and passes over batch ×
+ring distances, forward and back.
 
-Beside a step against SOP's 33,952 proxies, with a small network which does not hide them, runs
-what it cannot do without: the matrix products of the batch with the proxies, in float32, forward
-and back to both, and Keras's Adam over the proxies.
+A step against SOP's 33,952 proxies, with a small network that does not hide their cost, is compared
+with the work that it cannot avoid: the matrix products of the batch with the proxies, in float32,
+forward and back to both, and Keras's Adam over the proxies.
 """
 
 import time
@@ -47,14 +47,15 @@ _BATCH = _CLASSES * _SAMPLES
 
 
 class Method(NamedTuple):
-    """What is timed.
+    """A method to time.
 
     Attributes:
         model: Function from an embedding network, and options of every model, to the model.
         loss: The loss that it is compiled with.
-        requirement: What its step may take, as a multiple of the plain one.
+        requirement: The limit on its time, in words; as a multiple of the plain step unless it says
+            otherwise.
         ring: Batches in its cross-batch memory, which may add the time of its product.
-        proxies: Number of its proxies, if their products and their Adam are timed beside it.
+        proxies: Number of its proxies, if their products and their Adam are timed as well.
     """
 
     model: Callable[..., MetricLearningModel]
@@ -254,7 +255,7 @@ def main(_):
 
 
 def print_beside_bare(method_times, bare_times):
-    """Prints what steps with proxies take more than plain ones, beside what they must take."""
+    """Prints how much longer steps with proxies take than plain ones, beside the bare work."""
     print()
     print("| method | ms | more than plain | bare products | and bare Adam | more / both |")
     print("| --- | --- | ---: | ---: | ---: | ---: |")

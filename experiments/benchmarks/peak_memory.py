@@ -1,4 +1,4 @@
-"""The memory that something needs."""
+"""The peak memory of a block of code."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ import psutil
 
 
 class PeakMemory:
-    """The largest resident memory of the process while in the context, beyond that before it.
+    """The peak resident memory of the process within the context, minus that before it.
 
     Attributes:
         gigabytes: Set when the context ends.

@@ -1,4 +1,4 @@
-"""Photos that nobody took, for benchmarks."""
+"""Synthetic photos for benchmarks."""
 
 import io
 import pathlib
@@ -11,7 +11,7 @@ HEIGHT, WIDTH = 375, 500
 
 
 def photo(generator: np.random.Generator) -> bytes:
-    """A JPEG of 500 × 375 pixels and about 80 kB, as photos have: smooth areas, edges and noise."""
+    """A JPEG of 500 × 375 pixels and about 80 kB, like a photo: smooth areas, edges and noise."""
     coarse = generator.uniform(0, 255, (HEIGHT // 25, WIDTH // 25, 3)).astype("uint8")
     smooth = Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     noise = generator.normal(0, 12, (HEIGHT, WIDTH, 1))
@@ -22,7 +22,7 @@ def photo(generator: np.random.Generator) -> bytes:
 
 
 def write_photos(folder: pathlib.Path, count: int, num_classes: int) -> list[pathlib.Path]:
-    """Writes photos into a subfolder for each class; a few hundred differ, the others repeat."""
+    """Writes photos into a subfolder for each class; a few hundred differ, the rest repeat them."""
     generator = np.random.default_rng(0)
     photos = [photo(generator) for _ in range(min(count, 256))]
     paths = []

@@ -7,7 +7,7 @@ the same with metrics of the whole ranking, of `verification_metrics` of all pai
 product of the embeddings with themselves in blocks, and of the plain way to rank them: the same
 product and TensorFlow's `top_k`, as deep as the largest class, for some of the queries. A query of
 SOP has 5 neighbours to find; where there are few classes, half of the others. `--pairs` bounds the
-pairs of verification, whose time is then multiplied to that of all.
+pairs of verification, whose time is then scaled up to that of all pairs.
 """
 
 import statistics

@@ -23,7 +23,7 @@ _BATCHES = flags.DEFINE_integer("batches", 5_000, "Batches to draw.", lower_boun
 def main(_):
     """Runs the benchmark."""
     labels = np.arange(_SAMPLES.value) % _CLASSES.value
-    # TensorFlow's own first use is not the samplers'.
+    # The first use of TensorFlow is not part of the samplers' time.
     next(iter(class_draws(np.zeros(2, int), seed=0)))
     samplers = {
         "8 x 4 batches, balanced": balanced_batches(labels, 8, 4, seed=0),

@@ -1,23 +1,24 @@
-"""Time and memory against the number of classes, 10² to 10⁶, and of embeddings that are searched.
+"""Time and memory against the number of classes, 10² to 10⁶, and of searched embeddings.
 
     python experiments/benchmarks/scaling.py --output=docs/guides/scaling.png
 
-Each point is measured in a process of its own, so that its peak of resident memory is that of
-nothing else; what TensorFlow takes before anything is made is subtracted. Points that need more
-than `--max_gigabytes` are left out, and said. What is measured:
+Each point is measured in a separate process, so that the peak resident memory is its own; the
+memory that TensorFlow takes at the start is subtracted. Points that need more than
+`--max_gigabytes` are reported and left out. The measurements are:
 
 - a training step, as `fit` runs it, of 8 classes × 4 samples against 4 proxies of size 128 for each
   class, with a small convolutional network on 32 × 32 pixels and without one, where embeddings are
   a product of the inputs with a square matrix; against all classes with Keras's Adam, and against
-  `--sampled_classes` with `LazyAdam`; and, in turn in one process, how many times as long as a step
-  against all of so few classes one takes that samples so many of the most;
+  `--sampled_classes` with `LazyAdam`; and, in turn in one process, the time of a step that samples
+  `--sampled_classes` of the largest number of classes, as a multiple of the time of a step against
+  all of only that many classes;
 - greedy k-centre: 4 of 12 points of every class, with 4 present;
 - the sampler of 8 × 4 batches, with five samples for each class: the time to its first batch, from
   the labels, and that of each further one;
 - `retrieval_metrics` of 1,000 queries in a gallery.
 
-Times are medians. Where other programs run at the same time, the processor time, of all threads
-together, says more than the clock.
+Times are medians. While other programs run, processor time, of all threads together, is more
+reliable than wall-clock time.
 """
 
 import json
@@ -50,7 +51,7 @@ _POINT = flags.DEFINE_string("point", None, "What to measure in this process, as
 
 
 def measure_time(function: Callable, repeats: int) -> dict[str, float]:
-    """The median seconds of a call, by the clock and of the processor."""
+    """The median wall-clock and processor seconds of a call."""
     clock, processor = [], []
     for _ in range(repeats):
         started = time.perf_counter(), time.process_time()
@@ -95,7 +96,7 @@ def build_step(classes: int, with_network: bool, sampled_classes: int) -> Callab
     def step():
         model.train_function(batches)
 
-    # The first ones compile it, and make the optimizer's moments resident.
+    # The first steps compile it, and make the optimizer's moments resident.
     measure_time(step, 3)
     return step
 
@@ -106,7 +107,7 @@ def measure_step(classes: int, with_network: bool, sampled_classes: int) -> dict
 
 
 def compare_steps(classes: int, with_network: bool) -> dict[str, float]:
-    """A step with sampled classes, as a multiple of one against all of so few, taken in turn."""
+    """The time of a step with sampled classes, as a multiple of one against only that many."""
     few = build_step(_SAMPLED.value, with_network, 0)
     sampled = build_step(classes, with_network, _SAMPLED.value)
     turns = [(measure_time(sampled, 1), measure_time(few, 1)) for _ in range(_REPEATS.value)]
@@ -129,7 +130,7 @@ def measure_sampler(classes: int) -> dict[str, float]:
 
     generator = np.random.default_rng(0)
     labels = np.concatenate([np.arange(classes), generator.integers(0, classes, 4 * classes)])
-    # TensorFlow's own first use is not the sampler's.
+    # The first use of TensorFlow is not part of the sampler's time.
     next(iter(balanced_batches(np.arange(8), 8, 4, seed=0)))
     batches = []
 
@@ -169,10 +170,11 @@ MEASUREMENTS = {
 
 
 def estimate_gigabytes(name: str, count: int) -> float:
-    """What a point needs at the least, to leave it out where that is too much."""
+    """The least memory that a point needs, to leave it out if that is too much."""
     proxies = 4e-9 * _SIZE * _PROXIES * count
     if name.endswith("all classes"):
-        # Proxies and two moments; of their size: the gradient, decayed, clipped, and the step.
+        # Proxies and two moments and, of the same size, the gradient, decayed, clipped, and the
+        # step.
         return 8 * proxies
     if name.endswith("sampled") or name.startswith("ratio"):
         return 3.5 * proxies

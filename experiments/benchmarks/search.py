@@ -3,12 +3,13 @@
     python experiments/benchmarks/search.py
     python experiments/benchmarks/search.py --samples=1000000
 
-The embeddings lie around class centres, with a spectrum that decays as that of networks does. All
-ways search for the same queries, samples that are not in the gallery, in turn in one process; a
-ratio is the median of those within a turn. The bare product is that of the queries with the gallery
-in blocks of the same size, without looking for the largest. Without faiss, its rows are left out.
-Recall is that of the gallery's exact search, by distances. Memory is the largest beyond what was
-there before, which includes the embeddings, while the index is built and while it searches first.
+The embeddings lie around class centres, with a spectrum that decays like the spectrum of a
+network's embeddings. All searches get the same queries, samples that are not in the gallery, in
+turn in one process; a ratio is the median of the ratios within a turn. The bare product multiplies
+the queries with the gallery in blocks of the same size, without looking for the largest products.
+Without faiss, its rows are left out. Recall is relative to the gallery's exact search, by
+distances. Memory is the peak, while the index is built and during its first search, minus the
+memory before, which includes the embeddings.
 """
 
 import importlib.util
@@ -46,7 +47,7 @@ def draw_embeddings(generator, count):
 
 
 def product_search(embeddings):
-    """The bare product; what it returns is no search."""
+    """The bare product, which returns no neighbours."""
     columns = tf.constant(embeddings.T)
     product = tf.function(lambda rows: tf.matmul(rows, columns))
     step = max(1, BLOCK_BYTES // (4 * len(embeddings)))
@@ -74,7 +75,7 @@ def flat_search(embeddings):
 
 
 def ways():
-    """What is timed, by name: functions from embeddings to a search."""
+    """The searches to time, by name, as functions from embeddings to a search."""
     exact = {
         _EXACT: lambda embeddings: gallery_search(embeddings, "exact"),
         "bare product": product_search,
@@ -120,7 +121,7 @@ def main(_):
     print(f"| | queries/s | × {_EXACT} | recall@{_K.value} | built in s | GB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     exact = np.array(times[_EXACT])
-    # The distances of faiss's exact search are rounded otherwise.
+    # The distances of faiss's exact search are rounded differently.
     farthest = found[_EXACT][:, -1:] + 1e-4
     for name, seconds in times.items():
         recall = "" if found[name] is None else f"{(found[name] <= farthest).mean():.3f}"

@@ -1,4 +1,4 @@
-"""Runs notebooks from their first cell to their last, and keeps what comes out in them.
+"""Runs notebooks from the first cell to the last, and saves them with their outputs.
 
 python experiments/notebooks/execute.py            # all of this folder
 python experiments/notebooks/execute.py dvml quick_start
@@ -16,11 +16,11 @@ SECONDS_PER_CELL = 600
 
 
 def execute(path: pathlib.Path, folder: str) -> nbformat.NotebookNode:
-    """Runs a notebook in a process of its own.
+    """Runs a notebook in a separate process.
 
     Args:
         path: The notebook.
-        folder: Where it runs, and leaves its files.
+        folder: The folder that it runs in and leaves its files in.
 
     Returns:
         The notebook with its outputs, except what was written to standard error.
@@ -34,7 +34,7 @@ def execute(path: pathlib.Path, folder: str) -> nbformat.NotebookNode:
         notebook, timeout=SECONDS_PER_CELL, kernel_name="python3", resources=resources
     ).execute()
     for cell in notebook.cells:
-        # Times differ at every run.
+        # Times differ in every run.
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]

@@ -1,12 +1,12 @@
-"""Trains what is missing of a study, several runs side by side.
+"""Trains the missing runs of a study, several side by side.
 
 Example:
   python experiments/studies/run_study.py experiments/studies/renewal --workdir=/tmp/renewal \
       --processes=2
 
-The same command goes on where it was interrupted. What is finished is tabulated, at any time, by
-`tabulate_study.py`. `--keep_recorded` trains only what the study's `runs.csv` does not have either,
-so that a study can be continued on another machine.
+After an interruption, the same command continues. `tabulate_study.py` tabulates the finished runs
+at any time. `--keep_recorded` also leaves out the runs in the study's `runs.csv`, so that a study
+can be continued on another machine.
 """
 
 import sys

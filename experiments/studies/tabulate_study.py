@@ -1,13 +1,13 @@
-"""Makes the record, the tables and the figure of what is finished of a study.
+"""Makes the record, the tables and the figure of the finished runs of a study.
 
 Examples:
   python experiments/studies/tabulate_study.py experiments/studies/renewal --workdir=/tmp/renewal
   python experiments/studies/tabulate_study.py experiments/studies/renewal
 
 The first reads the runs that `run_study.py` left and writes into the folder of the study:
-`runs.csv`, every run; `validation.csv`, what the validations of those compared found; `table.md`;
-and `figure.png`. The second makes the last two again from the first two. With both, `--workdir` and
-`--keep_recorded`, the runs that only `runs.csv` has are kept.
+`runs.csv`, every run; `validation.csv`, the validations of the compared variants; `table.md`; and
+`figure.png`. The second makes the last two again from the first two. With both `--workdir` and
+`--keep_recorded`, runs that are only in `runs.csv` are kept.
 """
 
 import itertools
@@ -67,10 +67,10 @@ def main(argv):
 
 
 def draw(study, found):
-    """Draws the finished groups: response curves, or the validation of what is compared.
+    """Draws the finished groups: response curves, or the validation of the compared variants.
 
     If a group has too many variants for that, the differences of the comparisons are drawn instead.
-    Without a finished group, nothing is.
+    Without a finished group, nothing is drawn.
     """
     unfinished = unfinished_groups(study, found.runs)
     unfinished_variants = {

@@ -64,7 +64,8 @@ def compute_with_gradients(
 ) -> tf.Tensor:
     """Computes a scalar and, in the same compiled pass, its gradients, if a tensor is large.
 
-    A tape would compile the two separately, and store what the second needs from the first.
+    A tape would compile the scalar and the gradients separately, and store the intermediate results
+    that the gradients need.
 
     Args:
         function: Computes a scalar from the arguments and the constants.

@@ -20,7 +20,7 @@ MAX_IMAGE_BYTES = 2**25
 _MAX_BYTES = 2**29
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-# What Python raises for archives that are truncated, damaged or encrypted.
+# Errors that Python raises for archives that are truncated, damaged or encrypted.
 ARCHIVE_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,

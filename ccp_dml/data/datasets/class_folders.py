@@ -138,7 +138,7 @@ def _walk_below(folder) -> Iterator[tuple[str, bool]]:
 def walk_folders(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walks all folders below a folder, each target of links only once.
 
-    Links to folders above are not followed: what is beside the folder does not belong to it.
+    Links to folders above are not followed: files beside the folder do not belong to it.
 
     Args:
         folder: Local path or URL.

@@ -50,8 +50,8 @@ def index_folder(
             is a bad image. Defaults to 50 million.
 
     Returns:
-        The images in the order of their classes. Classes are in the order of their names. What is
-        odd is logged and in the notes.
+        The images in the order of their classes. Classes are in the order of their names.
+        Irregularities are logged, and are in the notes.
 
     Raises:
         ValueError: If the source does not exist or holds no images, a row of a CSV file is wrong or
@@ -96,7 +96,7 @@ def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
     """Returns the rows of images, and notes on the others."""
     problems = image_problems([row.path for row in rows], source, max_pixels)
     notes = []
-    # Who lists a file means it.
+    # A file that a CSV file lists is meant to be an image.
     stray = {path for path in problems if folders and is_stray(path, problems[path])}
     if stray:
         listed = list_first(_format_paths(sorted(stray), source), _MAX_NOTED)

@@ -23,7 +23,7 @@ _DOWNLOAD_ERRORS = (
     TimeoutError,
     tfds.download.DownloadError,
 )
-# What TFDS raises for archives that differ from the official ones.
+# Errors that TFDS raises for archives that differ from the official ones.
 _FORMAT_ERRORS = (
     *ARCHIVE_ERRORS,
     ExtractError,
@@ -110,7 +110,7 @@ def _prepare(name, benchmark, data_dir):
 
 
 def _check_archives(name, benchmark, data_dir):
-    """Checks archives that were put there by hand; what TFDS downloads is official."""
+    """Checks archives that were put there by hand; downloads by TFDS are official."""
     for archive in benchmark.archives:
         path = data_dir / "downloads" / "manual" / archive.path
         if path.suffix in _ARCHIVE_SUFFIXES and path.exists():

@@ -28,11 +28,11 @@ def hierarchical_batches(
     """Yields endless batches of classes from a few super-classes, such as bicycles and sofas.
 
     Classes of one super-class are similar, so that a batch has harder negatives than a batch of
-    arbitrary classes. A pass has as many batches as are needed to draw as many classes as there
-    are. Within it a super-class is visited in proportion to its number of classes, rounded up or
-    down at random; its visits go through its classes in random order, and those of a class through
-    its samples. A batch contains no super-class and no class twice. A super-class that would need
-    more than one place per batch appears once in every batch.
+    arbitrary classes. A pass has just enough batches to draw as many classes as there are. Within
+    it a super-class is visited in proportion to its number of classes, rounded up or down at
+    random; its visits go through its classes in random order, and those of a class through its
+    samples. A batch contains no super-class and no class twice. A super-class that would need more
+    than one place per batch appears once in every batch.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.

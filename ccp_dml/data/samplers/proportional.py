@@ -22,10 +22,10 @@ def proportional_batches(
     """Yields endless batches in which larger classes appear more often.
 
     All samples then appear about equally often, as in batches of random samples, but with positive
-    pairs. A pass has as many batches as are needed to draw as many samples as there are. Within it
-    a class is visited in proportion to its number of samples, rounded up or down at random, and its
-    visits go through its samples in random order. A batch never contains a class twice, so that a
-    class that would need more than one place per batch appears once in every batch.
+    pairs. A pass has just enough batches to draw as many samples as there are. Within it a class is
+    visited in proportion to its number of samples, rounded up or down at random, and its visits go
+    through its samples in random order. A batch never contains a class twice, so that a class that
+    would need more than one place per batch appears once in every batch.
 
     Args:
         labels: Integer labels of the samples `(n,)`; any integers.

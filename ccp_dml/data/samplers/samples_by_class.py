@@ -23,7 +23,7 @@ def check_batch(num_classes: int, classes_per_batch: int, samples_per_class: int
 class SamplesByClass:
     """The samples sorted by class.
 
-    Its vectors are tensors, which graphs share; they would hold copies of arrays.
+    Its vectors are tensors, which graphs share; each would hold a copy of an array.
 
     Attributes:
         samples: Indices of the samples, those of a class next to each other `(n,)`.

@@ -100,7 +100,7 @@ def strategy(
 ) -> SingleDevice | keras.distribution.DataParallel | RowParallel:
     """Returns a strategy that distributes training over devices.
 
-    With all of them a batch is that of all devices together, and training takes the same steps as
+    With each of them, a batch is that of all devices together, and training takes the same steps as
     on one device, up to rounding.
 
     Args:

@@ -22,7 +22,7 @@ class BatchMap:
     Args:
         function: Function from a batch to a tensor with one row per sample, called in a
             `tf.function`.
-        variables: The variables that the function reads. TensorFlow finds them by itself; JAX does
+        variables: The variables that the function reads. TensorFlow finds them on its own; JAX does
             not.
         strategy: The strategy of the variables.
 

@@ -1,6 +1,6 @@
 """Batches and gradients across the replicas of a `tf.distribute` strategy.
 
-A replica's share of a batch is not a batch by itself: pairs across replicas count, so embeddings
+A replica's share of a batch is not a batch of its own: pairs across replicas count, so embeddings
 and labels are gathered before the loss.
 """
 

@@ -23,7 +23,7 @@ _EXAMPLE = (
 def strategy(name: str, model_devices: int = 1) -> tf.distribute.Strategy:
     """Returns a strategy that distributes training over devices.
 
-    With all of them a batch is that of all devices together, and training takes the same steps as
+    With each of them, a batch is that of all devices together, and training takes the same steps as
     on one device, up to rounding. The same name always gives the same strategy within a process,
     because TensorFlow's collectives confuse the devices of two strategies.
 

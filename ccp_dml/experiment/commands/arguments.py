@@ -1,4 +1,4 @@
-"""What several commands read from their flags."""
+"""Reading of flags that several commands share."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ def require_workdir(workdir: str | None, example: str) -> str:
 
     Args:
         workdir: The value of `--workdir`.
-        example: One that the message names.
+        example: A folder that the message gives as an example.
 
     Raises:
         ValueError: If it is not given.

@@ -14,7 +14,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
     """Prints and draws the neighbours of `--query` in `--gallery`.
 
     Raises:
-        ValueError: If a flag or setting is wrong, or the gallery is that of other networks.
+        ValueError: If a flag or setting is wrong, or the gallery belongs to other networks.
     """
     for name, example in (("gallery", "gallery.parquet"), ("query", "image.jpg")):
         if not flag_values[name].value:

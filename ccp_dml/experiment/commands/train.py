@@ -29,7 +29,7 @@ class RunsFailedError(RuntimeError):
 
 
 def run(flag_values: flags.FlagValues, workdir: str | None):
-    """Trains what is not finished, and prints the results.
+    """Trains the runs that are not finished, and prints the results.
 
     Raises:
         ValueError: If a flag or setting is wrong.

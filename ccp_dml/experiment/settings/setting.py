@@ -29,7 +29,7 @@ def setting(default: Any, help: str, **bounds: Any) -> Any:
 
 
 def params(owner: str, example: str, words: bool = False) -> Any:
-    """A field for the parameters, numbers and where allowed words, of something with a name."""
+    """A field for the parameters of something with a name: numbers and, where allowed, words."""
     help_text = f"Parameters of {owner} that differ from its defaults, such as {example}."
     return dataclasses.field(default_factory=dict, metadata={"help": help_text, "words": words})
 

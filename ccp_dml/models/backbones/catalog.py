@@ -30,7 +30,7 @@ _SCALING_OF_OTHERS = "unit"
 _SCALING_IN_NETWORK = "raw"
 # Relative to the range of the values; Keras rounds ImageNet's mean differently.
 _TOLERANCE = 0.01
-# Keras caches these two under other names than those they are published under.
+# Keras caches these two under names that differ from the published ones.
 _KEPT_AS = {
     "NASNet-mobile-no-top.h5": "nasnet_mobile_no_top.h5",
     "NASNet-large-no-top.h5": "nasnet_large_no_top.h5",

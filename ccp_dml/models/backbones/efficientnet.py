@@ -12,7 +12,7 @@ def correct_normalization(backbone: keras.Model):
     """Makes an EfficientNet B0–B7 with ImageNet weights normalise values as in its training.
 
     In place of the variance of the values these weights hold the standard deviation (tensorflow
-    issue 49930). A network that Keras builds with `weights="imagenet"` compensates for this by
+    issue 49930). A network that Keras builds with `weights="imagenet"` compensates for this with
     another layer, which has no weights and is therefore missing both in a file of weights and in
     the network that the file is loaded into. Multiplying by the standard deviation once more gives
     the correct variance. Other weights are left as they are.

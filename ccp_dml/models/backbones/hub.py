@@ -8,7 +8,7 @@ import keras
 from ccp_dml.checks import suggest
 
 PREFIX = "hub:"
-# What KerasHub and its downloaders raise for files that are missing, damaged or out of reach.
+# Errors that KerasHub and its downloaders raise for missing, damaged or unreachable files.
 _PROBLEMS = (ValueError, TypeError, OSError, LookupError)
 
 

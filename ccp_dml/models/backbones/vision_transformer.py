@@ -47,8 +47,8 @@ def vit_b16(input_shape: tuple[int, int, int] = (224, 224, 3)) -> keras.Model:
     """ViT-B/16 without its classifier: 85,798,656 weights and 768-d tokens.
 
     "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale" (Dosovitskiy et
-    al., ICLR 2021), as `vit_base_patch16_224` in timm. Images are scaled as `"symmetric"`, like
-    most of its weights were trained with; those of DeiT were trained with `"torch"`.
+    al., ICLR 2021), as `vit_base_patch16_224` in timm. Images are scaled as `"symmetric"`, as in
+    the training of most of its weights; DeiT was trained with `"torch"`.
 
     Args:
         input_shape: Height, width and channels of the images; heights and widths are multiples of
