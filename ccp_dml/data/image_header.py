@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib")
-"""How files of these formats end, in lower or upper case."""
+"""Suffixes of files in these formats, in lower or upper case."""
 
 MAX_PIXELS = 50_000_000
 """Pixels of the largest image that is decoded, unless another number is given."""

@@ -16,7 +16,7 @@ _GREY_SCALINGS = ("unit", "symmetric", "raw")
 CROPS = ("area", "side")
 """How the random boxes of training images are drawn: by their area or by their side."""
 FITS = ("crop", "pad")
-"""How an image becomes a square: by cutting off what is too long, or by padding."""
+"""How an image becomes a square: by cropping the longer side, or by padding."""
 _ATTEMPTS = 10
 _ASPECT_RATIOS = (0.75, 1.33)
 _SIDES = (40 / 256, 1.0)

@@ -223,8 +223,9 @@ class NeighborSearch:
         smallest = magnitudes.min(where=magnitudes > 0, initial=np.inf)
         if smallest < _SMALLEST_SCALED:
             raise ValueError(
-                f"vectors other than 0 must have a coordinate of at least {_SMALLEST_SCALED:g}; "
-                f"the largest of row {np.flatnonzero(magnitudes == smallest)[0]} is {smallest:g}"
+                f"vectors other than 0 must have a coordinate of at least {_SMALLEST_SCALED:g} in "
+                f"magnitude; the largest of row {np.flatnonzero(magnitudes == smallest)[0]} is "
+                f"{smallest:g}"
             )
         is_small = smallest < _SMALLEST[dtype.name]
         self.scale = _SCALE if is_small else 1.0

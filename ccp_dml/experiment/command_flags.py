@@ -95,8 +95,8 @@ def define_command_flags(flag_values: flags.FlagValues):
         "measure_step",
         False,
         "For plan with --cells: whether to measure training steps on this machine's device, to "
-        "estimate the hours. By default they are assumed to be as long as on the paper's, an RTX "
-        "2080 Ti.",
+        "estimate the hours. By default they are assumed to take as long as on the paper's "
+        "RTX 2080 Ti.",
         flag_values=flag_values,
     )
     flags.DEFINE_float(
@@ -185,7 +185,7 @@ def _define_tune_flags(flag_values):
         "tune_pruning",
         False,
         "For tune: whether to end a trial after some of its folds and seeds if their mean is below "
-        "the median of the other trials after as many.",
+        "the median of the other trials after the same number of runs.",
         flag_values=flag_values,
     )
 
@@ -237,7 +237,7 @@ def _define_use_flags(flag_values):
         "k",
         10,
         "For search: number of images to find for each query. For inspect: number of neighbours "
-        "that must all have another label than an image's own for it to be reported.",
+        "that must all have a label other than the image's for it to be reported.",
         lower_bound=1,
         flag_values=flag_values,
     )
@@ -266,7 +266,7 @@ def _define_use_flags(flag_values):
         "duplicate_distance",
         None,
         "For inspect: images at this distance or less are near-duplicates. By default, half "
-        "of the median distance of an image from its nearest one.",
+        "the median distance from an image to its nearest neighbour.",
         lower_bound=0,
         flag_values=flag_values,
     )

@@ -122,8 +122,8 @@ def _check_given(path, saved, settings, given):
     for name, (value, network_value) in wanted.items():
         if value != network_value:
             raise ValueError(
-                f"{name} is {value}, but {path} was trained with {network_value}: leave the flag "
-                "out, because the network knows it"
+                f"{name} is {value}, but {path} was trained with {network_value}: omit the flag, "
+                "because the network contains the setting"
             )
 
 
@@ -214,4 +214,4 @@ def _check_shape(name, network, benchmark):
     if len(wanted) != len(given) or any(
         size not in (None, there) for size, there in zip(wanted, given, strict=True)
     ):
-        raise ValueError(f"{name} is for images of shape {wanted}; those here have {given}")
+        raise ValueError(f"{name} is for images of shape {wanted}; these have {given}")

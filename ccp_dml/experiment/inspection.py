@@ -83,8 +83,8 @@ class Inspection:
             label_summary = "There are no labels to inspect."
         else:
             label_summary = (
-                f"{len(self.suspicious)} images have only neighbours of another label; those that "
-                "most neighbours contradict are listed first."
+                f"For {len(self.suspicious)} images, all neighbours have another label; those "
+                "whose neighbours agree most on one label are listed first."
             )
         return (
             f"{len(self.duplicates)} pairs of {len(self.paths)} images are near-duplicates, at a "
@@ -268,8 +268,8 @@ def _make_sections(inspection, listing):
             "Suspicious labels",
             SUSPICIOUS,
             inspection.suspicious,
-            "Images whose neighbours all have another label; those that most neighbours "
-            "contradict come first. ✓ marks neighbours with the suggested label.",
+            "Images whose neighbours all have another label; those whose neighbours agree most "
+            "on one label come first. ✓ marks neighbours with the suggested label.",
             _show_suspicious,
         ),
     ):

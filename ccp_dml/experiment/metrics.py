@@ -48,7 +48,7 @@ _TITLES_WITH_NUMBERS = {
 _RECALL_AT = (1, 2, 4, 8)
 _ALWAYS = ("precision_at_1", "r_precision", "map_at_r", *(f"recall_at_{k}" for k in _RECALL_AT))
 LOW, HIGH = "_low", "_high"
-"""What the names of the ends of an interval end with."""
+"""Suffixes of the names of the ends of an interval."""
 
 
 class Measurement(NamedTuple):

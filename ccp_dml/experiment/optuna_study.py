@@ -8,7 +8,7 @@ from ccp_dml.experiment.search_space import SearchParameter, grid_points
 from ccp_dml.experiment.trials import Trial
 
 SAMPLERS = ("tpe", "random", "grid")
-"""What chooses the values of a trial."""
+"""The samplers that choose the values of a trial."""
 
 # Number of trials that end before the median pruner compares any with them.
 _UNPRUNED_TRIALS = 4

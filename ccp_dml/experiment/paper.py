@@ -122,8 +122,8 @@ def conventional_flagfile(dataset: str, backbone: str) -> str:
     settings = conventional_settings(dataset, backbone)
     heading = [
         f"The conventional protocol with {BACKBONES[backbone]} on {DATASETS[dataset]}.",
-        "To be given after the flagfile of a cell. The test classes validate, as in older work, so "
-        "results are optimistic.",
+        "To be given after the flagfile of a cell. Validation uses the test classes, as in older "
+        "work, so results are optimistic.",
     ]
     return _render(heading, settings, _CONVENTIONAL_REMARKS)
 

@@ -164,9 +164,9 @@ _SOFT_TRIPLE_TITLES = {
     "sop": "SoftTriple-S",
 }
 _SOFT_TRIPLE_NOTE = (
-    "The batch of 32 classes x 1 sample and the warm-up of one epoch are our choice, those of "
-    "proxy anchor: the sources give the parameters of the loss, the 10 proxies of a class and "
-    "their learning rate alone."
+    "The batch of 32 classes x 1 sample and the warm-up of one epoch are our choice (those of "
+    "proxy anchor): the sources give only the parameters of the loss, the 10 proxies of a class "
+    "and their learning rate."
 )
 
 # Deep variational metric learning (Lin et al., ECCV 2018), on the data sets of its paper.
@@ -185,7 +185,7 @@ _DVML = {
 _DVML_NOTE = (
     "The learning rates, the weights and the 20 samples come from public re-implementations of "
     "DVML, not from its paper. The steps of the first phase are our choice, as is the protocol, "
-    "that of the other cells."
+    "which is the same as for the other cells."
 )
 
 # What the conventional protocol changes.
@@ -290,13 +290,14 @@ def _dvml(dataset, base):
             "DVML with the triplet loss",
             None,
             {**base, **mined},
-            f"{_DVML_NOTE} So is the margin, that of Triplet, of the loss and the miner.",
+            f"{_DVML_NOTE} The margin of the loss and the miner, that of Triplet, is our "
+            "choice too.",
         ),
         "dvml_n_pair": Cell(
             "DVML with the N-pair loss",
             None,
             {**base, **n_pair},
-            f"{_DVML_NOTE} So is the temperature.",
+            f"{_DVML_NOTE} The temperature is our choice too.",
         ),
     }
 

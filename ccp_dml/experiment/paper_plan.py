@@ -19,7 +19,7 @@ from ccp_dml.experiment.step_times import StepTimes
 from ccp_dml.report import terminal_table
 
 FOLDS, SEEDS = (1, 2, 3, 4), (0, 1, 2)
-"""The folds and seeds of a cell, as the paper has them."""
+"""The folds and seeds of a cell, as in the paper."""
 
 _ALL = "all"
 _MS_PER_HOUR = 3_600_000
@@ -231,9 +231,9 @@ def format_plan(
         f"Step times: {times.source}; {times.embedding:.2g} ms to embed an image.",
         "Steps: those after which the paper's networks had converged. *: assumed, those of C2 for "
         "C1, and for CUB and Cars196 as many validations as on SOP.",
-        f"Hours: with the {planned[0].settings.patience} validations after the best one, the "
-        "images that validate and test and, for CCP, as many pools as there can be; without "
-        "reading and decoding images.",
+        f"Hours include the {planned[0].settings.patience} validations after the best one, "
+        "embedding the validation and test images and, for CCP, the largest possible number of "
+        "pools, but not reading and decoding images.",
     ]
     return "\n".join([terminal_table(pd.DataFrame([*rows, total])), "", *notes])
 

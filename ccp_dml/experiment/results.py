@@ -21,7 +21,7 @@ from ccp_dml.experiment.workdir import move_to_earlier, read_json, write_json
 from ccp_dml.report import metrics_table
 
 VALIDATION_FILE = "validation.json"
-"""What validation says of a run that does not measure the test classes."""
+"""File with the validation results of a run that does not measure the test classes."""
 
 RESULT_FILES = (
     "flags.txt",
@@ -37,7 +37,7 @@ RESULT_FILES = (
     "before",
     *METHODS,
 )
-"""What a run leaves in its folder."""
+"""The files and folders that a run leaves."""
 
 TRAINING_COLUMNS = {
     "steps": "steps",

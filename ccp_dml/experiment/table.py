@@ -43,9 +43,9 @@ _TITLES = {
 }
 CAPTIONS = {
     "results": "Mean over folds and seeds ± half of Student's 95 % interval:",
-    "concatenations": "The networks of all folds of a seed as one, their embeddings side by side, "
-    "and the same with each network's reduced by PCA; mean over the seeds:",
-    "published": "Published results, and in brackets what the means above have over them:",
+    "concatenations": "The networks of all folds of a seed combined, with their embeddings side by "
+    "side, and the same with each network's embeddings reduced by PCA; mean over the seeds:",
+    "published": "Published results, and in brackets by how much the means above exceed them:",
     "differences": "Paired differences over the folds and seeds of both ± half of Student's 95 % "
     "interval. For MAP@R: p of the sign-flip permutation test, and how many are positive:",
 }

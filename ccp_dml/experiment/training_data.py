@@ -110,7 +110,7 @@ def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
     if validation.num_classes < 2:
         raise ValueError(
             f"{validation.num_classes} classes are too few to validate retrieval on: choose fewer "
-            f"than {settings.num_folds} folds, another fold than {settings.fold}, or "
+            f"than {settings.num_folds} folds, a fold other than {settings.fold}, or "
             "validation=samples"
         )
     return _with_noise(training, settings, validation)

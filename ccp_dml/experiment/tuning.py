@@ -70,7 +70,7 @@ class Search:
         folds: Folds to train in each trial. Defaults to that of the settings.
         seeds: Seeds to train in each trial. Defaults to that of the settings.
         prunes: Whether to end a trial after any of its runs if their mean is below the median of
-            the other trials after as many. Defaults to `False`.
+            the other trials after the same number of runs. Defaults to `False`.
 
     Raises:
         ValueError: If settings and space do not fit each other, there are several methods, the test

@@ -34,7 +34,7 @@ INPUTS = {
     "onnx": _UPRIGHT_PIXELS,
     "tflite": _UPRIGHT_PIXELS,
 }
-"""What a model of each format takes."""
+"""The inputs of a model in each format."""
 
 _FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "tflite": "model.tflite"}
 _ENCODED = tf.TensorSpec((None,), tf.string, name="images")

@@ -161,7 +161,7 @@ class CrossBatchMemory(keras.layers.Layer):
     def _require_batch_size(self, size):
         expected = (
             f"the memory was made for batches of {self.batch_size} samples, so every batch must "
-            "have as many"
+            "have that many"
         )
         if not isinstance(size, int):
             return backend.require(size == self.batch_size, expected)

@@ -193,8 +193,8 @@ class BatchChecks:
         if self.equal_shares:
             yield (
                 size % self.num_shares == 0,
-                f"the {self.num_shares} shares of a batch must be equal: its size must be a "
-                f"multiple of {self.num_shares}, and that of the last batch too",
+                f"the {self.num_shares} shares of a batch must be equal: the size of every "
+                f"batch, including the last, must be a multiple of {self.num_shares}",
             )
         yield (
             size >= self.num_shares,
@@ -204,7 +204,7 @@ class BatchChecks:
             yield (
                 size == self.memory_batch_size,
                 f"the memory was made for batches of {self.memory_batch_size} samples, so every "
-                "batch must have as many",
+                "batch must have that many",
             )
 
     def _label_checks(self, labels):

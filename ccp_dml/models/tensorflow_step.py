@@ -24,8 +24,8 @@ class TensorFlowStep(DistributedModel):
         super().compile(*args, **kwargs)
         if replicas > 1 and self.optimizer.gradient_accumulation_steps:
             raise ValueError(
-                "gradient_accumulation_steps must be None with several replicas, for which "
-                "TensorFlow cannot apply gradients in some of the steps only; got "
+                "gradient_accumulation_steps must be None with several replicas, because "
+                "TensorFlow then cannot apply gradients in only some of the steps; got "
                 f"{self.optimizer.gradient_accumulation_steps} with {replicas} replicas"
             )
 
@@ -134,6 +134,6 @@ def _check_replicated_steps(replicas, jit_compile="auto", steps_per_execution=1,
         )
     if steps_per_execution > 1:
         raise ValueError(
-            "steps_per_execution must be 1 with several replicas, for which TensorFlow cannot "
-            f"run a loop of steps; got {steps_per_execution} with {replicas} replicas"
+            "steps_per_execution must be 1 with several replicas, because TensorFlow then "
+            f"cannot run a loop of steps; got {steps_per_execution} with {replicas} replicas"
         )

@@ -98,4 +98,4 @@ SELECTIONS: dict[str, Selection] = {
     "random": select_random_samples,
     "class_means": select_class_means,
 }
-"""What selects proxies, by name."""
+"""The ways to select proxies, by name."""

@@ -31,9 +31,10 @@ _OTHERS = (
 
 _TERMS = {
     "batch_loss": "The loss among the samples of a batch.",
-    "proxy_loss": "The loss of the samples against the proxies; it jumps where these are renewed.",
+    "proxy_loss": "The loss of the samples against the proxies; it jumps when the proxies are "
+    "renewed.",
     "proximal_term": "λ/2 times the squared distance from the best weights of the round before; it "
-    "starts anew with each round.",
+    "restarts with each round.",
     "memory_loss": "The loss of the batch against the cross-batch memory.",
 }
 
@@ -117,8 +118,9 @@ def _embed_rounds(name, content):
     return Picture(
         f"The rounds of a 2-d embedding, {name}.",
         f"The rounds of a 2-d embedding of training samples (paper, Figure 1), {name}: each panel "
-        "is where a round ended, the first where a proxy loss without CCP would stay; colours are "
-        "classes, circles converged proxies, stars the next ones, which cover the samples better.",
+        "shows where a round ended, the first one where a proxy loss without CCP would stay. "
+        "Colours are classes, circles are converged proxies, and stars are the next ones, which "
+        "cover the samples better.",
         source=embed_png(content),
         is_wide=True,
     )

@@ -44,12 +44,12 @@ def map_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) -> S
     note = Note(
         f"{len(rows)} test images of {count} classes, laid out by t-SNE so that near neighbours "
         "stay near; colours tell classes apart. Islands of one colour are classes that a search "
-        "finds; distances between islands and the directions mean nothing."
+        "finds; distances between islands, and directions, have no meaning."
     )
     pictures = [
         Picture(
             f"Map of the test embeddings, {retriever.name}.",
-            f"{retriever.name}: images stand where there is room for them, dots for the others.",
+            f"{retriever.name}: images are drawn where there is room, dots elsewhere.",
             source=encode_image(draw_map(lay_out(retriever.embeddings[rows]), images, labels)),
         )
         for retriever in retrievers

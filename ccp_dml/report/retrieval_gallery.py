@@ -40,9 +40,9 @@ def gallery_section(retrievers: Sequence[Retriever], samples: RetrievalSamples) 
     blocks: list = [
         Note(
             f"Queries and the {depth} nearest of {place}, nearest first: right ones are framed "
-            f"green and marked ✓, wrong ones red and marked ✗. Easy, typical and failed are those "
-            f"that {best.name} does best, in the middle and worst on, drawn at random from the "
-            "easiest tenth of its queries, the middle tenth and the hardest."
+            f"green and marked ✓, wrong ones red and marked ✗. Easy, typical and failed queries "
+            "are drawn at random from the easiest, middle and hardest tenth of the queries for "
+            f"{best.name}."
         )
     ]
     for kind, rows in chosen.items():

@@ -47,7 +47,7 @@ _SIZE = 128
 _SHAPES = flags.DEFINE_list(
     "shapes", ["32x32", "640x640", "32x33952", "32x44800"], "Numbers of vectors and references."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 15, "Repetitions of what is timed.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 15, "Number of timed repetitions.", lower_bound=1)
 
 Product = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

@@ -26,7 +26,7 @@ from ccp_dml.experiment.precision import precision_scope
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Turns of every variant.", lower_bound=1)
-_NETWORKS = flags.DEFINE_list("networks", ["small", "bn_inception"], "What is trained.")
+_NETWORKS = flags.DEFINE_list("networks", ["small", "bn_inception"], "Networks to train.")
 
 
 class Variant(NamedTuple):

@@ -29,7 +29,7 @@ from ccp_dml.data import Preprocessing, load, training_batches
 from ccp_dml.models import EmbeddingModel, MetricLearningModel, get_backbone
 
 _BACKBONE = flags.DEFINE_string("backbone", "bn_inception", "The backbone, or stem.")
-_STRATEGY = flags.DEFINE_string("strategy", "none", "What spreads training over devices.")
+_STRATEGY = flags.DEFINE_string("strategy", "none", "Strategy that spreads training over devices.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 5, "Steps of a turn.", lower_bound=1)
 _CLASSES, _SAMPLES, _SIZE = 8, 4, 227

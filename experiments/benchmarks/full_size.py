@@ -63,11 +63,11 @@ _SET = flags.DEFINE_enum("set", "cub200_2011", list(WRITERS), "Data set.")
 _NETWORK = flags.DEFINE_enum(
     "network", None, list(NETWORKS), "Network; by default that of the set."
 )
-_FOLDER = flags.DEFINE_string("folder", None, "Where everything is put; a temporary folder.")
+_FOLDER = flags.DEFINE_string("folder", None, "Folder for all files; by default a temporary one.")
 _LINKS = flags.DEFINE_bool(
     "links", False, "For sop: hard links to a few pictures where the package keeps its images."
 )
-_STAGE = flags.DEFINE_enum("stage", None, ["load", "measure"], "What is done in this process.")
+_STAGE = flags.DEFINE_enum("stage", None, ["load", "measure"], "Stage to run in this process.")
 
 
 def settings_flags(name: str, folder: pathlib.Path) -> list[str]:

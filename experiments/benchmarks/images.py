@@ -33,9 +33,11 @@ _FILES = flags.DEFINE_integer("files", 500, "Number of files.", lower_bound=32)
 _CLASSES = flags.DEFINE_integer(
     "classes", 0, "Number of classes of a data set to write and load; 0 to compare speeds."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Times each way is measured.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer(
+    "repeats", 7, "Number of measurements of each pipeline.", lower_bound=1
+)
 _SCALING = flags.DEFINE_string("scaling", "unit", "Scaling of the values.")
-_FOLDER = flags.DEFINE_string("folder", None, "Where to write the files; a temporary folder.")
+_FOLDER = flags.DEFINE_string("folder", None, "Folder for the files; by default a temporary one.")
 
 _SIZE = 227
 _COLOR_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}

@@ -36,7 +36,7 @@ _PROXIES, _SIZE, _BATCH = 4, 128, 32
 _POOL, _QUERIES = 12, 1_000
 _COUNTS = (100, 1_000, 10_000, 100_000, 1_000_000)
 
-_OUTPUT = flags.DEFINE_string("output", None, "Where the plot is put; no plot without it.")
+_OUTPUT = flags.DEFINE_string("output", None, "File for the plot; by default none is drawn.")
 _SAMPLED = flags.DEFINE_integer(
     "sampled_classes", 10_000, "Classes that a step draws beside its own.", lower_bound=1
 )

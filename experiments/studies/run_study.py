@@ -28,7 +28,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs.", required
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Number of runs side by side.", lower_bound=1)
 _GROUPS = flags.DEFINE_list("groups", [], "The groups to train; by default all, in their order.")
 _KEEP_RECORDED = flags.DEFINE_bool(
-    "keep_recorded", False, "Do not train the runs that runs.csv in the study's folder has."
+    "keep_recorded", False, "Do not train runs that are in the study's runs.csv."
 )
 
 

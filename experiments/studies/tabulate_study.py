@@ -35,7 +35,7 @@ from ccp_dml.report.figures import line_styles
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs; by default runs.csv is read.")
 _KEEP_RECORDED = flags.DEFINE_bool(
-    "keep_recorded", False, "Keep the runs of runs.csv that the folder of the runs does not have."
+    "keep_recorded", False, "Keep runs that are in runs.csv but not in the folder of the runs."
 )
 _MAX_COLUMNS = 3
 # More curves cannot be told apart in one panel.

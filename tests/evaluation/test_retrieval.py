@@ -131,7 +131,10 @@ def test_order_of_samples_does_not_matter(generator):
         ((np.zeros((1, 2)), np.zeros(1)), "no query has a sample of its class"),
         ((np.full((3, 2), np.nan), np.zeros(3)), "must be finite"),
         ((np.full((3, 2), 1e25), np.zeros(3)), r"below 1e\+15; the largest is 1e\+25"),
-        ((np.array([[1.0], [0], [1e-260]]), np.zeros(3)), "at least 1e-250; .* row 2 is 1e-260"),
+        (
+            (np.array([[1.0], [0], [1e-260]]), np.zeros(3)),
+            "at least 1e-250 in magnitude; .* row 2 is 1e-260",
+        ),
         ((np.zeros((3, 2)), np.zeros(3), np.zeros((0, 2)), np.zeros(0)), "are empty"),
         ((np.zeros((3, 2)), np.zeros(3), None, None, (1.5,)), r"at least 1; got \(1.5,\)"),
         ((np.zeros((3, 2)), np.zeros(3), np.zeros((3, 2))), "given together"),

@@ -174,7 +174,7 @@ def test_wrong_numbers_are_named():
     memory = CrossBatchMemory(2, 3)
     memory.build((None, 4))
     with pytest.raises(
-        ValueError, match="for batches of 3 samples, so every batch must have as many; got 2"
+        ValueError, match="for batches of 3 samples, so every batch must have that many; got 2"
     ):
         memory.add([0, 1], np.zeros((2, 4), "float32"))
 

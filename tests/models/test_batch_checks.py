@@ -85,7 +85,7 @@ def test_a_batch_smaller_than_its_slot_in_the_memory(as_dataset, jit_compile):
     images, labels = images_and_labels(18)
     memory = CrossBatchMemory(num_batches=2, batch_size=10)
     model = proxy_model(jit_compile, memory=memory)
-    message = "made for batches of 10 samples, so every batch must have as many"
+    message = "made for batches of 10 samples, so every batch must have that many"
     if as_dataset:
         batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(10)
         with pytest.raises(ValueError, match=message):
@@ -100,7 +100,7 @@ def test_a_batch_smaller_than_its_slot_in_the_memory(as_dataset, jit_compile):
 def test_a_remainder_that_a_later_epoch_reads(jit_compile):
     images, labels = images_and_labels(28)
     model = proxy_model(jit_compile, memory=CrossBatchMemory(num_batches=2, batch_size=10))
-    message = "every batch must have as many; got 8"
+    message = "every batch must have that many; got 8"
     options = {"batch_size": 10, "steps_per_epoch": 1}
     fails_before_training(model, message, images, labels, epochs=3, **options)
     fails_before_training(model, message, images, labels, 10, 3, steps_per_epoch=1)

@@ -71,8 +71,8 @@ def read_class_folders(folder: epath.Path) -> ClassFolders:
     unknown = [printable(child.name) for child in folders if child.name not in SPLITS]
     if unknown:
         raise ValueError(
-            f"{folder} has folders of a given split, but also other folders: "
-            f"{list_first(unknown, _MAX_LISTED)}; the folders of a split are "
+            f"{folder} has folders for splits, but also other folders: "
+            f"{list_first(unknown, _MAX_LISTED)}; the folders for splits are "
             f"{', '.join(SPLITS)}"
         )
     parts = [_read_classes(root, root.name) for root in folders]
@@ -98,8 +98,8 @@ def _read_classes(root, split):
     if nested:
         listed = list_first(map(printable, nested), _MAX_LISTED)
         notes.append(
-            f"{len(nested)} folders in {root} are inside the folder of a class, and so are their "
-            f"images: {listed}"
+            f"{len(nested)} folders in {root} are inside class folders: {listed}; their images "
+            "belong to those classes"
         )
     folders = [
         ImageRow(os.path.join(split, child.name), child.name, split) for child in class_folders

@@ -97,7 +97,8 @@ def _parse_rows(file, required) -> Iterator[tuple[int, ImageRow]]:
     except csv.Error as error:
         raise ValueError(
             f"{file} is not a CSV file: in the row that begins in line {begin}, {error}; texts "
-            "with commas or double quotes must be in double quotes, and those in them doubled"
+            "with commas or double quotes must be in double quotes, with double quotes "
+            "inside them doubled"
         ) from error
 
 

@@ -82,7 +82,9 @@ def _prepare(name, benchmark, data_dir):
         # TFDS retries for minutes before it reports that there is no network.
         files = ", ".join(map(str, missing))
         logging.info(
-            "Downloading what is missing in %s (or put it there yourself): %s.", manual_dir, files
+            "Downloading the files that are missing in %s (or put them there yourself): %s.",
+            manual_dir,
+            files,
         )
     _check_archives(name, benchmark, data_dir)
     # Only the official archives: a prepared copy from elsewhere would go unchecked.

@@ -111,6 +111,6 @@ def _check_cluster(text):
         is_valid = False
     if not is_valid:
         raise ValueError(
-            "TF_CONFIG must list the addresses of all workers, and which of them this one is, as "
-            f"in {_EXAMPLE}; got {text}"
+            "TF_CONFIG must list the addresses of all workers and say which of them this one is, "
+            f"as in {_EXAMPLE}; got {text}"
         )

@@ -134,7 +134,7 @@ class ImageSettings(SettingGroup):
     scaling: str = setting(
         "auto",
         "Scaling of the values of images in files. auto: what the backbone expects, which is unit "
-        "for functions of your own. unit: 0...1. symmetric: -1...1. raw: 0...255. torch: "
+        "for your own functions. unit: 0...1. symmetric: -1...1. raw: 0...255. torch: "
         "ImageNet's mean subtracted and divided by its standard deviation. bgr: blue, green and "
         "red with ImageNet's mean subtracted.",
         choices=("auto", *SCALINGS),

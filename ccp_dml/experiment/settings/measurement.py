@@ -35,7 +35,7 @@ class MeasurementSettings(SettingGroup):
     figure_rounds: int = setting(
         0,
         "Number of rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which "
-        "needs another training; 0 for no figure.",
+        "takes an additional training; 0 for no figure.",
         least=0,
     )
 

@@ -69,7 +69,7 @@ def test_folders_of_queries_and_a_gallery(tmp_path):
     write_classes(tmp_path / "dev", {"e": 2})
     with pytest.raises(
         ValueError,
-        match="but also other folders: dev; the folders of a split are train, val, test, query",
+        match="but also other folders: dev; the folders for splits are train, val, test, query",
     ):
         load("folder", str(tmp_path))
 
@@ -185,8 +185,8 @@ def test_what_is_odd_about_a_folder_is_noted(shoes, warnings_of):
     assert index.class_names == tuple(SIZES)
     assert index.notes == (
         f"1 files in {shoes} belong to no class: alone.jpg",
-        f"2 folders in {shoes} are inside the folder of a class, and so are their images: "
-        "boot/brown, boot/brown/new",
+        f"2 folders in {shoes} are inside class folders: boot/brown, boot/brown/new; their images "
+        "belong to those classes",
         "Skipped 4 files that are not images: heel/Thumbs.db, heel/desktop.ini, heel/film.mp4, "
         "hollow/readme.md",
         "2 of 6 class folders contain no images: empty, hollow",
