@@ -56,7 +56,7 @@ def test_a_data_set_with_planted_faults(embedder, tmp_path):
     assert dict(zip(suspicious.path, suspicious.suggested_label, strict=True)) == wrong
     assert (suspicious.votes == 5).all()
     assert "6 pairs of 166 images" in inspection.summary
-    assert "3 of them across splits. 4 images" in inspection.summary
+    assert "3 of them across splits. For 4 images" in inspection.summary
     assert "inspection.html" in inspection.files
     page = (folder / "inspection.html").read_text(encoding="utf-8")
     # Two of each pair; an image and five neighbours of each suspicious label.
