@@ -23,8 +23,10 @@ def float64():
     if keras.backend.backend() == "jax":
         import jax
 
-        with jax.enable_x64(True):
-            yield
+        # Not `jax.enable_x64`, which the JAX of Python 3.10 does not have.
+        jax.config.update("jax_enable_x64", True)
+        yield
+        jax.config.update("jax_enable_x64", False)
     else:
         yield
 

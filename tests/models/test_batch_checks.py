@@ -68,11 +68,16 @@ def test_labels_out_of_range_in_a_later_batch(as_generator):
     images, labels = images_and_labels(20)
     batches = Batches(images, labels)
     model = proxy_model(jit_compile=True)
-    model.fit(iter(batches) if as_generator else batches, shuffle=False, verbose=0)
+
+    def fit():
+        generator = (batches[index] for index in range(len(batches)))
+        model.fit(generator if as_generator else batches, shuffle=False, verbose=0)
+
+    fit()
     assert batches.has_ended != as_generator
     labels[18] = 5
     with pytest.raises(ValueError, match="training labels must be 0…4; see"):
-        model.fit(iter(batches) if as_generator else batches, shuffle=False, verbose=0)
+        fit()
 
 
 @pytest.mark.parametrize(
