@@ -1,5 +1,7 @@
 """What the command line says about its flags, flagfiles and folders, especially wrong ones."""
 
+import sys
+
 import pytest
 
 from tests.experiment.saved_runs import save_run
@@ -165,7 +167,10 @@ def test_parameters_of_the_data_set(flag, message, command, tmp_path):
 def test_a_flagfile_can_hold_no_nul(flag, command, tmp_path):
     (tmp_path / "flags").write_text(f"--{flag}={tmp_path}/a\0b\n")
     message = command(f"--flagfile={tmp_path / 'flags'}")
-    assert f"--{flag} cannot contain a NUL character; got '{tmp_path}/a\\x00b'" in message
+    # Before Python 3.11, the reader of lists refuses a NUL itself.
+    by_reader = sys.version_info < (3, 11) and flag in ("networks", "runs")
+    expected = f"--{flag} cannot contain a NUL character; got '{tmp_path}/a\\x00b'"
+    assert ("line contains NUL" if by_reader else expected) in message
 
 
 def test_the_home_folder_may_be_abbreviated(tmp_path, run_command, monkeypatch):

@@ -41,7 +41,12 @@ def model_of(optimizer, sampled_classes, classes=CLASSES, loss="multi_similarity
 
 
 def fit(model, data):
-    return [model.train_on_batch(*batch, return_dict=True)["loss"] for batch in data]
+    values = []
+    for batch in data:
+        # Otherwise Keras 3.12 returns the mean over all steps so far.
+        model.reset_metrics()
+        values.append(model.train_on_batch(*batch, return_dict=True)["loss"])
+    return values
 
 
 # Neither number leaves out a class: a step sees as many as it samples plus the batch's size, 12.

@@ -45,7 +45,7 @@ def test_losses_are_those_of_pairs_with_a_common_label(includes_batch, generator
         history = model.fit(inputs[step], labels[step], batch_size=6, verbose=0).history
         right = naive_loss(labels[step], embeddings[step])
         evaluated = model.evaluate(inputs[step], labels[step], batch_size=6, verbose=0)
-        assert evaluated == pytest.approx(right, rel=1e-5)
+        assert float(evaluated) == pytest.approx(right, rel=1e-5)
         if memory is not None and step >= (1 if includes_batch else 2):
             last = slice(step - 1, step + 1) if includes_batch else slice(step - 2, step)
             ring = embeddings[last].reshape(12, 3), labels[last].reshape(12, 3)
