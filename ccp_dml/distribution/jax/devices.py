@@ -8,8 +8,22 @@ import keras
 
 def count_replicas() -> int:
     """Returns the number of shares into which a batch is divided."""
-    distribution = keras.distribution.distribution()
-    return 1 if distribution is None else distribution.num_model_replicas
+    return replicas_of(keras.distribution.distribution())
+
+
+def replicas_of(
+    distribution: keras.distribution.DataParallel | keras.distribution.ModelParallel | None,
+) -> int:
+    """Returns the number of replicas that a distribution has, 1 without one.
+
+    Args:
+        distribution: The distribution.
+    """
+    if distribution is None:
+        return 1
+    # Keras before 3.15 has no `num_model_replicas`.
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
 
 
 def list_local_devices() -> list[str]:

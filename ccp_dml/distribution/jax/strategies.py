@@ -8,6 +8,7 @@ import jax
 import keras
 
 from ccp_dml.checks import check_whole_number
+from ccp_dml.distribution.jax.devices import replicas_of
 from ccp_dml.distribution.strategy_names import STRATEGIES, check_strategy
 
 __all__ = [
@@ -173,8 +174,7 @@ def count_shares(model: keras.Model) -> int:
         A divisor of the size of every batch: the number of devices or, if groups of them share
         variables, of groups.
     """
-    distribution = strategy_of(model)
-    return 1 if distribution is None else distribution.num_model_replicas
+    return replicas_of(strategy_of(model))
 
 
 @functools.cache
