@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 _HELP = pathlib.Path(__file__).parent / "experiment" / "help.txt"
 # These exist only in a clone; they are not installed with the package.
-_SCRIPTS = pathlib.Path(__file__).parents[1] / "experiments"
+_SCRIPTS = pathlib.Path(__file__).resolve().parents[1] / "experiments"
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # The second is for the Windows Subsystem for Linux.
 _NVIDIA_DEVICES = "/dev/nvidia[0-9]*", "/dev/dxg"
@@ -54,7 +54,11 @@ def _find_program():
 
 
 def _is_script():
-    return any(pathlib.Path(path).resolve().is_relative_to(_SCRIPTS) for path in sys.argv[:1])
+    # The first argument is no path in an interactive Python, after `-c`, or for standard input.
+    return any(
+        path.endswith(".py") and pathlib.Path(path).resolve().is_relative_to(_SCRIPTS)
+        for path in sys.argv[:1]
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Functions that Keras does not offer for all of its backends, for TensorFlow and JAX alike.
+"""Functions that Keras lacks for some of its backends, written for TensorFlow and for JAX.
 
 Everything in a training step besides `keras.ops` is here, so that losses, layers and models do not
 depend on the backend, which was chosen before Keras was imported.

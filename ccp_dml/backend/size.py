@@ -1,4 +1,4 @@
-"""The smallest size of tensors for which a compiled pass pays."""
+"""The smallest tensor size for which a compiled pass pays off."""
 
 import math
 from collections.abc import Sequence

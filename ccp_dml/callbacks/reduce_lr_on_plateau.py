@@ -22,6 +22,8 @@ class ReduceLROnPlateau(ResumableCallback, keras.callbacks.ReduceLROnPlateau):
 
     def reset(self):
         keras.callbacks.ReduceLROnPlateau.on_train_begin(self)
+        # Older versions of Keras would compare with the training before.
+        self.best = None
 
     def state(self) -> dict[str, np.ndarray]:
         return {

@@ -218,7 +218,8 @@ def _call_decode_rare(contents):
             with tf.device("CPU"):
                 image, orientation = _decode_rare(contents)
         except tf.errors.InvalidArgumentError as error:
-            # TensorFlow turns a ValueError into an InvalidArgumentError again, unlike other errors.
+            # TensorFlow turns a ValueError into an InvalidArgumentError, but would turn this one
+            # into an UnknownError.
             raise ValueError(error.message) from error
         return image.numpy(), orientation.numpy()
 

@@ -265,7 +265,7 @@ def make_stateless(
 
 
 def load_augmentation(address: str, image_size: int) -> ImageAugmentation:
-    """Loads an augmentation of your own and tries it on a grey image.
+    """Loads your own augmentation and tries it on a grey image.
 
     Args:
         address: `module:name` of a function of an image, float32 `(image_size, image_size, 3)` in

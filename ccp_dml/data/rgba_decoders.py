@@ -40,8 +40,8 @@ def decode_png(contents: tf.Tensor) -> tf.Tensor:
     """
     pixels = tf.io.decode_png(contents, channels=4)
     depth, color_type = tf.unstack(read_bytes(contents, 24, 2))
-    # For these grey images, TensorFlow decodes opaque to the largest number with that many bits
-    # instead of 255.
+    # In grey images of fewer than 8 bits, TensorFlow decodes the alpha of opaque pixels to the
+    # largest number of so many bits instead of 255.
     opaque = tf.where((color_type == _GREY) & (depth < 8), 2**depth - 1, 255)
     alpha = pixels[..., 3:]
     alpha = tf.where(alpha == tf.cast(opaque, tf.uint8), tf.constant(255, tf.uint8), alpha)

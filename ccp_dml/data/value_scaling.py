@@ -52,7 +52,8 @@ def rescale(images: tf.Tensor, scaling: str, mirrored: bool = False) -> tf.Tenso
     rows = tf.reshape(images, [-1, 3 * width]) - np.tile(_MEAN, width)
     if scaling == "torch":
         return tf.reshape(rows / np.tile(_DEVIATION, width), tf.shape(images))
-    # Reversing whole rows mirrors the images once more, and reverses the channels.
+    # Reversing whole rows reverses the channels and mirrors the images, which were mirrored above
+    # unless they are to be mirrored.
     return tf.reshape(tf.reverse(rows, [1]), tf.shape(images))
 
 

@@ -118,7 +118,10 @@ def _rank_singles(keys, count):
 
 
 def _rank_doubles(keys, count):
-    """Ranks 64-bit keys, whose last bits are replaced by their columns."""
+    """Ranks 64-bit keys.
+
+    They are sorted with columns in place of their last bits, and again in rows where these matter.
+    """
     columns = 2 ** (keys.shape[1] - 1).bit_length() - 1
     packed = keys & ~columns
     packed |= np.arange(keys.shape[1])

@@ -55,8 +55,8 @@ def retrieval_metrics(
         ValueError: If shapes do not fit, there are no embeddings, a value is not finite or not
             below 1e15, a nonzero vector of the gallery has no coordinate of at least 1e-250 in
             magnitude, a k is not a positive integer, a metric is unknown, an index is out of range
-            or refers to a row of another class than the query, or no query has another sample of
-            its class.
+            or refers to a row whose class differs from the query's, or no query has another sample
+            of its class.
 
     Example:
 

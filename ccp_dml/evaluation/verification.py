@@ -40,9 +40,9 @@ class PairedSamples(NamedTuple):
         anchor_labels: `(a,)`.
         others: The second samples of pairs, float64 `(m, d)`.
         other_labels: `(m,)`.
-        own_rows: The row of each anchor among the others, with which it makes no pair `(a,)`, −1
-            for none; `None` if the anchors are the first of the others and make pairs only with
-            later ones.
+        own_rows: For each anchor the row of `others` that is the same sample, with which it makes
+            no pair `(a,)`; −1 if there is none. `None` if the anchors are the first of the others
+            and make pairs only with later ones.
     """
 
     anchors: np.ndarray

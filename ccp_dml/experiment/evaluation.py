@@ -123,7 +123,7 @@ def _check_given(path, saved, settings, given):
         if value != network_value:
             raise ValueError(
                 f"{name} is {value}, but {path} was trained with {network_value}: omit the flag, "
-                "because the network contains the setting"
+                "because the setting is saved with the network"
             )
 
 
@@ -214,4 +214,6 @@ def _check_shape(name, network, benchmark):
     if len(wanted) != len(given) or any(
         size not in (None, there) for size, there in zip(wanted, given, strict=True)
     ):
-        raise ValueError(f"{name} is for images of shape {wanted}; these have {given}")
+        raise ValueError(
+            f"{name} is for images of shape {wanted}; those of the data set have {given}"
+        )

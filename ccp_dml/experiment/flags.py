@@ -145,14 +145,19 @@ def format_notes(flag_values: flags.FlagValues) -> list[str]:
         ValueError: If there is no such preset.
     """
     notes = []
-    if values := _preset_values(flag_values):
+    dataset, values = flag_values["dataset"].value, dict(_preset_values(flag_values))
+    without_effect = []
+    if dataset in DATASETS_IN_MEMORY:
+        for field in dataclasses.fields(ImageSettings):
+            values.pop(field.name, None)
+            if flag_values[field.name].value != flag_values[field.name].default:
+                without_effect.append(flag_values[field.name].serialize().partition("=")[0])
+    if values:
         settings = ", ".join(f"{name}={value}" for name, value in values.items())
         notes.append(f"preset {flag_values['preset'].value}: {settings}")
-    dataset = flag_values["dataset"].value
-    images = [flag_values[field.name] for field in dataclasses.fields(ImageSettings)]
-    given = [f"--{flag.name}" for flag in images if flag.value != flag.default]
-    if dataset in DATASETS_IN_MEMORY and given:
-        notes.append(f"no effect on {dataset}, whose images are not files: {', '.join(given)}")
+    if without_effect:
+        names = ", ".join(without_effect)
+        notes.append(f"no effect on {dataset}, whose images are not files: {names}")
     return notes
 
 

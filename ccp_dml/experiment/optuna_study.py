@@ -90,8 +90,8 @@ class OptunaStudy:
             value: The mean over the trial's runs up to this one.
 
         Returns:
-            Whether the mean is below the median of other trials after as many runs; always false
-            for a run that was already stored.
+            Whether the mean is below the median of the other trials after the same number of runs;
+            always false for a run that was already stored.
         """
         trial = self._trials[number]
         runs = trial.user_attrs.get(_RUNS, {})

@@ -57,7 +57,7 @@ class SearchQuality(NamedTuple):
 
 
 class Gallery:
-    """Embeddings with their ids, to be searched for the nearest ones of queries.
+    """Embeddings with their ids, in which the nearest neighbours of queries are found.
 
     Build one with `Gallery.build` or `Gallery.load`. Distances are Euclidean. The exact search
     holds one copy of the embeddings beside them and is otherwise bounded in memory.

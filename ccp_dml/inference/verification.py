@@ -38,12 +38,12 @@ def threshold_at_false_accept_rate(
     max_pairs: int = MAX_PAIRS,
     seed: int = 0,
 ) -> VerificationThreshold:
-    """Chooses the largest distance at which two images are taken to be of the same class.
+    """Chooses a threshold for the distance of two images of the same class.
 
-    It is the largest distance at which no more than the given fraction of pairs of different
-    classes is accepted, halfway to the next such pair; take the pairs from validation data. All
-    pairs are compared, in blocks, so that memory is bounded. Beyond `max_pairs`, a random choice
-    of samples is compared with all others instead.
+    It accepts at most the given fraction of pairs of different classes and, of the thresholds that
+    do, the most pairs of the same class; it lies halfway to the next pair of different classes.
+    Take the samples from validation data. All pairs are compared, in blocks, so that memory is
+    bounded. Beyond `max_pairs`, a random choice of samples is compared with all others instead.
 
     Args:
         embeddings: `(n, d)`.

@@ -16,7 +16,7 @@ def sample_classes(labels, num_classes: int, num_others: int, seed, stream: int)
         labels: Classes of the samples `(n,)`, 0…num_classes − 1; values outside this range are
             clipped to it.
         num_classes: Number of classes C.
-        num_others: The least number of other classes, if there are that many.
+        num_others: Smallest number of other classes; if there are fewer, all are drawn.
         seed: An integer scalar; equal seeds give equal draws, on all replicas.
         stream: See `ccp_dml.randomness.uniform`.
 

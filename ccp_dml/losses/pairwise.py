@@ -201,11 +201,11 @@ class PairwiseLoss(keras.losses.Loss):
 
     Call arguments:
         labels: `(n,)` or `(n, 1)`, integers, or the floats that Keras may convert them to; with
-            `same_class`, labels as it takes them.
+            `same_class`, in the form that it expects.
         embeddings: `(n, d)`; half precision is computed in float32.
         references: `(r, d)`, optional; cast to the dtype in which `embeddings` are computed.
-        reference_labels: `(r,)`, required with `references`; with `same_class`, labels as it takes
-            them.
+        reference_labels: `(r,)`, required with `references`; with `same_class`, in the form that
+            it expects.
         negative_counts: `(r,)`, optional, for `references` that are a random sample of a larger
             set: how many negatives each of them represents, 1 for those that are certain to be
             among the references. Sums over negatives are then unbiased estimates of the sums over

@@ -9,8 +9,8 @@ from ccp_dml.losses.pairwise import Pairs, PairwiseLoss
 from ccp_dml.losses.row_sums import reduce_rows, sum_rows
 from ccp_dml.miners import TripletMiner
 
-# With at least this many references, sorting does not pay for anchors that have at most this many
-# positives.
+# With at least this many references, sorting does not pay off for anchors that have at most this
+# many positives.
 _MANY_REFERENCES, _FEW_POSITIVES = 1024, 32
 
 # Positives of each anchor that are handled in one pass over the references.

@@ -185,6 +185,6 @@ def _matches(name, pattern):
 
 def _suggest(pattern, names):
     parts = dict.fromkeys(part for name in names for part in name.split("/"))
-    # Lists the last names, because those of the backbone, often hundreds, come before them.
+    # Reversed, because the weights of the backbone, often hundreds, come first.
     listed = f"the weights are {list_first(reversed(names), _MAX_LISTED)}"
     return listed + suggest(pattern.split("/")[-1].strip("*"), parts)

@@ -118,7 +118,7 @@ def _embed_rounds(name, content):
     return Picture(
         f"The rounds of a 2-d embedding, {name}.",
         f"The rounds of a 2-d embedding of training samples (paper, Figure 1), {name}: each panel "
-        "shows where a round ended, the first one where a proxy loss without CCP would stay. "
+        "shows the end of a round; the first round ends where a proxy loss without CCP would. "
         "Colours are classes, circles are converged proxies, and stars are the next ones, which "
         "cover the samples better.",
         source=embed_png(content),

@@ -45,7 +45,7 @@ class Picture:
     Attributes:
         svg: The text of an SVG element; empty if the picture is a raster.
         source: A data URI of a raster; empty if the picture is an SVG.
-        description: What it shows, for those who do not see it.
+        description: What it shows, for readers who cannot see it.
         caption: What it shows and how to read it.
         is_wide: Whether it may take the whole width of the page.
     """
@@ -64,7 +64,7 @@ class Thumbnail:
 
     Attributes:
         source: A data URI.
-        description: What it shows, for those who do not see it.
+        description: What it shows, for readers who cannot see it.
         label: The text below it.
         is_right: Whether it is of the right class. Defaults to `None`: not applicable.
         is_coarse: Whether it has so few pixels that they should be shown as squares.

@@ -12,7 +12,7 @@ from ccp_dml.projections import RoundSnapshot
 def draw_rounds(snapshots: list[RoundSnapshot]) -> Figure:
     """Draws the ends of rounds side by side, after Figure 1 of the CCP paper.
 
-    The first panel shows where a proxy loss without CCP ends; the others show the rounds of CCP.
+    Each panel shows the end of a round; the first round ends where a proxy loss without CCP would.
 
     Args:
         snapshots: The rounds, in order, at least one.

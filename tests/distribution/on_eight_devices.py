@@ -286,10 +286,13 @@ class Readings(keras.callbacks.Callback):
             monkeypatch.setattr(owner, name, self._counting(getattr(owner, name)))
 
     def _counting(self, function):
-        def count_and_call(*args, **kwargs):
-            # Another thread of Keras may wait: it reads logs that no callback needs at once.
-            self._count += threading.current_thread() is threading.main_thread()
-            return function(*args, **kwargs)
+        def count_and_call(value, *args, **kwargs):
+            # Another thread of Keras may wait: it reads logs that no callback needs at once. A step
+            # that is traced has no values: Keras before 3.15 tries to read them all the same.
+            self._count += threading.current_thread() is threading.main_thread() and not isinstance(
+                value, jax.core.Tracer
+            )
+            return function(value, *args, **kwargs)
 
         return count_and_call
 

@@ -118,7 +118,9 @@ def test_unmeasurable_networks_are_reported_in_one_line(command, capsys, tmp_pat
     cases = {
         "": "--networks is missing",
         "--networks=/nowhere/model.keras": "the network /nowhere/model.keras does not exist",
-        f"--networks={colours}": "is for images of shape (8, 8, 3); these have (8, 8, 1)",
+        f"--networks={colours}": (
+            "is for images of shape (8, 8, 3); those of the data set have (8, 8, 1)"
+        ),
         f"--networks={tmp_path / 'notes.keras'}": "notes.keras is not a network saved by Keras",
         f"--networks={empty}": "empty.keras is not a network saved by Keras",
         f"--networks={colours},{colours}": "each network must be given once",

@@ -109,17 +109,18 @@ def uninterrupted(tmp_path_factory):
     return of
 
 
-def wait_for_step(process, folder, step):
+def wait_for_step(process, workdir, method, step):
     """Waits for a checkpoint of this step or a later one."""
+    checkpoints = workdir / "checkpoints" / method
     while process.poll() is None:
-        steps = [int(path.name.split("-")[1]) for path in folder.glob("step-*.npz")]
+        steps = [int(path.name.split("-")[1]) for path in checkpoints.glob("step-*.npz")]
         if max(steps, default=-1) >= step:
             return
         try:
             process.wait(timeout=0.02)
         except subprocess.TimeoutExpired:
             continue
-    raise AssertionError(f"the process ended before step {step}")
+    raise AssertionError(f"the process ended before step {step}: {console_of(workdir)}")
 
 
 def copy_as_if_killed(process, workdir, copy):
@@ -176,7 +177,7 @@ def test_an_interrupted_run_resumes_with_the_command_it_names(run_command, caplo
     case = "ccp with a figure"
     expected, workdir = tmp_path / "expected", tmp_path / "a run"
     process = start((*CASES[case], OFTEN), workdir)
-    wait_for_step(process, workdir / "checkpoints" / "ccp", 8)
+    wait_for_step(process, workdir, "ccp", 8)
     # As Ctrl-C does.
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
@@ -235,9 +236,9 @@ def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_pa
         OFTEN,
     )
     expected, workdir = tmp_path / "expected", tmp_path / "run"
-    method = pathlib.Path("checkpoints", "ccp+xbm+dvml")
+    method = "ccp+xbm+dvml"
     process = start(case, expected, "jax")
-    wait_for_step(process, expected / method, 12)
+    wait_for_step(process, expected, method, 12)
     copy_as_if_killed(process, expected, workdir)
     assert process.wait() == 0, console_of(expected)
     results = json.loads((expected / "results.json").read_text())
@@ -245,7 +246,7 @@ def test_a_killed_and_interrupted_run_with_jax_resumes(strategy, devices, tmp_pa
     assert results["replicas"] == devices
     assert results["ccp+xbm+dvml"]["rounds"]
     process = start(case, workdir, "jax")
-    wait_for_step(process, workdir / method, 32)
+    wait_for_step(process, workdir, method, 32)
     process.terminate()
     assert process.wait() == 143, console_of(workdir)
     assert "ccp+xbm+dvml resumes after step" in console_of(workdir)

@@ -87,7 +87,7 @@ def test_a_search_finds_the_best(trainings, tmp_path, capsys):
     assert "--seeds=5,6\n" in flags
     assert settings_from_flagfile(tmp_path / "best.flags").pool_size == best.pool_size
     assert "--workdir" not in flags
-    frame = pd.read_csv(tmp_path / "trials.csv")
+    frame = pd.read_csv(tmp_path / "trials.csv", float_precision="round_trip")
     assert list(frame["pool_size"]) == [settings.pool_size for settings in trainings.made[::2]]
     assert list(frame["fold1_seed6"]) == [
         each.pool_size / 100 + 0.006 for each in trainings.made[::2]

@@ -28,7 +28,7 @@ def integers(shape: Sequence[Any], seeds: Sequence[Any]) -> tf.Tensor:
 
 
 def normal(shape: Sequence[Any], seeds: Sequence[Any]) -> tf.Tensor:
-    """Random numbers of the normal distribution N(0, 1), which differ under XLA; see `uniform`."""
+    """Random numbers of the normal distribution N(0, 1); see `uniform`. XLA gives other ones."""
     return tf.random.stateless_normal(shape, _stack(seeds))
 
 

@@ -68,7 +68,7 @@ class ClassNeighbors:
         """Yields the neighbours of one stretch of steps after the other.
 
         Args:
-            first_step: A step of the first stretch, the one that the last update was made for.
+            first_step: A step of the first stretch, for which the last update was made.
 
         Returns:
             A dataset of the number of each stretch and its neighbours. It waits for updates.

@@ -23,7 +23,7 @@ def check_batch(num_classes: int, classes_per_batch: int, samples_per_class: int
 class SamplesByClass:
     """The samples sorted by class.
 
-    Its vectors are tensors, which graphs share; each would hold a copy of an array.
+    Its vectors are tensors, which graphs share; of an array, every graph would hold a copy.
 
     Attributes:
         samples: Indices of the samples, those of a class next to each other `(n,)`.

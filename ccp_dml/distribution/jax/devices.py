@@ -14,7 +14,7 @@ def count_replicas() -> int:
 def replicas_of(
     distribution: keras.distribution.DataParallel | keras.distribution.ModelParallel | None,
 ) -> int:
-    """Returns the number of replicas that a distribution has, 1 without one.
+    """Returns the number of replicas of a distribution, 1 if it is `None`.
 
     Args:
         distribution: The distribution.

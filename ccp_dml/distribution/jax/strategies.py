@@ -101,8 +101,8 @@ def strategy(
 ) -> SingleDevice | keras.distribution.DataParallel | RowParallel:
     """Returns a strategy that distributes training over devices.
 
-    With each of them, a batch is that of all devices together, and training takes the same steps as
-    on one device, up to rounding.
+    With every strategy, a batch is the global batch of all devices, and training takes the same
+    steps as on one device, up to rounding.
 
     Args:
         name: `"none"`: the first device of this machine. `"data_parallel"`: all devices get a share

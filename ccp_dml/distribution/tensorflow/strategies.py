@@ -23,9 +23,9 @@ _EXAMPLE = (
 def strategy(name: str, model_devices: int = 1) -> tf.distribute.Strategy:
     """Returns a strategy that distributes training over devices.
 
-    With each of them, a batch is that of all devices together, and training takes the same steps as
-    on one device, up to rounding. The same name always gives the same strategy within a process,
-    because TensorFlow's collectives confuse the devices of two strategies.
+    With every strategy, a batch is the global batch of all devices, and training takes the same
+    steps as on one device, up to rounding. The same name always gives the same strategy within a
+    process, because TensorFlow's collectives confuse the devices of two strategies.
 
     Args:
         name: `"none"`: the first GPU of this machine, or its CPU. `"mirrored"`: all GPUs of this

@@ -35,8 +35,8 @@ class NetworkSettings(SettingGroup):
         "Network before the embedding layer: small_convnet; bn_inception, as in the paper; "
         "resnet50_v1_5 or vit_b16, for weights of timm; resnet50 or any other network of "
         "keras.applications, by the same name; hub:preset, a preset of KerasHub with its weights, "
-        "a name such as hub:dinov2_base or a folder; or module:callable, a function of your own "
-        "that takes the shape of the images and returns a keras.Model.",
+        "a name such as hub:dinov2_base or a folder; or module:callable, your own function, which "
+        "takes the shape of the images and returns a keras.Model.",
     )
     weights: str = setting(
         "none",
