@@ -15,6 +15,9 @@ from ccp_dml.experiment.presets import preset_settings
 from ccp_dml.experiment.settings import Settings
 from ccp_dml.experiment.settings.data import ImageSettings
 
+# With these, CCP did not help in experiments/studies/losses, which says why.
+_LOSSES_WITHOUT_CCP = ("proxy_anchor", "soft_triple", "sub_center_arcface")
+
 
 class _ParametersParser(flags.ArgumentParser):
     """Parses `name=number,name=number`, with words in place of numbers if allowed.
@@ -139,7 +142,8 @@ def format_notes(flag_values: flags.FlagValues) -> list[str]:
     """Returns notes on effects of the given flags that a user might not expect.
 
     One says what the chosen preset sets, if there is one; another which flags have no effect,
-    because they are for images in files and the images of the data set are in memory.
+    because they are for images in files and the images of the data set are in memory; another that
+    the loss is better used without CCP.
 
     Raises:
         ValueError: If there is no such preset.
@@ -158,6 +162,12 @@ def format_notes(flag_values: flags.FlagValues) -> list[str]:
     if without_effect:
         names = ", ".join(without_effect)
         notes.append(f"no effect on {dataset}, whose images are not files: {names}")
+    loss, methods = flag_values["loss"].value, flag_values["method"].value
+    if loss in _LOSSES_WITHOUT_CCP and any("ccp" in method.split("+") for method in methods):
+        notes.append(
+            f"CCP has not helped with {loss} in our studies: "
+            "docs/guides/choosing_a_method.md says why"
+        )
     return notes
 
 

@@ -67,6 +67,13 @@ def test_flags_of_images_in_files_have_no_effect_on_others():
     assert "crop_area" not in line
 
 
+def test_losses_that_are_better_without_ccp_are_named():
+    assert format_notes(parse("--loss=soft_triple", "--method=plain")) == []
+    assert format_notes(parse("--loss=n_pair", "--method=ccp")) == []
+    (line,) = format_notes(parse("--loss=soft_triple", "--method=plain,ccp+xbm"))
+    assert line.startswith("CCP has not helped with soft_triple")
+
+
 def test_a_misspelt_preset_gets_a_suggestion():
     with pytest.raises(ValueError, match=r"got 'fine-tune': did you mean fine_tune\?"):
         settings_from(parse("--preset=fine-tune"))
