@@ -1,7 +1,9 @@
 """A run on the digits from the command line: what it prints, leaves and reports."""
 
+import contextlib
 import csv
 import errno
+import io
 import json
 import os
 
@@ -15,7 +17,7 @@ from ccp_dml.data import load
 from ccp_dml.evaluation import retrieval_metrics
 from ccp_dml.experiment import run_report
 from ccp_dml.experiment.settings import Settings
-from tests.main_command import DIGITS, run
+from tests.main_command import DIGITS
 
 # Long enough for two rounds, because every second validation ends one, and yet quick.
 SHORT = [
@@ -29,16 +31,17 @@ SHORT = [
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, run_command):
+    """The working directory of a run, what it printed, and its results."""
     workdir = tmp_path_factory.mktemp("runs") / "digits"
-    process = run(DIGITS, f"--workdir={workdir}", *SHORT, "--figure_rounds=1")
-    assert process.returncode == 0, process.stderr
-    return workdir, process, json.loads((workdir / "results.json").read_text())
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        run_command(DIGITS, f"--workdir={workdir}", *SHORT, "--figure_rounds=1")
+    return workdir, printed.getvalue(), json.loads((workdir / "results.json").read_text())
 
 
 def test_prints_the_table_of_the_results(finished):
-    _, process, results = finished
-    lines = [line for line in process.stdout.splitlines() if line.startswith("|")]
+    _, printed, results = finished
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
     header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
     assert header[:5] == ["on unseen classes", "P@1", "R-precision", "MAP@R", "covering radius"]
     names = ["raw_pixels", "pooled_features", "before", "plain", "ccp"]
@@ -132,8 +135,8 @@ def test_the_figure_is_a_picture(finished):
 
 
 def test_the_report_is_made_again_with_the_same_bytes(finished, tmp_path, run_command, capsys):
-    workdir, process, results = finished
-    assert f"report    {workdir / 'report.html'}" in process.stdout
+    workdir, printed, results = finished
+    assert f"report    {workdir / 'report.html'}" in printed
     first = (workdir / "report.html").read_bytes()
     assert f"{results['ccp']['map_at_r']:.4f}".encode() in first
     assert len(first) < 2e6

@@ -19,20 +19,21 @@ from tests.data.pictures import encoded, patterns
 from tests.inference.embedders import small_embedder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def embedder():
     return ConcatenatedEmbedder([small_embedder(size=16, image_size=16)])
 
 
-@pytest.fixture
-def gallery(embedder, tmp_path):
+@pytest.fixture(scope="module")
+def gallery(embedder, tmp_path_factory):
     """The path of a gallery of 4 classes with 5 images each, and their folder."""
+    folder = tmp_path_factory.mktemp("gallery")
     for row, pixels in enumerate(patterns(num_classes=4, per_class=5)):
-        path = tmp_path / "images" / "abcd"[row // 5] / f"{row}.jpg"
+        path = folder / "images" / "abcd"[row // 5] / f"{row}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(pixels))
-    embed_images(embedder, list_images(tmp_path / "images"), tmp_path / "gallery.parquet")
-    return tmp_path / "gallery.parquet", tmp_path / "images"
+    embed_images(embedder, list_images(folder / "images"), folder / "gallery.parquet")
+    return folder / "gallery.parquet", folder / "images"
 
 
 def test_the_nearest_are_those_of_all_distances(embedder, gallery):
@@ -51,10 +52,10 @@ def test_the_nearest_are_those_of_all_distances(embedder, gallery):
     np.testing.assert_allclose(found, distances[order], atol=1e-6)
 
 
-def test_a_query_that_is_in_the_gallery_can_be_left_out(embedder, gallery, tmp_path, monkeypatch):
+def test_a_query_that_is_in_the_gallery_can_be_left_out(embedder, gallery, monkeypatch):
     path, folder = gallery
     # Only the file itself is left out, not another one with the same contents.
-    (tmp_path / "copy.jpg").write_bytes((folder / "b" / "7.jpg").read_bytes())
+    (folder.parent / "copy.jpg").write_bytes((folder / "b" / "7.jpg").read_bytes())
     monkeypatch.chdir(folder / "b")
     own = f"{folder}/b/7.jpg"
     for query, is_found in (("../b/7.jpg", False), ("../../copy.jpg", True)):

@@ -2,10 +2,6 @@
 
 import importlib
 import inspect
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -116,19 +112,76 @@ def test_several_workers_take_the_logs_of_their_first_replica(two_replicas, monk
     assert float(reduced["loss"]) == 0.0
 
 
-def test_variables_can_be_read_and_written_between_the_steps_of_jax():
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.models.steps_with_jax"],
-        cwd=pathlib.Path(__file__).parents[2],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr + changed(
-        "what fit of JAX does with jax_state_sync and train_function",
-        "read keras/src/backend/jax/trainer.py, and adapt sync_variables and wrap_train_function",
-    )
+STEPS = 4
+CHANGED_STEPS = changed(
+    "what fit does with jax_state_sync and train_function",
+    "read keras/src/backend/jax/trainer.py, and adapt sync_variables and wrap_train_function",
+)
+
+
+def fit_one_weight(callback):
+    """Takes steps from kernel 1 and bias 0 towards the output 3 for the input 1."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    rows = np.ones((STEPS, 1), "float32")
+    model.fit(rows, 3 * rows, batch_size=1, shuffle=False, verbose=0, callbacks=[callback])
+    return model.weights[0].numpy().item()
+
+
+def expected_kernels(steps, doubled_after=None):
+    """Gradient descent of (w + b - 3)^2 by hand: the kernel after each step."""
+    kernel, bias, kernels = 1.0, 0.0, []
+    for step in range(steps):
+        gradient = 2 * (kernel + bias - 3)
+        kernel, bias = kernel - 0.1 * gradient, bias - 0.1 * gradient
+        kernels.append(kernel)
+        if step == doubled_after:
+            kernel *= 2
+    return kernels
+
+
+@pytest.mark.both_backends
+def test_variables_are_read_and_written_between_two_steps():
+    class ReadAndDouble(keras.callbacks.Callback):
+        """Reads the kernel after every step, and doubles it after the second."""
+
+        def __init__(self):
+            super().__init__()
+            self.kernels = []
+
+        def on_train_batch_end(self, batch, logs=None):
+            keras_internals.sync_variables(self.model)
+            kernel = self.model.weights[0]
+            self.kernels.append(kernel.numpy().item())
+            if batch == 1:
+                kernel.assign(2 * kernel)
+
+    reading = ReadAndDouble()
+    kernel = fit_one_weight(reading)
+    expected = expected_kernels(STEPS, doubled_after=1)
+    np.testing.assert_allclose(reading.kernels, expected, rtol=1e-6, err_msg=CHANGED_STEPS)
+    assert kernel == reading.kernels[-1]
+
+
+@pytest.mark.both_backends
+def test_steps_are_left_out():
+    class TakeTheLastTwo(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.count = 0
+
+            def take_step(train):
+                self.count += 1
+                return train() if self.count > STEPS - 2 else {"loss": 0.0}
+
+            self.before = keras_internals.wrap_train_function(self.model, take_step)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.train_function = self.before
+
+    skipping = TakeTheLastTwo()
+    kernel = fit_one_weight(skipping)
+    assert skipping.count == STEPS
+    np.testing.assert_allclose(kernel, expected_kernels(2)[-1], rtol=1e-6, err_msg=CHANGED_STEPS)
 
 
 def test_predict_is_traced_once_for_batches_of_any_size():

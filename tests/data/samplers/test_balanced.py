@@ -14,38 +14,38 @@ def shuffled_labels():
     return np.random.default_rng(0).permutation(labels)
 
 
-def drawn(labels, classes_per_batch, samples_per_class, batches, seed=0):
+def drawn(labels, classes_per_batch, samples_per_class, batches, seed=0, first_step=0):
     """Batches as indices (batches, classes_per_batch, samples_per_class), and their classes."""
-    dataset = balanced_batches(labels, classes_per_batch, samples_per_class, seed).take(batches)
-    indices = np.stack(list(dataset.as_numpy_iterator()))
+    dataset = balanced_batches(labels, classes_per_batch, samples_per_class, seed, first_step)
+    indices = np.stack(list(dataset.take(batches).as_numpy_iterator()))
     indices = indices.reshape(batches, classes_per_batch, samples_per_class)
     classes = labels[indices]
     assert (classes == classes[:, :, :1]).all()
     return indices, classes[:, :, 0]
 
 
-CONFIGURATIONS = [(2, 3), (3, 1), (5, 2), (6, 4), (7, 8)]
+@pytest.fixture(scope="module", params=[(2, 3), (3, 1), (5, 2), (6, 4), (7, 8)], ids=str)
+def many_batches(request):
+    """200 batches of the shuffled labels, as `drawn` returns them."""
+    return drawn(shuffled_labels(), *request.param, batches=200)
 
 
-@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
-def test_every_class_is_visited_once_before_any_is_again(classes_per_batch, samples_per_class):
-    labels = shuffled_labels()
-    _, classes = drawn(labels, classes_per_batch, samples_per_class, batches=100)
+def test_every_class_is_visited_once_before_any_is_again(many_batches):
+    _, classes = many_batches
     visits = classes.ravel()
     for start in range(0, len(visits) - len(SIZES), len(SIZES)):
         assert sorted(visits[start : start + len(SIZES)]) == sorted(SIZES)
 
 
-@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
-def test_a_batch_holds_no_class_twice(classes_per_batch, samples_per_class):
-    _, classes = drawn(shuffled_labels(), classes_per_batch, samples_per_class, batches=200)
-    assert all(len(set(batch)) == classes_per_batch for batch in classes)
+def test_a_batch_holds_no_class_twice(many_batches):
+    _, classes = many_batches
+    assert all(len(set(batch)) == len(batch) for batch in classes)
 
 
-@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
-def test_samples_are_not_repeated_before_they_run_out(classes_per_batch, samples_per_class):
+def test_samples_are_not_repeated_before_they_run_out(many_batches):
     labels = shuffled_labels()
-    indices, classes = drawn(labels, classes_per_batch, samples_per_class, batches=200)
+    indices, classes = many_batches
+    samples_per_class = indices.shape[2]
     for label, size in SIZES.items():
         visits = indices[classes == label]
         if size >= samples_per_class:
@@ -118,20 +118,14 @@ def test_draws_and_batches_of_one_seed_are_not_the_same():
     assert (np.sort(draw) == np.sort(batch)).sum() < 15
 
 
-@pytest.mark.parametrize(("classes_per_batch", "samples_per_class"), CONFIGURATIONS)
-def test_the_first_step_passes_over_batches(classes_per_batch, samples_per_class):
-    labels = shuffled_labels()
-    batches = list(
-        balanced_batches(labels, classes_per_batch, samples_per_class, seed=3)
-        .take(60)
-        .as_numpy_iterator()
-    )
+def test_the_first_step_passes_over_batches(many_batches):
+    indices, _ = many_batches
+    _, classes_per_batch, samples_per_class = indices.shape
     for first_step in (1, 41):
-        later = balanced_batches(labels, classes_per_batch, samples_per_class, 3, first_step)
-        for ours, theirs in zip(
-            later.take(10).as_numpy_iterator(), batches[first_step:], strict=False
-        ):
-            np.testing.assert_array_equal(ours, theirs)
+        later, _ = drawn(
+            shuffled_labels(), classes_per_batch, samples_per_class, 10, first_step=first_step
+        )
+        np.testing.assert_array_equal(later, indices[first_step : first_step + 10])
 
 
 @pytest.mark.slow

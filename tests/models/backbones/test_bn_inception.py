@@ -44,7 +44,7 @@ def relative_error(actual, expected):
 def test_feature_maps_are_those_of_the_table(network, state_dict, height, width):
     images = images_of(height, width)
     expected = feature_map(images.transpose(0, 3, 1, 2), state_dict, NumpyOperations)
-    features = network.predict(images, verbose=0)
+    features = np.asarray(network(images, training=False))
     assert features.shape == (2, height // 32, width // 32, 1024)
     assert relative_error(features, expected.transpose(0, 2, 3, 1)) < 1e-5
 
@@ -57,7 +57,7 @@ def test_feature_maps_are_those_of_pytorch(network, state_dict, height, width):
     expected = feature_map(
         torch.from_numpy(images.transpose(0, 3, 1, 2)), state, TorchOperations(torch)
     )
-    features = network.predict(images, verbose=0)
+    features = np.asarray(network(images, training=False))
     assert relative_error(features, expected.numpy().transpose(0, 2, 3, 1)) < 1e-5
 
 
@@ -174,13 +174,13 @@ def test_files_that_are_not_pytorch_files(tmp_path):
         load_backbone_weights(bn_inception(), str(tmp_path / "other.pth"))
 
 
-def test_pytorch_files_without_pytorch(tmp_path, monkeypatch):
+def test_pytorch_files_without_pytorch(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "port.pth").write_bytes(b"")
     with pytest.raises(
         ValueError, match=r'port.pth requires PyTorch: pip install "ccp_dml\[torch\]"'
     ):
-        load_backbone_weights(bn_inception(), str(tmp_path / "port.pth"))
+        load_backbone_weights(network, str(tmp_path / "port.pth"))
 
 
 # In this process; `tests/test_program_start.py` runs another program as a process.

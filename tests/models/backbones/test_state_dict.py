@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from ccp_dml.models import get_backbone
+from ccp_dml.models.backbones import vision_transformer
 from ccp_dml.models.backbones.state_dict import convert
 from tests.cases import slow_except
 
-CHANNELS, HIDDEN, HEADS = 768, 3072, 12
+# An eighth of the width of the transformer, which is about a hundredth of its weights.
+CHANNELS, HIDDEN, HEADS = 96, 384, 12
 
 
 def norm(name, channels):
@@ -44,7 +46,7 @@ def linear(name, outputs, inputs):
 
 
 def vit_shapes(tokens):
-    """The names and shapes of timm's vit_base_patch16_224."""
+    """The names and shapes of timm's vit_base_patch16_224, but of another width."""
     shapes = {
         "cls_token": (1, 1, CHANNELS),
         "pos_embed": (1, tokens, CHANNELS),
@@ -64,9 +66,10 @@ def vit_shapes(tokens):
     return {**shapes, **norm("norm", CHANNELS), **linear("head", 1000, CHANNELS)}
 
 
+# Their shapes, and the standard deviations of matrices that keep outputs near 1.
 NETWORKS = {
-    "resnet50_v1_5": ((32, 32, 3), resnet_shapes()),
-    "vit_b16": ((32, 32, 3), vit_shapes(tokens=5)),
+    "resnet50_v1_5": (resnet_shapes(), 0.02),
+    "vit_b16": (vit_shapes(tokens=5), 0.06),
 }
 UNUSED = ("fc.", "head.", "num_batches_tracked")
 
@@ -83,10 +86,10 @@ class Recorder(dict):
         return super().__getitem__(key)
 
 
-def random_state(shapes, generator):
+def random_state(shapes, scale_of_matrices, generator):
     state = {}
     for name, shape in shapes.items():
-        scale = 0.02 if len(shape) > 1 else 0.1
+        scale = scale_of_matrices if len(shape) > 1 else 0.1
         array = scale * generator.standard_normal(shape)
         is_scale = name.endswith("weight") and len(shape) == 1
         state[name] = np.abs(array) + 0.5 if is_scale or "running_var" in name else array
@@ -96,9 +99,11 @@ def random_state(shapes, generator):
 @pytest.fixture(scope="module", params=NETWORKS)
 def converted(request):
     """A network, and the state dict that its weights are from."""
-    input_shape, shapes = NETWORKS[request.param]
-    state = Recorder(random_state(shapes, np.random.default_rng(0)))
-    network = get_backbone(request.param, input_shape)
+    state = Recorder(random_state(*NETWORKS[request.param], np.random.default_rng(0)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vision_transformer, "_CHANNELS", CHANNELS)
+        patch.setattr(vision_transformer, "_HIDDEN", HIDDEN)
+        network = get_backbone(request.param, (32, 32, 3))
     network.set_weights(convert(state, network, "the network"))
     return network, state
 
@@ -158,7 +163,7 @@ def test_a_block_of_the_transformer_in_numpy(converted, generator):
     hidden = gelu(dense(layer_norm(between, state, "blocks.0.norm2"), state, "blocks.0.mlp.fc1"))
     after = between + dense(hidden, state, "blocks.0.mlp.fc2")
 
-    found = part_of(network, ["embed", "blocks.0.add2"]).predict(images, verbose=0)
+    found = part_of(network, ["embed", "blocks.0.add2"])(images, training=False)
     for array, expected in zip(found, (tokens, after), strict=True):
         np.testing.assert_allclose(array, expected, rtol=1e-3, atol=1e-3)
 
@@ -169,7 +174,7 @@ def test_the_block_that_halves_in_numpy(converted, generator):
         pytest.skip("the other network has other blocks")
     images = generator.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
     model = part_of(network, ["layer1.2.act3", "layer2.0.act3"])
-    before, found = model.predict(images, verbose=0)
+    before, found = map(np.asarray, model(images, training=False))
 
     def normalize(values, name):
         scale = state[f"{name}.weight"] / np.sqrt(state[f"{name}.running_var"] + 1e-5)
@@ -210,6 +215,15 @@ def test_what_does_not_fit_is_named(converted):
         convert(without, network, "X")
     with pytest.raises(ValueError, match=rf"{name} is \(7,\) instead of \("):
         convert({**state, name: np.zeros(7)}, network, "X")
+
+
+def test_the_transformer_has_as_many_weights_as_in_timm(monkeypatch):
+    counts = []
+    for blocks in (1, 2):
+        monkeypatch.setattr(vision_transformer, "_BLOCKS", blocks)
+        counts.append(get_backbone("vit_b16", (224, 224, 3)).count_params())
+    of_one, of_two = counts
+    assert of_one + 11 * (of_two - of_one) == 85_798_656
 
 
 def test_sizes_of_patches():
