@@ -162,7 +162,7 @@ def format_notes(flag_values: flags.FlagValues) -> list[str]:
     if without_effect:
         names = ", ".join(without_effect)
         notes.append(f"no effect on {dataset}, whose images are not files: {names}")
-    loss, methods = flag_values["loss"].value, flag_values["method"].value
+    loss, methods = flag_values["loss"].value, flag_values["method"].value or ()
     if loss in _LOSSES_WITHOUT_CCP and any("ccp" in method.split("+") for method in methods):
         notes.append(
             f"CCP has not helped with {loss} in our studies: "
