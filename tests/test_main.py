@@ -180,7 +180,7 @@ def test_a_report_that_cannot_be_written(error, message, finished, command, monk
     monkeypatch.setattr(run_report, "_make_sections", fail)
     said = command("--mode=report", f"--runs={finished[0]}")
     path = finished[0] / "report.html"
-    assert said.startswith(f"ccp_dml: the results are complete, but {path} is missing, which")
+    assert said.startswith(f"ccp_dml: the results are complete, but {path} could not be written")
     assert said.endswith(message)
 
 

@@ -189,7 +189,7 @@ class TrainingState(keras.callbacks.Callback):
     def _restore(self, model, path, arrays, position):
         if position["fingerprint"] != self.fingerprint:
             raise ValueError(
-                f"the checkpoint {path} was saved by a training with other settings or data: "
+                f"the checkpoint {path} was saved by training with other settings or data: "
                 f"delete {self.folder} to train from the start"
             )
         if not model.optimizer.built:
@@ -199,10 +199,12 @@ class TrainingState(keras.callbacks.Callback):
         shapes = {str(index): tuple(each.shape) for index, each in enumerate(variables)}
         if {key: array.shape for key, array in saved.items()} != shapes:
             raise ValueError(f"the checkpoint {path} was saved from a model with other weights")
-        if position["callbacks"] != [type(callback).__name__ for callback in self.callbacks]:
+        names = [type(callback).__name__ for callback in self.callbacks]
+        if position["callbacks"] != names:
             raise ValueError(
-                f"the checkpoint {path} was saved by a training with the callbacks "
-                f"{', '.join(position['callbacks'])}"
+                f"the checkpoint {path} was saved by training with the callbacks "
+                f"{', '.join(position['callbacks']) or 'none'}; got {', '.join(names) or 'none'}: "
+                f"pass the same ones, or delete {self.folder} to train from the start"
             )
         for index, variable in enumerate(variables):
             variable.assign(saved[str(index)])

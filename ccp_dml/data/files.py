@@ -203,8 +203,9 @@ def _explain_cache_error(path):
         yield
     except OSError as error:
         raise OSError(
-            f"the cache {path} cannot be written to ({error.strerror or error}): name another "
-            "folder in the environment variable CCP_DML_CACHE, or choose another cache than disk"
+            f"the cache {path} cannot be written to ({error.strerror or error}): set the "
+            "environment variable CCP_DML_CACHE to another folder, or choose a cache other than "
+            "disk"
         ) from error
 
 

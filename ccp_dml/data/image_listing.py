@@ -167,7 +167,7 @@ def _walk_images(folder):
         others += len(visible) - len(images)
         yield from (os.path.join(parent, name) for name in images)
     if others:
-        logging.info("Skipped %d files in %s whose names are not those of images.", others, folder)
+        logging.info("Skipped files in %s without the name of an image: %d.", folder, others)
 
 
 def _list_csv(file):

@@ -18,7 +18,7 @@ PREFETCHED_BATCHES = 2
 
 
 def map_in_parallel(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
-    """Maps a function over the elements of a dataset, on all processors, in their order.
+    """Maps a function over the elements of a dataset on all processors, and keeps their order.
 
     Args:
         dataset: The dataset.

@@ -11,7 +11,7 @@ _MAX_VECTORS = 2**18
 
 
 def covering_radius(embeddings: np.ndarray, labels: np.ndarray, num_centers: int) -> np.ndarray:
-    """Computes the covering radius of each class by 1…n centres that greedy k-centre chooses.
+    """Computes the covering radius of each class for 1…n centres chosen by greedy k-centre.
 
     The radius of a class is the largest distance from one of its samples to the nearest centre. The
     first centre is the sample nearest to the class's mean; each further one is the sample farthest
@@ -74,7 +74,7 @@ def _compute_radii(points, means, num_centers):
 
 
 def radius_by_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Computes the covering radius of each class by given centres.
+    """Computes the covering radius of each class for given centres.
 
     Args:
         points: `(C, n, d)`.

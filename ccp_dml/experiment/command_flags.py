@@ -177,8 +177,8 @@ def _define_tune_flags(flag_values):
         "tune_storage",
         None,
         "For tune: URL of a database that several machines share, such as "
-        "postgresql://me@host/trials; those with the same settings divide the trials among them. "
-        "By default the file tune.db in --workdir.",
+        "postgresql://me@host/trials; those with the same settings divide the trials among "
+        "themselves. By default the file tune.db in --workdir.",
         flag_values=flag_values,
     )
     flags.DEFINE_bool(
@@ -211,7 +211,7 @@ def _define_use_flags(flag_values):
         "quantization",
         "none",
         QUANTIZATIONS,
-        "For export to TFLite: weights with 16 or 8 bits, for a half or a quarter of the size.",
+        "For export to TFLite: weights with 16 or 8 bits, for half or a quarter of the size.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
@@ -244,8 +244,8 @@ def _define_use_flags(flag_values):
     flags.DEFINE_bool(
         "exclude_self",
         False,
-        "For search: whether to leave a query that is itself in the gallery, a file of the same "
-        "absolute path, out of the results. Copies under other names are still found.",
+        "For search: whether to leave the query's own file, found by its absolute path, out of its "
+        "results. Copies under other names are still found.",
         flag_values=flag_values,
     )
     flags.DEFINE_enum(

@@ -76,7 +76,8 @@ def concatenate_folds(
         missing = sorted(folds - set(run_by_fold))
         if missing:
             named = ", ".join(str(fold) for fold in missing)
-            notes.append(f"no concatenation for seed {seed}: fold {named} is missing.")
+            verb = f"fold {named} is" if len(missing) == 1 else f"folds {named} are"
+            notes.append(f"no concatenation for seed {seed}: {verb} missing.")
             continue
         for method in run_by_fold[min(folds)].methods:
             fold_runs = [run_by_fold[fold] for fold in sorted(folds)]

@@ -51,7 +51,7 @@ def _describe_validation(benchmark, settings):
     if benchmark.validation is not None:
         check_given_validation(settings)
         return [
-            f"trains on {_format_size(train)}, validates on the split val: "
+            f"trains on {_format_size(train)}, validates on the val split: "
             f"{_format_size(benchmark.validation)}, {_compare_classes(benchmark)}"
         ]
     if settings.validation == "test":
@@ -87,7 +87,7 @@ def _describe_noise(benchmark, settings):
     data = split_benchmark(benchmark, settings)
     sizes = np.bincount(data.train.labels)
     lost = len(np.unique(data.true_labels)) - len(sizes)
-    without = f", and {lost:,} have none and are not trained" if lost else ""
+    without = f"; classes left without images are omitted: {lost:,}" if lost else ""
     return (
         f"label noise: {data.num_replaced:,} of {len(data.train):,} training labels are replaced; "
         f"classes then have {sizes.min():,} to {sizes.max():,} images{without}"

@@ -181,7 +181,7 @@ def _remove_other_parts(folder, inputs, output):
     if begun != {"inputs": inputs}:
         parts = sorted(folder.glob("*.parquet"))
         if parts:
-            logging.info("%s are of other images or networks: starting over.", folder)
+            logging.info("%s has parts of other images or networks: starting over.", folder)
         for part in parts:
             part.unlink()
         write_json(folder / _DESCRIPTION, {"inputs": inputs})

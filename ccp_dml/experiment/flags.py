@@ -161,7 +161,7 @@ def format_notes(flag_values: flags.FlagValues) -> list[str]:
         notes.append(f"preset {flag_values['preset'].value}: {settings}")
     if without_effect:
         names = ", ".join(without_effect)
-        notes.append(f"no effect on {dataset}, whose images are not files: {names}")
+        notes.append(f"no effect on {dataset}, whose images are in memory: {names}")
     loss, methods = flag_values["loss"].value, flag_values["method"].value or ()
     if loss in _LOSSES_WITHOUT_CCP and any("ccp" in method.split("+") for method in methods):
         notes.append(

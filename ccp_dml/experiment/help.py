@@ -19,15 +19,16 @@ HELP_FILE = pathlib.Path(__file__).with_name("help.txt")
 
 _WIDTH = 100
 _INTRODUCTION = """\
-Trains, compares and evaluates metric-learning methods; searches, inspects and exports with trained
-networks. Settings are flags, --name=value, or lines of a file given by --flagfile.
+Trains, compares and evaluates metric-learning methods; searches and inspects images with trained
+networks, and exports the networks. Settings are flags, --name=value, or lines of a file given by
+--flagfile.
 
 Examples:
 
   Train two methods on letters that need no download, in about two minutes:
     python -m ccp_dml.main --flagfile=experiments/letters.flags --workdir=/tmp/letters
 
-  Train on images in a folder for each class: four folds, two seeds, two runs at a time:
+  Train on images in one folder per class, with four folds and two seeds, two runs at a time:
     python -m ccp_dml.main --dataset=folder --data_dir=shoes --preset=fine_tune \\
         --backbone=resnet50 --weights=imagenet --folds=1,2,3,4 --seeds=0,1 --processes=2 \\
         --workdir=/tmp/shoes

@@ -71,7 +71,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def defer(self) -> Iterator[None]:
-        """Context in which signals are only remembered."""
+        """A context in which signals are only remembered."""
         self._is_deferred = True
         try:
             yield

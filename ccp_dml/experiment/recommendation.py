@@ -53,5 +53,5 @@ def _choose_methods(benchmark):
     if len(sizes) < _MANY_CLASSES:
         gain = f"CCP gained little over the plain loss with fewer than {_MANY_CLASSES}"
     else:
-        gain = "the more there were, the more CCP gained over the plain loss, in small batches"
+        gain = "the more classes, the more CCP gained over the plain loss, in small batches"
     return "plain,ccp", [f"{classes}: on rendered letters, {gain}; compare the two"]

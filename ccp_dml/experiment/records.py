@@ -176,9 +176,7 @@ class _Source(NamedTuple):
 
 def _read_source(path):
     if not path.exists():
-        raise ValueError(
-            f"{path} does not exist: name the folder of a run or of a protocol, or a {RECORD}"
-        )
+        raise ValueError(f"{path} does not exist: name a work folder of training, or a {RECORD}")
     if not path.is_dir():
         if not is_regular_file(path):
             raise ValueError(f"{path} is neither a folder nor a file")
@@ -205,13 +203,13 @@ def _read_source(path):
 
 def _explain(path, unfinished):
     if unfinished:
-        return f"{', '.join(unfinished)} not finished; the command that started them resumes them"
+        return f"unfinished: {', '.join(unfinished)}; to resume, run the same command again"
     inside = sorted(each.name for each in path.iterdir())
     more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
     contents = f"it has {', '.join(inside[:_SHOWN])}{more}" if inside else "it is empty"
     return (
-        f"{contents}; name a folder with results.json, or one with such folders below that are "
-        f"named fold1_seed0 or seed0, or a {RECORD}"
+        f"{contents}; name a folder with a results.json, a folder of such folders called "
+        f"fold1_seed0 or seed0, or a {RECORD}"
     )
 
 

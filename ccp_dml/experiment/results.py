@@ -147,7 +147,7 @@ def write_results(workdir: epath.Path, results: dict[str, Any]):
 
 
 def best_method(results: dict[str, Any], settings: Settings) -> str:
-    """Returns the method that validated best, in a tie the first."""
+    """Returns the method that validated best; in a tie, the first."""
     finished = [method for method in settings.method if method in results]
     return max(finished, key=lambda method: results[method][f"validation_{settings.monitor}"])
 

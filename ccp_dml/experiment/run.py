@@ -219,8 +219,8 @@ class Run:
         rounds = [each.round for each in callbacks if isinstance(each, AlternatingProjections)]
         if phase:
             logging.warning(
-                "The best weights of %s are from its phase %r: its row is that of a training "
-                "without the later phases.",
+                "The best weights of %s are from before it took full effect (%s): its row in the "
+                "results describes training without the later phases.",
                 method,
                 phase,
             )

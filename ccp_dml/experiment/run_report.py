@@ -85,7 +85,7 @@ def write_report(
         _write_gallery(networks, epath.Path(output) / GALLERY_FILE)
     except (OSError, tf.errors.OpError) as error:
         raise ReportFailedError(
-            f"the results are complete, but {path} is missing, which --mode=report makes"
+            f"the results are complete, but {path} could not be written; --mode=report tries again"
         ) from error
     return path
 
@@ -156,8 +156,8 @@ def _settings_section(record):
             Table(
                 ["setting", *known, "default"],
                 rows,
-                "Settings that differ from the defaults, which are the paper's for CUB-200-2011"
-                + (", or from each other." if len(known) > 1 else "."),
+                "Settings that differ from the defaults (the paper's for CUB-200-2011)"
+                + (" or from each other." if len(known) > 1 else "."),
                 ["setting", *known, "default"],
             )
         )
@@ -285,8 +285,9 @@ def _find_networks(record, benchmark):
     several = [name for name, runs in record.folders.items() if len(runs) > 1]
     if several:
         notes.append(
-            f"For {', '.join(several)}, queries, classes, maps and distances are those of "
-            f"{', '.join(record.folders[name][0].folder.name for name in several)}."
+            "Queries, classes, maps and distances are those of one run per folder: "
+            + ", ".join(f"{record.folders[name][0].folder.name} of {name}" for name in several)
+            + "."
         )
     return _Networks(retrievers, samples, notes)
 

@@ -189,8 +189,8 @@ def _warnings(runs, summary):
         title = f"{row['name']}, {row['method']}"
         if row["best_phase"]:
             yield (
-                f"{title}: the best weights are from {row['best_phase']} runs, before the method "
-                "took effect."
+                f"{title}: the best weights are from before the method took effect "
+                f"({row['best_phase']} runs)."
             )
         is_own = (runs["name"] == row["name"]) & (runs["method"] == row["method"])
         own = runs[is_own & (runs["embedding"] == SINGLE)]
@@ -278,10 +278,16 @@ def _show_differences(differences, titles):
             )
             cells[title] = format_estimate(mean, half_width, signed=True)
             if metric == METRICS[0]:
-                cells["p"] = _number(row.get(f"{metric}_p_value"), ".4f")
+                cells["p"] = _show_p_value(row.get(f"{metric}_p_value"))
                 cells["positive"] = _show_positive(row, metric)
         rows.append(cells)
     return pd.DataFrame(rows)
+
+
+def _show_p_value(p_value):
+    shown = _number(p_value, ".4f")
+    # A permutation test never gives zero.
+    return "< 0.0001" if shown == "0.0000" else shown
 
 
 def _show_positive(row, metric):

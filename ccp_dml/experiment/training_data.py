@@ -109,9 +109,8 @@ def split_benchmark(benchmark: Benchmark, settings: Settings) -> TrainingData:
     training, validation = train.subset(indices), train.subset(held_out)
     if validation.num_classes < 2:
         raise ValueError(
-            f"{validation.num_classes} classes are too few to validate retrieval on: choose fewer "
-            f"than {settings.num_folds} folds, a fold other than {settings.fold}, or "
-            "validation=samples"
+            f"validation needs at least 2 classes; got {validation.num_classes}: choose fewer than "
+            f"{settings.num_folds} folds, a fold other than {settings.fold}, or validation=samples"
         )
     return _with_noise(training, settings, validation)
 
@@ -176,18 +175,18 @@ def _find_super_classes(data):
 
 
 def check_given_validation(settings: Settings):
-    """Checks that settings do not ask for validation other than the split `val` of a data set.
+    """Checks that settings do not ask for validation other than on the `val` split of a data set.
 
     Raises:
         ValueError: If they do; the message says what to leave out.
     """
     if settings.validation != "auto":
         raise ValueError(
-            "validation must be auto for a data set with a split val, on which it validates; got "
+            "a data set with a val split is validated on it, so validation must be auto; got "
             f"{settings.validation!r}: leave the flag out, or remove val from the data set"
         )
     if settings.fold != 1:
         raise ValueError(
-            f"there are no folds, because the data set has a split val to validate on; got fold "
+            f"there are no folds, because the data set has a val split to validate on; got fold "
             f"{settings.fold}"
         )

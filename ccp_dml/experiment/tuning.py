@@ -409,8 +409,8 @@ def _show(search, workdir, trials, importances):
     failed = sum(trial.state == "failed" for trial in trials)
     if running:
         print(
-            f"{running} trials are still running elsewhere: run the same command again for their "
-            "results once they have finished"
+            f"trials still running elsewhere: {running}; when they have finished, run the same "
+            "command again for their results"
         )
     if failed:
         print(f"{failed} of {len(trials)} trials failed; trials.csv says why")

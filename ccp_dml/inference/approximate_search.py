@@ -135,14 +135,14 @@ def read_index(
     try:
         description = json.loads(_description(path).read_text())
         if description["embeddings"] != fingerprint:
-            logging.info("%s belongs to other embeddings and is rebuilt.", path)
+            logging.info("Rebuilding %s, which belongs to other embeddings.", path)
             return None, []
         search = ApproximateSearch(faiss.read_index(os.fspath(path)), index == "hnsw")
         return search, [float(number) for number in description["quality"]]
     except FileNotFoundError:
         return None, []
     except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
-        logging.warning("%s is rebuilt: %s", path, str(error).splitlines()[0])
+        logging.warning("Rebuilding %s: %s", path, str(error).splitlines()[0])
         return None, []
 
 
@@ -162,7 +162,6 @@ def _import_faiss(index):
         import faiss
     except ImportError as error:
         raise ValueError(
-            f'index={index!r} requires faiss: pip install "ccp_dml[search]", or take '
-            "index='exact'"
+            f"index={index!r} requires faiss: pip install \"ccp_dml[search]\", or use index='exact'"
         ) from error
     return faiss

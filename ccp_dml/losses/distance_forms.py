@@ -27,7 +27,7 @@ class DistanceForm(NamedTuple):
     weighted_offsets: Callable
 
 
-def squared_by_expansion(vectors, references):
+def squared_distances_by_expansion(vectors, references):
     """`‖a‖² + ‖b‖² − 2aᵀb` in float64.
 
     In float32 it would hide distances below a few thousandths of the vectors' lengths. Values
@@ -70,7 +70,7 @@ def _size_of_differences(vectors, references):
 
 
 @fuse_if_large(_size_of_differences)
-def squared_by_differences(vectors, references):
+def squared_distances_by_differences(vectors, references):
     """`Σ (a − b)²`, in the dtype of the vectors: without matrix products, and exact to rounding."""
     return ops.sum(ops.square(_differences(vectors, references)), axis=-1)
 
@@ -86,8 +86,8 @@ def _differences(vectors, references):
     return vectors[..., :, None, :] - references[..., None, :, :]
 
 
-EXPANSION = DistanceForm(squared_by_expansion, weighted_offsets_by_products)
-DIFFERENCES = DistanceForm(squared_by_differences, weighted_offsets_by_differences)
+EXPANSION = DistanceForm(squared_distances_by_expansion, weighted_offsets_by_products)
+DIFFERENCES = DistanceForm(squared_distances_by_differences, weighted_offsets_by_differences)
 
 
 def choose(dtype) -> DistanceForm:

@@ -49,7 +49,7 @@ class Mined(LossWrapper):
         if self._chooses_triplets and not loss.takes_triplets:
             raise ValueError(
                 f"{type(self.miner).__name__} chooses triplets, but {type(loss).__name__} is "
-                f"not a loss over triplets: take one of {', '.join(miners.PAIR_MINERS)}"
+                f"not a loss over triplets: use one of {', '.join(miners.PAIR_MINERS)}"
             )
 
     @property

@@ -262,7 +262,7 @@ class MetricLearningModel(MetricLearningStep):
         half = [each for each in self.trainable_variables if each.dtype in _HALF_PRECISION]
         if half:
             raise ValueError(
-                f"{half[0].path} and {len(half) - 1} other weights are {half[0].dtype}, in which "
+                f"{half[0].path}, one of {len(half)} such weights, is {half[0].dtype}, in which "
                 "small updates are lost, so nothing is learned: use the policy mixed_bfloat16"
             )
         if self.gradient_cache_parts > 1:

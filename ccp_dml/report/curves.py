@@ -62,7 +62,7 @@ def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -
     if not trainings:
         return Section("Training", [])
     names = {training.name for training in trainings}
-    notes = "A line for each training." if len(trainings) > len(names) else ""
+    notes = "A line for each training run." if len(trainings) > len(names) else ""
     if len(trainings) == len(names) and any(_round_starts(each.history) for each in trainings):
         notes = "Faint vertical lines mark where a round of CCP ended and the next began."
     panels = [
@@ -87,7 +87,7 @@ def training_section(trainings: Sequence[Training], monitor: str = "map_at_r") -
         (
             "covering_radius",
             "Covering radius of the proxies",
-            "The largest distance of a training class's samples to its nearest proxy, averaged "
+            "The largest distance from a sample of a training class to its nearest proxy, averaged "
             "over the classes, at the end of the latest round; smaller is better.",
         ),
     ]

@@ -82,6 +82,7 @@ def _draw_radii(retrievers, labels):
         return to_picture(
             axes,
             f"{title} by the number of centres.",
-            "The largest distance of a class's images to the nearest of 1 to 8 centres, a mean "
-            "over the classes: the lower the line, the better a few proxies stand for a class.",
+            "The largest distance from an image of a class to the nearest of 1 to 8 centres, "
+            "averaged over the classes: the lower the line, the better a few proxies stand for a "
+            "class.",
         )

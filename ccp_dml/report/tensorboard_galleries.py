@@ -41,7 +41,7 @@ def write_galleries(
     writer = tf.summary.create_file_writer(os.fspath(folder))
     with writer.as_default(step=step):
         for kind, part in zip(chosen, np.split(drawn, ends[:-1]), strict=True):
-            description = "Each row is a query and its nearest images; wrong ones are crossed."
+            description = "Rows are queries with their nearest images; a cross marks wrong ones."
             tf.summary.image(f"retrieval/{kind}", part[None], description=description)
     writer.close()
 

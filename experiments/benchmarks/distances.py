@@ -40,7 +40,7 @@ from absl import app, flags
 from ccp_dml.losses.distance_forms import (
     DIFFERENCES,
     EXPANSION,
-    squared_by_expansion,
+    squared_distances_by_expansion,
 )
 
 _SIZE = 128
@@ -201,7 +201,9 @@ def cut_product(product):
 
 
 FORMS = {
-    "float64": Form(lambda a, b, _: squared_by_expansion(a, b), weighted_offsets_in_float64),
+    "float64": Form(
+        lambda a, b, _: squared_distances_by_expansion(a, b), weighted_offsets_in_float64
+    ),
     "mixed": Form(lambda a, b, _: EXPANSION.squared(a, b)),
     "differences": Form(
         lambda a, b, _: DIFFERENCES.squared(a, b),

@@ -71,10 +71,13 @@ def test_a_given_validation_is_described(classes, expected):
     text = describe(benchmark, Settings())
     assert "| val | 5 | 2 | 2 images" in text
     assert text.splitlines()[-1] == (
-        "trains on 20 images of 4 classes, validates on the split val: 5 images of 2 classes, "
+        "trains on 20 images of 4 classes, validates on the val split: 5 images of 2 classes, "
         + expected
     )
-    with pytest.raises(ValueError, match="must be auto for a data set with a split val"):
+    with pytest.raises(
+        ValueError,
+        match="a data set with a val split is validated on it, so validation must be auto",
+    ):
         describe(benchmark, Settings(validation="classes"))
 
 

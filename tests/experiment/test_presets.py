@@ -61,7 +61,7 @@ def test_flags_of_images_in_files_have_no_effect_on_others():
     given = "--crop_area=0.64,1", "--noflip", "--image_size=227", "--learning_rate=1"
     assert format_notes(parse("--dataset=folder", *given)) == []
     (line,) = format_notes(parse("--dataset=glyphs", *given))
-    assert line == "no effect on glyphs, whose images are not files: --crop_area, --noflip"
+    assert line == "no effect on glyphs, whose images are in memory: --crop_area, --noflip"
     (line,) = format_notes(parse("--dataset=glyphs", "--preset=small_images"))
     assert "pooling=max" in line
     assert "crop_area" not in line

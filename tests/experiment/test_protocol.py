@@ -262,7 +262,7 @@ def test_data_that_cannot_be_split_stop_the_protocol(tmp_path):
         dataset_params={"train_letters": 4, "samples_per_letter": 2},
         num_folds=4,
     )
-    with pytest.raises(ValueError, match="1 classes are too few to validate retrieval on"):
+    with pytest.raises(ValueError, match="validation needs at least 2 classes; got 1"):
         prepare_data(plan_runs(settings, [1, 2], [0], tmp_path))
 
 

@@ -199,11 +199,11 @@ def test_folders_without_finished_runs(protocol, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     shutil.copytree(killed, only_killed / "seed10")
     for path, message in {
-        tmp_path / "nowhere": "nowhere does not exist: name the folder of a run",
+        tmp_path / "nowhere": "nowhere does not exist: name a work folder of training",
         tmp_path / "pipe": "pipe is neither a folder nor a file",
-        empty: "contains no finished run: it is empty; name a folder with results.json",
+        empty: "contains no finished run: it is empty; name a folder with a results.json",
         killed: "it has flags.txt; name a folder",
-        only_killed: "seed10 not finished; the command that started them resumes them",
+        only_killed: "unfinished: seed10; to resume, run the same command again",
     }.items():
         with pytest.raises(ValueError, match=message):
             read_runs([protocol, path])

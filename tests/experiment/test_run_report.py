@@ -135,9 +135,9 @@ def test_folds_and_seeds(tmp_path, generator):
     page = report_of(tmp_path / "runs", output=tmp_path, benchmark=make_benchmark(generator))
     assert "0.3000 ± 0.0000" in page.texts["results"]
     assert "Paired differences" in page.texts["results"]
-    assert "distances are those of fold1_seed0" in page.texts["results"]
+    assert "distances are those of one run per folder: fold1_seed0 of " in page.texts["results"]
     assert "fold 1, 2" in " ".join(page.texts["settings"].split())
-    assert "A line for each training." in page.texts["training"]
+    assert "A line for each training run." in page.texts["training"]
     assert len(page.alt_texts("map-of-the-embeddings")) == 3
 
 

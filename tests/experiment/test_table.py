@@ -77,7 +77,10 @@ def test_a_protocol_equals_what_is_computed_naively(protocol, tmp_path):
         assert shown["seeds"] == "2"
         assert ("c2", method, "64-d, PCA") in together
     assert results["c2", "ccp", None]["best step"] == "100, warm-up in 1 of 4"
-    assert "- c2, ccp: the best weights are from warm-up in 1 of 4 runs" in text
+    assert (
+        "- c2, ccp: the best weights are from before the method took effect (warm-up in 1 of 4 "
+        in text
+    )
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == FILES
     for name, columns in [("table.csv", 4), ("differences.csv", 6)]:
         assert pd.read_csv(tmp_path / "tables" / name).shape[1] > columns

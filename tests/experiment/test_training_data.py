@@ -73,7 +73,7 @@ def test_the_test_samples_validate_in_their_gallery(benchmark):
 
 
 def test_a_single_class_cannot_validate(benchmark):
-    with pytest.raises(ValueError, match="1 classes are too few to validate retrieval on"):
+    with pytest.raises(ValueError, match="validation needs at least 2 classes; got 1"):
         split_benchmark(benchmark, Settings(num_folds=6))
 
 
@@ -87,7 +87,7 @@ def test_samples_that_the_data_set_gives_validate(benchmark):
     assert data.validation_gallery is None
     for validation in ("classes", "samples", "test"):
         with pytest.raises(
-            ValueError, match=f"on which it validates; got '{validation}': leave the flag out"
+            ValueError, match=f"must be auto; got '{validation}': leave the flag out"
         ):
             split_benchmark(benchmark, Settings(validation=validation))
     with pytest.raises(ValueError, match=r"there are no folds, .* got fold 2"):

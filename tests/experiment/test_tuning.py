@@ -191,7 +191,7 @@ def test_machines_that_share_a_database(trainings, tmp_path, capsys):
     trainings.most = None
     there = tune(search, tmp_path / "there", storage)
     assert [trial.state for trial in there] == ["finished", "running", "finished", "finished"]
-    assert "1 trials are still running elsewhere" in capsys.readouterr().out
+    assert "trials still running elsewhere: 1;" in capsys.readouterr().out
     here = tune(search, tmp_path / "here", storage)
     assert [trial.state for trial in here] == ["finished"] * 4
     assert len(trainings.made) == 4

@@ -148,7 +148,7 @@ def test_a_finished_run_is_not_made_again(searched, run_command, capsys):
     assert f"ccp: validation map_at_r {expected:.4f}" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         run_command("--mode=validate", f"--flagfile={trial / 'flags.txt'}", "--seeds=0,1")
-    assert "makes a single run" in capsys.readouterr().err
+    assert "trains a single run" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_command("--mode=validate", f"--flagfile={trial / 'flags.txt'}", "--validation=test")
     assert "must not be used to choose settings" in capsys.readouterr().err

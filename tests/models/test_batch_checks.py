@@ -207,5 +207,5 @@ def test_weights_in_half_precision(policy):
         model = MetricLearningModel(EmbeddingModel(small_convnet((8, 8, 1)), embedding_size=4))
     finally:
         keras.config.set_dtype_policy(before)
-    with pytest.raises(ValueError, match=f"are {policy}, .* use the policy mixed_bfloat16"):
+    with pytest.raises(ValueError, match=f"weights, is {policy}, .* use the policy mixed_bfloat16"):
         model.compile("sgd", loss="triplet")

@@ -86,7 +86,7 @@ def test_a_learning_rate_that_changes_is_drawn():
 def test_several_trainings_of_a_method_look_alike():
     trainings = [Training("ccp", make_history(ROUNDS)) for _ in range(3)]
     section = training_section(trainings)
-    assert section.blocks[0].text == "A line for each training."
+    assert section.blocks[0].text == "A line for each training run."
     # The method is named once.
     assert section.blocks[1].svg.count(">ccp<") == 1
 

@@ -107,14 +107,17 @@ def load(
     if name in _IN_MEMORY:
         if data_dir:
             raise ValueError(
-                f"data_dir is for images in files, and those of {name} are in memory: the data set "
-                f"of your own images is folder; got {data_dir}"
+                f"data_dir is for images in files, and those of {name} are in memory: omit it, or "
+                f"choose the data set folder for your own images; got {data_dir}"
             )
         if augmentation is not None:
             raise ValueError(f"augmentation is for images in files; those of {name} are in memory")
         return _IN_MEMORY[name](**params)
     if not data_dir:
-        raise ValueError(f"data_dir is missing: name the folder of the data set {name}")
+        where = "a folder with a subfolder of images for each class, or a CSV file"
+        if name in OFFICIAL_SETS:
+            where = f"the folder that contains, or will contain, the folder {name}"
+        raise ValueError(f"data_dir is missing: name {where}")
     try:
         if name in OFFICIAL_SETS:
             index = load_official(name, data_dir)

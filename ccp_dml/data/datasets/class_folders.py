@@ -98,7 +98,7 @@ def _read_classes(root, split):
     if nested:
         listed = list_first(map(printable, nested), _MAX_LISTED)
         notes.append(
-            f"{len(nested)} folders in {root} are inside class folders: {listed}; their images "
+            f"folders in {root} inside class folders ({len(nested)}): {listed}; their images "
             "belong to those classes"
         )
     folders = [
@@ -112,7 +112,7 @@ def _note_loose_files(folder, children):
     if not loose:
         return []
     listed = list_first(loose, _MAX_LISTED)
-    return [f"{len(loose)} files in {folder} belong to no class: {listed}"]
+    return [f"files in {folder} that belong to no class ({len(loose)}): {listed}"]
 
 
 def _list_folders(folder):

@@ -100,7 +100,7 @@ def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
     stray = {path for path in problems if folders and is_stray(path, problems[path])}
     if stray:
         listed = list_first(_format_paths(sorted(stray), source), _MAX_NOTED)
-        notes.append(f"Skipped {len(stray)} files that are not images: {listed}")
+        notes.append(f"Skipped files that are not images ({len(stray)}): {listed}")
     rows = [row for row in rows if row.path not in stray]
     if not rows:
         raise ValueError(
@@ -115,7 +115,7 @@ def _drop_bad_images(rows, source, max_bad_images, max_pixels, folders):
         )
     if bad:
         notes.append(
-            f"Skipped {len(bad)} bad images of {len(rows)} files: "
+            f"Skipped bad images ({len(bad)} of {len(rows)} files): "
             f"{list_first(listed, _MAX_LISTED, '; ')}"
         )
     if len(bad) == len(rows):
@@ -174,18 +174,18 @@ def _check_split_names(present):
     """Checks that the splits of a data set belong together."""
     if "test" in present and present & {"query", "gallery"}:
         raise ValueError(
-            "the test images must be in either the split test or the splits query and gallery; got "
+            "the test images must be in either the test split or the query and gallery splits; got "
             "both"
         )
     if len(present & {"query", "gallery"}) == 1:
         (only,) = present & {"query", "gallery"}
         raise ValueError(
-            f"there must be images in both of the splits query and gallery; got only {only}"
+            f"there must be images in both the query and the gallery split; got only {only}"
         )
     if "val" in present <= {"train", "val"}:
         raise ValueError(
             f"there are only images of {' and '.join(sorted(present))}, and none to test on: "
-            "assign some to the split test, or to query and gallery"
+            "assign some to the test split, or to query and gallery"
         )
 
 

@@ -62,7 +62,7 @@ def read_image_list(file: epath.Path, required: Sequence[str] = ("path", "label"
     notes = []
     if repeated:
         notes.append(
-            f"{len(repeated)} rows of {file} repeat others and are counted once: lines "
+            f"repeated rows of {file} ({len(repeated)}) are counted once; their lines: "
             f"{list_first(repeated, _MAX_LISTED)}"
         )
     return ImageList(list(rows.values()), notes)
@@ -96,8 +96,8 @@ def _parse_rows(file, required) -> Iterator[tuple[int, ImageRow]]:
             begin = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
-            f"{file} is not a CSV file: in the row that begins in line {begin}, {error}; texts "
-            "with commas or double quotes must be in double quotes, with double quotes "
+            f"{file} is not a CSV file: in the row that begins in line {begin}, {error}; fields "
+            "that contain commas or double quotes must be in double quotes, with the double quotes "
             "inside them doubled"
         ) from error
 
@@ -107,8 +107,8 @@ def _parse_row(fields, columns, required, folder, where):
     surplus = [text for text in fields.pop(None, ()) if text.strip()]
     if surplus:
         raise ValueError(
-            f"{where} has more fields than the first line names columns, {', '.join(columns)}; the "
-            f"first of them is {surplus[0]!r}: put texts with commas in double quotes"
+            f"{where} has more fields than the first line has columns ({', '.join(columns)}), "
+            f"starting with {surplus[0]!r}: put fields that contain commas in double quotes"
         )
     path, label, split = ((fields.get(name) or "").strip() for name in _COLUMNS)
     for name, text in (("path", path), ("label", label)):

@@ -149,7 +149,9 @@ def load_official(name: str, data_dir: str) -> ImageIndex:
             message says what to do.
     """
     if name not in OFFICIAL_SETS:
-        raise ValueError(f"unknown data set {name!r}; known are {', '.join(OFFICIAL_SETS)}")
+        raise ValueError(
+            f"unknown data set {name!r}; the official data sets are {', '.join(OFFICIAL_SETS)}"
+        )
     benchmark = OFFICIAL_SETS[name]
     folder = absolute_path(data_dir)
     try:
@@ -187,8 +189,8 @@ def _check_sizes(index, name, benchmark, data_dir):
     folders = sorted({str(data_dir / name), str(data_dir / benchmark.builder)})
     raise ValueError(
         f"{name} in {data_dir} has {_format_sizes(found)}; the official set has "
-        f"{_format_sizes(benchmark.sizes)}. Delete {' and '.join(folders)}, and to build it again "
-        f"from the archives, run: {describe_command(name, data_dir)}"
+        f"{_format_sizes(benchmark.sizes)}. To build it again from the archives, delete "
+        f"{' and '.join(folders)}, and run: {describe_command(name, data_dir)}"
     )
 
 

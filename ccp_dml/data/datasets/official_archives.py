@@ -82,7 +82,8 @@ def _prepare(name, benchmark, data_dir):
         # TFDS retries for minutes before it reports that there is no network.
         files = ", ".join(map(str, missing))
         logging.info(
-            "Downloading the files that are missing in %s (or put them there yourself): %s.",
+            "Downloading the files that are missing from %s: %s. You can also put them there "
+            "yourself.",
             manual_dir,
             files,
         )
@@ -137,6 +138,6 @@ def _explain_manual_download(name, benchmark, data_dir, reason):
     manual_dir = data_dir / "downloads" / "manual"
     files = ", ".join(map(str, _find_missing(benchmark, manual_dir)))
     return (
-        f"{name} cannot be downloaded: {reason}. Missing in {manual_dir}: {files}. Put the files "
+        f"{name} cannot be downloaded: {reason}. Missing from {manual_dir}: {files}. Put the files "
         f"there and run: {describe_command(name, data_dir)}"
     )

@@ -18,7 +18,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
     """
     for name, example in (("gallery", "gallery.parquet"), ("query", "image.jpg")):
         if not flag_values[name].value:
-            raise ValueError(f"--{name} is missing, such as --{name}={example}")
+            raise ValueError(f"--{name} is missing: name a file, such as --{name}={example}")
     embedder, settings = networks_and_settings(flag_values)
     queries = search_images(
         embedder,

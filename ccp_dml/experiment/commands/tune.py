@@ -30,7 +30,7 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
     check_strategy(settings.strategy, settings.model_devices)
     if settings.strategy == "multi_worker":
         raise ValueError(
-            "several workers train one run at a time, not trials: take --strategy=mirrored, and "
+            "several workers train one run at a time, not trials: use --strategy=mirrored, and "
             "--tune_storage to spread the trials over machines"
         )
     arguments = [f"--checkpoint_minutes={flag_values.checkpoint_minutes}"]

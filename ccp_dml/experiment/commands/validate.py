@@ -21,8 +21,8 @@ def run(flag_values: flags.FlagValues, workdir: str | None):
     planned, *others = runs_of_protocol(flag_values, settings, workdir)
     if others:
         raise ValueError(
-            "mode validate makes a single run: give --fold and --seed in place of --folds and "
-            "--seeds, or take --mode=tune"
+            "mode validate trains a single run: give --fold and --seed in place of --folds and "
+            "--seeds, or use --mode=tune"
         )
     end_with_parent()
     results = validate(planned.settings, planned.folder, flag_values.checkpoint_minutes)

@@ -21,19 +21,21 @@ from ccp_dml.experiment.settings.setting import SettingGroup, check_params, para
 class DataSettings(SettingGroup):
     """Location and use of the data."""
 
-    dataset: str = setting("digits", "Data set.", choices=DATASETS)
+    dataset: str = setting(
+        "digits", "Data set; folder stands for your own images in data_dir.", choices=DATASETS
+    )
     dataset_params: Mapping[str, float] = params(
         "the data set", "train_letters=100,samples_per_letter=10"
     )
     data_dir: str = setting(
         "",
-        "Folder of the data set, or its URL, such as gs://bucket/data; for the data set folder "
-        "also a CSV file with the columns path, label and, optionally, split.",
+        "Folder of data sets, or its URL, such as gs://bucket/data; sop, for example, is its "
+        "subfolder sop. For --dataset=folder: the folder of the images, or a CSV file with the "
+        "columns path, label and, optionally, split.",
     )
     max_bad_images: int = setting(
         0,
-        "Largest number of damaged or non-image files that the data set folder may contain; they "
-        "are skipped.",
+        "For --dataset=folder: largest number of damaged or non-image files, which are skipped.",
         least=0,
     )
     label_noise: float = setting(
@@ -71,8 +73,9 @@ class ImageSettings(SettingGroup):
     )
     crop: str = setting(
         "area",
-        "Random crop of images in files: a box of 16-100% of the area and an aspect ratio of "
-        "0.75-1.33, or a square of side 40-256 when the shorter side is 256.",
+        "Random crop of training images in files. area: a box with a relative area within "
+        "crop_area and an aspect ratio of 0.75-1.33. side: a square of side 40-256 where the "
+        "shorter side of the image is 256.",
         choices=CROPS,
     )
     crop_area: tuple[float, float] = setting(
@@ -86,8 +89,8 @@ class ImageSettings(SettingGroup):
     fit: str = setting(
         "crop",
         "How to handle images in files that are not square. crop: training crops boxes, evaluation "
-        "the centre. pad: they are padded to squares with the background, which training crops and "
-        "evaluation sees whole.",
+        "the centre. pad: they are padded to squares with the background; training crops boxes of "
+        "the squares, evaluation sees them whole.",
         choices=FITS,
     )
     background: str = setting(
@@ -102,7 +105,7 @@ class ImageSettings(SettingGroup):
     )
     max_pixels: int = setting(
         MAX_PIXELS,
-        "Largest number of pixels, width times height, of an image in a data set folder; larger "
+        "For --dataset=folder: largest number of pixels, width times height, of an image; larger "
         "images are not decoded and count towards max_bad_images.",
         least=1,
     )
@@ -134,9 +137,9 @@ class ImageSettings(SettingGroup):
     scaling: str = setting(
         "auto",
         "Scaling of the values of images in files. auto: what the backbone expects, which is unit "
-        "for your own functions. unit: 0...1. symmetric: -1...1. raw: 0...255. torch: "
-        "ImageNet's mean subtracted and divided by its standard deviation. bgr: blue, green and "
-        "red with ImageNet's mean subtracted.",
+        "for your own functions. unit: 0...1. symmetric: -1...1. raw: 0...255. torch: unit, "
+        "minus ImageNet's mean and divided by its standard deviation. bgr: 0...255 in the order "
+        "blue, green, red, minus ImageNet's mean.",
         choices=("auto", *SCALINGS),
     )
 

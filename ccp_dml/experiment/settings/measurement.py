@@ -17,25 +17,25 @@ class MeasurementSettings(SettingGroup):
 
     metrics: tuple[str, ...] = setting(
         (),
-        "Metrics that results hold beside P@1, R-precision, MAP@R, recall@k and covering radius, a "
+        "Metrics in the results besides P@1, R-precision, MAP@R, recall@k and covering radius, a "
         f"comma-separated list of {', '.join(METRICS)}, such as map,mrr,map_at_10,macro_map_at_r,"
         "roc_auc,tar_at_far_0.001.",
     )
     bootstrap_resamples: int = setting(
         0,
-        "Number of bootstrap resamples of the queries for 95 % intervals of the retrieval metrics, "
-        "such as 1000; 0 for no intervals.",
+        "Number of bootstrap resamples of the queries for 95 % confidence intervals of the "
+        "retrieval metrics, such as 1000; 0 for no intervals.",
         least=0,
     )
     clustering: bool = setting(
         False,
         "Whether results also contain NMI, AMI and pairwise F1 of a k-means clustering of the test "
-        "samples, which takes long for thousands of classes.",
+        "samples, which takes a long time for thousands of classes.",
     )
     figure_rounds: int = setting(
         0,
         "Number of rounds of ccp, after the first, to draw in the figure of a 2-d embedding, which "
-        "takes an additional training; 0 for no figure.",
+        "requires another training run; 0 for no figure.",
         least=0,
     )
 

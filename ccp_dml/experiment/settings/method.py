@@ -94,15 +94,15 @@ class ProxySettings(SettingGroup):
     )
     sampled_classes: int = setting(
         0,
-        "Number of classes, besides its own, whose proxies a batch is compared with, drawn anew in "
-        "each step, if there are too many classes to compare it with all; 0 for all. Proxies that "
-        "are not drawn do not change.",
+        "Number of classes, besides those of the batch, whose proxies the batch is compared with, "
+        "drawn anew in each step, if there are too many classes to compare it with all; 0 for all. "
+        "Proxies that are not drawn do not change.",
         least=0,
     )
     pool_size: int = setting(
         12,
         "Number of samples of each class to choose its proxies from; if it is less than "
-        "proxies_per_class, pool_size * proxies_per_class.",
+        "proxies_per_class, it is multiplied by proxies_per_class.",
         least=1,
         most=LARGEST_COUNT,
     )
@@ -116,8 +116,8 @@ class ProxySettings(SettingGroup):
     )
     max_renewals: int = setting(
         -1,
-        "How often proxies are replaced after they were first selected, at the ends of the first "
-        "rounds: 0 for never, -1 for no limit.",
+        "Number of times that proxies are replaced after they are first selected, at the ends of "
+        "the first rounds; 0 for never, -1 for no limit.",
         least=-1,
     )
     decay_proxies: bool = setting(True, "Whether weight_decay applies to the proxies too.")
@@ -125,8 +125,8 @@ class ProxySettings(SettingGroup):
     batch_loss_weight: float = setting(0.1, "Weight of the loss within the batch.", least=0)
     proximal_weight: float = setting(
         2e-4,
-        "Proximal weight, multiplied in round t by proximal_growth to the power of t; round 0 has "
-        "none.",
+        "Weight of the proximal term, multiplied in round t by proximal_growth to the power of t; "
+        "round 0 has none.",
         least=0,
     )
     proximal_growth: float = setting(
@@ -159,7 +159,8 @@ class MemorySettings(SettingGroup):
     memory_batches: int = setting(25, "Number of batches in the memory of xbm.", least=1)
     memory_start_step: int = setting(
         1000,
-        "Number of steps, before those that fill the memory of xbm, until it is first used.",
+        "Number of steps before the memory of xbm begins to count the batches that fill it: it is "
+        "first used in step memory_start_step + memory_batches.",
         least=0,
     )
     memory_includes_batch: bool = setting(

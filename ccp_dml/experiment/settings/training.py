@@ -40,10 +40,10 @@ class NetworkSettings(SettingGroup):
     )
     weights: str = setting(
         "none",
-        "Initial weights of the backbone: none, random weights or those of a preset; imagenet, for "
-        "bn_inception and the networks of keras.applications; glyphs, for small_convnet and grey "
-        "images; or the path of a .weights.h5 file or, for bn_inception, resnet50_v1_5 and "
-        "vit_b16, of a .pth file.",
+        "Initial weights of the backbone. none: random, or for hub:preset those of the preset. "
+        "imagenet: for bn_inception and the networks of keras.applications. glyphs: for "
+        "small_convnet and grey images. Or the path of a .weights.h5 file or, for bn_inception, "
+        "resnet50_v1_5 and vit_b16, of a .pth file.",
     )
     freeze_batch_norm: bool = setting(
         True,
@@ -97,16 +97,16 @@ class BatchSettings(SettingGroup):
     )
     monitor: str = setting(
         "map_at_r",
-        "Metric by which validation measures improvement: of training, of a round of ccp, and for "
-        "the learning rate.",
+        "Metric by which validation decides when training ends, when a round of ccp ends, and when "
+        "the learning rate is lowered.",
         choices=MONITORS,
     )
     validation: str = setting(
         "auto",
-        "What to validate on. auto: the split val of the data set or, if it has none, as for "
+        "What to validate on. auto: the val split of the data set or, if it has none, as for "
         "classes. classes: some of the training classes, in folds. samples: held-out samples of "
         "all training classes. test: the test classes, as in older papers, which makes results on "
-        "them optimistic. A data set with a split val requires auto.",
+        "them optimistic. A data set with a val split requires auto.",
         choices=VALIDATIONS,
     )
     num_folds: int = setting(
@@ -162,7 +162,7 @@ class OptimizerSettings(SettingGroup):
     )
     learning_rate_warmup_steps: int = setting(
         0,
-        "Number of steps in which the learning rate grows from 0, before its schedule; not to be "
+        "Number of steps over which the learning rate grows from 0, before its schedule; not to be "
         "confused with warmup_steps, which concerns the loss of ccp.",
         least=0,
     )

@@ -155,7 +155,7 @@ def _build_application(name, input_shape, weights):
     from_keras = weights == "imagenet"
     if from_keras and input_shape[-1] != 3:
         raise ValueError(
-            f"the weights imagenet of {name} take images with 3 channels, red, green and blue; got "
+            f"the imagenet weights of {name} take images with 3 channels, red, green and blue; got "
             f"{input_shape[-1]}"
         )
     try:
@@ -182,11 +182,11 @@ def _explain_failed_download(name, error):
     home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     address = re.search(r"https?://\S+\.h5", str(error))
     if address is None:
-        return f"the weights imagenet of {name} could not be loaded: {_join_lines(error)}"
+        return f"the imagenet weights of {name} could not be loaded: {_join_lines(error)}"
     file_name = address.group().rpartition("/")[2]
     path = home / "models" / _KEPT_AS.get(file_name, file_name)
     return (
-        f"the weights imagenet of {name} could not be downloaded: get {address.group()} and put it "
+        f"the imagenet weights of {name} could not be downloaded: get {address.group()} and put it "
         f"at {path}"
     )
 

@@ -96,7 +96,7 @@ def _read_torch_weights(path, backbone):
 def _find_imagenet_file(backbone):
     if backbone.name != "bn_inception":
         raise ValueError(
-            "the weights imagenet exist only for bn_inception and the networks of "
+            "imagenet weights exist only for bn_inception and the networks of "
             f"keras.applications; got the backbone {backbone.name}"
         )
     folder = cache_folder() / "weights"
@@ -104,6 +104,6 @@ def _find_imagenet_file(backbone):
         if (folder / name).is_file():
             return folder / name
     raise ValueError(
-        f"the weights imagenet of bn_inception are missing: get {_PYTORCH_PORT} and put it at "
+        f"the imagenet weights of bn_inception are missing: get {_PYTORCH_PORT} and put it at "
         f"{folder / IMAGENET_FILES[-1]}"
     )

@@ -60,7 +60,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         ),
         (
             ["path,label", "boot/0.jpg,Smith, John"],
-            "line 2 of .* more fields than .* columns, path, label; the first of them is 'John'",
+            r"line 2 of .* more fields than .* columns \(path, label\), starting with 'John'",
         ),
         (
             ["path,label", "boot/0.jpg,boot", 'heel/0.jpg,"5 inch heel', "heel/1.jpg,heel"],
@@ -99,7 +99,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
         ),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,b,query"],
-            "both of the splits query and gallery; got only query",
+            "both the query and the gallery split; got only query",
         ),
         (
             ["path,label,split", "boot/0.jpg,a,train", "boot/1.jpg,b,test"],
@@ -113,7 +113,7 @@ def test_a_csv_file_without_splits_is_split_by_class(shoes):
                 "heel/0.jpg,c,test",
                 "heel/1.jpg,d,query",
             ],
-            "either the split test or the splits query and gallery; got both",
+            "either the test split or the query and gallery splits; got both",
         ),
     ],
 )
@@ -141,7 +141,7 @@ def test_repeated_rows_count_once(shoes, warnings_of):
     file = write_csv(shoes / "list.csv", "path,label", *rows, "./boot/0.jpg, boot", rows[3])
     index = index_folder(file)
     assert len(index) == 8
-    assert index.notes == (f"2 rows of {file} repeat others and are counted once: lines 10, 11",)
+    assert index.notes == (f"repeated rows of {file} (2) are counted once; their lines: 10, 11",)
     assert f"{index.notes[0]}." in warnings_of()
 
 

@@ -57,7 +57,9 @@ def test_bad_images_are_skipped_up_to_a_number(shoes, warnings_of):
     index = index_folder(str(shoes), max_bad_images=5)
     assert len(index) == sum(SIZES.values())
     messages = warnings_of()
-    (message,) = (message for message in messages if "Skipped 5 bad images of 16 files" in message)
+    (message,) = (
+        message for message in messages if "Skipped bad images (5 of 16 files)" in message
+    )
     assert "cut.jpg (is damaged)" in message
     assert message == f"{index.notes[0]}."
 

@@ -240,7 +240,7 @@ def test_wrong_sizes_name_the_found_and_the_official_ones(inshop, monkeypatch):
         "classes; the official set has 6 train images of 2 classes, 3 query images of 2 classes, "
         "4 gallery images of 2 classes." in message
     )
-    assert f"Delete {inshop / 'inshop'}, and" in message
+    assert f"delete {inshop / 'inshop'}, and" in message
 
 
 def test_the_official_sizes():
@@ -267,7 +267,7 @@ def test_missing_archives_are_listed_with_what_to_do(tmp_path, manual_dir):
     (manual_dir / "cars_test.tgz").unlink()
     message = message_of("cars196", tmp_path)
     assert (
-        f"it is no longer at its public address. Missing in {manual_dir}: cars_test.tgz (official "
+        f"no longer at its public address. Missing from {manual_dir}: cars_test.tgz (official "
         "address: " in message
     )
     assert "cars_train.tgz" not in message
@@ -298,7 +298,7 @@ def test_a_failed_download_says_what_to_put_where(name, archive, tmp_path, manua
     (manual_dir / archive).unlink()
     message = message_of(name, tmp_path)
     assert "the download failed" in message
-    assert f"Missing in {manual_dir}: {archive} (official address: " in message
+    assert f"Missing from {manual_dir}: {archive} (official address: " in message
     assert "CUB_200_2011.tgz" not in message
     assert f"--dataset={name} --data_dir={tmp_path}" in message
 
@@ -383,7 +383,9 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match="unknown data set 'birds'; known are cub200_2011, cars"):
+    with pytest.raises(
+        ValueError, match="unknown data set 'birds'; the official data sets are cub"
+    ):
         load_official("birds", str(tmp_path))
 
 

@@ -180,7 +180,7 @@ def test_an_unknown_backbone_is_reported_in_one_line(name, message):
 
 def test_imagenet_takes_colours():
     with pytest.raises(
-        ValueError, match=r"weights imagenet of ResNet50 take .*3 channels.*; got 1"
+        ValueError, match=r"imagenet weights of ResNet50 take .*3 channels.*; got 1"
     ):
         get_backbone("resnet50", (64, 64, 1), "imagenet")
 
@@ -203,7 +203,7 @@ def test_a_download_that_fails_names_the_file(tmp_path, monkeypatch):
     # Keras learned where its folder is when it was imported.
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
     for name, file_name in files.items():
-        with pytest.raises(ValueError, match="the weights imagenet of ") as error:
+        with pytest.raises(ValueError, match="the imagenet weights of ") as error:
             get_backbone(name, (224, 224, 3), "imagenet")
         message = str(error.value)
         assert "could not be downloaded: get https://" in message
