@@ -1,6 +1,7 @@
 """A study is trained and tabulated by its two commands."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -44,9 +45,12 @@ BASE = """--dataset=digits
 
 
 def call(script, *arguments):
+    # TensorFlow imports JAX, which has set the log level in this process.
+    environment = {key: each for key, each in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
         [sys.executable, ROOT / "experiments" / "studies" / script, *map(str, arguments)],
         cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
     )
